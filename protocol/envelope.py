@@ -1,0 +1,394 @@
+"""The key/value/tensors envelope of Paddle Serving 0.9, to and from typed requests and replies.
+
+    JSON body or protobuf Request   ->  ClassifyRequest   (or InvalidRequest)
+    ClassifyReply or ServingError   ->  JSON body or protobuf Response
+    JSON body or protobuf Response  ->  ClassifyReply     (or the ServingError it tells)
+
+This is the only place that knows base64 and key names. Every key but an option is one picture, in
+order, also where keys repeat; `topk` and `threshold` are options. The answer's keys `label` and
+`prob` hold the best category of each picture, `topk` all that were asked for, and `errors`, present
+only when a picture failed, the reason in each failed picture's place. Values are JSON text.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from . import pipeline_service_pb2 as pb
+from .errors import OK, InvalidRequest, ServingError, error_from_wire, public_message, wire_codes
+
+TOPK = "topk"
+THRESHOLD = "threshold"
+PROFILE = "pipeline.profile"  # asks 0.9 for profile data; accepted, and no picture
+OPTIONS = frozenset({TOPK, THRESHOLD, PROFILE})
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyRequest:
+    """Encoded pictures to classify, and how the caller wants the answer.
+
+    `topk` is at least 1, or None for the service's own; `threshold` lies in 0..1; `log_id` is the
+    caller's number for this request, carried to logs and errors.
+    """
+
+    images: tuple[bytes, ...]
+    service: str = ""
+    topk: int | None = None
+    threshold: float | None = None
+    log_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """One class of the model with its score in 0..1."""
+
+    class_id: int
+    label: str
+    score: float
+
+
+Categories: TypeAlias = tuple[Category, ...]
+ImageResult: TypeAlias = Categories | ServingError
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyReply:
+    """One result a picture, in the request's order: its categories, best first, or its error."""
+
+    results: tuple[ImageResult, ...]
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+def request_from_json(body: bytes, service: str) -> ClassifyRequest:
+    """Read a `POST /<service>/prediction` body.
+
+    Raises:
+        InvalidRequest: the body is not the envelope; the text says which part and how it should be.
+    """
+    keys, values, log_id = _json_fields(body)
+    images = []
+    options: dict[str, Any] = {}
+    for position, (key, value) in enumerate(zip(keys, values, strict=True)):
+        if key in OPTIONS:
+            options[key] = value
+        elif isinstance(value, str):
+            images.append(_decode_base64(value, key, position))
+        else:
+            raise InvalidRequest(
+                f"value[{position}] (key {key!r}) must be a base64 string of the picture's bytes, "
+                f"got {_json_type(value)}"
+            )
+    return _request(images, service, options, log_id)
+
+
+def request_from_proto(message: pb.Request) -> ClassifyRequest:
+    """Read a gRPC Request: base64 in `value`, or picture bytes in a tensor's `byte_data`.
+
+    Raises:
+        InvalidRequest: as `request_from_json`.
+    """
+    if len(message.key) != len(message.value):
+        raise InvalidRequest(
+            f"key has {len(message.key)} entries and value has {len(message.value)}; "
+            "each key needs its value"
+        )
+    images = []
+    options: dict[str, Any] = {}
+    for position, (key, value) in enumerate(zip(message.key, message.value, strict=True)):
+        if key in OPTIONS:
+            options[key] = value
+        else:
+            images.append(_decode_base64(value, key, position))
+    for tensor in message.tensors:
+        images.extend(_tensor_images(tensor))
+    return _request(images, message.name, options, message.logid)
+
+
+def request_from_images(
+    images: Sequence[bytes],
+    service: str,
+    *,
+    topk: object = None,
+    threshold: object = None,
+    log_id: object = None,
+) -> ClassifyRequest:
+    """Build a request from raw picture bytes (a raw body or a multipart upload) and raw options.
+
+    Options may be text, as they stand in a query string.
+    """
+    options = {TOPK: topk, THRESHOLD: threshold}
+    return _request(list(images), service, options, _log_id(log_id))
+
+
+def request_to_json(request: ClassifyRequest) -> bytes:
+    """Write the body that `request_from_json` reads; the first picture's key is `image`."""
+    keys, values = _envelope(request)
+    fields: dict[str, Any] = {"key": keys, "value": values}
+    if request.log_id:
+        fields["logid"] = request.log_id
+    return json.dumps(fields).encode()
+
+
+def request_to_proto(request: ClassifyRequest) -> pb.Request:
+    """Write the message that `request_from_proto` and a 0.9 server read."""
+    keys, values = _envelope(request)
+    return pb.Request(
+        key=keys, value=values, name=request.service, method="prediction", logid=request.log_id
+    )
+
+
+def _envelope(request: ClassifyRequest) -> tuple[list[str], list[str]]:
+    single = len(request.images) == 1
+    keys = ["image" if single else f"image_{i}" for i in range(len(request.images))]
+    values = [base64.b64encode(image).decode() for image in request.images]
+    for key, value in ((TOPK, request.topk), (THRESHOLD, request.threshold)):
+        if value is not None:
+            keys.append(key)
+            values.append(str(value))
+    return keys, values
+
+
+def _request(
+    images: list[bytes], service: str, options: dict[str, Any], log_id: int
+) -> ClassifyRequest:
+    if not images:
+        raise InvalidRequest("no picture in the request; give at least one key with its value")
+    return ClassifyRequest(
+        images=tuple(images),
+        service=service,
+        topk=_topk(options.get(TOPK)),
+        threshold=_threshold(options.get(THRESHOLD)),
+        log_id=log_id,
+    )
+
+
+def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
+    if not body:
+        raise InvalidRequest('the body is empty; send {"key": ["image"], "value": ["<base64>"]}')
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise InvalidRequest(f"the body must be a JSON object, got {_json_type(fields)}")
+    for name in ("key", "value"):
+        if name not in fields:
+            raise InvalidRequest(
+                f'"{name}" is missing; send {{"key": ["image"], "value": ["<base64>"]}}'
+            )
+        if not isinstance(fields[name], list):
+            raise InvalidRequest(f'"{name}" must be a list, got {_json_type(fields[name])}')
+    keys, values = fields["key"], fields["value"]
+    if len(keys) != len(values):
+        raise InvalidRequest(
+            f"key has {len(keys)} entries and value has {len(values)}; each key needs its value"
+        )
+    if not all(isinstance(key, str) for key in keys):
+        raise InvalidRequest("every entry of key must be a string")
+    if fields.get("tensors"):
+        raise InvalidRequest("tensors are read over RPC only; over HTTP send base64 in value")
+    return keys, values, _log_id(fields.get("logid", fields.get("log_id")))
+
+
+def _decode_base64(text: str, key: str, position: int) -> bytes:
+    # A data URL's head and the line breaks of MIME encoders are harmless and common in browsers.
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        pass
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"value[{position}] (key {key!r}) is not base64: {str(error).lower()}"
+        ) from error
+
+
+def _tensor_images(tensor: pb.Tensor) -> list[bytes]:
+    where = f"tensor {tensor.name!r}"
+    if tensor.str_data:
+        return [_decode_base64(text, tensor.name, i) for i, text in enumerate(tensor.str_data)]
+    if not tensor.byte_data:
+        raise InvalidRequest(
+            f"{where} holds no picture; send encoded pictures in value, str_data or byte_data"
+        )
+    if tensor.byte_data.startswith(b"\x93NUMPY"):
+        raise InvalidRequest(
+            f"{where} is a numpy array; this service takes encoded pictures (JPEG, PNG ...)"
+        )
+    return [tensor.byte_data]
+
+
+def _topk(value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    try:
+        topk = int(str(value)) if isinstance(value, (str, int)) else -1
+    except ValueError:
+        topk = -1
+    if isinstance(value, bool) or topk < 1:
+        raise InvalidRequest(f"topk must be a whole number of at least 1, got {_shown(value)}")
+    return topk
+
+
+def _threshold(value: object) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        threshold = float(str(value)) if isinstance(value, (str, int, float)) else -1.0
+    except ValueError:
+        threshold = -1.0
+    if isinstance(value, bool) or not 0.0 <= threshold <= 1.0:
+        raise InvalidRequest(f"threshold must be a number from 0 to 1, got {_shown(value)}")
+    return threshold
+
+
+def _log_id(value: object) -> int:
+    if value is None or value == "":
+        return 0
+    try:
+        log_id = int(str(value)) if isinstance(value, (str, int)) else None
+    except ValueError:
+        log_id = None
+    if log_id is None or isinstance(value, bool) or not -(2**63) <= log_id < 2**63:
+        raise InvalidRequest(f"logid must be a whole number of 64 bits, got {_shown(value)}")
+    return log_id
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _json_type(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
+    return names.get(type(value), "a number")
+
+
+# --- replies -------------------------------------------------------------------------------------
+
+
+def reply_to_json(reply: ClassifyReply) -> bytes:
+    """Write the five-field JSON answer."""
+    keys, values = _reply_fields(reply)
+    return _json_body(OK.err_no, "", keys, values)
+
+
+def reply_to_proto(reply: ClassifyReply) -> pb.Response:
+    """Write the Response message."""
+    keys, values = _reply_fields(reply)
+    return pb.Response(err_no=OK.err_no, err_msg="", key=keys, value=values)
+
+
+def error_to_json(error: BaseException) -> bytes:
+    """Write the five-field JSON answer of a request that failed as a whole."""
+    return _json_body(wire_codes(error).err_no, public_message(error), [], [])
+
+
+def error_to_proto(error: BaseException) -> pb.Response:
+    """Write the Response of a request that failed as a whole."""
+    return pb.Response(err_no=wire_codes(error).err_no, err_msg=public_message(error))
+
+
+def whole_failure(reply: ClassifyReply) -> ServingError | None:
+    """Return the error of the request if every picture failed, else None."""
+    errors = [result for result in reply.results if isinstance(result, ServingError)]
+    return errors[0] if errors and len(errors) == len(reply.results) else None
+
+
+def reply_from_json(body: bytes) -> ClassifyReply:
+    """Read a five-field JSON answer, ours or a 0.9 server's.
+
+    Raises:
+        ServingError: the one the answer tells, or a plain ServingError if it is not the envelope.
+    """
+    try:
+        fields = json.loads(body)
+        err_no, message = int(fields["err_no"]), str(fields["err_msg"])
+        pairs = dict(zip(fields["key"], fields["value"], strict=True))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        shown = body[:80].decode(errors="replace")
+        raise ServingError(f"the server's answer is not the serving envelope: {shown!r}") from error
+    return _reply(err_no, message, pairs)
+
+
+def reply_from_proto(message: pb.Response) -> ClassifyReply:
+    """Read a Response; raises as `reply_from_json`."""
+    pairs = dict(zip(message.key, message.value, strict=False))
+    return _reply(message.err_no, message.err_msg, pairs)
+
+
+def _json_body(err_no: int, err_msg: str, keys: list[str], values: list[str]) -> bytes:
+    fields = {"err_no": err_no, "err_msg": err_msg, "key": keys, "value": values, "tensors": []}
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def _reply_fields(reply: ClassifyReply) -> tuple[list[str], list[str]]:
+    labels: list[str | None] = []
+    probs: list[float | None] = []
+    topk: list[list[dict[str, Any]] | None] = []
+    errors: list[dict[str, Any] | None] = []
+    for result in reply.results:
+        if isinstance(result, ServingError):
+            labels.append(None)
+            probs.append(None)
+            topk.append(None)
+            codes = wire_codes(result)
+            errors.append({"err_no": codes.err_no, "err_msg": public_message(result)})
+            continue
+        # With a threshold a picture may have no category left: best is then null, topk empty.
+        labels.append(result[0].label if result else None)
+        probs.append(result[0].score if result else None)
+        topk.append([{"class_id": c.class_id, "label": c.label, "score": c.score} for c in result])
+        errors.append(None)
+    fields: dict[str, Any] = {"label": labels, "prob": probs, "topk": topk}
+    if any(errors):
+        fields["errors"] = errors
+    return list(fields), [json.dumps(value, ensure_ascii=False) for value in fields.values()]
+
+
+def _reply(err_no: int, message: str, pairs: dict[str, str]) -> ClassifyReply:
+    if err_no != OK.err_no:
+        raise error_from_wire(err_no, message)
+    try:
+        if TOPK in pairs:
+            return _reply_of_topk(json.loads(pairs[TOPK]), json.loads(pairs.get("errors", "null")))
+        return _reply_of_0_9(pairs["label"], pairs["prob"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServingError(f"the server's answer has no labels we can read: {pairs!r}") from error
+
+
+def _reply_of_topk(topk: list[Any], errors: list[Any] | None) -> ClassifyReply:
+    results: list[ImageResult] = []
+    for position, categories in enumerate(topk):
+        if categories is None:
+            told = (errors or [])[position]
+            results.append(error_from_wire(int(told["err_no"]), str(told["err_msg"])))
+        else:
+            results.append(
+                tuple(Category(int(c["class_id"]), c["label"], c["score"]) for c in categories)
+            )
+    return ClassifyReply(tuple(results))
+
+
+def _reply_of_0_9(labels: str, probs: str) -> ClassifyReply:
+    # A stock 0.9 service answers with Python reprs and no class ids; -1 says that there is none.
+    names = ast.literal_eval(labels)
+    scores = ast.literal_eval(probs)
+    return ClassifyReply(
+        tuple(
+            (Category(-1, str(name), float(score)),)
+            for name, score in zip(names, scores, strict=True)
+        )
+    )

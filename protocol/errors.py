@@ -1,0 +1,117 @@
+"""What can go wrong, as one tree, and what each of it is called on the wire, as one table.
+
+    ServingError
+    ├── InvalidRequest          the caller's request is wrong; its text says what to change
+    │   ├── UndecodableImage    one picture is no picture we read
+    │   ├── TooLarge            a body, or a picture's pixels, over the limit
+    │   └── MethodNotAllowed    the route exists, the HTTP method does not
+    ├── ServiceNotFound         no service of that name
+    ├── Overloaded              the queue is full; try again later
+    ├── NotReady                no worker can answer yet
+    ├── ServiceClosed           the service is stopping
+    ├── DeadlineExceeded        no answer within the time allowed
+    └── PredictionFailed        the model or its worker failed; the details are in the log
+
+Numbers below 3004 and the families 4000 to 10000 are Paddle Serving 0.9's (error_catch.py); 3004,
+3005, 5001 and 5002 are ours. 0.9 answers with err_no inside a Response and status OK, and so do we;
+the gRPC status names are for gateways and tools that need one.
+
+Kept clean for Python 3.8: the stages raise these inside the official engine too.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple, Type
+
+
+class ServingError(Exception):
+    """Base of every error that travels to a caller; `str(error)` is the text they see."""
+
+
+class InvalidRequest(ServingError):
+    """The request cannot be served as it is, however often it is tried."""
+
+
+class UndecodableImage(InvalidRequest):
+    """One picture's bytes are not a picture of a supported format, or are damaged."""
+
+
+class TooLarge(InvalidRequest):
+    """A request body or a picture is over the configured limit."""
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The address is right, the HTTP method is not."""
+
+
+class ServiceNotFound(ServingError):
+    """No service of that name is served here."""
+
+
+class Overloaded(ServingError):
+    """The queue of the service is full; nothing was computed."""
+
+
+class NotReady(ServingError):
+    """The service exists but no worker of it can answer now."""
+
+
+class ServiceClosed(ServingError):
+    """The service is stopping and takes no new work."""
+
+
+class DeadlineExceeded(ServingError):
+    """The answer was not there within the time allowed."""
+
+
+class PredictionFailed(ServingError):
+    """The model, or the worker that ran it, failed."""
+
+
+class WireCodes(NamedTuple):
+    """How one class of error is told on each wire."""
+
+    err_no: int
+    http_status: int
+    grpc_status: str  # name of a grpc.StatusCode
+
+
+OK = WireCodes(0, 200, "OK")
+
+# The one table. A class that is not listed is told as its nearest listed ancestor.
+WIRE_CODES: Dict[Type[BaseException], WireCodes] = {
+    InvalidRequest: WireCodes(5000, 400, "INVALID_ARGUMENT"),
+    UndecodableImage: WireCodes(5001, 400, "INVALID_ARGUMENT"),
+    TooLarge: WireCodes(5002, 413, "INVALID_ARGUMENT"),
+    MethodNotAllowed: WireCodes(3000, 405, "UNIMPLEMENTED"),
+    ServiceClosed: WireCodes(3001, 503, "UNAVAILABLE"),
+    ServiceNotFound: WireCodes(3002, 404, "NOT_FOUND"),
+    Overloaded: WireCodes(3004, 429, "RESOURCE_EXHAUSTED"),
+    NotReady: WireCodes(3005, 503, "UNAVAILABLE"),
+    DeadlineExceeded: WireCodes(6000, 504, "DEADLINE_EXCEEDED"),
+    PredictionFailed: WireCodes(10000, 500, "INTERNAL"),
+    BaseException: WireCodes(10000, 500, "INTERNAL"),
+}
+
+
+def wire_codes(error: BaseException) -> WireCodes:
+    """Return the codes of the nearest class of `error` that the table lists."""
+    for ancestor in type(error).__mro__:
+        if ancestor in WIRE_CODES:
+            return WIRE_CODES[ancestor]
+    return WIRE_CODES[BaseException]
+
+
+def public_message(error: BaseException) -> str:
+    """Return the text a caller may see: our own errors explained, any other one kept generic."""
+    if isinstance(error, ServingError):
+        return str(error)
+    return "internal error; the service's log has the details"
+
+
+def error_from_wire(err_no: int, message: str) -> ServingError:
+    """Return the typed error a client raises for `err_no`; unknown numbers become ServingError."""
+    for kind, codes in WIRE_CODES.items():
+        if codes.err_no == err_no and issubclass(kind, ServingError):
+            return kind(message)
+    return ServingError("{} (err_no {})".format(message, err_no))  # noqa: UP032 - 3.8-clean file

@@ -1,0 +1,27 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Models and pictures made by others; never part of the repository."""
+    folder = Path(os.environ.get("PADDLE_SERVING_KIT_SHARED", ROOT.parent / "shared"))
+    if not (folder / "models").is_dir():
+        pytest.skip(
+            f"third-party samples are not at {folder}; set PADDLE_SERVING_KIT_SHARED to their folder"
+        )
+    return folder
