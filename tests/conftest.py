@@ -22,6 +22,6 @@ def shared() -> Path:
     folder = Path(os.environ.get("PADDLE_SERVING_KIT_SHARED", ROOT.parent / "shared"))
     if not (folder / "models").is_dir():
         pytest.skip(
-            f"third-party samples are not at {folder}; set PADDLE_SERVING_KIT_SHARED to their folder"
+            f"no third-party samples at {folder}; PADDLE_SERVING_KIT_SHARED names their folder"
         )
     return folder

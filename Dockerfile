@@ -1,0 +1,42 @@
+# Serves the embedded model on the CPU; mount your own bundle and configuration to serve those:
+#
+#   docker run -p 18080:18080 -p 9993:9993 paddle-serving-kit:cpu
+#   docker run -p 18080:18080 -p 9993:9993 -v $PWD/serving_model:/app/serving_model:ro \
+#       -v $PWD/configs:/app/configs:ro paddle-serving-kit:cpu --config configs/mine.yml
+
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /build
+RUN python -m venv /venv
+# Dependencies first: they change less often than the code, and stay in the cache. The names of the
+# packages are enough to resolve them; the code itself is not installed but copied beside its model.
+COPY setup.cfg pyproject.toml constraints.txt LICENSE README.md ./
+RUN mkdir -p protocol bundle converter client pipeline/stages pipeline/predictors pipeline/engine pipeline/hosts \
+ && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[cpu]' \
+ && /venv/bin/pip uninstall -y paddle-serving-kit \
+ && find /venv -name '__pycache__' -prune -exec rm -rf {} + \
+ && find /venv -type d \( -name tests -o -name test \) -path '*site-packages/*' -prune -exec rm -rf {} +
+
+FROM python:3.11-slim-bookworm
+# OpenMP for Paddle.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin serving
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY protocol protocol
+COPY bundle bundle
+COPY converter converter
+COPY pipeline pipeline
+COPY client client
+COPY labels labels
+COPY configs configs
+COPY serving_model serving_model
+USER serving
+EXPOSE 18080 9993
+HEALTHCHECK --interval=10s --timeout=40s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "client.health", "--wait", "30"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python", "pipeline/web_service.py"]
+CMD ["--config", "configs/waste.yml"]

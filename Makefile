@@ -1,0 +1,91 @@
+# The front door. `make` alone tells what there is.
+#
+#   make demo                 set up, serve the embedded model, classify pictures, stop
+#   make test PYTHON=python3.13
+#
+# Everything is installed in .venv; nothing outside this folder is touched.
+
+SHELL  := /bin/bash
+VENV   ?= .venv
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
+             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+             && { echo $$p; break; }; done)
+# cpu or gpu: which Paddle to install (see README, "GPU").
+PADDLE ?= cpu
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+CONFIG ?= configs/waste.yml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo serve test check format proto constraints bench image clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
+	  | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+# A stamp for what serves, another for what develops. The virtual environment is made anew when
+# another Python is asked for.
+setup: $(VENV)/.serving  ## make .venv and install what serving needs (PYTHON=python3.13 chooses one)
+setup-dev: $(VENV)/.developing  ## the same with the tools for tests and checks
+
+$(VENV)/.serving: setup.cfg constraints.txt $(VENV)/.python
+	@echo "==> installing the service and paddlepaddle ($(PADDLE)); about 300 MB, once"
+	@$(PIP) -c constraints.txt -e '.[$(PADDLE)]'
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.serving
+	@echo "==> installing the tools for tests and checks"
+	@$(PIP) -c constraints.txt -e '.[$(PADDLE),train,dev]'
+	@touch $@
+
+# Holds the interpreter's version; rewritten only when it differs, so that nothing is reinstalled.
+.PHONY: force
+$(VENV)/.python: force
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found; install one or give PYTHON=/path/to/python3" >&2; exit 1; }
+	@want=$$($(PYTHON) -c 'import sys; print(sys.version, sys.base_prefix)') || exit 1; \
+	if [ "$$want" != "$$(cat $@ 2>/dev/null)" ] || [ ! -x $(BIN)/python ]; then \
+	  echo "==> making $(VENV) with $$($(PYTHON) --version)"; \
+	  $(PYTHON) -m venv --clear $(VENV) || { echo "error: cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+	  echo "$$want" > $@; \
+	fi
+
+demo: setup  ## serve the embedded model, classify the sample pictures over HTTP and RPC, stop
+	@$(BIN)/python examples/demo.py
+
+serve: setup  ## serve CONFIG (configs/waste.yml) until Ctrl-C
+	@$(BIN)/python pipeline/web_service.py --config $(CONFIG)
+
+test: setup-dev  ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev  ## let ruff put the code in its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup-dev  ## requests/s of the service beside the bare predictor's limit
+	$(BIN)/python -m benchmarks throughput $(ARGS)
+
+# The stubs are made with the oldest tools whose output the newest protobuf still reads (a stub of
+# major version 6 loads in 6 and 7), in an environment of their own.
+proto:  ## make protocol/*_pb2*.py from the .proto file
+	@test -x build/proto-venv/bin/python || $(PYTHON) -m venv build/proto-venv
+	@build/proto-venv/bin/python -m pip --disable-pip-version-check install --quiet 'grpcio-tools==1.74.0' 'setuptools<81'
+	build/proto-venv/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protocol/pipeline_service.proto
+
+constraints:  ## resolve setup.cfg's ranges into constraints.txt again
+	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
+	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra train \
+	  --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/constraints.txt
+	@mv build/constraints.txt constraints.txt
+
+image:  ## build the container image paddle-serving-kit:cpu
+	docker build -t paddle-serving-kit:cpu .
+
+clean:  ## remove .venv, build and caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,141 @@
+"""A serving bundle: what lies in `serving_server/` and `serving_client/`, loaded and checked.
+
+    serving_model/NAME/
+        serving_server/  graph and parameters, inference.yml, serving_server_conf.{,stream.}prototxt
+        serving_client/  serving_client_conf.{,stream.}prototxt
+        bundle.yml       where it came from (not needed to serve)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from .errors import BundleError
+from .inference_yml import InferenceDescription, read_inference_yml
+from .labels import check_count
+from .model_config import ModelConfig, read_model_config
+
+SERVER, CLIENT = "serving_server", "serving_client"
+PIR, PDMODEL, FLUID = "pir", "pdmodel", "fluid"
+
+
+@dataclass(frozen=True)
+class GraphFiles:
+    """A graph with its parameters; `params_file` is None where each parameter has its own file."""
+
+    graph_format: str
+    model_file: Path
+    params_file: Optional[Path]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One model, ready to serve."""
+
+    path: Path
+    server_dir: Path
+    client_dir: Path
+    model_config: ModelConfig
+    graph: GraphFiles
+    description: InferenceDescription
+
+    @property
+    def labels(self) -> Optional[Tuple[str, ...]]:
+        """The labels in the order of the classes, or None."""
+        return self.description.labels
+
+    @property
+    def classes(self) -> int:
+        """The model's number of classes, or -1 where the graph leaves it open."""
+        shape = self.model_config.fetches[0].shape
+        return shape[-1] if shape else -1
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Load `serving_model/NAME`, or its `serving_server` folder.
+
+    Raises:
+        BundleError: a file is missing, is not what it should be, or two of them disagree.
+    """
+    path = Path(path)
+    if path.name == SERVER or not (path / SERVER).is_dir():
+        server_dir, path = path, path.parent
+    else:
+        server_dir = path / SERVER
+    config_file = server_dir / "serving_server_conf.prototxt"
+    if not config_file.is_file():
+        raise BundleError(
+            "{} is no serving bundle (no {}); make one with "
+            "`python -m converter convert EXPORT --output {}`".format(path, config_file.name, path)
+        )
+    model_config = read_model_config(config_file)
+    if not model_config.feeds or not model_config.fetches:
+        raise BundleError("{} names no feed or no fetch; convert the model again".format(config_file))
+    bundle = Bundle(
+        path=path,
+        server_dir=server_dir,
+        client_dir=path / CLIENT,
+        model_config=model_config,
+        graph=find_graph(server_dir),
+        description=read_inference_yml(server_dir / "inference.yml"),
+    )
+    if bundle.labels is not None:
+        check_count(bundle.labels, bundle.classes, str(server_dir / "inference.yml"))
+    return bundle
+
+
+def find_graph(folder: Path) -> GraphFiles:
+    """Return the one graph in `folder`, with its parameters.
+
+    Known are `*.json` with `*.pdiparams` (PIR), `*.pdmodel` with `*.pdiparams`, and `__model__`
+    with one parameter file or with one file a parameter.
+
+    Raises:
+        BundleError: no graph, several, or one without its parameters.
+    """
+    found: List[Path] = []
+    if folder.is_dir():
+        graphs = [*folder.glob("*.json"), *folder.glob("*.pdmodel")]
+        found = sorted(file for file in graphs if file.suffix == ".pdmodel" or _is_pir(file))
+        found += [file for file in [folder / "__model__"] if file.is_file()]
+    if not found:
+        raise BundleError(
+            "{} holds no exported model; looked for inference.json, *.pdmodel and "
+            "__model__".format(folder)
+        )
+    if len(found) > 1:
+        raise BundleError(
+            "{} holds several models: {}; keep one".format(
+                folder, ", ".join(file.name for file in found)
+            )
+        )
+    return graph_files(found[0])
+
+
+def graph_files(model_file: Path, params_file: Optional[Path] = None) -> GraphFiles:
+    """Return `model_file` with its parameters: `params_file`, or where they lie by custom.
+
+    Raises:
+        BundleError: the parameters are missing.
+    """
+    folder = model_file.parent
+    if model_file.name == "__model__":
+        combined = params_file or next(
+            (folder / n for n in ("__params__", "params", "weights") if (folder / n).is_file()), None
+        )
+        return GraphFiles(FLUID, model_file, combined)
+    params = params_file or model_file.with_suffix(".pdiparams")
+    if not params.is_file():
+        raise BundleError(
+            "{} is missing beside {}; copy it from the export".format(params.name, model_file)
+        )
+    graph_format = PIR if model_file.suffix == ".json" else PDMODEL
+    return GraphFiles(graph_format, model_file, params)
+
+
+def _is_pir(path: Path) -> bool:
+    """Tell a PIR graph from any other JSON file by its head."""
+    with path.open("rb") as file:
+        return b'"pir"' in file.read(256)

@@ -1,0 +1,49 @@
+"""`python -m client.health [URL] [--wait S]`: exit 0 once the service is ready, 1 if it is not.
+
+For container health checks and scripts; needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+DEFAULT_URL = "http://127.0.0.1:18080/health/ready"
+TIMEOUT_S = 4.0
+PAUSE_S = 0.25
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Ask until the service is ready or `--wait` seconds are over; print the last answer."""
+    parser = argparse.ArgumentParser(prog="client.health", description=__doc__)
+    parser.add_argument("url", nargs="?", default=DEFAULT_URL, help=f"default: {DEFAULT_URL}")
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait (default: 0)")
+    options = parser.parse_args(arguments)
+    if not options.url.startswith(("http://", "https://")):
+        parser.error(f"{options.url} is not an http address")
+    deadline = time.monotonic() + options.wait
+    while True:
+        ready, answer = ask(options.url)
+        if ready or time.monotonic() >= deadline:
+            print(answer, file=sys.stdout if ready else sys.stderr)
+            return 0 if ready else 1
+        time.sleep(PAUSE_S)
+
+
+def ask(url: str) -> tuple[bool, str]:
+    """Return whether `url` answers 200, and what it said."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked above
+            return True, answer.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        return False, error.read().decode(errors="replace")
+    except OSError as error:
+        return False, f"cannot reach {url}: {error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Averaged weights and inference models: what leaves a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import paddle
+import yaml
+
+from .fluid_weights import WeightsError
+from .pictures import MEAN, STD
+
+
+class _Scored(paddle.nn.Layer):
+    """The network with softmax at its end, as PaddleClas exports it."""
+
+    def __init__(self, network: paddle.nn.Layer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Return scores [N, classes] of pictures [N, 3, H, W]."""
+        return paddle.nn.functional.softmax(self.network(x))
+
+
+def export(
+    network: paddle.nn.Layer,
+    folder: Path,
+    name: str,
+    labels: Sequence[str],
+    resize: int,
+    size: int,
+) -> None:
+    """Write `folder`/inference.{json,pdiparams,yml}; the batch size stays open, the input is `x`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scored = _Scored(network)
+    scored.eval()
+    spec = [paddle.static.InputSpec([None, 3, size, size], "float32", name="x")]
+    paddle.jit.save(paddle.jit.to_static(scored, input_spec=spec), str(folder / "inference"))
+    description = {
+        "Global": {"model_name": name},
+        "PreProcess": {
+            "transform_ops": [
+                {"ResizeImage": {"resize_short": resize}},
+                {"CropImage": {"size": size}},
+                {
+                    "NormalizeImage": {
+                        "channel_num": 3,
+                        "mean": [round(float(m), 6) for m in MEAN],
+                        "order": "",
+                        "scale": 0.00392156862745098,
+                        "std": [round(float(s), 6) for s in STD],
+                    }
+                },
+                {"ToCHWImage": None},
+            ]
+        },
+        "PostProcess": {"Topk": {"topk": 1, "label_list": list(labels)}},
+    }
+    with (folder / "inference.yml").open("w", encoding="utf-8") as out:
+        yaml.safe_dump(description, out, allow_unicode=True, sort_keys=False)
+
+
+def average_weights(paths: Sequence[Path], output: Path) -> None:
+    """Write the mean of the weights in `paths`.
+
+    Raises:
+        WeightsError: they are not of one network.
+    """
+    states = [paddle.load(str(path)) for path in paths]
+    if any(list(state) != list(states[0]) for state in states):
+        raise WeightsError("the weights are not of one network; average runs of the same --arch")
+    mean = {key: sum(state[key] for state in states) / len(states) for key in states[0]}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    paddle.save(mean, str(output))

@@ -1,0 +1,185 @@
+"""Pictures in class folders, held decoded in memory, and the augmentations of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+class DataError(Exception):
+    """The data folder cannot be trained on; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """`images` are uint8 [H, W, 3] RGB; `targets` int64 [N] index `classes`."""
+
+    images: list[np.ndarray]
+    targets: np.ndarray
+    classes: tuple[str, ...]
+    paths: list[Path]
+
+
+def load_pictures(folder: Path, short_side: int, classes: tuple[str, ...] = ()) -> Pictures:
+    """Read `folder`/<class>/* with the short side at most `short_side`.
+
+    Classes are the sub-folders in alphabetical order, or `classes` if given.
+
+    Raises:
+        DataError: no class folders, a class without pictures, or an unreadable picture.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; it must hold one folder a class")
+    classes = classes or tuple(sorted(f.name for f in folder.iterdir() if f.is_dir()))
+    listed = [(path, i) for i, name in enumerate(classes) for path in _listed(folder / name)]
+    counts = np.bincount([i for _, i in listed], minlength=len(classes))
+    if len(classes) < 2 or counts.min() == 0:
+        empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+        raise DataError(f"{folder} needs two or more class folders with pictures; empty: {empty}")
+    images = [_read(path, short_side) for path, _ in tqdm(listed, f"reading {folder.name}")]
+    return Pictures(images, np.array([i for _, i in listed]), classes, [p for p, _ in listed])
+
+
+def _listed(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def _read(path: Path, short_side: int) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"{path} cannot be read as a picture; take it out or mend it")
+    ratio = short_side / min(image.shape[:2])
+    if ratio < 1:
+        size = (round(image.shape[1] * ratio), round(image.shape[0] * ratio))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def normalised(images: list[np.ndarray]) -> np.ndarray:
+    """Return uint8 or float32 [H, W, 3] pictures of 0..255 as float32 [N, 3, H, W]."""
+    batch = np.stack(images).astype(np.float32) / 255.0
+    return np.ascontiguousarray(((batch - MEAN) / STD).transpose(0, 3, 1, 2))
+
+
+def centre(image: np.ndarray, short_side: int, crop: int) -> np.ndarray:
+    """Resize the short side and cut the middle, as the served preprocessing does."""
+    height, width = image.shape[:2]
+    ratio = short_side / min(height, width)
+    size = (round(width * ratio), round(height * ratio))
+    image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    top, left = (size[1] - crop) // 2, (size[0] - crop) // 2
+    return image[top : top + crop, left : left + crop]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a training picture may be changed; every field is the largest change."""
+
+    size: int
+    min_area: float = 0.3
+    rotation_deg: float = 20.0
+    vertical_flip: bool = True
+    colour: float = 0.3
+    erase: float = 0.25
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return one random view, float32 [size, size, 3] of 0..255."""
+        view = self._geometry(image, rng).astype(np.float32)
+        view = self._colours(view, rng)
+        if rng.random() < self.erase:
+            self._erase(view, rng)
+        return view
+
+    def _geometry(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Crop, scale, rotate and flip in one warp, so that the picture is sampled only once."""
+        height, width = image.shape[:2]
+        area = height * width * rng.uniform(self.min_area, 1.0)
+        aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+        crop_w = min(np.sqrt(area * aspect), width)
+        crop_h = min(np.sqrt(area / aspect), height)
+        x = rng.uniform(crop_w / 2, width - crop_w / 2)
+        y = rng.uniform(crop_h / 2, height - crop_h / 2)
+        angle = np.deg2rad(rng.uniform(-self.rotation_deg, self.rotation_deg))
+        flip_x = -1 if rng.random() < 0.5 else 1
+        flip_y = -1 if self.vertical_flip and rng.random() < 0.5 else 1
+        scale = np.diag([flip_x * crop_w / self.size, flip_y * crop_h / self.size])
+        cos, sin = np.cos(angle), np.sin(angle)
+        linear = np.array([[cos, -sin], [sin, cos]]) @ scale
+        offset = np.array([x, y]) - linear @ np.full(2, (self.size - 1) / 2)
+        return cv2.warpAffine(
+            image,
+            np.column_stack([linear, offset]),
+            (self.size, self.size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+
+    def _colours(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        brightness, contrast, saturation = 1 + self.colour * rng.uniform(-1, 1, 3)
+        tint = (1 + self.colour / 4 * rng.uniform(-1, 1, 3)).astype(np.float32)
+        grey = view @ np.array([0.299, 0.587, 0.114], np.float32)
+        mean = float(grey.mean())
+        gain = np.float32(brightness * contrast)
+        view = (view * np.float32(saturation) + grey[..., None] * np.float32(1 - saturation)) * gain
+        view = (view + np.float32(mean * brightness * (1 - contrast))) * tint
+        return np.clip(view, 0, 255, out=view)
+
+    def _erase(self, view: np.ndarray, rng: np.random.Generator) -> None:
+        side = self.size * np.sqrt(rng.uniform(0.02, 0.2))
+        ratio = np.exp(rng.uniform(-0.7, 0.7))
+        height, width = int(side * ratio), int(side / ratio)
+        top, left = rng.integers(0, self.size, 2)
+        view[top : top + height, left : left + width] = MEAN * 255
+
+
+def mixed(
+    images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, mixup: float, cutmix: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Blend (mixup) or paste (cutmix) pictures of one batch with each other, labels likewise.
+
+    `images` is [N, 3, H, W], `targets` [N, classes]; the two numbers are the probabilities.
+    """
+    draw = rng.random()
+    if draw >= mixup + cutmix:
+        return images, targets
+    other = rng.permutation(len(images))
+    if draw < mixup:
+        share = float(rng.beta(0.3, 0.3))
+        images = share * images + (1 - share) * images[other]
+    else:
+        size = images.shape[-1]
+        side = int(size * np.sqrt(1 - rng.beta(1.0, 1.0)))
+        top, left = rng.integers(0, size - side + 1, 2)
+        images = images.copy()
+        images[..., top : top + side, left : left + side] = images[
+            other, :, top : top + side, left : left + side
+        ]
+        share = 1 - side * side / (size * size)
+    targets = share * targets + (1 - share) * targets[other]
+    return images.astype(np.float32), targets.astype(np.float32)
+
+
+def balanced_order(
+    targets: np.ndarray, rng: np.random.Generator, strength: float
+) -> np.ndarray:
+    """Return one epoch's picture numbers, rare classes drawn more often.
+
+    `strength` 0 draws every picture once, 1 every class equally often.
+    """
+    if strength == 0:
+        return rng.permutation(len(targets))
+    weights = np.bincount(targets).astype(np.float64)[targets] ** -strength
+    expected = weights / weights.sum() * len(targets)
+    # Whole parts for certain, the rest by chance: less noise than drawing with replacement.
+    repeats = np.floor(expected + rng.random(len(targets))).astype(int)
+    return rng.permutation(np.repeat(np.arange(len(targets)), repeats))

@@ -1,0 +1,217 @@
+"""The training loop: schedule, averaged weights, checkpoints, and an evaluation each epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.nn import functional
+from tqdm import tqdm
+
+from .pictures import Augmentation, Pictures, balanced_order, centre, mixed, normalised
+from .report import Report, report_of
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a run besides the data and the network."""
+
+    epochs: int = 40
+    batch_size: int = 32
+    size: int = 192
+    test_resize: int = 256
+    test_size: int = 224
+    learning_rate: float = 0.015
+    head_factor: float = 5.0
+    weight_decay: float = 1e-4
+    warm_up_epochs: float = 2.0
+    label_smoothing: float = 0.1
+    mixup: float = 0.2
+    cutmix: float = 0.2
+    balance: float = 0.5
+    ema: float = 0.998
+    min_area: float = 0.3
+    plain_epochs: int = 3
+    seed: int = 0
+
+
+class Trainer:
+    """Trains `network` in place; `average` holds the averaged weights, which are what is kept.
+
+    The folder of the run gets `last.pdparams` (to resume), `best.pdparams` (averaged weights of the
+    best epoch), `final.pdparams` (of the last), `metrics.jsonl` and the report of the best.
+    """
+
+    def __init__(
+        self, network: paddle.nn.Layer, recipe: Recipe, train: Pictures, val: Pictures, run: Path
+    ) -> None:
+        self._network, self._recipe = network, recipe
+        self._train, self._val, self._run = train, val, run
+        self._steps_per_epoch = math.ceil(len(train.images) / recipe.batch_size)
+        self._optimizer = _optimizer(network, recipe)
+        self._average = {k: v.clone() for k, v in network.state_dict().items()}
+        self._step = 0
+        self._epoch = 0
+        self._best = 0.0
+
+    def resume(self) -> bool:
+        """Go on from `last.pdparams` if there is one."""
+        path = self._run / "last.pdparams"
+        if not path.is_file():
+            return False
+        state = paddle.load(str(path))
+        self._network.set_state_dict(state["network"])
+        self._optimizer.set_state_dict(state["optimizer"])
+        self._average = {k: paddle.to_tensor(v) for k, v in state["average"].items()}
+        self._step, self._epoch, self._best = state["step"], state["epoch"], state["best"]
+        return True
+
+    def fit(self) -> Report:
+        """Train to the last epoch; return the report of the best."""
+        self._run.mkdir(parents=True, exist_ok=True)
+        settings = json.dumps(asdict(self._recipe), indent=1)
+        (self._run / "recipe.json").write_text(settings, encoding="utf-8")
+        while self._epoch < self._recipe.epochs:
+            started = time.monotonic()
+            loss = self._train_epoch()
+            self._epoch += 1
+            report = self._evaluate_average()
+            self._keep(report, loss, time.monotonic() - started)
+        paddle.save(self._average, str(self._run / "final.pdparams"))
+        self._network.set_state_dict(paddle.load(str(self._run / "best.pdparams")))
+        best = evaluate(self._network, self._val, self._recipe.test_resize, self._recipe.test_size)
+        best.save(self._run)
+        return best
+
+    def _train_epoch(self) -> float:
+        recipe = self._recipe
+        # Seeded by epoch, so that a resumed run draws what the uninterrupted one would have.
+        rng = np.random.default_rng((recipe.seed, self._epoch))
+        augment = Augmentation(recipe.size, min_area=recipe.min_area)
+        mixing = self._epoch < recipe.epochs - recipe.plain_epochs
+        order = balanced_order(self._train.targets, rng, recipe.balance)
+        chunks = np.array_split(order, max(1, round(len(order) / recipe.batch_size)))
+        self._network.train()
+        losses = []
+        with tqdm(chunks, f"epoch {self._epoch + 1}/{recipe.epochs}", mininterval=2) as bar:
+            for chunk in bar:
+                images = normalised([augment(self._train.images[i], rng) for i in chunk])
+                targets = np.eye(len(self._train.classes), dtype=np.float32)[
+                    self._train.targets[chunk]
+                ]
+                if mixing:
+                    images, targets = mixed(images, targets, rng, recipe.mixup, recipe.cutmix)
+                losses.append(self._train_step(images, targets))
+                bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
+        return float(np.mean(losses))
+
+    def _train_step(self, images: np.ndarray, targets: np.ndarray) -> float:
+        recipe = self._recipe
+        self._optimizer.set_lr(self._rate())
+        smooth = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / targets.shape[1]
+        logits = self._network(paddle.to_tensor(images))
+        log_probabilities = functional.log_softmax(logits)
+        loss = -(paddle.to_tensor(smooth.astype(np.float32)) * log_probabilities).sum(1).mean()
+        loss.backward()
+        self._optimizer.step()
+        self._optimizer.clear_grad()
+        self._step += 1
+        self._move_average()
+        return float(loss)
+
+    def _rate(self) -> float:
+        """Linear warm-up, then half a cosine to a hundredth."""
+        recipe = self._recipe
+        warm_up = recipe.warm_up_epochs * self._steps_per_epoch
+        total = recipe.epochs * self._steps_per_epoch
+        if self._step < warm_up:
+            return recipe.learning_rate * (self._step + 1) / warm_up
+        done = min(1.0, (self._step - warm_up) / max(1.0, total - warm_up))
+        return recipe.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
+
+    @paddle.no_grad()
+    def _move_average(self) -> None:
+        """Exponential average with its own warm-up, so that the first steps do not linger."""
+        keep = min(self._recipe.ema, (1 + self._step) / (10 + self._step))
+        for name, value in self._network.state_dict().items():
+            average = self._average[name]
+            average.set_value(average * keep + value * (1 - keep))
+
+    def _evaluate_average(self) -> Report:
+        live = {k: v.clone() for k, v in self._network.state_dict().items()}
+        self._network.set_state_dict(self._average)
+        report = evaluate(
+            self._network, self._val, self._recipe.test_resize, self._recipe.test_size
+        )
+        self._network.set_state_dict(live)
+        return report
+
+    def _keep(self, report: Report, loss: float, seconds: float) -> None:
+        if report.accuracy >= self._best:
+            self._best = report.accuracy
+            paddle.save(self._average, str(self._run / "best.pdparams"))
+        state: dict[str, Any] = {
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "average": self._average,
+            "step": self._step,
+            "epoch": self._epoch,
+            "best": self._best,
+        }
+        # Written beside and renamed, so that a run killed here still has its last checkpoint.
+        part = self._run / "last.part.pdparams"
+        paddle.save(state, str(part))
+        part.replace(self._run / "last.pdparams")
+        line = {"epoch": self._epoch, "loss": loss, "val": report.accuracy, "seconds": seconds}
+        with (self._run / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+            metrics.write(json.dumps(line) + "\n")
+        print(
+            f"epoch {self._epoch}: loss {loss:.4f}, val {report.accuracy:.4f}, "
+            f"best {self._best:.4f}, {seconds:.0f} s",
+            flush=True,
+        )
+
+
+def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Optimizer:
+    """Nesterov momentum; no decay of biases and norms, a faster last layer (it starts from noise)."""
+    decayed, plain = [], []
+    parameters = list(network.named_parameters())
+    for position, (_, parameter) in enumerate(parameters):
+        if position >= len(parameters) - 2:
+            parameter.optimize_attr["learning_rate"] = recipe.head_factor
+        (decayed if len(parameter.shape) > 1 else plain).append(parameter)
+    return paddle.optimizer.Momentum(
+        recipe.learning_rate,
+        momentum=0.9,
+        use_nesterov=True,
+        parameters=[
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+    )
+
+
+def scores_of(
+    network: paddle.nn.Layer, pictures: Pictures, resize: int, size: int
+) -> np.ndarray:
+    """Return softmax scores, float32 [N, classes], of the middle of each picture."""
+    network.eval()
+    scores = []
+    with paddle.no_grad():
+        for start in range(0, len(pictures.images), 32):
+            chunk = pictures.images[start : start + 32]
+            batch = normalised([centre(image, resize, size) for image in chunk])
+            scores.append(functional.softmax(network(paddle.to_tensor(batch))).numpy())
+    return np.concatenate(scores)
+
+
+def evaluate(network: paddle.nn.Layer, pictures: Pictures, resize: int, size: int) -> Report:
+    """Count the network's best answers on `pictures`."""
+    answers = scores_of(network, pictures, resize, size).argmax(axis=1)
+    return report_of(pictures.targets, answers, pictures.classes)

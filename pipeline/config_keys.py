@@ -1,0 +1,211 @@
+"""Every key a config.yml may hold: what it is, its default, and what it means to us.
+
+The keys are those of Paddle Serving 0.9 with their meaning kept, and a few of ours (marked `ours`).
+A key whose job no longer exists here is listed with the reason it has no effect; a key of 0.9 that
+asks for something this engine does not do is listed with what to do instead. docs/configuration.md
+shows these tables, and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Check: TypeAlias = Callable[[object], str | None]  # None: fine; else what it must be
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: the check of its value, its default, and one line of meaning."""
+
+    check: Check
+    default: Any
+    meaning: str
+    ours: bool = False
+    no_effect: str | None = None  # why a key of 0.9 does nothing here
+    refused_unless: tuple[Any, ...] | None = None  # values of a 0.9 key that we can serve
+
+
+Section: TypeAlias = Mapping[str, "Key | Section"]
+
+
+def whole(low: int, high: int = 2**31 - 1, *, also: tuple[object, ...] = ()) -> Check:
+    """Accept whole numbers from `low` to `high`, and the values in `also`."""
+    wanted = f"a whole number from {low} to {high}" if high < 2**31 - 1 else f"at least {low}"
+    more = "".join(f" or {'empty' if value is None else value}" for value in also)
+
+    def check(value: object) -> str | None:
+        if isinstance(value, bool):
+            return wanted + more
+        good = value in also or (isinstance(value, int) and low <= value <= high)
+        return None if good else wanted + more
+
+    return check
+
+
+def number(low: float, high: float, *, or_empty: bool = False) -> Check:
+    """Accept numbers from `low` to `high`."""
+
+    def check(value: object) -> str | None:
+        if value is None and or_empty:
+            return None
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return None if good and low <= value <= high else f"a number from {low:g} to {high:g}"
+
+    return check
+
+
+def one_of(*choices: object) -> Check:
+    """Accept the listed values."""
+    wanted = "one of " + ", ".join("empty" if c in (None, "") else str(c) for c in choices)
+
+    def check(value: object) -> str | None:
+        return None if value in choices else wanted
+
+    return check
+
+
+def flag(value: object) -> str | None:
+    """Accept true and false."""
+    return None if isinstance(value, bool) else "True or False"
+
+
+def text(value: object) -> str | None:
+    """Accept a text that is not empty."""
+    return None if isinstance(value, str) and value.strip() else "a text"
+
+
+def text_or_empty(value: object) -> str | None:
+    """Accept a text or nothing."""
+    return None if value is None or isinstance(value, str) else "a text or empty"
+
+
+def devices(value: object) -> str | None:
+    """Accept "" or GPU numbers with commas between, as 0.9 does: "0", "0,1", or a single number."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return None
+    good = isinstance(value, str) and all(p.strip().isdigit() for p in value.split(",") if p)
+    return None if good else 'GPU numbers such as "0" or "0,1", or "" for the CPU'
+
+
+def names(value: object) -> str | None:
+    """Accept a list of texts, or nothing."""
+    good = value is None or (isinstance(value, list) and all(isinstance(v, str) for v in value))
+    return None if good else "a list of names"
+
+
+def anything(_value: object) -> str | None:
+    """Accept any value (of a key that has no effect)."""
+    return None
+
+
+_ONE_LOOP = "the service is one event loop, it has no thread pool to size"
+_OWN_WORKERS = "predictors always run in worker processes of their own"
+_LATER = "metrics and traces come with the monitoring of a later version"
+_BUNDLED = "the bundle's own .prototxt is read"
+
+LOCAL_SERVICE_CONF: Section = {
+    "model_config": Key(text, None, "the bundle: `serving_model/NAME` or its `serving_server`"),
+    "client_type": Key(
+        one_of("local_predictor", "brpc", "grpc"),
+        "local_predictor",
+        "only `local_predictor`: the model runs here",
+        refused_unless=("local_predictor",),
+    ),
+    "fetch_list": Key(names, None, "the fetch to answer from, by alias; empty: the only one"),
+    "workdir": Key(anything, None, "", no_effect="there is no engine with files of its own"),
+    "device_type": Key(
+        whole(-1, 6),
+        -1,
+        "-1 by `devices`, 0 CPU, 1 GPU; refused: 2 TensorRT, 3 Arm, 4 Kunlun, 5 and 6 Ascend",
+        refused_unless=(-1, 0, 1),
+    ),
+    "devices": Key(devices, "", 'GPU numbers, "0,1": worker i takes number i mod n; "": CPU'),
+    "thread_num": Key(
+        whole(1, 1024, also=(None,)), None, "threads a worker; empty: cores / concurrency"
+    ),
+    "mem_optim": Key(flag, True, "let Paddle reuse memory between layers"),
+    "ir_optim": Key(flag, True, "let Paddle optimise the graph (0.9's default was False)"),
+    "precision": Key(one_of("fp32", "fp16", "bf16"), "fp32", "arithmetic of the model"),
+    "use_calib": Key(anything, None, "", no_effect="it belongs to TensorRT's int8"),
+    "use_mkldnn": Key(flag, True, "oneDNN on the CPU (0.9's default was False)"),
+    "mkldnn_cache_capacity": Key(anything, None, "", no_effect="the predictor chooses it"),
+    "mkldnn_op_list": Key(anything, None, "", no_effect="oneDNN takes every operator it knows"),
+    "mkldnn_bf16_op_list": Key(anything, None, "", no_effect="oneDNN takes every one it knows"),
+    "min_subgraph_size": Key(anything, None, "", no_effect="it belongs to TensorRT"),
+    "backend": Key(one_of("paddle"), "paddle", "the runtime that predicts", ours=True),
+}
+
+OP: Section = {
+    "concurrency": Key(whole(1, 256, also=(None,)), None, "worker processes; empty: one a core"),
+    "timeout": Key(
+        whole(1, 3_600_000, also=(-1,)), -1, "ms within which a request is answered; -1: 10 000"
+    ),
+    "retry": Key(whole(0, 10), 1, "times a picture is tried again after its worker died"),
+    "batch_size": Key(whole(1, 1024), 8, "most pictures in one run of the model"),
+    "auto_batching_timeout": Key(
+        number(-1, 60_000), -1, "ms to wait for a batch to fill; -1: take what waits, at once"
+    ),
+    "local_service_conf": LOCAL_SERVICE_CONF,
+    "server_endpoints": Key(names, None, "refused: remote engines", refused_unless=(None, [])),
+    "client_config": Key(anything, None, "", no_effect=_BUNDLED),
+    "client_type": Key(anything, None, "", no_effect="it belongs to remote engines"),
+    "fetch_list": Key(names, None, "as in `local_service_conf`"),
+    "use_encryption_model": Key(flag, False, "refused: encrypted models", refused_unless=(False,)),
+    "encryption_key": Key(anything, None, "", no_effect="encrypted models are not read"),
+    "labels": Key(text_or_empty, None, "label file; empty: the bundle's own labels", ours=True),
+    "topk": Key(
+        whole(1, 100_000, also=(None,)),
+        None,
+        "categories an answer; empty: the bundle's",
+        ours=True,
+    ),
+    "threshold": Key(
+        number(0, 1, or_empty=True), None, "leave out categories below this score", ours=True
+    ),
+    "classifier": Key(
+        text, "pipeline.classifier:Classifier", "class that answers, `module:Class`", ours=True
+    ),
+    "max_image_pixels": Key(
+        whole(1), 50_000_000, "a larger picture is refused before it is decoded", ours=True
+    ),
+    "fast_decode": Key(
+        flag,
+        False,
+        "decode large JPEGs at a fraction of their size; scores differ a little",
+        ours=True,
+    ),
+    "start_timeout": Key(whole(1), 120, "seconds a worker may need to be ready", ours=True),
+}
+
+DAG: Section = {
+    "is_thread_op": Key(anything, None, "", no_effect=_OWN_WORKERS),
+    "retry": Key(anything, None, "", no_effect="`retry` of the op is the one that counts"),
+    "use_profile": Key(anything, None, "", no_effect=_LATER),
+    "channel_size": Key(
+        whole(0), 0, "pictures that may wait in a service's queue; 0: 256 (never unbounded)"
+    ),
+    "client_type": Key(anything, None, "", no_effect="it belongs to remote engines"),
+    "channel_recv_frist_arrive": Key(anything, None, "", no_effect="one op has one input"),
+    "tracer": {"interval_s": Key(anything, None, "", no_effect=_LATER)},
+    "enable_prometheus": Key(anything, None, "", no_effect=_LATER),
+    "prometheus_port": Key(anything, None, "", no_effect=_LATER),
+}
+
+TOP: Section = {
+    "http_port": Key(
+        whole(1, 65535, also=(0, None)), None, "port of HTTP; empty: no HTTP; 0: any free port"
+    ),
+    "rpc_port": Key(
+        whole(1, 65535, also=(0, None)), "", "port of RPC; missing: http_port + 1; empty: no RPC"
+    ),
+    "host": Key(text, "0.0.0.0", "address both listen on", ours=True),  # noqa: S104 - as 0.9 does
+    "worker_num": Key(anything, None, "", no_effect=_ONE_LOOP),
+    "build_dag_each_worker": Key(anything, None, "", no_effect=_OWN_WORKERS),
+    "max_body_mb": Key(whole(1, 2047), 64, "largest request body in MiB", ours=True),
+    "max_images": Key(whole(1), 64, "most pictures a request", ours=True),
+    "drain_timeout": Key(whole(0, 3600), 30, "seconds to finish work at stop", ours=True),
+    "dag": DAG,
+    "op": {"*": OP},
+}

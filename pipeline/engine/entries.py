@@ -1,0 +1,161 @@
+"""The pictures that wait, and the requests that wait for them.
+
+    Request ──< Entry    one entry a picture; an entry knows its request, never the reverse
+    WaitingEntries       all that wait, oldest first, never more than admitted
+
+An entry is at any time in exactly one place: waiting, in one worker's batch, or settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from protocol.envelope import ImageResult
+from protocol.errors import ServingError
+
+
+class Request:
+    """One caller's wait for the results of its pictures.
+
+    `done` becomes true exactly once: all results are there, the request failed as a whole, or the
+    caller went away (the future is then cancelled). Whatever comes later changes nothing.
+    """
+
+    __slots__ = ("_failure", "_future", "_results", "deadline", "log_id", "unsettled")
+
+    def __init__(
+        self, future: asyncio.Future[None], images: int, deadline: float, log_id: int
+    ) -> None:
+        """Wait on `future` for `images` results until `deadline`, a time of the loop's clock."""
+        self._future = future
+        self._results: list[ImageResult | None] = [None] * images
+        self._failure: tuple[type[ServingError], str] | None = None
+        self.deadline = deadline
+        self.log_id = log_id
+        self.unsettled = images
+
+    @property
+    def done(self) -> bool:
+        """Whether nobody waits for a result any more."""
+        return self._future.done()
+
+    def settle(self, position: int, result: ImageResult) -> None:
+        """Take the result of one picture; the last one wakes the caller."""
+        self._results[position] = result
+        self.unsettled -= 1
+        if not self.unsettled:
+            self._future.set_result(None)
+
+    def fail(self, kind: type[ServingError], text: str) -> None:
+        """End the request as a whole and wake the caller."""
+        self._failure = (kind, text)
+        self._future.set_result(None)
+
+    async def outcome(self) -> list[ImageResult]:
+        """Wait; return one result a picture.
+
+        Raises:
+            ServingError: the request failed as a whole.
+        """
+        await self._future
+        if self._failure is not None:
+            # Made here and kept nowhere: a stored exception would tie the frame, and with it the
+            # pictures, into a cycle that only the garbage collector ends.
+            kind, text = self._failure
+            raise kind(text)
+        return [result for result in self._results if result is not None]
+
+
+class Entry:
+    """One picture of a request.
+
+    `attempts` counts the workers that died over it; `alone` says that it must not share a batch,
+    because it was in one that killed its worker.
+    """
+
+    __slots__ = ("alone", "attempts", "image", "position", "request", "since", "threshold", "topk")
+
+    def __init__(
+        self,
+        request: Request,
+        position: int,
+        image: bytes,
+        topk: int | None,
+        threshold: float | None,
+        since: float,
+    ) -> None:
+        """Stand for picture `position` of `request`, admitted at `since` on the loop's clock."""
+        self.request = request
+        self.position = position
+        self.image = image
+        self.topk = topk
+        self.threshold = threshold
+        self.since = since
+        self.attempts = 0
+        self.alone = False
+
+
+class WaitingEntries:
+    """The bounded queue.
+
+    Ordered by age, and able to drop an entry from its middle at once, so that a caller who goes
+    away gives its place to the next one. Entries that come back after a worker's death go to the
+    front and were admitted before: they may stand beyond the bound, newcomers never.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Hold at most `size` entries."""
+        self.size = size
+        self._entries: OrderedDict[Entry, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def has_room(self, entries: int) -> bool:
+        """Whether so many more entries may wait."""
+        return len(self._entries) + entries <= self.size
+
+    @property
+    def oldest(self) -> Entry | None:
+        """The entry that is next."""
+        return next(iter(self._entries), None)
+
+    def extend(self, entries: Iterable[Entry]) -> None:
+        """Put new entries at the end."""
+        for entry in entries:
+            self._entries[entry] = None
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """Put entries at the front, in their order."""
+        for entry in reversed(entries):
+            self._entries[entry] = None
+            self._entries.move_to_end(entry, last=False)
+
+    def discard(self, entries: Iterable[Entry]) -> None:
+        """Drop those of `entries` that wait."""
+        for entry in entries:
+            self._entries.pop(entry, None)
+
+    def take(self, most: int) -> list[Entry]:
+        """Remove and return the next batch: the oldest entries, at most `most` of them.
+
+        One that must be alone comes alone.
+        """
+        batch: list[Entry] = []
+        while self._entries and len(batch) < most:
+            entry = next(iter(self._entries))
+            if entry.alone and batch:
+                break
+            del self._entries[entry]
+            batch.append(entry)
+            if entry.alone:
+                break
+        return batch
+
+    def take_all(self) -> list[Entry]:
+        """Remove and return everything."""
+        entries = list(self._entries)
+        self._entries.clear()
+        return entries

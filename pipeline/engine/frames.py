@@ -1,0 +1,113 @@
+"""What service process and worker send each other: frames of a JSON header and raw bytes.
+
+    8 + 4 bytes              little-endian lengths of what follows
+    header                   a JSON object; its "kind" says what it is
+    payload                  bytes, the pictures of a batch one after the other; often none
+
+    service -> worker   start     classifier, settings, working folder
+                        batch     number, images: [[bytes, topk, threshold], ...] + the pictures
+    worker -> service   ready     facts
+                        failed    cause
+                        results   number, rows, tracebacks
+
+A row is a picture's categories, [[class_id, label, score], ...], or its error,
+{"err_no": ..., "message": ...}. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+Header: TypeAlias = Mapping[str, Any]
+
+_LENGTHS = struct.Struct("<QI")
+MAX_HEADER_BYTES = 64 * 2**20
+
+
+class FrameError(Exception):
+    """The other side sent what is no frame."""
+
+
+class Frame(NamedTuple):
+    """One message."""
+
+    header: Header
+    payload: memoryview
+
+
+def pack(header: Header, payload_bytes: int = 0) -> bytes:
+    """Return the bytes that go before a payload of `payload_bytes` bytes."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return _LENGTHS.pack(payload_bytes, len(text)) + text
+
+
+def read_frame(connection: socket.socket) -> Frame | None:
+    """Wait for one frame on a blocking socket; None when the other side has closed.
+
+    Raises:
+        FrameError: the bytes are no frame, or end within one.
+    """
+    lengths = _read(connection, _LENGTHS.size)
+    if lengths is None:
+        return None
+    payload_bytes, header_bytes = _LENGTHS.unpack(lengths)
+    if header_bytes > MAX_HEADER_BYTES:
+        raise FrameError(f"a header of {header_bytes} bytes")
+    body = _read(connection, header_bytes + payload_bytes)
+    if body is None:
+        raise FrameError("the connection ended within a frame")
+    return Frame(_parse(bytes(body[:header_bytes])), body[header_bytes:])
+
+
+class FrameBuffer:
+    """Collects chunks of a stream until they are frames; for frames that are kept small."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """Add `chunk`; return the frames that are complete now.
+
+        Raises:
+            FrameError: the bytes are no frame.
+        """
+        self._bytes += chunk
+        found = []
+        while len(self._bytes) >= _LENGTHS.size:
+            payload_bytes, header_bytes = _LENGTHS.unpack_from(self._bytes)
+            if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_HEADER_BYTES:
+                raise FrameError(f"a frame of {header_bytes} and {payload_bytes} bytes")
+            start = _LENGTHS.size + header_bytes
+            end = start + payload_bytes
+            if len(self._bytes) < end:
+                break
+            header = _parse(bytes(self._bytes[_LENGTHS.size : start]))
+            found.append(Frame(header, memoryview(bytes(self._bytes[start:end]))))
+            del self._bytes[:end]
+        return found
+
+
+def _parse(text: bytes) -> Header:
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise FrameError(f"a header that is not JSON: {error}") from error
+    if not isinstance(header, dict):
+        raise FrameError("a header that is no object")
+    return header
+
+
+def _read(connection: socket.socket, size: int) -> memoryview | None:
+    """Read exactly `size` bytes; None when the stream ended before them."""
+    view = memoryview(bytearray(size))
+    filled = 0
+    while filled < size:
+        count = connection.recv_into(view[filled:])
+        if not count:
+            return None
+        filled += count
+    return view

@@ -1,0 +1,63 @@
+"""What an engine tells about itself."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class WorkerState(str, enum.Enum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    RESTARTING = "restarting"  # dead or dying; its successor waits for its back-off
+    STOPPED = "stopped"
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker is up and can take a batch now or after the one it has."""
+        return self in (WorkerState.IDLE, WorkerState.BUSY)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Pictures since the engine was made.
+
+    admitted = answered + failed + expired + abandoned + those that still wait or run;
+    rejected ones (Overloaded, NotReady, ServiceClosed) were never admitted.
+    """
+
+    admitted: int = 0
+    answered: int = 0
+    failed: int = 0
+    expired: int = 0
+    abandoned: int = 0
+    rejected: int = 0
+    retried: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker now, and what it has done over all its restarts; `cause` is its last end's."""
+
+    name: str
+    pid: int | None
+    state: WorkerState
+    restarts: int
+    batches: int
+    images: int
+    cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """One engine now; `waiting` and `counters` count pictures, `open_requests` requests."""
+
+    name: str
+    ready: bool
+    waiting: int
+    open_requests: int
+    workers: tuple[WorkerStatus, ...]
+    counters: Counters

@@ -1,0 +1,171 @@
+"""A worker process: `python -m pipeline.engine.worker --fd N --parent PID`.
+
+    start -> build the classifier, warm up -> ready (or failed, and leave)
+    batch -> answer -> results            one batch at a time, until the service hangs up
+
+Started by the engine, never by hand. Leaves by itself when the service process is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Any
+
+from protocol.envelope import ImageResult
+from protocol.errors import PredictionFailed, ServingError, wire_codes
+
+from .building import Answering, Picture, build
+from .frames import Frame, Header, pack, read_frame
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+FAILED_TEXT = "the prediction failed; the service's log has the details"
+
+
+def main() -> int:
+    """Serve one connection; return the exit code."""
+    parser = argparse.ArgumentParser(prog="pipeline.engine.worker", description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="socket to the service process")
+    parser.add_argument("--parent", type=int, required=True, help="the service process")
+    options = parser.parse_args()
+    _die_with(options.parent)
+    _ignore_stop_signals()
+    faulthandler.enable()
+    _log_with_priority()
+    # What the classifier may start in its turn must not hold the connection open.
+    os.set_inheritable(options.fd, False)
+    with socket.socket(fileno=options.fd) as connection:
+        try:
+            return serve(connection)
+        except (BrokenPipeError, ConnectionResetError):
+            return 0  # the service is gone; nobody is left to tell
+
+
+def serve(connection: socket.socket) -> int:
+    """Answer batches until the service hangs up; return the exit code."""
+    start = read_frame(connection)
+    if start is None:
+        return 0
+    began = time.monotonic()
+    try:
+        answering = _build(start.header)
+    except Exception as error:  # noqa: BLE001 - user code; told to the service in one line
+        logger.exception("the classifier cannot be built")
+        connection.sendall(pack({"kind": "failed", "cause": one_line(error)}))
+        return 1
+    # Native libraries bring signal handlers of their own along; ours count.
+    _ignore_stop_signals()
+    facts = {**answering.facts, "load_s": round(time.monotonic() - began, 3)}
+    connection.sendall(pack({"kind": "ready", "facts": facts}))
+    while (frame := read_frame(connection)) is not None:
+        connection.sendall(pack(_answer(answering, frame)))
+    return 0
+
+
+def one_line(error: BaseException) -> str:
+    """Return the cause in one line; errors of our own rooms need no class name before them."""
+    text = " ".join(str(error).split())
+    room = type(error).__module__.partition(".")[0]
+    if text and room in ("pipeline", "bundle", "protocol"):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _build(start: Header) -> Answering:
+    sys.path.extend(entry for entry in start["import_path"] if entry not in sys.path)
+    os.chdir(start["folder"])
+    return build(start["factory"], start["settings"])
+
+
+def _answer(answering: Answering, frame: Frame) -> Header:
+    pictures: list[Picture] = []
+    begin = 0
+    for size, topk, threshold in frame.header["images"]:
+        pictures.append((bytes(frame.payload[begin : begin + size]), topk, threshold))
+        begin += size
+    tracebacks: list[str] = []
+    rows = _rows(answering, pictures, tracebacks)
+    return {
+        "kind": "results",
+        "number": frame.header["number"],
+        "rows": rows,
+        "tracebacks": tracebacks,
+    }
+
+
+def _rows(answering: Answering, pictures: list[Picture], tracebacks: list[str]) -> list[Any]:
+    """Answer every picture; a failure that belongs to no one picture is looked for one by one."""
+    try:
+        results = answering.answer(pictures)
+        if len(results) != len(pictures):
+            raise PredictionFailed(
+                f"the classifier returned {len(results)} results for {len(pictures)} pictures"
+            )
+        return [_row(result) for result in results]
+    except Exception:  # noqa: BLE001 - a batch may fail, the worker goes on
+        if len(pictures) > 1:
+            # One picture must not take its neighbours down, whatever the classifier does.
+            return [row for picture in pictures for row in _rows(answering, [picture], tracebacks)]
+        if not tracebacks:
+            tracebacks.append(traceback.format_exc())
+        return [_row(PredictionFailed(FAILED_TEXT))]
+
+
+def _row(result: ImageResult) -> Any:
+    if isinstance(result, ServingError):
+        return {"err_no": wire_codes(result).err_no, "message": str(result)}
+    return [[int(c.class_id), str(c.label), float(c.score)] for c in result]
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when the service process dies, even in native code."""
+    with contextlib.suppress(OSError, AttributeError):  # no such call: the closed socket is enough
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)  # it died before we asked
+
+
+def _ignore_stop_signals() -> None:
+    """Leave stopping to the service: it drains first, and a worker goes when it hangs up.
+
+    Ctrl-C, and a supervisor that signals a whole group of processes, reach workers too.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _log_with_priority() -> None:
+    """Log to stderr in lines that begin with <3> error .. <7> debug, as systemd reads them."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PriorityFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _PriorityFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        levels = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+        priority = next((number for level, number in levels if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def _leave(code: int) -> None:
+    """Exit without tearing the interpreter down: native libraries crash there now and then."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _leave(main())

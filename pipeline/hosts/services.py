@@ -1,0 +1,102 @@
+"""The services of this process by name: what HTTP and RPC both ask, so that neither decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from protocol.envelope import ClassifyReply, ClassifyRequest, ImageResult, whole_failure
+from protocol.errors import InvalidRequest, NotReady, ServiceClosed, ServiceNotFound
+
+
+class Classifying(Protocol):
+    """What a host needs of an engine; `pipeline.engine.Engine` is one."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a picture that is sent now would be answered."""
+        ...
+
+    async def classify(
+        self,
+        images: tuple[bytes, ...],
+        *,
+        topk: int | None,
+        threshold: float | None,
+        timeout_s: float | None,
+        log_id: int,
+    ) -> list[ImageResult]:
+        """Answer one result a picture, in order; raises ServingError for the request as a whole."""
+        ...
+
+
+class Services:
+    """Finds the engine a request names, and answers it.
+
+    `phase` is "starting", then "ready", then "stopping"; the standalone host moves it on.
+    """
+
+    def __init__(self, engines: Mapping[str, Classifying], *, max_images: int) -> None:
+        self._engines = dict(engines)
+        self._max_images = max_images
+        self.phase = "starting"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the services, in the order of the configuration."""
+        return tuple(self._engines)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every service can answer now."""
+        return self.phase == "ready" and all(engine.ready for engine in self._engines.values())
+
+    def state(self, name: str) -> str:
+        """Return "ready", "not ready", or the phase of the whole process."""
+        if self.phase != "ready":
+            return self.phase
+        return "ready" if self._engines[name].ready else "not ready"
+
+    def require(self, name: str) -> Classifying:
+        """Return the engine called `name`; an empty name means the only one.
+
+        Raises:
+            ServiceNotFound: there is none of that name; the text lists those there are.
+        """
+        if not name and len(self._engines) == 1:
+            return next(iter(self._engines.values()))
+        if name not in self._engines:
+            raise ServiceNotFound(
+                f"there is no service {name[:64]!r} here; services: {', '.join(self._engines)}"
+            )
+        return self._engines[name]
+
+    async def classify(
+        self, request: ClassifyRequest, timeout_s: float | None = None
+    ) -> ClassifyReply:
+        """Answer `request` within `timeout_s` seconds (None: the service's own deadline).
+
+        Raises:
+            ServingError: the request as a whole failed, or every picture of it did.
+        """
+        engine = self.require(request.service)
+        if self.phase == "stopping":
+            raise ServiceClosed("the service is stopping; send the request to another replica")
+        if self.phase == "starting":
+            raise NotReady("the service is starting; ask /health/ready and try again")
+        if len(request.images) > self._max_images:
+            raise InvalidRequest(
+                f"{len(request.images)} pictures in one request; the most is {self._max_images}"
+            )
+        results = await engine.classify(
+            request.images,
+            topk=request.topk,
+            threshold=request.threshold,
+            timeout_s=timeout_s,
+            log_id=request.log_id,
+        )
+        reply = ClassifyReply(tuple(results))
+        failure = whole_failure(reply)
+        if failure is not None:
+            raise failure
+        return reply

@@ -1,0 +1,168 @@
+"""What a picture's first bytes say: its format and its size, before anything is decoded.
+
+Sources: ITU-T T.81 (JPEG markers), PNG 1.2 (IHDR), the BITMAPINFOHEADER of BMP, the WebP container
+specification (VP8, VP8L, VP8X), and TIFF 6.0 (image file directory).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Dict, NamedTuple, Optional, Tuple
+
+READABLE = ("JPEG", "PNG", "BMP", "WebP", "TIFF")
+
+# Formats people send by mistake, so that the error can name them.
+_FOREIGN = (
+    (b"GIF8", "a GIF"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive or an Office document"),
+    (b"\x1f\x8b", "gzip data"),
+    (b"\x93NUMPY", "a numpy array"),
+    (b"\x00\x00\x01\x00", "an icon"),
+    (b"<svg", "an SVG drawing"),
+    (b"<?xml", "XML text"),
+    (b"<!DOCTYPE", "an HTML page"),
+    (b"<html", "an HTML page"),
+)
+
+
+class ImageHeader(NamedTuple):
+    """Format name of `READABLE`, and the stored size in pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+def read_format(data: bytes) -> Optional[str]:
+    """Return the format that the first bytes announce, or None if it is none of `READABLE`."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if data[:2] == b"BM":
+        return "BMP"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[:4] in (b"II*\x00", b"MM\x00*"):
+        return "TIFF"
+    return None
+
+
+def foreign_name(data: bytes) -> str:
+    """Return what data of no readable format looks like, in words."""
+    head = data[:64].lstrip()
+    for magic, name in _FOREIGN:
+        if head.lower().startswith(magic.lower()):
+            return name
+    if data[4:8] == b"ftyp":
+        return "a HEIC, AVIF or video file"
+    try:
+        if data[:512].decode("utf-8").isprintable() or b"\n" in data[:512]:
+            return "text"
+    except UnicodeDecodeError:
+        pass
+    return "no picture format we know"
+
+
+def read_header(data: bytes) -> Optional[ImageHeader]:
+    """Return format and size, or None if the header is missing, cut off or nonsense."""
+    name = read_format(data)
+    if name is None:
+        return None
+    try:
+        size = _READERS[name](data)
+    except (struct.error, IndexError):
+        return None
+    if size is None or size[0] <= 0 or size[1] <= 0:
+        return None
+    return ImageHeader(name, size[0], size[1])
+
+
+def is_complete(data: bytes, name: str) -> bool:
+    """Return whether the data reaches its format's end mark.
+
+    OpenCV fills what is missing of a cut-off JPEG with grey and says nothing. Bytes after the end
+    mark are common (cameras pad) and fine.
+    """
+    if name == "JPEG":
+        return data.rfind(b"\xff\xd9") > 0
+    if name == "PNG":
+        return data.rfind(b"IEND") > 0
+    if name == "WebP":
+        return len(data) >= 8 + int(struct.unpack_from("<I", data, 4)[0])
+    return True
+
+
+def _jpeg_size(data: bytes) -> Optional[Tuple[int, int]]:
+    position = 2
+    while True:
+        # Markers may be preceded by any number of fill bytes 0xFF.
+        if data[position] != 0xFF:
+            return None
+        while data[position] == 0xFF:
+            position += 1
+        marker = data[position]
+        position += 1
+        if marker in (0x01, *range(0xD0, 0xD9)):
+            continue
+        if marker in (0xD9, 0xDA):
+            return None
+        (length,) = struct.unpack_from(">H", data, position)
+        # SOF0 to SOF15 but DHT (C4), JPG (C8) and DAC (CC) hold the size.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            return width, height
+        position += length
+
+
+def _png_size(data: bytes) -> Optional[Tuple[int, int]]:
+    if data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
+def _bmp_size(data: bytes) -> Optional[Tuple[int, int]]:
+    (header,) = struct.unpack_from("<I", data, 14)
+    if header == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+        return width, height
+    width, height = struct.unpack_from("<ii", data, 18)
+    return width, abs(height)  # negative: stored from the top
+
+
+def _webp_size(data: bytes) -> Optional[Tuple[int, int]]:
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X":
+        width = int.from_bytes(data[24:27], "little") + 1
+        height = int.from_bytes(data[27:30], "little") + 1
+        return (width, height) if len(data) >= 30 else None
+    return None
+
+
+def _tiff_size(data: bytes) -> Optional[Tuple[int, int]]:
+    order = "<" if data[:2] == b"II" else ">"
+    (position,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, position)
+    found: Dict[int, int] = {}
+    for i in range(entries):
+        tag, kind, _, value = struct.unpack_from(order + "HHI4s", data, position + 2 + 12 * i)
+        if tag in (256, 257):
+            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), value)[0]
+    return (found[256], found[257]) if len(found) == 2 else None
+
+
+_READERS = {
+    "JPEG": _jpeg_size,
+    "PNG": _png_size,
+    "BMP": _bmp_size,
+    "WebP": _webp_size,
+    "TIFF": _tiff_size,
+}

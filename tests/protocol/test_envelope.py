@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from protocol import pipeline_service_pb2 as pb
+from protocol.envelope import (
+    Category,
+    ClassifyReply,
+    ClassifyRequest,
+    error_to_json,
+    error_to_proto,
+    reply_from_json,
+    reply_from_proto,
+    reply_to_json,
+    reply_to_proto,
+    request_from_images,
+    request_from_json,
+    request_from_proto,
+    request_to_json,
+    request_to_proto,
+    whole_failure,
+)
+from protocol.errors import InvalidRequest, Overloaded, ServingError, TooLarge, UndecodableImage
+
+PICTURE = bytes(range(256))
+TEXT = base64.b64encode(PICTURE).decode()
+
+
+def body(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def test_the_request_of_the_paddleclas_sample() -> None:
+    request = request_from_json(body(key=["image"], value=[TEXT]), "waste")
+    assert request == ClassifyRequest((PICTURE,), "waste")
+
+
+def test_every_key_is_a_picture_also_when_keys_repeat_and_options_are_not() -> None:
+    other = base64.b64encode(b"second").decode()
+    request = request_from_json(
+        body(
+            key=["image", "topk", "image", "threshold", "pipeline.profile"],
+            value=[TEXT, "3", other, 0.5, "1"],
+            logid=7,
+        ),
+        "waste",
+    )
+    assert request.images == (PICTURE, b"second")
+    assert (request.topk, request.threshold, request.log_id) == (3, 0.5, 7)
+
+
+@pytest.mark.parametrize("shape", ["data:image/png;base64,{}", "{}\n", " {} "])
+def test_harmless_dress_of_base64_is_taken_off(shape: str) -> None:
+    request = request_from_json(body(key=["image"], value=[shape.format(TEXT)]), "waste")
+    assert request.images == (PICTURE,)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"", "body is empty"),
+        (b"key=image", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "a list"),
+        (b"null", "null"),
+        (b"3", "a number"),
+        (body(value=[TEXT]), '"key" is missing'),
+        (body(key=["image"]), '"value" is missing'),
+        (body(key="image", value=[TEXT]), '"key" must be a list, got a string'),
+        (body(key=["image"], value=TEXT), '"value" must be a list, got a string'),
+        (body(key=["image", "more"], value=[TEXT]), "key has 2 entries and value has 1"),
+        (body(key=[1], value=[TEXT]), "must be a string"),
+        (body(key=["image"], value=[5]), "must be a base64 string"),
+        (body(key=["image"], value=["*not base64*"]), "not base64"),
+        (body(key=["image"], value=["abc"]), "not base64"),
+        (body(key=["image"], value=["图片"]), "not base64"),
+        (body(key=[], value=[]), "no picture"),
+        (body(key=["topk"], value=["1"]), "no picture"),
+        (body(key=["image"], value=[TEXT], tensors=[{}]), "tensors"),
+        (body(key=["image"], value=[TEXT], logid="x"), "logid"),
+        (body(key=["image"], value=[TEXT], logid=2**63), "logid"),
+    ],
+)
+def test_a_wrong_body_is_explained(raw: bytes, told: str) -> None:
+    with pytest.raises(InvalidRequest, match="^(?s:.*)" + told.replace("*", r"\*")):
+        request_from_json(raw, "waste")
+
+
+@pytest.mark.parametrize("topk", [0, -1, "0", "many", 1.5, True, [], "1e3"])
+def test_a_topk_that_is_no_count_is_refused(topk: object) -> None:
+    with pytest.raises(InvalidRequest, match="topk must be a whole number of at least 1"):
+        request_from_json(body(key=["image", "topk"], value=[TEXT, topk]), "waste")
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, "nan", "high", True])
+def test_a_threshold_outside_0_to_1_is_refused(threshold: object) -> None:
+    with pytest.raises(InvalidRequest, match="threshold must be a number from 0 to 1"):
+        request_from_json(body(key=["image", "threshold"], value=[TEXT, threshold]), "waste")
+
+
+def test_requests_survive_both_wires() -> None:
+    request = ClassifyRequest((PICTURE, b"two"), "waste", topk=3, threshold=0.25, log_id=-5)
+    assert request_from_json(request_to_json(request), "waste") == request
+    wire = pb.Request.FromString(request_to_proto(request).SerializeToString())
+    assert wire.method == "prediction"
+    assert request_from_proto(wire) == request
+
+
+def test_pictures_in_tensors_are_read() -> None:
+    message = pb.Request(name="waste")
+    message.tensors.add(name="image", elem_type=13, byte_data=PICTURE)
+    message.tensors.add(name="more", elem_type=12, str_data=[TEXT])
+    assert request_from_proto(message).images == (PICTURE, PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "told"),
+    [
+        (pb.Tensor(name="image", float_data=[1.0]), "holds no picture"),
+        (pb.Tensor(name="image", byte_data=b"\x93NUMPY\x01\x00"), "numpy array"),
+    ],
+)
+def test_tensors_that_hold_no_picture_are_explained(tensor: pb.Tensor, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told):
+        request_from_proto(pb.Request(tensors=[tensor]))
+
+
+def test_rpc_keys_without_values_are_explained() -> None:
+    with pytest.raises(InvalidRequest, match="key has 1 entries and value has 0"):
+        request_from_proto(pb.Request(key=["image"]))
+
+
+def test_options_of_a_raw_body_come_as_text() -> None:
+    request = request_from_images([PICTURE], "waste", topk="2", threshold="0.5", log_id="9")
+    assert request == ClassifyRequest((PICTURE,), "waste", 2, 0.5, 9)
+
+
+REPLY = ClassifyReply(
+    (
+        (Category(4, "可回收物/塑料, clear", 0.75), Category(1, "可回收物/玻璃", 0.25)),
+        UndecodableImage("the JPEG is cut off"),
+        (),
+    )
+)
+
+
+def test_the_answer_has_five_fields_and_values_of_json_text() -> None:
+    fields = json.loads(reply_to_json(REPLY))
+    assert list(fields) == ["err_no", "err_msg", "key", "value", "tensors"]
+    assert (fields["err_no"], fields["err_msg"], fields["tensors"]) == (0, "", [])
+    values = {k: json.loads(v) for k, v in zip(fields["key"], fields["value"], strict=True)}
+    assert values["label"] == ["可回收物/塑料, clear", None, None]
+    assert values["prob"] == [0.75, None, None]
+    assert values["topk"][0][1] == {"class_id": 1, "label": "可回收物/玻璃", "score": 0.25}
+    assert values["errors"] == [None, {"err_no": 5001, "err_msg": "the JPEG is cut off"}, None]
+
+
+def test_errors_are_left_out_where_all_went_well() -> None:
+    fields = json.loads(reply_to_json(ClassifyReply(REPLY.results[:1])))
+    assert fields["key"] == ["label", "prob", "topk"]
+
+
+def test_replies_survive_both_wires() -> None:
+    for read in (
+        reply_from_json(reply_to_json(REPLY)),
+        reply_from_proto(pb.Response.FromString(reply_to_proto(REPLY).SerializeToString())),
+    ):
+        assert read.results[0] == REPLY.results[0]
+        assert isinstance(read.results[1], UndecodableImage)
+        assert read.results[2] == ()
+
+
+def test_the_answer_of_the_official_service_is_read() -> None:
+    answer = (
+        b'{"err_no":0,"err_msg":"","key":["label","prob"],'
+        b'"value":["[\'daisy\']","[0.9341402053833008]"],"tensors":[]}'
+    )
+    assert reply_from_json(answer).results == ((Category(-1, "daisy", 0.9341402053833008),),)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"<html>502</html>", b"[]", b"{}", b'{"err_no":0,"err_msg":"","key":[],"value":[]}'],
+)
+def test_an_answer_of_something_else_is_a_serving_error(answer: bytes) -> None:
+    with pytest.raises(ServingError, match="the server's answer"):
+        reply_from_json(answer)
+
+
+def test_errors_keep_their_class_over_both_wires() -> None:
+    error = Overloaded("256 pictures wait")
+    with pytest.raises(Overloaded, match="256 pictures wait"):
+        reply_from_json(error_to_json(error))
+    with pytest.raises(Overloaded, match="256 pictures wait"):
+        reply_from_proto(error_to_proto(error))
+
+
+def test_what_we_did_not_foresee_is_not_told_to_callers() -> None:
+    fields = json.loads(error_to_json(KeyError("/secret/path")))
+    assert fields["err_no"] == 10000
+    assert "secret" not in fields["err_msg"]
+
+
+def test_a_request_fails_as_a_whole_only_when_all_its_pictures_did() -> None:
+    first, second = UndecodableImage("one"), TooLarge("two")
+    assert whole_failure(ClassifyReply((first, second))) is first
+    assert whole_failure(REPLY) is None
