@@ -42,6 +42,21 @@ class Bundle:
     description: InferenceDescription
 
     @property
+    def graph_format(self) -> str:
+        """"pir", "pdmodel" or "fluid"."""
+        return self.graph.graph_format
+
+    @property
+    def model_file(self) -> Path:
+        """The graph's file."""
+        return self.graph.model_file
+
+    @property
+    def params_file(self) -> Optional[Path]:
+        """The combined parameters, or None."""
+        return self.graph.params_file
+
+    @property
     def labels(self) -> Optional[Tuple[str, ...]]:
         """The labels in the order of the classes, or None."""
         return self.description.labels

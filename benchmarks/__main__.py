@@ -1,0 +1,55 @@
+"""`python -m benchmarks throughput`: how near the service comes to the bare predictor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from .bare import ROOT
+from .pictures import picture_files
+from .throughput import Plan, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one benchmark; return 1 if an answer was wrong or missing."""
+    options = _parser().parse_args(arguments)
+    plan = Plan(
+        config=options.config.resolve(),
+        bundle=options.bundle.resolve(),
+        service=options.service,
+        pictures=picture_files(options.images.resolve(), options.pictures),
+        workers=options.workers,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        connections=tuple(options.connections),
+        overrides=tuple(options.override),
+    )
+    measured = run(plan, Console())
+    outcomes = [outcome for result in measured.values() for outcome in result.outcomes]
+    return 1 if any(outcome.wrong or outcome.failed for outcome in outcomes) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    throughput = commands.add_parser("throughput", help="requests a second beside the bare limit")
+    add = throughput.add_argument
+    add("--config", type=Path, default=ROOT / "configs/waste.yml")
+    add("--bundle", type=Path, default=ROOT / "serving_model/waste")
+    add("--service", default="waste")
+    add("--images", type=Path, default=ROOT / "examples/images", help="folder of pictures to send")
+    add("--pictures", type=int, default=64, help="most pictures to use of it")
+    add("--workers", type=int, default=2)
+    add("--rounds", type=int, default=3)
+    add("--seconds", type=float, default=6.0, help="of each measurement")
+    add("--connections", type=int, nargs="+", default=[1, 4, 16])
+    add("-o", "--override", action="append", default=[], metavar="KEY=VALUE")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""`python -m benchmarks.load`: sends pictures over many connections at once and checks each answer.
+
+Written to cost little, since it runs on the cores it measures: requests are built beforehand, and an
+answer that was checked once is known by its bytes. Each connection sends its next picture when it
+has the answer to its last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from protocol import pipeline_service_pb2 as pb
+from protocol.envelope import (
+    ClassifyReply,
+    ClassifyRequest,
+    reply_from_json,
+    reply_from_proto,
+    request_to_json,
+    request_to_proto,
+)
+
+METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
+TOLERANCE = 1e-4
+HEALTH_EVERY_S = 0.1
+
+Ask = Callable[[int], Awaitable[bytes]]
+
+
+@dataclass
+class Order:
+    """What to send where; `answers` are the right scores, a list of classes a picture."""
+
+    protocol: str
+    host: str
+    port: int
+    http_port: int
+    service: str
+    connections: int
+    seconds: float
+    pictures: list[str]
+    answers: list[list[float]]
+
+
+@dataclass
+class Outcome:
+    """What came back; latencies in milliseconds."""
+
+    requests_per_s: float = 0.0
+    wrong: int = 0
+    failed: int = 0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+    health_max_ms: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+
+class Checker:
+    """Knows which answers are right; a body that was right once need not be read again."""
+
+    def __init__(self, answers: list[list[float]], read: Callable[[bytes], ClassifyReply]) -> None:
+        self._answers = answers
+        self._read = read
+        self._known: set[tuple[int, bytes]] = set()
+
+    def right(self, picture: int, body: bytes) -> bool:
+        """Return whether `body` is the right answer for picture number `picture`."""
+        if (picture, body) in self._known:
+            return True
+        scores = self._answers[picture]
+        best = self._read(body).results[0]
+        if isinstance(best, Exception) or not best:
+            return False
+        good = all(abs(scores[c.class_id] - c.score) < TOLERANCE for c in best)
+        good = good and best[0].score > max(scores) - TOLERANCE
+        if good:
+            self._known.add((picture, body))
+        return good
+
+
+async def send(order: Order) -> Outcome:
+    """Load the service for `order.seconds` and return what was measured."""
+    http = order.protocol == "http"
+    images = [Path(name).read_bytes() for name in order.pictures]
+    requests = [ClassifyRequest((image,), order.service) for image in images]
+    checker = Checker(order.answers, reply_from_json if http else _read_proto)
+    connect = _connect_http if http else _connect_rpc
+    asks = [await connect(order, requests) for _ in range(order.connections)]
+    outcome, latencies = Outcome(), []
+    until = time.perf_counter() + order.seconds
+    health = asyncio.create_task(_watch_health(order, outcome, until))
+
+    async def connection(number: int, ask: Ask) -> None:
+        picture = number * 7
+        while (started := time.perf_counter()) < until:
+            picture = (picture + 1) % len(images)
+            try:
+                body = await ask(picture)
+                latencies.append(time.perf_counter() - started)
+                outcome.wrong += not checker.right(picture, body)
+            except Exception as error:  # noqa: BLE001 - every failure is counted and shown
+                outcome.failed += 1
+                outcome.errors = [*outcome.errors[-4:], f"{type(error).__name__}: {error}"]
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(connection(i, ask) for i, ask in enumerate(asks)))
+    elapsed = time.perf_counter() - begun
+    await health
+    latencies.sort()
+    outcome.requests_per_s = len(latencies) / elapsed
+    if latencies:
+        outcome.latency_p50_ms = 1e3 * latencies[len(latencies) // 2]
+        outcome.latency_p99_ms = 1e3 * latencies[int(len(latencies) * 0.99)]
+    return outcome
+
+
+async def _connect_http(order: Order, requests: list[ClassifyRequest]) -> Ask:
+    reader, writer = await asyncio.open_connection(order.host, order.port, limit=2**20)
+    messages = [_http_message(f"/{order.service}/prediction", request_to_json(r)) for r in requests]
+
+    async def ask(picture: int) -> bytes:
+        writer.write(messages[picture])
+        head, body = await _read_http(reader)
+        if b" 200 " not in head.partition(b"\r\n")[0]:
+            raise RuntimeError(body.decode(errors="replace"))
+        return body
+
+    return ask
+
+
+def _http_message(path: str, body: bytes) -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: benchmark\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+async def _read_http(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    _, _, length = head.lower().partition(b"content-length:")
+    return head, await reader.readexactly(int(length.partition(b"\r\n")[0]))
+
+
+async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Ask:
+    # A pool of its own for each channel: otherwise gRPC sends all of them over one connection.
+    channel = grpc.aio.insecure_channel(
+        f"{order.host}:{order.port}", options=[("grpc.use_local_subchannel_pool", 1)]
+    )
+    call = channel.unary_unary(METHOD)
+    messages = [request_to_proto(request).SerializeToString() for request in requests]
+
+    async def ask(picture: int) -> bytes:
+        return bytes(await call(messages[picture], timeout=60))
+
+    return ask
+
+
+def _read_proto(body: bytes) -> ClassifyReply:
+    return reply_from_proto(pb.Response.FromString(body))
+
+
+async def _watch_health(order: Order, outcome: Outcome, until: float) -> None:
+    """Ask for health all the while, on a connection of its own, as a container engine does."""
+    reader, writer = await asyncio.open_connection(order.host, order.http_port)
+    while time.perf_counter() < until:
+        started = time.perf_counter()
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: benchmark\r\n\r\n")
+        await _read_http(reader)
+        taken = 1e3 * (time.perf_counter() - started)
+        outcome.health_max_ms = max(outcome.health_max_ms, taken)
+        await asyncio.sleep(HEALTH_EVERY_S)
+    writer.close()
+
+
+def main() -> None:
+    """Read an order from standard input, print the outcome; both are JSON."""
+    fields: dict[str, Any] = json.load(sys.stdin)
+    order = Order(**fields)
+    try:
+        import uvloop
+
+        outcome = uvloop.run(send(order))
+    except ImportError:
+        outcome = asyncio.run(send(order))
+    print(json.dumps(asdict(outcome)))
+
+
+if __name__ == "__main__":
+    main()

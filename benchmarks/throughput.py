@@ -1,0 +1,182 @@
+"""Requests a second at several connections, beside the limit, in rounds that take turns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from client.health import ask as ask_health
+
+from .bare import ROOT, BareLimit
+from .load import Order, Outcome
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure; one round runs every scenario once, so that a slow minute hits all alike."""
+
+    config: Path
+    bundle: Path
+    service: str
+    pictures: list[Path]
+    workers: int = 2
+    rounds: int = 3
+    seconds: float = 6.0
+    connections: tuple[int, ...] = (1, 4, 16)
+    protocols: tuple[str, ...] = ("http", "rpc")
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass
+class Measured:
+    """All rounds of one scenario."""
+
+    rates: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+def run(plan: Plan, console: Console) -> dict[tuple[str, int], Measured]:
+    """Measure `plan`; return what each (protocol, connections) gave.
+
+    A ratio is taken against the limit measured in the same round, before and after.
+    """
+    limit = BareLimit(plan.bundle, plan.pictures, plan.workers)
+    measured = {(p, c): Measured() for p in plan.protocols for c in plan.connections}
+    limits: list[float] = []
+    try:
+        with service(plan) as ports, console.status("") as status:
+            limit.measure(1.0)
+            for number in range(plan.rounds):
+                status.update(f"round {number + 1} of {plan.rounds}: the limit")
+                limits.append(limit.measure(plan.seconds))
+                for (protocol, connections), result in measured.items():
+                    status.update(
+                        f"round {number + 1} of {plan.rounds}: {protocol}, {connections} connections"
+                    )
+                    outcome = _send(plan, ports, protocol, connections, limit.answers)
+                    result.outcomes.append(outcome)
+                    result.rates.append(outcome.requests_per_s)
+            limits.append(limit.measure(plan.seconds))
+        for result in measured.values():
+            result.ratios = [
+                rate / ((limits[i] + limits[i + 1]) / 2) for i, rate in enumerate(result.rates)
+            ]
+    finally:
+        limit.close()
+    show(plan, limits, measured, console)
+    return measured
+
+
+def show(
+    plan: Plan,
+    limits: list[float],
+    measured: dict[tuple[str, int], Measured],
+    console: Console,
+) -> None:
+    """Print the table: medians over the rounds."""
+    table = Table(title=f"{plan.service}, {plan.workers} workers, {plan.rounds} rounds")
+    for title in (
+        "",
+        "connections",
+        "requests/s",
+        "of the limit",
+        "p50 ms",
+        "p99 ms",
+        "health max",
+    ):
+        table.add_column(title, justify="left" if not title else "right")
+    table.add_row("bare limit", "", f"{statistics.median(limits):.1f}", "1.00", "", "", "")
+    for (protocol, connections), result in measured.items():
+        last = result.outcomes
+        table.add_row(
+            protocol.upper(),
+            str(connections),
+            f"{statistics.median(result.rates):.1f}",
+            f"{statistics.median(result.ratios):.2f}",
+            f"{statistics.median(o.latency_p50_ms for o in last):.1f}",
+            f"{statistics.median(o.latency_p99_ms for o in last):.1f}",
+            f"{max(o.health_max_ms for o in last):.1f} ms",
+        )
+    console.print(table)
+    outcomes = [outcome for result in measured.values() for outcome in result.outcomes]
+    wrong, failed = sum(o.wrong for o in outcomes), sum(o.failed for o in outcomes)
+    console.print(f"every answer was checked: {wrong} wrong, {failed} failed")
+    for error in {error for outcome in outcomes for error in outcome.errors}:
+        console.print(f"  {error}")
+
+
+@contextlib.contextmanager
+def service(plan: Plan) -> Iterator[tuple[int, int]]:
+    """Run the real service on free ports; yield (HTTP, RPC)."""
+    ports = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            probe = stack.enter_context(socket.create_server((HOST, 0)))
+            ports.append(probe.getsockname()[1])
+    command = [sys.executable, "pipeline/web_service.py", "--config", str(plan.config)]
+    for override in (
+        f"host={HOST}",
+        f"http_port={ports[0]}",
+        f"rpc_port={ports[1]}",
+        f"op.{plan.service}.concurrency={plan.workers}",
+        f"op.{plan.service}.local_service_conf.thread_num=1",
+        *plan.overrides,
+    ):
+        command += ["-o", override]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        _wait(process, f"http://{HOST}:{ports[0]}/health/ready")
+        yield ports[0], ports[1]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ask_health(url)[0]:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit("error: the service did not become ready; see its message above")
+        time.sleep(0.1)
+
+
+def _send(
+    plan: Plan, ports: tuple[int, int], protocol: str, connections: int, answers: list[list[float]]
+) -> Outcome:
+    order = Order(
+        protocol=protocol,
+        host=HOST,
+        port=ports[0] if protocol == "http" else ports[1],
+        http_port=ports[0],
+        service=plan.service,
+        connections=connections,
+        seconds=plan.seconds,
+        pictures=[str(picture) for picture in plan.pictures],
+        answers=answers,
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load"],
+        cwd=ROOT,
+        input=json.dumps(asdict(order)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"error: the load generator failed:\n{done.stderr}")
+    return Outcome(**json.loads(done.stdout))

@@ -1,0 +1,145 @@
+"""ExportedModel: recognises what lies in a folder that Paddle, PaddleClas or PaddleX exported to.
+
+inference.json + inference.pdiparams        Paddle 3 (PIR)
+inference.pdmodel + inference.pdiparams     Paddle 2
+__model__ + __params__, or one file a parameter     Paddle 1 (fluid)
+
+Everything is read without Paddle, so that converting needs none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ConversionError
+from .graph import Graph
+from .parameters import check_combined, check_separate
+from .pir_graph import is_pir, read_pir_graph
+from .program_graph import read_program_graph
+
+_COMBINED_NAMES = ("__params__", "params")
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model as it was exported, its parameters checked against its graph.
+
+    Attributes:
+        folder: where it lies.
+        graph_format: "pir", "pdmodel" or "fluid".
+        model_file: the graph's file.
+        params_file: the combined parameters; None if each has its own file.
+        separate_params: those files, else empty.
+        graph: inputs, outputs, parameters.
+        inference_yml: the description beside the model, if there is one.
+    """
+
+    folder: Path
+    graph_format: str
+    model_file: Path
+    params_file: Path | None
+    separate_params: tuple[Path, ...]
+    graph: Graph
+    inference_yml: Path | None
+
+
+def read_export(
+    folder: Path, model_file: str | None = None, params_file: str | None = None
+) -> ExportedModel:
+    """Recognise, read and check an exported model.
+
+    Args:
+        folder: the export's folder.
+        model_file: the graph's file in it, where several lie there or it has an unusual name.
+        params_file: the combined parameter file in it, likewise.
+
+    Raises:
+        ConversionError: there is no model, there are several, or its files do not fit together.
+    """
+    if not folder.is_dir():
+        raise ConversionError(f"{folder}: no such folder; give the folder of an exported model")
+    graph_format, model = _choose(folder, model_file)
+    graph = read_pir_graph(model) if graph_format == "pir" else read_program_graph(model)
+    params = _choose_params(folder, graph_format, model, graph, params_file)
+    separate: tuple[Path, ...] = ()
+    if params is None:
+        separate = check_separate(folder, graph.parameters)
+    else:
+        check_combined(params, graph.parameters)
+    description = folder / "inference.yml"
+    return ExportedModel(
+        folder=folder,
+        graph_format=graph_format,
+        model_file=model,
+        params_file=params,
+        separate_params=separate,
+        graph=graph,
+        inference_yml=description if description.is_file() else None,
+    )
+
+
+def _choose(folder: Path, model_file: str | None) -> tuple[str, Path]:
+    if model_file is not None:
+        chosen = folder / model_file
+        if not chosen.is_file():
+            raise ConversionError(f"{chosen}: no such file; --model-file names a file in {folder}")
+        return _format_of(chosen), chosen
+    found = _candidates(folder)
+    if not found:
+        raise ConversionError(f"{folder}: {_why_none(folder)}")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ConversionError(
+            f"{folder}: holds {len(found)} models ({names}); choose one with --model-file"
+        )
+    return _format_of(found[0]), found[0]
+
+
+def _candidates(folder: Path) -> list[Path]:
+    found = [path for path in sorted(folder.glob("*.json")) if is_pir(path)]
+    found += sorted(folder.glob("*.pdmodel"))
+    found += [path for path in [folder / "__model__"] if path.is_file()]
+    return found
+
+
+def _format_of(model: Path) -> str:
+    if model.suffix == ".onnx":
+        raise ConversionError(f"{model}: ONNX is not converted; give the Paddle export")
+    if model.suffix == ".json":
+        return "pir"
+    return "pdmodel" if model.suffix == ".pdmodel" else "fluid"
+
+
+def _why_none(folder: Path) -> str:
+    inner = sorted(path.parent.name for path in folder.glob("*/*") if path.name in _USUAL_NAMES)
+    if (folder / "serving_server").is_dir():
+        return "is a bundle already; its model lies in serving_server"
+    if inner:
+        return f"holds no model itself; did you mean its folder {inner[0]}?"
+    if any(folder.glob("*.onnx")):
+        return "holds an ONNX model, which is not converted; give the Paddle export"
+    if any(folder.glob("*.pdparams")):
+        return "holds a training checkpoint (.pdparams); export it for inference first"
+    return "holds no exported model (inference.json, inference.pdmodel or __model__)"
+
+
+_USUAL_NAMES = ("inference.json", "inference.pdmodel", "__model__")
+
+
+def _choose_params(
+    folder: Path, graph_format: str, model: Path, graph: Graph, params_file: str | None
+) -> Path | None:
+    """The combined parameter file; None if each parameter has its own file."""
+    if params_file is not None:
+        return folder / params_file
+    if graph_format != "fluid":
+        own = model.with_suffix(".pdiparams")
+        others = sorted(folder.glob("*.pdiparams"))
+        return own if own.is_file() or len(others) != 1 else others[0]
+    if (folder / "__params__").is_file():
+        return folder / "__params__"
+    if any((folder / parameter.name).is_file() for parameter in graph.parameters):
+        return None
+    combined = [folder / name for name in _COMBINED_NAMES] + sorted(folder.glob("*.pdiparams"))
+    return next((path for path in combined if path.is_file()), None)

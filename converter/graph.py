@@ -1,0 +1,53 @@
+"""Graph: what a converter must know of a model, whatever format it is written in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """An input, an output or a parameter.
+
+    Attributes:
+        name: its name in the graph.
+        dtype: numpy's name of its element type, or "bfloat16".
+        shape: all its dimensions, the batch included; -1 is dynamic.
+        is_lod: it is a LoD tensor (sequences of several lengths).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    is_lod: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Inputs, outputs and parameters of a model.
+
+    Attributes:
+        feeds: inputs, in the model's order.
+        fetches: outputs, in the model's order.
+        parameters: sorted by name, which is their order in a combined parameter file.
+        output_activation: what gives the first output: "softmax", "sigmoid", or "none" (logits).
+    """
+
+    feeds: tuple[GraphTensor, ...]
+    fetches: tuple[GraphTensor, ...]
+    parameters: tuple[GraphTensor, ...]
+    output_activation: str
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch size the graph takes; None if it takes any."""
+        first = self.feeds[0].shape
+        return first[0] if first and first[0] > 0 and not self.feeds[0].is_lod else None
+
+
+ACTIVATIONS = frozenset({"softmax", "sigmoid"})
+
+# Operators that pass scores on unchanged, between a softmax and the output.
+PASSING = frozenset(
+    {"assign", "cast", "flatten", "reshape", "reshape2", "share_data_", "squeeze", "squeeze2"}
+)

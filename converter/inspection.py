@@ -1,0 +1,129 @@
+"""What `inspect` tells of an export or a bundle, as data and as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bundle.bundle import Bundle, load_bundle
+from bundle.errors import BundleError
+from bundle.inference_yml import InferenceDescription, read_inference_yml, read_yaml
+from bundle.model_config import ModelConfig, TensorSpec
+
+from .convert import model_config
+from .errors import ConversionError
+from .exported_model import ExportedModel, read_export
+from .record import hash_file
+
+# What can serve each graph format; "" is an unqualified yes.
+_RUNTIMES = ("Paddle 3.x", "Paddle 2.6", "Paddle Serving 0.9", "ONNX Runtime")
+_NOT_ONNX = "not yet: reads ONNX, not Paddle graphs"
+
+
+def inspect_folder(
+    folder: Path, model_file: str | None = None, params_file: str | None = None
+) -> dict[str, Any]:
+    """Facts about an export or a bundle, ready for JSON.
+
+    Raises:
+        ConversionError: the folder holds neither, or its files do not fit together.
+        BundleError: the bundle is incomplete or damaged.
+    """
+    is_bundle = any(
+        (folder / name).exists()
+        for name in ("serving_server", "serving_server_conf.prototxt", "bundle.yml")
+    )
+    if not is_bundle:
+        return _export_facts(read_export(folder, model_file, params_file))
+    if model_file or params_file:
+        raise ConversionError(
+            f"{folder}: is a bundle; --model-file and --params-file are not for it"
+        )
+    return _bundle_facts(load_bundle(folder))
+
+
+def _export_facts(export: ExportedModel) -> dict[str, Any]:
+    description: InferenceDescription | None = None
+    if export.inference_yml is not None:
+        description = read_inference_yml(export.inference_yml)
+    return _facts("export", export, model_config(export), description)
+
+
+def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    params = None if bundle.params_file is None else bundle.params_file.name
+    export = read_export(bundle.server_dir, bundle.model_file.name, params)
+    _check_hashes(bundle)
+    facts = _facts("bundle", export, bundle.model_config, bundle.description)
+    return {**facts, "path": str(bundle.path)}
+
+
+def _facts(
+    kind: str,
+    export: ExportedModel,
+    config: ModelConfig,
+    description: InferenceDescription | None,
+) -> dict[str, Any]:
+    graph = export.graph
+    params = export.params_file
+    return {
+        "kind": kind,
+        "path": str(export.folder),
+        "graph_format": export.graph_format,
+        "model_file": export.model_file.name,
+        "params_file": None if params is None else params.name,
+        "parameters": len(graph.parameters),
+        "parameter_bytes": sum(
+            file.stat().st_size for file in ([params] if params else export.separate_params)
+        ),
+        "fixed_batch": graph.fixed_batch,
+        "feeds": [_tensor_facts(spec) for spec in config.feeds],
+        "fetches": [_tensor_facts(spec) for spec in config.fetches],
+        "output_activation": graph.output_activation,
+        "model_name": (description.model_name or None) if description else None,
+        "preprocessing": (
+            [{op.name: dict(op.options)} for op in description.transform_ops]
+            if description
+            else None
+        ),
+        "topk": description.topk if description else None,
+        "labels": len(description.labels) if description and description.labels else None,
+        "served_by": _served_by(export.graph_format, config),
+    }
+
+
+def _tensor_facts(spec: TensorSpec) -> dict[str, Any]:
+    shape = list(spec.shape) if spec.is_lod else ["N", *spec.shape]
+    return {"name": spec.name, "alias": spec.alias, "dtype": spec.dtype, "shape": shape}
+
+
+def _served_by(graph_format: str, config: ModelConfig) -> dict[str, dict[str, Any]]:
+    """Runtime -> {"serves": bool, "note": str}."""
+    old = graph_format != "pir"
+    notes = {
+        "Paddle 3.x": "",
+        "Paddle 2.6": "" if old else "reads .pdmodel and __model__, not inference.json",
+        "Paddle Serving 0.9": "" if old else "knows no inference.json",
+        "ONNX Runtime": _NOT_ONNX,
+    }
+    if old and any(feed.alias != feed.name for feed in config.feeds):
+        notes["Paddle Serving 0.9"] = "its local predictor needs feed alias = input name"
+    return {
+        runtime: {"serves": not notes[runtime], "note": notes[runtime]} for runtime in _RUNTIMES
+    }
+
+
+def _check_hashes(bundle: Bundle) -> None:
+    """load_bundle compares sizes; here there is time for every byte of the model."""
+    record_file = bundle.path / "bundle.yml"
+    if not record_file.is_file():
+        return
+    record = read_yaml(record_file)
+    files = record.get("files", {}) if isinstance(record, dict) else {}
+    for name, facts in files.items():
+        # descriptions may be edited by hand, models may not
+        if not name.endswith((".yml", ".prototxt")):
+            file = bundle.path / name
+            if hash_file(file)["sha256"] != facts.get("sha256"):
+                raise BundleError(
+                    f"{file}: is not the file the bundle was made with; convert the model again"
+                )

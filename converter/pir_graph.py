@@ -1,0 +1,145 @@
+"""Reads Paddle 3's `inference.json`: a serialised PIR program, which is plain JSON.
+
+Each operator is {"#": name, "A": attributes, "I": operands, "O": results}; "p" is a parameter, whose
+name stands at the end of its positional attributes. Dialects are numbered: "0." builtin, "1." pd_op.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import ConversionError
+from .graph import ACTIVATIONS, PASSING, Graph, GraphTensor
+
+_DTYPES = {
+    "t_bool": "bool",
+    "t_i8": "int8",
+    "t_ui8": "uint8",
+    "t_i16": "int16",
+    "t_i32": "int32",
+    "t_i64": "int64",
+    "t_f16": "float16",
+    "t_bf16": "bfloat16",
+    "t_f32": "float32",
+    "t_f64": "float64",
+    "t_c64": "complex64",
+    "t_c128": "complex128",
+}
+
+# One node of the JSON document.
+Node = dict[str, Any]
+
+
+def is_pir(path: Path) -> bool:
+    """Whether a .json file holds a PIR program; other .json files lie beside models too."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # A damaged inference.json is a model all the same: reading it says what is wrong.
+        return path.name == "inference.json"
+    return isinstance(document, dict) and "base_code" in document and "program" in document
+
+
+def read_pir_graph(path: Path) -> Graph:
+    """Read the inputs, outputs and parameters of a PIR program.
+
+    Raises:
+        ConversionError: the file is not JSON, no PIR program, or holds no inference graph.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConversionError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise ConversionError(
+            f"{path}: is not JSON, or is cut off ({error}); export the model again"
+        ) from error
+    try:
+        if document["base_code"]["magic"] != "pir":
+            raise KeyError("magic")
+        ops: list[Node] = document["program"]["regions"][0]["blocks"][0]["ops"]
+        return _graph(path, ops)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ConversionError(
+            f"{path}: is no Paddle graph that is understood here ({error!r} is not as expected);"
+            " export it again with Paddle 3.x"
+        ) from error
+
+
+def _graph(path: Path, ops: list[Node]) -> Graph:
+    makers = {result["%"]: op for op in ops for result in _results(op)}
+    inputs = [op for op in ops if _kind(op) in ("data", "feed") and not _is_persistable(op)]
+    outputs = sorted(
+        (op for op in ops if _kind(op) == "fetch"), key=lambda op: int(_attribute(op, "col") or 0)
+    )
+    if not inputs or not outputs:
+        raise ConversionError(
+            f"{path}: has no {'input' if not inputs else 'output'}; export it for inference with"
+            " paddle.jit.save"
+        )
+    # Buffers that are saved without being parameters are persistable inputs.
+    stored = [(op["A"][-1], op) for op in ops if op["#"] == "p"]
+    stored += [(_attribute(op, "name"), op) for op in ops if _is_persistable(op)]
+    return Graph(
+        feeds=tuple(_tensor(path, _attribute(op, "name"), op) for op in inputs),
+        fetches=tuple(_tensor(path, _attribute(op, "name"), op) for op in outputs),
+        parameters=tuple(
+            _tensor(path, name, op) for name, op in sorted(stored, key=lambda pair: pair[0])
+        ),
+        output_activation=_activation(outputs[0], makers),
+    )
+
+
+def _kind(op: Node) -> str:
+    """The operator's name without its dialect: "1.softmax" -> "softmax"."""
+    return str(op["#"]).rpartition(".")[2]
+
+
+def _results(op: Node) -> Iterator[Node]:
+    results = op.get("O", [])
+    yield from [results] if isinstance(results, dict) else results
+
+
+def _attribute(op: Node, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    for attribute in op["A"]:
+        if attribute["N"] == name:
+            return attribute["AT"]["D"]
+    return None
+
+
+def _is_persistable(op: Node) -> bool:
+    if _kind(op) != "data":
+        return False
+    for attribute in op.get("OA", []):
+        if isinstance(attribute, dict) and attribute["N"] == "persistable":
+            return any(flag["D"] for flag in attribute["AT"]["D"])
+    return False
+
+
+def _tensor(path: Path, name: str, op: Node) -> GraphTensor:
+    element, shape = next(_results(op))["TT"]["D"][:2]
+    dtype = _DTYPES.get(str(element["#"]).rpartition(".")[2])
+    if dtype is None:
+        raise ConversionError(
+            f"{path}: {name!r} has the element type {element['#']}, which no classifier uses"
+        )
+    return GraphTensor(name=name, dtype=dtype, shape=tuple(shape))
+
+
+def _activation(fetch: Node, makers: dict[int, Node]) -> str:
+    """Follow the output back over operators that do not change it."""
+    op = fetch
+    for _ in range(len(makers)):
+        operands = op.get("I", [])
+        maker = makers.get(operands[0]["%"]) if operands else None
+        if maker is None:
+            break
+        op, kind = maker, _kind(maker).rstrip("_")
+        if kind in ACTIVATIONS:
+            return kind
+        if kind not in PASSING:
+            break
+    return "none"

@@ -1,0 +1,89 @@
+"""What a worker prints, relayed to the service's log line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections import deque
+
+logger = logging.getLogger(__name__)
+
+_READ_BYTES = 64 * 1024
+_LINE_BYTES = 2000
+_LINES_A_SECOND = 200
+_TAIL_LINES = 20
+_LEVELS = {"3": logging.ERROR, "4": logging.WARNING, "6": logging.INFO, "7": logging.DEBUG}
+_PRIORITY = re.compile(r"<([3467])>")
+
+
+class OutputRelay:
+    """Reads a worker's stdout and stderr from a pipe and logs them under the worker's name.
+
+    Bounded: long lines are cut, and of a flood only the first lines of each second are logged.
+    The last lines are kept, so that a native crash can be told together with its message.
+    """
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        """Take over the reading end of the pipe; must be called on the running loop."""
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._descriptor = descriptor
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._partial = b""
+        self._second = 0
+        self._lines = 0
+        self._closed = False
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._read)
+
+    def close(self) -> None:
+        """Relay what is still in the pipe, and close it; may be called more than once."""
+        while not self._closed and self._read():
+            pass
+        if self._partial:
+            self._relay(self._partial)
+            self._partial = b""
+        self._end()
+
+    def _read(self) -> bool:
+        """Relay one chunk; False when there is none."""
+        try:
+            chunk = os.read(self._descriptor, _READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return False
+        if not chunk:
+            self._end()
+            return False
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        if len(self._partial) > _LINE_BYTES:
+            lines.append(self._partial)
+            self._partial = b""
+        for line in lines:
+            self._relay(line)
+        return True
+
+    def _end(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+
+    def _relay(self, line: bytes) -> None:
+        text = line[:_LINE_BYTES].decode(errors="replace").rstrip()
+        level = logging.INFO
+        if match := _PRIORITY.match(text):
+            level = _LEVELS[match[1]]
+            text = text[match.end() :]
+        if not text:
+            return
+        self.tail.append(text)
+        second = int(self._loop.time())
+        if second != self._second:
+            self._second, self._lines = second, 0
+        self._lines += 1
+        if self._lines <= _LINES_A_SECOND:
+            logger.log(level, "%s: %s", self._name, text)
+        elif self._lines == _LINES_A_SECOND + 1:
+            logger.warning("%s: prints too much; the rest of this second is dropped", self._name)

@@ -1,0 +1,176 @@
+"""One worker process: its birth, its connection, its output and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+
+from .channel import Channel
+from .command import WorkerCommand
+from .frames import Frame, Header
+from .output import OutputRelay
+
+_EXIT_POLL_S = 0.05
+_REAP_LIMIT_S = 10.0
+
+
+class WorkerProcess:
+    """A running worker.
+
+    `on_frame` gets every frame it sends. `on_gone` is called once, after the last frame, with the
+    reason, when the connection or the process has ended, whichever is seen first; `reap` must
+    follow. Neither is called after `reap` has begun.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        index: int,
+        command: WorkerCommand,
+        on_frame: Callable[[Frame], None],
+        on_gone: Callable[[str], None],
+    ) -> None:
+        """Start the process and send it its start message; must be called on the running loop.
+
+        Raises:
+            OSError: the system is out of processes, descriptors or memory.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._on_gone: Callable[[str], None] | None = on_gone
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            output, child_output = os.pipe()
+            undo.callback(os.close, output)
+            with theirs, open(child_output, "wb", buffering=0) as stream:  # noqa: PTH123
+                self._process = subprocess.Popen(
+                    command.arguments(theirs.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
+                    cwd=command.folder,
+                    env=command.environment_of(index),
+                    pass_fds=(theirs.fileno(),),
+                    # Its own group: Ctrl-C in a terminal is for the service alone, and a kill
+                    # takes along what the worker may have started.
+                    start_new_session=True,
+                )
+            undo.pop_all()
+        self._output = OutputRelay(output, f"{name} ({self._process.pid})")
+        self._channel = Channel(ours, on_frame, self._gone)
+        self._exit_watch = _ExitWatch(self._process.pid, self._exited)
+        self.send(command.start_message())
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
+    def last_output(self) -> str:
+        """The last lines that the process printed."""
+        return "\n".join(self._output.tail)
+
+    def send(self, header: Header, payload: Sequence[bytes] = ()) -> None:
+        """Send one frame."""
+        self._channel.send(header, payload)
+
+    def hang_up(self) -> None:
+        """Ask the process to leave after what it is doing."""
+        self._channel.hang_up()
+
+    def kill(self) -> None:
+        """End the process and all it has started, now; `on_gone` follows."""
+        # The number stays the process's own until it is reaped.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def reap(self) -> str:
+        """Kill what is left, close everything, wait for the exit; return how it ended."""
+        self._on_gone = None
+        exited = self._exit_watch.exited
+        leaving = exited.done()
+        self._channel.close()
+        try:
+            if not leaving:
+                # It may be on its way out by itself, with an exit code that tells more than ours.
+                await asyncio.wait((exited,), timeout=_EXIT_POLL_S)
+            self.kill()
+            await asyncio.wait((exited,), timeout=_REAP_LIMIT_S)
+        finally:
+            self.kill()
+            self._exit_watch.close()
+            self._output.close()
+        code = self._process.poll()
+        if code is None:
+            return "does not end although it was killed"
+        return _how_it_ended(code)
+
+    def _exited(self) -> None:
+        self._channel.receive()  # what it sent before its end comes first
+        self._gone("its process ended")
+
+    def _gone(self, reason: str) -> None:
+        callback, self._on_gone = self._on_gone, None
+        if callback is not None:
+            callback(reason)
+
+
+class _ExitWatch:
+    """Calls back once when a child process has ended, and leaves it to be reaped."""
+
+    def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pid = pid
+        self._on_exit = on_exit
+        self._timer: asyncio.TimerHandle | None = None
+        self._descriptor = -1
+        self.exited: asyncio.Future[None] = self._loop.create_future()
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except (AttributeError, OSError):  # an old kernel, or a sandbox that knows no pidfd
+            self._poll()
+        else:
+            self._loop.add_reader(self._descriptor, self._ended)
+
+    def close(self) -> None:
+        """Stop watching; may be called more than once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _poll(self) -> None:
+        try:
+            ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            ended = None
+            self._ended()
+            return
+        if ended is not None:
+            self._ended()
+        else:
+            self._timer = self._loop.call_later(_EXIT_POLL_S, self._poll)
+
+    def _ended(self) -> None:
+        self.close()
+        if not self.exited.done():
+            self.exited.set_result(None)
+            self._on_exit()
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
