@@ -13,7 +13,7 @@ from bundle.errors import BundleError
 from .convert import ConvertOptions, convert
 from .descriptions import PRESETS
 from .errors import ConversionError
-from .inspection import inspect_folder
+from .inspection import bundle_facts, inspect_folder
 from .report import print_report
 
 
@@ -46,7 +46,7 @@ def _convert(options: argparse.Namespace) -> None:
             force=options.force,
         )
     )
-    print_report(inspect_folder(bundle.path))
+    print_report(bundle_facts(bundle))
 
 
 def _inspect(options: argparse.Namespace) -> None:

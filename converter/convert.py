@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle.bundle import CLIENT_CONF, SERVER_CONF, Bundle, check_label_count, load_bundle
+from bundle import Bundle, load_bundle
 from bundle.inference_yml import InferenceDescription, write_inference_yml
-from bundle.model_config import ModelConfig, TensorSpec, write_model_config
+from bundle.labels import check_count
+from bundle.model_config import (
+    DTYPE_CODES,
+    ModelConfig,
+    TensorSpec,
+    read_model_config,
+    write_model_config,
+)
 
 from .descriptions import describe
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
 from .graph import GraphTensor
 from .output_folder import check_output, staged
-from .record import Copied, copy_file, write_record
+from .record import write_record
 from .trial import try_preprocessing
 
 # The names serving looks for, per graph format: the graph and the combined parameters.
@@ -71,7 +79,7 @@ def convert(options: ConvertOptions) -> Bundle:
         export, labels=options.labels, preprocess=options.preprocess, topk=options.topk
     )
     config = model_config(export, options.feed_aliases, options.fetch_aliases)
-    check_label_count(description.labels, config, str(options.labels or export.folder))
+    check_count(description.labels or (), class_count(config), _labels_source(options, export))
     try_preprocessing(description, config)
     with staged(options.output) as staging:
         _write(staging, export, description, config, options)
@@ -90,15 +98,16 @@ def _write(
     server.mkdir()
     client.mkdir()
     model_name, params_name = _FILE_NAMES[export.graph_format]
-    copied: list[Copied] = [copy_file(export.model_file, server / model_name)]
+    shutil.copyfile(export.model_file, server / model_name)
     if export.params_file is not None:
-        copied.append(copy_file(export.params_file, server / params_name))
+        shutil.copyfile(export.params_file, server / params_name)
     for file in export.separate_params:
-        # a parameter's name may hold slashes
-        copied.append(copy_file(file, server / file.relative_to(export.folder)))
+        target = server / file.relative_to(export.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)  # a parameter's name may hold slashes
+        shutil.copyfile(file, target)
     write_inference_yml(description, server / "inference.yml")
-    write_model_config(config, server, SERVER_CONF)
-    write_model_config(config, client, CLIENT_CONF)
+    write_model_config(config, server, "serving_server_conf")
+    write_model_config(config, client, "serving_client_conf")
     asked = {
         "labels": options.labels,
         "preprocess": options.preprocess,
@@ -108,7 +117,18 @@ def _write(
         "model_file": options.model_file,
         "params_file": options.params_file,
     }
-    write_record(staging, export, copied, {k: v for k, v in asked.items() if v is not None})
+    write_record(staging, export, {k: v for k, v in asked.items() if v is not None})
+
+
+def class_count(config: ModelConfig) -> int:
+    """The size of the output that is answered from; -1 where the graph leaves it open."""
+    fetches = [fetch for fetch in config.fetches if fetch.alias == "prediction"] or config.fetches
+    shape = fetches[0].shape
+    return shape[-1] if shape else -1
+
+
+def _labels_source(options: ConvertOptions, export: ExportedModel) -> str:
+    return str(options.labels or options.preprocess or export.inference_yml)
 
 
 def model_config(
@@ -118,29 +138,48 @@ def model_config(
 ) -> ModelConfig:
     """Feeds and fetches with their aliases.
 
+    Aliases that are not given are those of a serving_server_conf.prototxt beside the model (clients
+    of a bundle made by 0.9 know them), else the real names, and "prediction" for a single output.
+
     Raises:
         ConversionError: the number of aliases is not that of the tensors, or one is given twice.
     """
     graph = export.graph
-    if fetch_aliases is None and len(graph.fetches) == 1:
-        fetch_aliases = ("prediction",)
+    known_feeds, known_fetches = _known_aliases(export)
+    if feed_aliases is None:
+        feed_aliases = [known_feeds.get(tensor.name, tensor.name) for tensor in graph.feeds]
+    if fetch_aliases is None:
+        lone = "prediction" if len(graph.fetches) == 1 else None
+        fetch_aliases = [known_fetches.get(t.name, lone or t.name) for t in graph.fetches]
     return ModelConfig(
         feeds=_specs(graph.feeds, feed_aliases, "feed"),
         fetches=_specs(graph.fetches, fetch_aliases, "fetch"),
     )
 
 
+def _known_aliases(export: ExportedModel) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    conf = export.folder / "serving_server_conf.prototxt"
+    if not conf.is_file():
+        return {}, {}
+    known = read_model_config(conf)
+    return {f.name: f.alias for f in known.feeds}, {f.name: f.alias for f in known.fetches}
+
+
 def _specs(
-    tensors: Sequence[GraphTensor], aliases: Sequence[str] | None, side: str
+    tensors: Sequence[GraphTensor], aliases: Sequence[str], side: str
 ) -> tuple[TensorSpec, ...]:
     names = [tensor.name for tensor in tensors]
-    aliases = names if aliases is None else aliases
     if len(aliases) != len(names):
         raise ConversionError(
             f"--{side}-alias: {len(aliases)} given, the model has {len(names)}: {', '.join(names)}"
         )
     if not all(aliases) or len(set(aliases)) != len(aliases):
         raise ConversionError(f"--{side}-alias: aliases must differ and not be empty")
+    for tensor in tensors:
+        if tensor.dtype not in DTYPE_CODES:
+            raise ConversionError(
+                f"{side} {tensor.name!r} is {tensor.dtype}, which cannot be served"
+            )
     # What is a LoD tensor has no batch dimension; -1 is what 0.9 writes for it.
     return tuple(
         TensorSpec(

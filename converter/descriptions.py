@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from bundle.errors import BundleError
+import yaml
+
 from bundle.inference_yml import (
     InferenceDescription,
     TransformOp,
-    parse_transform_ops,
+    description_of,
     read_inference_yml,
-    read_yaml,
 )
 from bundle.labels import read_labels
 
 from .errors import ConversionError
 from .exported_model import ExportedModel
+
+# Where no description says how many categories an answer holds; PaddleClas' own default.
+DEFAULT_TOPK = 5
 
 # What nearly every classifier trained on ImageNet expects.
 PRESETS: dict[str, tuple[TransformOp, ...]] = {
@@ -33,7 +36,7 @@ PRESETS: dict[str, tuple[TransformOp, ...]] = {
                 "std": [0.229, 0.224, 0.225],
             },
         ),
-        TransformOp("ToCHWImage"),
+        TransformOp("ToCHWImage", {}),
     ),
 }
 
@@ -83,22 +86,33 @@ def describe(
 
 def _read_preprocess(preprocess: str) -> InferenceDescription:
     if preprocess in PRESETS:
-        return InferenceDescription(model_name="", transform_ops=PRESETS[preprocess])
+        return InferenceDescription("", PRESETS[preprocess], topk=DEFAULT_TOPK)
     path = Path(preprocess)
     if not path.is_file():
         raise ConversionError(
             f"--preprocess {preprocess}: neither a file nor a preset ({', '.join(PRESETS)})"
         )
-    document = read_yaml(path)
+    document = _read_yaml(path)
     if isinstance(document, dict) and "PreProcess" in document:
-        return read_inference_yml(path)
+        return description_of(document, str(path))
     if isinstance(document, dict) and "transform_ops" in document:
         document = document["transform_ops"]
     if not isinstance(document, list):
-        raise BundleError(f"{path}: holds neither a PreProcess section nor a list of transform_ops")
-    return InferenceDescription(
-        model_name="", transform_ops=parse_transform_ops(document, str(path))
-    )
+        raise ConversionError(f"{path}: holds neither PreProcess nor a list of transform_ops")
+    described = description_of({"PreProcess": {"transform_ops": document}}, str(path))
+    return InferenceDescription("", described.transform_ops, topk=DEFAULT_TOPK)
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        document: object = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConversionError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConversionError(
+            f"{path}: is not YAML in UTF-8: {' '.join(str(error).split())}"
+        ) from error
+    return document
 
 
 def _topk(asked: int | None, description: InferenceDescription) -> int:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bundle.bundle import Bundle, load_bundle
-from bundle.errors import BundleError
-from bundle.inference_yml import InferenceDescription, read_inference_yml, read_yaml
+import yaml
+
+from bundle import Bundle, BundleError, load_bundle
+from bundle.inference_yml import InferenceDescription, read_inference_yml
 from bundle.model_config import ModelConfig, TensorSpec
 
 from .convert import model_config
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
-from .record import hash_file
+from .record import RECORD, file_facts
 
 # What can serve each graph format; "" is an unqualified yes.
 _RUNTIMES = ("Paddle 3.x", "Paddle 2.6", "Paddle Serving 0.9", "ONNX Runtime")
@@ -39,7 +40,13 @@ def inspect_folder(
         raise ConversionError(
             f"{folder}: is a bundle; --model-file and --params-file are not for it"
         )
-    return _bundle_facts(load_bundle(folder))
+    server = folder / "serving_server" if (folder / "serving_server").is_dir() else folder
+    if not (server / "inference.yml").is_file():
+        # as 0.9 wrote it: it has feeds and fetches, and no word on pictures and labels
+        return {**_export_facts(read_export(server)), "kind": "bundle", "path": str(folder)}
+    bundle = load_bundle(folder)
+    _check_hashes(bundle)
+    return bundle_facts(bundle)
 
 
 def _export_facts(export: ExportedModel) -> dict[str, Any]:
@@ -49,10 +56,10 @@ def _export_facts(export: ExportedModel) -> dict[str, Any]:
     return _facts("export", export, model_config(export), description)
 
 
-def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
-    params = None if bundle.params_file is None else bundle.params_file.name
-    export = read_export(bundle.server_dir, bundle.model_file.name, params)
-    _check_hashes(bundle)
+def bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    """The same facts about a bundle that is loaded."""
+    params = None if bundle.graph.params_file is None else bundle.graph.params_file.name
+    export = read_export(bundle.server_dir, bundle.graph.model_file.name, params)
     facts = _facts("bundle", export, bundle.model_config, bundle.description)
     return {**facts, "path": str(bundle.path)}
 
@@ -114,16 +121,19 @@ def _served_by(graph_format: str, config: ModelConfig) -> dict[str, dict[str, An
 
 def _check_hashes(bundle: Bundle) -> None:
     """load_bundle compares sizes; here there is time for every byte of the model."""
-    record_file = bundle.path / "bundle.yml"
+    record_file = bundle.path / RECORD
     if not record_file.is_file():
         return
-    record = read_yaml(record_file)
+    try:
+        record = yaml.safe_load(record_file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BundleError(f"{record_file}: is not YAML; convert the model again") from error
     files = record.get("files", {}) if isinstance(record, dict) else {}
     for name, facts in files.items():
         # descriptions may be edited by hand, models may not
         if not name.endswith((".yml", ".prototxt")):
             file = bundle.path / name
-            if hash_file(file)["sha256"] != facts.get("sha256"):
+            if file_facts(file)["sha256"] != facts.get("sha256"):
                 raise BundleError(
                     f"{file}: is not the file the bundle was made with; convert the model again"
                 )

@@ -1,8 +1,8 @@
 """Checks parameter files against the graph: missing, truncated, swapped or foreign ones are found.
 
-A record is one tensor: uint32 version, the LoD (uint64 levels; per level uint64 bytes and the data),
-uint32 tensor version, int32 size of a TensorDesc, the TensorDesc, and the data. A combined file is
-one record a parameter, in the order of their names. Only the heads of the records are read.
+A record is one tensor: uint32 version, the LoD (uint64 levels; per level uint64 bytes and the
+data), uint32 tensor version, int32 size of a TensorDesc, the TensorDesc, and the data. A combined
+file is one record a parameter, in the order of their names. Only the heads of the records are read.
 """
 
 from __future__ import annotations
@@ -83,24 +83,24 @@ def check_separate(folder: Path, parameters: Sequence[GraphTensor]) -> tuple[Pat
     Raises:
         ConversionError: one is missing, truncated, or belongs to another model.
     """
-    files = [folder / parameter.name for parameter in parameters]
-    for file in files:
-        if folder.resolve() not in file.resolve().parents:
-            raise ConversionError(f"{folder}: the graph names a parameter outside it: {file}")
-    missing = [file.name for file in files if not file.is_file()]
+    paths = [folder / parameter.name for parameter in parameters]
+    for path in paths:
+        if folder.resolve() not in path.resolve().parents:
+            raise ConversionError(f"{folder}: the graph names a parameter outside it: {path}")
+    missing = [path.name for path in paths if not path.is_file()]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise ConversionError(
-            f"{folder}: {len(missing)} of {len(files)} parameter files are missing ({shown});"
+            f"{folder}: {len(missing)} of {len(paths)} parameter files are missing ({shown});"
             " copy them too, or name a combined file with --params-file"
         )
-    for path, parameter in zip(files, parameters, strict=True):
+    for path, parameter in zip(paths, parameters, strict=True):
         size = _size(path)
         with path.open("rb") as file:
             _check_record(path, file, size, parameter, "1 of 1")
             if file.tell() != size:
                 raise ConversionError(f"{path}: holds more than {parameter.name!r}; copy it again")
-    return tuple(files)
+    return tuple(paths)
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,7 @@
 """Reads Paddle 3's `inference.json`: a serialised PIR program, which is plain JSON.
 
-Each operator is {"#": name, "A": attributes, "I": operands, "O": results}; "p" is a parameter, whose
-name stands at the end of its positional attributes. Dialects are numbered: "0." builtin, "1." pd_op.
+Each operator is {"#": name, "A": attributes, "I": operands, "O": results}; "p" is a parameter,
+whose name ends its positional attributes. Dialects are numbered: "0." builtin, "1." pd_op.
 """
 
 from __future__ import annotations

@@ -6,74 +6,63 @@ import hashlib
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from bundle.inference_yml import to_yaml
+import yaml
 
 from .exported_model import ExportedModel
+from .graph import GraphTensor
 
+RECORD = "bundle.yml"
 _CHUNK_BYTES = 1 << 20
 
 
-class Copied(NamedTuple):
-    """A file that went from the export into the bundle."""
+def write_record(bundle_dir: Path, export: ExportedModel, options: Mapping[str, Any]) -> None:
+    """Write bundle.yml into a bundle whose other files all stand.
 
-    source: Path
-    target: Path
-    size: int
-    sha256: str
+    It holds no time and no absolute path: equal inputs give equal bundles, on any machine.
 
-
-def copy_file(source: Path, target: Path) -> Copied:
-    """Copy a file and hash it on the way."""
-    digest, size = hashlib.sha256(), 0
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as reading, target.open("wb") as writing:
-        while chunk := reading.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-            writing.write(chunk)
-    return Copied(source, target, size, digest.hexdigest())
-
-
-def write_record(
-    bundle_dir: Path,
-    export: ExportedModel,
-    copied: Sequence[Copied],
-    options: Mapping[str, Any],
-) -> None:
-    """Write bundle.yml. It holds no time and no absolute path: equal inputs give equal bundles."""
+    Args:
+        bundle_dir: the bundle.
+        export: what it was made from. Model files are copied byte for byte, so their hashes under
+            `files` are those of the source too.
+        options: what was asked of the conversion, None left out.
+    """
     graph = export.graph
-    inputs = [export.inference_yml, options.get("labels"), options.get("preprocess")]
+    given = [export.inference_yml, options.get("labels"), options.get("preprocess")]
+    descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
     document = {
         "format": 1,
         "made_by": f"paddle-serving-kit {_version()}",
         "source": {
             "folder": export.folder.resolve().name,
-            "files": {
-                **{str(c.source.relative_to(export.folder)): _facts(c) for c in copied},
-                **{Path(path).name: hash_file(Path(path)) for path in inputs if _is_file(path)},
-            },
+            "model_file": export.model_file.name,
+            "params_file": export.params_file.name if export.params_file else None,
+            "descriptions": {path.name: file_facts(path) for path in descriptions},
         },
         "options": {name: _plain(value) for name, value in options.items()},
         "model": {
             "graph_format": export.graph_format,
-            "feeds": {t.name: {"dtype": t.dtype, "shape": list(t.shape)} for t in graph.feeds},
-            "fetches": {t.name: {"dtype": t.dtype, "shape": list(t.shape)} for t in graph.fetches},
+            "feeds": _tensors(graph.feeds),
+            "fetches": _tensors(graph.fetches),
             "parameters": len(graph.parameters),
             "output_activation": graph.output_activation,
             "fixed_batch": graph.fixed_batch,
         },
         "files": {
-            str(path.relative_to(bundle_dir)): hash_file(path)
+            path.relative_to(bundle_dir).as_posix(): file_facts(path)
             for path in sorted(bundle_dir.rglob("*"))
             if path.is_file()
         },
     }
-    (bundle_dir / "bundle.yml").write_text(to_yaml(document), encoding="utf-8")
+    # flow style for the innermost: one line a file
+    text = yaml.safe_dump(
+        document, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None
+    )
+    (bundle_dir / RECORD).write_text(text, encoding="utf-8")
 
 
-def hash_file(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
     """Size in bytes and SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -82,21 +71,15 @@ def hash_file(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
 
 
-def _facts(copied: Copied) -> dict[str, Any]:
-    return {"size": copied.size, "sha256": copied.sha256}
-
-
-def _is_file(path: Path | str | None) -> bool:
-    return path is not None and Path(path).is_file()
+def _tensors(tensors: Sequence[GraphTensor]) -> dict[str, Any]:
+    return {t.name: {"dtype": t.dtype, "shape": list(t.shape)} for t in tensors}
 
 
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     # a path only by its name: where it lay on this machine is nobody else's business
-    if isinstance(value, Path):
-        return value.name
-    return Path(value).name if isinstance(value, str) else value
+    return Path(value).name if isinstance(value, (Path, str)) else value
 
 
 def _version() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.metadata
 import logging
 import sys
 from collections.abc import Coroutine, Sequence
@@ -52,9 +53,21 @@ async def _serve(settings: ServiceSettings) -> int:
     host = StandaloneHost(settings)
 
     def on_ready(addresses: Addresses, seconds: float) -> None:
-        print(summary(settings, host.engines, addresses, seconds), flush=True)
+        headline = f"paddle-serving-kit {version()}, ready in {seconds:.1f} s"
+        print(
+            summary(settings, host.engines, addresses.http_port, addresses.rpc_port, headline),
+            flush=True,
+        )
 
     return await host.run(on_ready)
+
+
+def version() -> str:
+    """Return the version of the installed distribution, or "(not installed)"."""
+    try:
+        return importlib.metadata.version("paddle-serving-kit")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 def _run(main_task: Coroutine[Any, Any, int]) -> int:
@@ -73,7 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: python pipeline/web_service.py -o http_port=18081 -o op.waste.topk=3",
     )
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, help="config.yml (default: configs/waste.yml)"
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        help="config.yml (default: configs/waste.yml)",
     )
     parser.add_argument(
         "-o",

@@ -19,16 +19,15 @@ _BUFFERS_A_CALL = 512  # below the kernel's IOV_MAX
 class Channel:
     """Sends frames to one worker and hands over the frames that come back.
 
-    `on_frame` gets every complete frame; `on_end` is called once, with the reason, after the last
-    of them, when the worker has closed its end or sent what is no frame. Neither is called after
-    `close`.
+    `on_frame` gets every complete frame; `on_end` is called once, after the last of them, when the
+    worker has closed its end, with a reason if that was not all. Neither is called after `close`.
     """
 
     def __init__(
         self,
         connection: socket.socket,
         on_frame: Callable[[Frame], None],
-        on_end: Callable[[str], None],
+        on_end: Callable[[str | None], None],
     ) -> None:
         """Take over `connection`; must be called on the running loop."""
         self._loop = asyncio.get_running_loop()
@@ -61,21 +60,21 @@ class Channel:
         while not self._closed:
             try:
                 chunk = self._socket.recv(_READ_BYTES)
+                frames = self._received.feed(chunk)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                return self._end(f"its connection failed: {error}")
-            if not chunk:
-                return self._end("it closed its connection")
-            try:
-                frames = self._received.feed(chunk)
+                self._end(f"lost its connection: {error}")
             except FrameError as error:
-                return self._end(f"it sent {error}")
-            for frame in frames:
-                if not self._closed:
-                    self._on_frame(frame)
-            if len(chunk) < _READ_BYTES:
-                return
+                self._end(f"sent {error}")
+            else:
+                for frame in frames:
+                    if not self._closed:
+                        self._on_frame(frame)
+                if not chunk:
+                    self._end(None)
+                elif len(chunk) < _READ_BYTES:
+                    return
 
     def hang_up(self) -> None:
         """Tell the worker that nothing more will come; it leaves when it has read all."""
@@ -92,9 +91,10 @@ class Channel:
             self._forget_unsent()
             self._socket.close()
 
-    def _end(self, reason: str) -> None:
-        self.close()
-        self._on_end(reason)
+    def _end(self, reason: str | None) -> None:
+        if not self._closed:
+            self.close()
+            self._on_end(reason)
 
     def _flush(self) -> None:
         while self._unsent:

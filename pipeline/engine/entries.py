@@ -11,9 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from protocol.envelope import ImageResult
 from protocol.errors import ServingError
+
+Options: TypeAlias = tuple[int | None, float | None]
 
 
 class Request:
@@ -21,18 +24,33 @@ class Request:
 
     `done` becomes true exactly once: all results are there, the request failed as a whole, or the
     caller went away (the future is then cancelled). Whatever comes later changes nothing.
+
+    Attributes:
+        options: topk and threshold, each or None; the same for all its pictures.
+        since: when it was admitted; like `deadline`, a time of the loop's clock.
+        unsettled: pictures without a result.
     """
 
-    __slots__ = ("_failure", "_future", "_results", "deadline", "log_id", "unsettled")
+    __slots__ = (
+        "_failure",
+        "_future",
+        "_results",
+        "deadline",
+        "log_id",
+        "options",
+        "since",
+        "unsettled",
+    )
 
-    def __init__(
-        self, future: asyncio.Future[None], images: int, deadline: float, log_id: int
-    ) -> None:
-        """Wait on `future` for `images` results until `deadline`, a time of the loop's clock."""
-        self._future = future
+    def __init__(self, images: int, options: Options, limit_s: float, log_id: int) -> None:
+        """Wait for `images` results for `limit_s` seconds; must be called on the running loop."""
+        loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[None] = loop.create_future()
         self._results: list[ImageResult | None] = [None] * images
         self._failure: tuple[type[ServingError], str] | None = None
-        self.deadline = deadline
+        self.options = options
+        self.since = loop.time()
+        self.deadline = self.since + limit_s
         self.log_id = log_id
         self.unsettled = images
 
@@ -40,6 +58,11 @@ class Request:
     def done(self) -> bool:
         """Whether nobody waits for a result any more."""
         return self._future.done()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the caller went away before its request was done."""
+        return self._future.cancelled()
 
     def settle(self, position: int, result: ImageResult) -> None:
         """Take the result of one picture; the last one wakes the caller."""
@@ -75,24 +98,13 @@ class Entry:
     because it was in one that killed its worker.
     """
 
-    __slots__ = ("alone", "attempts", "image", "position", "request", "since", "threshold", "topk")
+    __slots__ = ("alone", "attempts", "image", "position", "request")
 
-    def __init__(
-        self,
-        request: Request,
-        position: int,
-        image: bytes,
-        topk: int | None,
-        threshold: float | None,
-        since: float,
-    ) -> None:
-        """Stand for picture `position` of `request`, admitted at `since` on the loop's clock."""
+    def __init__(self, request: Request, position: int, image: bytes) -> None:
+        """Stand for picture `position` of `request`."""
         self.request = request
         self.position = position
         self.image = image
-        self.topk = topk
-        self.threshold = threshold
-        self.since = since
         self.attempts = 0
         self.alone = False
 

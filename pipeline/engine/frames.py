@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 Header: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = list[Any] | dict[str, Any]
 
 _LENGTHS = struct.Struct("<QI")
 MAX_HEADER_BYTES = 64 * 2**20

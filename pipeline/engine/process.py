@@ -22,9 +22,9 @@ _REAP_LIMIT_S = 10.0
 class WorkerProcess:
     """A running worker.
 
-    `on_frame` gets every frame it sends. `on_gone` is called once, after the last frame, with the
-    reason, when the connection or the process has ended, whichever is seen first; `reap` must
-    follow. Neither is called after `reap` has begun.
+    `on_frame` gets every frame it sends. `on_gone` is called once, after the last frame, when
+    the connection or the process has ended, whichever is seen first, with a reason where `reap`
+    will not tell it; `reap` must follow. Neither is called after `reap` has begun.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class WorkerProcess:
         index: int,
         command: WorkerCommand,
         on_frame: Callable[[Frame], None],
-        on_gone: Callable[[str], None],
+        on_gone: Callable[[str | None], None],
     ) -> None:
         """Start the process and send it its start message; must be called on the running loop.
 
@@ -41,7 +41,8 @@ class WorkerProcess:
             OSError: the system is out of processes, descriptors or memory.
         """
         self._loop = asyncio.get_running_loop()
-        self._on_gone: Callable[[str], None] | None = on_gone
+        self._on_gone: Callable[[str | None], None] | None = on_gone
+        start_message = command.start_message()
         with contextlib.ExitStack() as undo:
             ours, theirs = socket.socketpair()
             undo.callback(ours.close)
@@ -64,7 +65,7 @@ class WorkerProcess:
         self._output = OutputRelay(output, f"{name} ({self._process.pid})")
         self._channel = Channel(ours, on_frame, self._gone)
         self._exit_watch = _ExitWatch(self._process.pid, self._exited)
-        self.send(command.start_message())
+        self.send(start_message)
 
     @property
     def pid(self) -> int:
@@ -114,9 +115,9 @@ class WorkerProcess:
 
     def _exited(self) -> None:
         self._channel.receive()  # what it sent before its end comes first
-        self._gone("its process ended")
+        self._gone(None)
 
-    def _gone(self, reason: str) -> None:
+    def _gone(self, reason: str | None) -> None:
         callback, self._on_gone = self._on_gone, None
         if callback is not None:
             callback(reason)

@@ -1,8 +1,8 @@
 """Keeps one worker running: start, ready, batches, death, back-off, start again.
 
-    STARTING ──ready──> IDLE <──results── BUSY
-        │                 └────batch────>  │
-        └── failed, died, too late ── RESTARTING ── back-off ──> STARTING
+    STARTING ──ready──> IDLE ──batch──> BUSY
+        │                 │ <──results──  │
+        └── failed, died, hangs, too late ┴──> RESTARTING ── back-off ──> STARTING
 
 Whatever ends a worker, its unanswered batch is handed back at once, before anything else.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,20 +25,17 @@ from .status import WorkerState, WorkerStatus
 logger = logging.getLogger(__name__)
 
 
-class Owner(Protocol):
-    """Whom a supervisor reports to: the engine."""
+class WorkSource(Protocol):
+    """Whom a supervisor works for: the dispatcher."""
 
     def worker_free(self, worker: Supervisor) -> None:
-        """The worker is ready, or has answered its batch: it can take the next one."""
+        """The worker can take a batch."""
 
     def worker_answered(self, batch: Sequence[Entry], results: Header) -> None:
-        """A batch has its results frame; its rows are as many as its entries."""
+        """The results frame of a batch; it has as many rows as the batch has entries."""
 
-    def worker_lost(self, batch: Sequence[Entry]) -> None:
-        """The worker is dead or being killed; `batch` (perhaps empty) has no answer."""
-
-    def worker_failed_to_start(self, worker: Supervisor) -> None:
-        """The worker ended before it was ready; `cause` says why."""
+    def worker_lost(self, worker: Supervisor, batch: Sequence[Entry]) -> None:
+        """The worker takes no more work; what it left unanswered, perhaps nothing."""
 
 
 @dataclass(slots=True)
@@ -54,6 +51,7 @@ class Supervisor:
     """One place for a worker, filled again whenever it falls empty.
 
     Attributes:
+        name: the worker's name in logs and status.
         state: where the present worker is in its life.
         facts: what the last worker that was ready told about itself.
         cause: why the last worker ended, in one line; None while none has.
@@ -61,9 +59,14 @@ class Supervisor:
     """
 
     def __init__(
-        self, name: str, index: int, command: WorkerCommand, settings: EngineSettings, owner: Owner
+        self,
+        name: str,
+        index: int,
+        command: WorkerCommand,
+        settings: EngineSettings,
+        source: WorkSource,
     ) -> None:
-        """Prepare worker `index`, called `name` in logs; `run` starts it."""
+        """Prepare worker `index` of a service; `run` starts it."""
         self.name = name
         self.state = WorkerState.STARTING
         self.facts: Mapping[str, Any] = {}
@@ -72,18 +75,17 @@ class Supervisor:
         self._index = index
         self._command = command
         self._settings = settings
-        self._owner = owner
+        self._source = source
         self._loop = asyncio.get_running_loop()
         self._process: WorkerProcess | None = None
         self._run: _Run | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._gone: asyncio.Future[str] = self._loop.create_future()
+        self._gone: asyncio.Future[str | None] = self._loop.create_future()
         self._stopping = False
-        self._number = 0
+        self._short_lives = 0
         self._restarts = 0
         self._batches = 0
         self._images = 0
-        self._short_lives = 0
 
     def status(self) -> WorkerStatus:
         """Return what this worker is doing, and has done over all restarts."""
@@ -92,116 +94,111 @@ class Supervisor:
             self.name, pid, self.state, self._restarts, self._batches, self._images, self.cause
         )
 
-    async def run(self) -> None:
-        """Start the worker, and start it again when it ends, until `stop` or cancellation."""
+    async def run(self, on_start: Callable[[Supervisor], None]) -> None:
+        """Start the worker, and again when it ends, until `stop` or cancellation.
+
+        `on_start` is called after every attempt to start; `failed_starts` is 0 if it succeeded.
+        """
         try:
-            while True:
-                await self._live()
-                if self._stopping:
-                    return
-                await asyncio.sleep(self._backoff_s())
-                self._restarts += 1
+            while not self._stopping:
+                try:
+                    await self._live(on_start)
+                except Exception:  # a fault of ours; a worker's place is never given up
+                    logger.exception("worker %s: its supervisor failed", self.name)
+                    self._short_lives += 1
+                if not self._stopping:
+                    await asyncio.sleep(self._backoff_s())
+                    self._restarts += 1
         finally:
             self.state = WorkerState.STOPPED
 
     def stop(self) -> None:
-        """Let the worker leave after what it is doing; one that is not up is killed."""
+        """Let the worker leave after what it is doing, and start no other."""
         self._stopping = True
         if self._process is not None:
-            if self.state.ready:
-                self._process.hang_up()
-            else:
-                self._process.kill()
+            self._process.hang_up()
 
     def send(self, entries: Sequence[Entry]) -> None:
         """Give an idle worker its batch."""
-        assert self._process is not None and self.state is WorkerState.IDLE  # noqa: S101, PT018
+        assert self._process is not None, self.state  # noqa: S101 - for mypy and for readers
         self.state = WorkerState.BUSY
-        self._number += 1
         self._batches += 1
         self._images += len(entries)
         # Longer than any deadline in the batch: none lies further than timeout_s from admission.
         limit_s = self._settings.timeout_s + self._settings.hang_grace_s
         hang_timer = self._loop.call_later(limit_s, self._hangs, limit_s)
-        self._run = _Run(self._number, entries, hang_timer)
-        images = [(len(entry.image), entry.topk, entry.threshold) for entry in entries]
+        self._run = _Run(self._batches, entries, hang_timer)
+        images = [(len(entry.image), *entry.request.options) for entry in entries]
         self._process.send(
-            {"kind": "batch", "number": self._number, "images": images},
+            {"kind": "batch", "number": self._batches, "images": images},
             [entry.image for entry in entries],
         )
 
-    async def _live(self) -> None:
+    async def _live(self, on_start: Callable[[Supervisor], None]) -> None:
         """Run one worker from its birth to its end."""
         self.state = WorkerState.STARTING
         self._ready = self._loop.create_future()
         self._gone = self._loop.create_future()
+        limit_s = self._settings.start_timeout_s
         try:
             self._process = WorkerProcess(
                 self.name, self._index, self._command, self._received, self._lost
             )
         except OSError as error:
-            self._ended(ready_since=None, how=f"cannot be started: {error}")
+            self._failed_to_start(f"cannot be started: {error}", on_start)
             return
-        ready_since = None
-        how = "was stopped"
         try:
             await asyncio.wait(
-                (self._ready, self._gone),
-                timeout=self._settings.start_timeout_s,
-                return_when=asyncio.FIRST_COMPLETED,
+                (self._ready, self._gone), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
             )
-            if self._ready.done():
-                ready_since = self._loop.time()
+            ready_since = self._loop.time() if self._ready.done() else None
+            if ready_since is not None:
+                on_start(self)
             elif not self._gone.done():
-                self._kill(f"was not ready within {self._settings.start_timeout_s:g} s")
-            await self._gone
+                self._kill(f"was not ready within {limit_s:g} s")
+            reason = await self._gone
         finally:
-            self._hand_back()
+            self._lost(None)
             how = await self._process.reap()
             output = self._process.last_output
             self._process = None
-        self._ended(ready_since, how, output)
-
-    def _ended(self, ready_since: float | None, how: str, output: str = "") -> None:
-        """Take note of the end of a worker, and say so."""
         if self._stopping:
             return
-        self.state = WorkerState.RESTARTING
-        told = self._gone.result() if self._gone.done() else ""
-        # A reason of our own ("hangs ...") or the worker's tells more than how the process ended.
-        self.cause = told if told and not told.startswith("its ") else how
-        stable = (
-            ready_since is not None and self._loop.time() - ready_since >= self._settings.stable_s
-        )
-        self._short_lives = 0 if stable else self._short_lives + 1
         if ready_since is None:
-            self.failed_starts += 1
-            logger.error("worker %s failed to start: %s", self.name, self.cause)
-            self._owner.worker_failed_to_start(self)
+            last_line = f": {output.splitlines()[-1]}" if output else ""
+            self._failed_to_start(reason or how + last_line, on_start)
         else:
-            logger.error(
-                "worker %s %s; it is restarted%s", self.name, self.cause, _indented(output)
-            )
+            self._ended(reason or how, ready_since, output)
+
+    def _failed_to_start(self, cause: str, on_start: Callable[[Supervisor], None]) -> None:
+        self.cause = cause
+        self.failed_starts += 1
+        self._short_lives += 1
+        self.state = WorkerState.RESTARTING
+        on_start(self)
+
+    def _ended(self, cause: str, ready_since: float, output: str) -> None:
+        self.cause = cause
+        stable = self._loop.time() - ready_since >= self._settings.stable_s
+        self._short_lives = 1 if stable else self._short_lives + 1
+        shown = "".join(f"\n    {line}" for line in output.splitlines())
+        logger.error("worker %s %s; it is restarted%s", self.name, cause, shown)
 
     def _backoff_s(self) -> float:
         doublings = min(max(self._short_lives - 1, 0), 30)
-        return float(
-            min(
-                self._settings.restart_backoff_s * 2**doublings,
-                self._settings.restart_backoff_limit_s,
-            )
-        )
+        wait_s = self._settings.restart_backoff_s * 2.0**doublings
+        return min(wait_s, self._settings.restart_backoff_limit_s)
 
     def _received(self, frame: Frame) -> None:
         kind = frame.header.get("kind")
         if kind == "results" and self._run is not None:
             self._answered(frame.header, self._run)
-        elif kind == "ready" and self.state is WorkerState.STARTING and not self._stopping:
+        elif kind == "ready" and self.state is WorkerState.STARTING:
             self.facts = frame.header["facts"]
             self.failed_starts = 0
             self.state = WorkerState.IDLE
             self._ready.set_result(None)
-            self._owner.worker_free(self)
+            self._source.worker_free(self)
         elif kind == "failed" and self.state is WorkerState.STARTING:
             self._lost(str(frame.header["cause"]))
         else:
@@ -214,8 +211,8 @@ class Supervisor:
         run.hang_timer.cancel()
         self._run = None
         self.state = WorkerState.IDLE
-        self._owner.worker_answered(run.entries, results)
-        self._owner.worker_free(self)
+        self._source.worker_answered(run.entries, results)
+        self._source.worker_free(self)
 
     def _hangs(self, limit_s: float) -> None:
         self._kill(f"hangs: no answer to its batch within {limit_s:g} s")
@@ -225,19 +222,13 @@ class Supervisor:
             self._process.kill()
         self._lost(reason)
 
-    def _lost(self, reason: str) -> None:
-        """The worker has ended, or shall: it gets no more work, and its batch is handed back."""
-        if not self._gone.done():
-            self.state = WorkerState.RESTARTING
-            self._gone.set_result(reason)
-            self._hand_back()
-
-    def _hand_back(self) -> None:
+    def _lost(self, reason: str | None) -> None:
+        """The worker has ended, or shall: no more work for it, and its batch is handed back."""
+        if self._gone.done():
+            return
+        self.state = WorkerState.RESTARTING
+        self._gone.set_result(reason)
         run, self._run = self._run, None
         if run is not None:
             run.hang_timer.cancel()
-        self._owner.worker_lost(run.entries if run is not None else ())
-
-
-def _indented(output: str) -> str:
-    return "".join(f"\n    {line}" for line in output.splitlines())
+        self._source.worker_lost(self, run.entries if run is not None else ())

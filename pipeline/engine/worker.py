@@ -19,13 +19,12 @@ import socket
 import sys
 import time
 import traceback
-from typing import Any
 
 from protocol.envelope import ImageResult
 from protocol.errors import PredictionFailed, ServingError, wire_codes
 
 from .building import Answering, Picture, build
-from .frames import Frame, Header, pack, read_frame
+from .frames import Frame, Header, Row, pack, read_frame
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +59,9 @@ def serve(connection: socket.socket) -> int:
     began = time.monotonic()
     try:
         answering = _build(start.header)
-    except Exception as error:  # noqa: BLE001 - user code; told to the service in one line
-        logger.exception("the classifier cannot be built")
+    except Exception as error:
+        if not _is_ours(error):
+            logger.exception("the classifier cannot be built")
         connection.sendall(pack({"kind": "failed", "cause": one_line(error)}))
         return 1
     # Native libraries bring signal handlers of their own along; ours count.
@@ -76,10 +76,14 @@ def serve(connection: socket.socket) -> int:
 def one_line(error: BaseException) -> str:
     """Return the cause in one line; errors of our own rooms need no class name before them."""
     text = " ".join(str(error).split())
-    room = type(error).__module__.partition(".")[0]
-    if text and room in ("pipeline", "bundle", "protocol"):
+    if text and _is_ours(error):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether it is one of our typed errors, whose text says all."""
+    return type(error).__module__.partition(".")[0] in ("pipeline", "bundle", "protocol")
 
 
 def _build(start: Header) -> Answering:
@@ -104,7 +108,7 @@ def _answer(answering: Answering, frame: Frame) -> Header:
     }
 
 
-def _rows(answering: Answering, pictures: list[Picture], tracebacks: list[str]) -> list[Any]:
+def _rows(answering: Answering, pictures: list[Picture], tracebacks: list[str]) -> list[Row]:
     """Answer every picture; a failure that belongs to no one picture is looked for one by one."""
     try:
         results = answering.answer(pictures)
@@ -122,7 +126,7 @@ def _rows(answering: Answering, pictures: list[Picture], tracebacks: list[str]) 
         return [_row(PredictionFailed(FAILED_TEXT))]
 
 
-def _row(result: ImageResult) -> Any:
+def _row(result: ImageResult) -> Row:
     if isinstance(result, ServingError):
         return {"err_no": wire_codes(result).err_no, "message": str(result)}
     return [[int(c.class_id), str(c.label), float(c.score)] for c in result]

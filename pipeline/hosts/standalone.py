@@ -1,7 +1,7 @@
 """One machine: HTTP and RPC on one event loop in this process, the predictors in their own.
 
-    open ports -> answer health -> start engines -> ready -> (SIGTERM) refuse new work
-               -> finish what runs -> close
+open ports -> answer health -> start engines -> ready -> (SIGTERM) refuse new work
+           -> finish what runs -> close
 """
 
 from __future__ import annotations

@@ -82,7 +82,9 @@ def build_preprocess(transform_ops: Sequence[Any]) -> Preprocess:
 def _operator(entry: Any) -> Operator:  # noqa: ANN401 - YAML, or a bundle's TransformOp
     if isinstance(entry, Mapping):
         if len(entry) != 1:
-            raise PreprocessError("each entry of transform_ops is one operator, not {}".format(entry))
+            raise PreprocessError(
+                "each entry of transform_ops is one operator, not {}".format(entry)
+            )
         name, options = next(iter(entry.items()))
         return Operator(str(name), options or {})
     return Operator(entry.name, entry.options or {})
@@ -181,7 +183,9 @@ def _pillow_resizer(name: str) -> Callable[[np.ndarray, Tuple[int, int]], np.nda
     try:
         from PIL import Image
     except ImportError as error:
-        raise PreprocessError("ResizeImage: backend pil needs Pillow; pip install pillow") from error
+        raise PreprocessError(
+            "ResizeImage: backend pil needs Pillow; pip install pillow"
+        ) from error
     flag = getattr(Image.Resampling, name.upper(), None)
     if flag is None:
         raise PreprocessError("ResizeImage: pil has no interpolation {!r}".format(name))
@@ -232,7 +236,9 @@ class _Normalize:
         if channel_num != 3:
             raise PreprocessError("NormalizeImage: channel_num is 3, not {}".format(channel_num))
         if output_fp16:
-            raise PreprocessError("NormalizeImage: output_fp16 is not known; models are fed float32")
+            raise PreprocessError(
+                "NormalizeImage: output_fp16 is not known; models are fed float32"
+            )
         # '' in exported files means pixels [H, W, 3]; only 'chw' means planes.
         self.by_pixel = order != "chw"
         shape = (1, 1, 3) if self.by_pixel else (3, 1, 1)
@@ -277,9 +283,7 @@ def _three(values: Sequence[float], name: str) -> np.ndarray:
     except (TypeError, ValueError):
         numbers = np.empty(0, np.float32)
     if numbers.shape != (3,) or (name == "std" and not numbers.all()):
-        raise PreprocessError(
-            "NormalizeImage: {} is three numbers, not {!r}".format(name, values)
-        )
+        raise PreprocessError("NormalizeImage: {} is three numbers, not {!r}".format(name, values))
     return numbers
 
 

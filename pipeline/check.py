@@ -1,0 +1,58 @@
+"""`--check`: everything that a start does, with one worker and one picture, and no service."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import cv2
+import numpy as np
+
+from protocol.errors import ServingError
+
+from .config import ConfigError, ServiceSettings
+from .engine.engine import Engine
+from .hosts.standalone import open_ports
+from .summary import summary
+
+
+async def check_settings(settings: ServiceSettings) -> int:
+    """Open the ports, start one worker a service, predict once, print what would be served.
+
+    Raises:
+        ConfigError: a port is in use, or a service does not answer.
+        EngineStartError: the worker of a service cannot start.
+    """
+    sockets, addresses = open_ports(settings)
+    for listening in sockets:
+        listening.close()
+    engines = {}
+    lines = []
+    for op in settings.ops:
+        one = dataclasses.replace(op, engine=dataclasses.replace(op.engine, workers=1))
+        engine = Engine.from_op(one)
+        try:
+            await engine.start()
+            lines.append(await _predict_once(op.name, engine))
+            engines[op.name] = engine
+        finally:
+            await engine.close()
+    headline = f"{settings.source} can be served:"
+    print(summary(settings, engines, addresses.http_port, addresses.rpc_port, headline))
+    print("\n".join(lines))
+    return 0
+
+
+async def _predict_once(name: str, engine: Engine) -> str:
+    grey = np.full((256, 256, 3), 127, np.uint8)
+    picture = cv2.imencode(".png", grey)[1].tobytes()
+    started = time.perf_counter()
+    try:
+        (result,) = await engine.classify([picture])
+    except ServingError as error:
+        raise ConfigError(f"service {name} does not answer: {error}") from error
+    if isinstance(result, ServingError):
+        raise ConfigError(f"service {name} does not answer: {result}")
+    best = f"{result[0].label} {result[0].score:.3f}" if result else "nothing over the threshold"
+    elapsed_ms = 1e3 * (time.perf_counter() - started)
+    return f"  {name}: one prediction of a grey picture took {elapsed_ms:.1f} ms ({best})"

@@ -1,0 +1,220 @@
+"""Encoded pictures -> categories: the operation that a service runs, in one readable place.
+
+Subclass `Classifier` (also called `ClasOp`, as in Paddle Serving's samples) to change a step, and
+name the class in config.yml: `classifier: my_package.my_module:MyClassifier`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from bundle import Bundle, BundleError, load_bundle
+from bundle.labels import check_count, read_labels
+from protocol.envelope import Category, ImageResult
+from protocol.errors import PredictionFailed, ServingError
+
+from .predictors import Predictor, PredictorError, PredictorOptions, create_predictor
+from .stages.decode import DEFAULT_MAX_PIXELS, DecodeLimits, decode_image
+from .stages.preprocess import build_preprocess
+from .stages.topk import top_k
+
+logger = logging.getLogger(__name__)
+
+
+class EncodedImage(NamedTuple):
+    """One picture as it came, and how its answer is wanted (None: as the service answers)."""
+
+    data: bytes
+    topk: int | None = None
+    threshold: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClassifierSettings:
+    """All that a worker process needs to build its classifier; travels as JSON.
+
+    `topk` 0 and `labels_file` None mean the bundle's own; `batch_size` is the largest batch;
+    `classifier` is the class that is built, `module:Class`.
+    """
+
+    model_dir: str
+    backend: str = "paddle"
+    topk: int = 0
+    labels_file: str | None = None
+    predictor: PredictorOptions = PredictorOptions()
+    max_image_pixels: int = DEFAULT_MAX_PIXELS
+    batch_size: int = 8
+    classifier: str = "pipeline.classifier:Classifier"
+    threshold: float | None = None
+    fast_decode: bool = False
+
+    def to_json(self) -> str:
+        """Return the settings as JSON text."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ClassifierSettings:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        return cls(**{**fields, "predictor": PredictorOptions(**fields["predictor"])})
+
+
+class Classifier:
+    """Decodes, preprocesses, predicts and answers the best categories."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        predictor: Predictor,
+        *,
+        topk: int = 0,
+        labels: Sequence[str] | None = None,
+        threshold: float | None = None,
+        limits: DecodeLimits | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.predictor = predictor
+        self.labels = labels or bundle.labels
+        self._topk = topk or bundle.description.topk
+        self._threshold = threshold
+        self._limits = limits or DecodeLimits()
+        self._preprocess = build_preprocess(bundle.description.transform_ops)
+        self._warned = False
+
+    @classmethod
+    def from_settings(cls, settings: ClassifierSettings) -> Classifier:
+        """Load bundle, labels and model.
+
+        Raises:
+            BundleError, PredictorError, PreprocessError: one line says what is wrong.
+        """
+        cv2.setNumThreads(1)  # workers are the parallelism; more threads only get in their way
+        bundle = load_bundle(Path(settings.model_dir))
+        labels = None
+        if settings.labels_file:
+            labels = read_labels(Path(settings.labels_file))
+            check_count(labels, bundle.classes, settings.labels_file)
+        predictor = create_predictor(bundle, settings.backend, settings.predictor)
+        classifier = cls(
+            bundle,
+            predictor,
+            topk=settings.topk,
+            labels=labels,
+            threshold=settings.threshold,
+            limits=DecodeLimits(settings.max_image_pixels),
+        )
+        if settings.fast_decode:
+            short_side = classifier._preprocess.short_side  # noqa: SLF001 - our own instance
+            classifier._limits = DecodeLimits(settings.max_image_pixels, short_side)  # noqa: SLF001
+        return classifier
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the start-up block and the status show."""
+        feed = self.bundle.model_config.feeds[0]
+        return {
+            "model": self.bundle.description.model_name or self.bundle.path.name,
+            "backend": self.predictor.name,
+            "classes": len(self.labels) if self.labels else self.bundle.classes,
+            "feed": feed.name,
+            "fetch": self.bundle.model_config.fetches[0].alias,
+        }
+
+    def classify(self, images: Sequence[EncodedImage]) -> list[ImageResult]:
+        """Return the categories of each picture, best first, or its error, in order.
+
+        A picture that cannot be decoded fails alone; the others go through the model as one batch.
+        """
+        results: list[ImageResult | None] = [None] * len(images)
+        arrays: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
+        for position, image in enumerate(images):
+            try:
+                array = self.preprocess(self.decode(image.data))
+            except ServingError as error:
+                results[position] = error
+            else:
+                # Without a fixed size in the preprocessing, shapes may differ: a batch for each.
+                arrays.setdefault(array.shape, []).append((position, array))
+        for batch in arrays.values():
+            rows = self._predict([array for _, array in batch])
+            for (position, _), row in zip(batch, rows, strict=True):
+                results[position] = self._answer(row, images[position])
+        return [result for result in results if result is not None]
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Return uint8 [H, W, 3] RGB; raises ServingError for a bad picture."""
+        return decode_image(data, self._limits)
+
+    def preprocess(self, image: np.ndarray) -> np.ndarray:
+        """Return float32 [C, H, W] of a decoded picture, as the bundle describes it."""
+        return self._preprocess(image)
+
+    def postprocess(
+        self, scores: np.ndarray, topk: int, threshold: float | None
+    ) -> tuple[Category, ...]:
+        """Return the best `topk` of `scores`, float32 [classes]."""
+        if self.labels is None:
+            self.labels = tuple(map(str, range(len(scores))))
+        return tuple(Category(*best) for best in top_k(scores, self.labels, topk, threshold))
+
+    def warm_up(self, batch_sizes: Sequence[int]) -> None:
+        """Predict grey pictures in batches of these sizes, so that no caller pays for the first."""
+        array = self.preprocess(np.full((512, 512, 3), 127, np.uint8))
+        for size in batch_sizes:
+            rows = self._predict([array] * size)
+        check = self.labels
+        if check is not None and isinstance(rows[0], np.ndarray):
+            check_count(tuple(check), len(rows[0]), f"the labels of {self.bundle.path}")
+
+    def _predict(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray | ServingError]:
+        """Return a row of scores, or an error, for each array."""
+        scores = self.predictor.predict(np.stack(arrays))
+        if len(scores) != len(arrays):
+            raise PredictorError(f"{len(scores)} rows of scores for {len(arrays)} pictures")
+        finite = np.isfinite(scores).all(axis=1)
+        if not self._warned and (scores.min() < -1e-3 or scores.max() > 1.001):
+            self._warned = True
+            logger.warning(
+                "the scores of %s are not in 0..1: the export has no softmax at its end, and "
+                "probabilities of its answers mean nothing",
+                self.bundle.path,
+            )
+        return [
+            row if good else PredictionFailed("the model answered with numbers that are not finite")
+            for row, good in zip(scores, finite, strict=True)
+        ]
+
+    def _answer(self, row: np.ndarray | ServingError, image: EncodedImage) -> ImageResult:
+        if isinstance(row, ServingError):
+            return row
+        threshold = self._threshold if image.threshold is None else image.threshold
+        return self.postprocess(row, image.topk or self._topk, threshold)
+
+
+ClasOp = Classifier
+
+
+def load_classifier(settings: ClassifierSettings) -> Classifier:
+    """Build the class that `settings` name.
+
+    Raises:
+        BundleError: there is no such class, besides what `Classifier.from_settings` raises.
+    """
+    module_name, _, class_name = settings.classifier.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BundleError(
+            f"there is no classifier {settings.classifier!r} (write module:Class): {error}"
+        ) from error
+    classifier: Classifier = kind.from_settings(settings)
+    return classifier

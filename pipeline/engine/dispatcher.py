@@ -1,0 +1,130 @@
+"""Brings together what waits and the workers that are idle, and results and their waiters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from protocol.envelope import Category, ImageResult
+from protocol.errors import PredictionFailed, ServingError, error_from_wire
+
+from .entries import Entry, WaitingEntries
+from .frames import Header, Row
+from .settings import EngineSettings
+from .status import Counters
+from .supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Forms batches of what waits, as soon as a worker is idle.
+
+    Attributes:
+        waiting: the queue.
+        hurry: set while draining: no batch waits for company any more.
+    """
+
+    def __init__(self, name: str, settings: EngineSettings, counters: Counters) -> None:
+        """Serve the engine called `name`; counts what is settled in `counters`."""
+        self.waiting = WaitingEntries(settings.queue_size)
+        self.hurry = False
+        self._name = name
+        self._settings = settings
+        self._counters = counters
+        self._idle: list[Supervisor] = []
+        self._soon: asyncio.Handle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+
+    def dispatch_soon(self) -> None:
+        """Form batches when all that has just arrived is in the queue, not one by one."""
+        if self._idle and self._soon is None:
+            self._soon = asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def close(self) -> None:
+        """Form no batch any more."""
+        self._idle.clear()
+        for handle in (self._soon, self._linger_timer):
+            if handle is not None:
+                handle.cancel()
+
+    def worker_free(self, worker: Supervisor) -> None:
+        """Give the worker what waits, or remember that it is idle."""
+        self._idle.append(worker)
+        self._dispatch()
+
+    def worker_answered(self, batch: Sequence[Entry], results: Header) -> None:
+        """Hand every row to its own waiter."""
+        for text in results["tracebacks"]:
+            log_ids = ", ".join(str(entry.request.log_id) for entry in batch)
+            logger.error("service %s: prediction failed, log_id %s\n%s", self._name, log_ids, text)
+        for entry, row in zip(batch, results["rows"], strict=True):
+            self._settle(entry, _result(row))
+
+    def worker_lost(self, worker: Supervisor, batch: Sequence[Entry]) -> None:
+        """Put the unanswered entries back, each to be tried alone, or answer them."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        again = []
+        for entry in batch:
+            entry.attempts += 1
+            entry.alone = True
+            if entry.request.done:
+                continue
+            if entry.attempts <= self._settings.retries:
+                again.append(entry)
+            else:
+                self._settle(entry, PredictionFailed(_died_text(entry.attempts)))
+        self._counters.retried += len(again)
+        self.waiting.put_back(again)
+        self.dispatch_soon()
+
+    def _dispatch(self) -> None:
+        self._soon = None
+        now = asyncio.get_running_loop().time()
+        while self._idle and (oldest := self.waiting.oldest) is not None:
+            if self._lingers(oldest, now):
+                return
+            # Several idle workers share what waits, rather than one working while others look on.
+            share = -(-len(self.waiting) // len(self._idle))
+            batch = self.waiting.take(min(share, self._settings.batch_size))
+            # A timer may be late on a busy loop; what nobody waits for is never computed.
+            batch = [e for e in batch if not e.request.done and e.request.deadline > now]
+            if batch:
+                self._idle.pop().send(batch)
+
+    def _lingers(self, oldest: Entry, now: float) -> bool:
+        """Whether the oldest entry still waits for company, as `auto_batching_timeout` asks."""
+        wait_s = self._settings.auto_batching_timeout_s
+        if wait_s is None or self.hurry or oldest.alone:
+            return False
+        due = oldest.request.since + wait_s
+        if due <= now or len(self.waiting) >= self._settings.batch_size:
+            return False
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        self._linger_timer = asyncio.get_running_loop().call_at(due, self._dispatch)
+        return True
+
+    def _settle(self, entry: Entry, result: ImageResult) -> None:
+        """Hand a result to its waiter, unless that one has gone."""
+        if entry.request.done:
+            return
+        if isinstance(result, ServingError):
+            self._counters.failed += 1
+        else:
+            self._counters.answered += 1
+        entry.request.settle(entry.position, result)
+
+
+def _result(row: Row) -> ImageResult:
+    if isinstance(row, dict):
+        return error_from_wire(row["err_no"], row["message"])
+    return tuple(Category(class_id, label, score) for class_id, label, score in row)
+
+
+def _died_text(attempts: int) -> str:
+    if attempts == 1:
+        return "the worker died over this picture; the service's log has the details"
+    return f"workers died {attempts} times over this picture; the service's log has the details"

@@ -1,0 +1,97 @@
+"""Classifiers without a model, for workers that the engine's tests start.
+
+The worker finds this module through PYTHONPATH. A picture is a text such as b"echo:7"; the part
+before the colon says what shall happen to it, the label that comes back is the whole text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from protocol.envelope import Category, ImageResult
+from protocol.errors import UndecodableImage
+
+Picture = tuple[bytes, "int | None", "float | None"]
+
+
+class Fake:
+    """Answers each picture with its own text, after doing what the text asks for."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._delay_s = settings.get("delay_s", 0.0)
+        self._log = settings.get("log")
+        self.facts = {"backend": "fake", **settings.get("facts", {})}
+
+    def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
+        if self._log:
+            texts = [image.decode(errors="replace")[:80] for image, _, _ in pictures]
+            with Path(self._log).open("a") as log:
+                log.write(json.dumps([os.getpid(), texts]) + "\n")
+        results = [self._one(*picture) for picture in pictures]
+        if any(image.startswith(b"rows") for image, _, _ in pictures):
+            results.pop()
+        return results
+
+    def _one(self, image: bytes, topk: int | None, threshold: float | None) -> ImageResult:
+        time.sleep(self._delay_s)
+        what, _, argument = image[:80].decode(errors="replace").partition(":")
+        if what == "bad":
+            return UndecodableImage("this is no picture")
+        if what == "raise":
+            raise RuntimeError(f"a fault over {argument}")
+        self._disturb(what, argument)
+        label = image.decode() if len(image) <= 80 else f"{image[:70].decode()}+{len(image)}"
+        best = Category(len(image), label, threshold if threshold is not None else 0.5)
+        return tuple([best] * (topk or 1))
+
+    def _disturb(self, what: str, argument: str) -> None:
+        if what == "sleep":
+            time.sleep(float(argument))
+        elif what == "hang":
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            time.sleep(3600)
+        elif what == "die":
+            print("last words", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif what == "segfault":
+            ctypes.string_at(0)
+        elif what == "exit":
+            raise SystemExit(3)
+        elif what == "print":
+            print(argument, flush=True)
+        elif what == "flood":
+            for number in range(int(argument)):
+                print("flood", number, "x" * 100)
+        elif what == "die-once":
+            marker = Path(argument)
+            if not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def build(settings_json: str) -> Fake:
+    """The factory: settings may ask for a start that is slow or fails."""
+    settings = json.loads(settings_json)
+    time.sleep(settings.get("start_s", 0.0))
+    for key in ("fail_if", "exit_if"):
+        if settings.get(key) and Path(settings[key]).exists():
+            if key == "exit_if":
+                print("the library is missing", file=sys.stderr, flush=True)
+                os._exit(7)
+            raise RuntimeError("the model\nis broken")
+    return Fake(settings)
+
+
+def build_environment(settings_json: str) -> Fake:
+    """A classifier whose facts are its environment and working folder."""
+    names = json.loads(settings_json)["names"]
+    facts = {name: os.environ.get(name) for name in names}
+    return Fake({"facts": {**facts, "folder": str(Path.cwd()), "session": os.getsid(0)}})
