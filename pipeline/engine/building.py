@@ -30,3 +30,20 @@ def build(factory: str, settings_json: str) -> Answering:
     module, _, name = factory.partition(":")
     function = cast(Callable[[str], Answering], getattr(importlib.import_module(module), name))
     return function(settings_json)
+
+
+def build_classifier(settings_json: str) -> Answering:
+    """Build and warm up the classifier that `ClassifierSettings.to_json` described."""
+    from ..classifier import ClassifierSettings, EncodedImage, load_classifier
+
+    settings = ClassifierSettings.from_json(settings_json)
+    classifier = load_classifier(settings)
+    classifier.warm_up(range(1, settings.batch_size + 1))
+
+    class _Answering:
+        facts = classifier.facts
+
+        def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
+            return classifier.classify([EncodedImage(*picture) for picture in pictures])
+
+    return _Answering()
