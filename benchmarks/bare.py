@@ -7,11 +7,13 @@ JSON with its answers, then counts pictures for as many seconds as each line of 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,14 +43,13 @@ class BareLimit:
             )
             for _ in range(processes)
         ]
-        self.answers: list[list[float]] = [self._line(p) for p in self._processes][0]
+        # All are asked, so that each has loaded its model; they answer the same.
+        self.answers: list[list[float]] = [self._line(p) for p in self._processes].pop()
 
     def measure(self, seconds: float) -> float:
         """Return pictures a second over all processes together."""
         for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.write(f"{seconds}\n")
-            process.stdin.flush()
+            print(seconds, file=process.stdin, flush=True)
         return float(sum(self._line(process) for process in self._processes))
 
     def close(self) -> None:
@@ -57,9 +58,8 @@ class BareLimit:
             process.kill()
             process.wait()
 
-    def _line(self, process: subprocess.Popen[str]) -> object:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+    def _line(self, process: subprocess.Popen[str]) -> Any:  # noqa: ANN401 - JSON
+        line = next(iter(process.stdout or ()), "")
         if not line:
             raise SystemExit("error: a process of the bare limit ended; see its message above")
         return json.loads(line)
@@ -67,8 +67,6 @@ class BareLimit:
 
 def one_thread_environment() -> dict[str, str]:
     """Return our environment with every mathematical library on one thread."""
-    import os
-
     return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -88,14 +86,15 @@ def main(bundle: Path, pictures: list[Path]) -> None:
         print(json.dumps(count / (time.perf_counter() - started)), flush=True)
 
 
-def _predict(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a local function
+def _predict(path: Path) -> Callable[[bytes], np.ndarray]:
     loaded = load_bundle(path)
     predictor = create_predictor(loaded, options=PredictorOptions(threads=1))
     preprocess = build_preprocess(loaded.description.transform_ops)
 
     def predict(data: bytes) -> np.ndarray:
         """Return the scores, float32 [classes], of one encoded picture."""
-        return predictor.predict(preprocess(decode_image(data))[np.newaxis])[0]
+        scores = predictor.predict(preprocess(decode_image(data))[np.newaxis])
+        return np.asarray(scores[0])
 
     return predict
 

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.load`: sends pictures over many connections at once and checks each answer.
+"""`python -m benchmarks.load`: sends pictures over many connections and checks every answer.
 
-Written to cost little, since it runs on the cores it measures: requests are built beforehand, and an
-answer that was checked once is known by its bytes. Each connection sends its next picture when it
-has the answer to its last.
+Written to cost little, since it runs on the cores it measures: requests are built beforehand, and
+an answer that was checked once is known by its bytes. Each connection sends its next picture
+when it has the answer to its last.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import uvloop
 
 from protocol import pipeline_service_pb2 as pb
 from protocol.envelope import (
@@ -87,10 +88,9 @@ class Checker:
         return good
 
 
-async def send(order: Order) -> Outcome:
+async def send(order: Order, images: list[bytes]) -> Outcome:
     """Load the service for `order.seconds` and return what was measured."""
     http = order.protocol == "http"
-    images = [Path(name).read_bytes() for name in order.pictures]
     requests = [ClassifyRequest((image,), order.service) for image in images]
     checker = Checker(order.answers, reply_from_json if http else _read_proto)
     connect = _connect_http if http else _connect_rpc
@@ -155,7 +155,7 @@ async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Ask:
     channel = grpc.aio.insecure_channel(
         f"{order.host}:{order.port}", options=[("grpc.use_local_subchannel_pool", 1)]
     )
-    call = channel.unary_unary(METHOD)
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
     messages = [request_to_proto(request).SerializeToString() for request in requests]
 
     async def ask(picture: int) -> bytes:
@@ -185,12 +185,8 @@ def main() -> None:
     """Read an order from standard input, print the outcome; both are JSON."""
     fields: dict[str, Any] = json.load(sys.stdin)
     order = Order(**fields)
-    try:
-        import uvloop
-
-        outcome = uvloop.run(send(order))
-    except ImportError:
-        outcome = asyncio.run(send(order))
+    images = [Path(name).read_bytes() for name in order.pictures]
+    outcome = uvloop.run(send(order, images))
     print(json.dumps(asdict(outcome)))
 
 

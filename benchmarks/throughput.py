@@ -66,7 +66,7 @@ def run(plan: Plan, console: Console) -> dict[tuple[str, int], Measured]:
                 limits.append(limit.measure(plan.seconds))
                 for (protocol, connections), result in measured.items():
                     status.update(
-                        f"round {number + 1} of {plan.rounds}: {protocol}, {connections} connections"
+                        f"round {number + 1} of {plan.rounds}: {protocol} on {connections}"
                     )
                     outcome = _send(plan, ports, protocol, connections, limit.answers)
                     result.outcomes.append(outcome)

@@ -1,9 +1,9 @@
 """A serving bundle: what lies in `serving_server/` and `serving_client/`, loaded and checked.
 
-    serving_model/NAME/
-        serving_server/  graph and parameters, inference.yml, serving_server_conf.{,stream.}prototxt
-        serving_client/  serving_client_conf.{,stream.}prototxt
-        bundle.yml       where it came from (not needed to serve)
+serving_model/NAME/
+serving_server/  graph and parameters, inference.yml, serving_server_conf.{,stream.}prototxt
+serving_client/  serving_client_conf.{,stream.}prototxt
+bundle.yml       where it came from (not needed to serve)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Bundle:
 
     @property
     def graph_format(self) -> str:
-        """"pir", "pdmodel" or "fluid"."""
+        """One of "pir", "pdmodel" and "fluid"."""
         return self.graph.graph_format
 
     @property
@@ -87,7 +87,7 @@ def load_bundle(path: Path) -> Bundle:
         )
     model_config = read_model_config(config_file)
     if not model_config.feeds or not model_config.fetches:
-        raise BundleError("{} names no feed or no fetch; convert the model again".format(config_file))
+        raise BundleError("{} has no feed or no fetch; convert it again".format(config_file))
     bundle = Bundle(
         path=path,
         server_dir=server_dir,
@@ -117,8 +117,9 @@ def find_graph(folder: Path) -> GraphFiles:
         found += [file for file in [folder / "__model__"] if file.is_file()]
     if not found:
         raise BundleError(
-            "{} holds no exported model; looked for inference.json, *.pdmodel and "
-            "__model__".format(folder)
+            "{} holds no exported model; looked for inference.json, *.pdmodel and __model__".format(
+                folder
+            )
         )
     if len(found) > 1:
         raise BundleError(
@@ -137,9 +138,8 @@ def graph_files(model_file: Path, params_file: Optional[Path] = None) -> GraphFi
     """
     folder = model_file.parent
     if model_file.name == "__model__":
-        combined = params_file or next(
-            (folder / n for n in ("__params__", "params", "weights") if (folder / n).is_file()), None
-        )
+        usual = [folder / "__params__", folder / "params"]
+        combined = params_file or next((file for file in usual if file.is_file()), None)
         return GraphFiles(FLUID, model_file, combined)
     params = params_file or model_file.with_suffix(".pdiparams")
     if not params.is_file():

@@ -138,7 +138,11 @@ def _message_class() -> Any:  # noqa: ANN401 - a built class
         entry.field.add(name="name", number=1, type=field.TYPE_STRING, label=optional)
         entry.field.add(name="alias_name", number=2, type=field.TYPE_STRING, label=optional)
         entry.field.add(
-            name="is_lod_tensor", number=3, type=field.TYPE_BOOL, label=optional, default_value="false"
+            name="is_lod_tensor",
+            number=3,
+            type=field.TYPE_BOOL,
+            label=optional,
+            default_value="false",
         )
         entry.field.add(
             name=kind, number=4, type=field.TYPE_INT32, label=optional, default_value="0"
@@ -158,7 +162,8 @@ def _message_class() -> Any:  # noqa: ANN401 - a built class
     descriptor = pool.FindMessageTypeByName("paddle_serving_kit.configure.GeneralModelConfig")
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)  # protobuf 3.20
+    older: Any = message_factory  # protobuf 3.20
+    return older.MessageFactory(pool).GetPrototype(descriptor)
 
 
 _MESSAGE = _message_class()

@@ -83,8 +83,8 @@ def _facts(
             file.stat().st_size for file in ([params] if params else export.separate_params)
         ),
         "fixed_batch": graph.fixed_batch,
-        "feeds": [_tensor_facts(spec) for spec in config.feeds],
-        "fetches": [_tensor_facts(spec) for spec in config.fetches],
+        "feeds": [_tensor_facts(spec, graph.fixed_batch) for spec in config.feeds],
+        "fetches": [_tensor_facts(spec, graph.fixed_batch) for spec in config.fetches],
         "output_activation": graph.output_activation,
         "model_name": (description.model_name or None) if description else None,
         "preprocessing": (
@@ -98,8 +98,9 @@ def _facts(
     }
 
 
-def _tensor_facts(spec: TensorSpec) -> dict[str, Any]:
-    shape = list(spec.shape) if spec.is_lod else ["N", *spec.shape]
+def _tensor_facts(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
+    """`shape` holds the batch first; -1 is any size."""
+    shape = list(spec.shape) if spec.is_lod else [batch or -1, *spec.shape]
     return {"name": spec.name, "alias": spec.alias, "dtype": spec.dtype, "shape": shape}
 
 

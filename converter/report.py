@@ -75,7 +75,8 @@ def _tensors(facts: Mapping[str, Any]) -> Table:
         table.add_column(heading, overflow="fold")
     for side, tensors in (("feed", facts["feeds"]), ("fetch", facts["fetches"])):
         for tensor in tensors:
-            shape = ", ".join("?" if dim == -1 else str(dim) for dim in tensor["shape"])
+            batch, *rest = ("any" if dim == -1 else str(dim) for dim in tensor["shape"])
+            shape = ", ".join(["N" if batch == "any" else batch, *rest])
             cells = (side, tensor["name"], tensor["alias"], tensor["dtype"], f"[{shape}]")
             table.add_row(*map(Text, cells))
     return table

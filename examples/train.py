@@ -2,7 +2,7 @@
 
     python examples/train.py fit ../data --run runs/a --arch shufflenet_v2_x1_0 --init WEIGHTS
     python examples/train.py evaluate ../data --weights runs/a/best.pdparams
-    python examples/train.py average runs/a/final.pdparams runs/b/final.pdparams --output soup.pdparams
+    python examples/train.py average runs/*/best.pdparams --output soup.pdparams
     python examples/train.py export ../data --weights soup.pdparams --output exports/mine
 
 `DATA` holds train/<class>/* and val/<class>/*. Any network of `paddle.vision.models` that takes
@@ -47,7 +47,9 @@ def fit(options: argparse.Namespace) -> int:
     paddle.seed(recipe.seed)
     train = load_pictures(options.data / "train", options.test_resize)
     val = load_pictures(options.data / "val", options.test_resize, train.classes)
-    print(f"{len(train.images)} pictures to train on, {len(val.images)} to validate, {train.classes}")
+    print(
+        f"{len(train.images)} pictures to train on, {len(val.images)} to validate, {train.classes}"
+    )
     network = _network(options.arch, len(train.classes), options.init)
     trainer = Trainer(network, recipe, train, val, options.run)
     if options.resume and not trainer.resume():
@@ -83,8 +85,10 @@ def export_weights(options: argparse.Namespace) -> int:
         raise DataError(f"{options.labels} has {len(labels)} labels for {len(classes)} classes")
     network = _network(options.arch, len(classes), options.weights)
     export(network, options.output, options.arch, labels, options.test_resize, options.test_size)
-    print(f"wrote {options.output}; next: python -m converter convert {options.output} "
-          "--output serving_model/NAME")
+    print(
+        f"wrote {options.output}; next: python -m converter convert {options.output} "
+        "--output serving_model/NAME"
+    )
     return 0
 
 
@@ -125,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     for field in fields(Recipe):
         if not field.name.startswith("test_"):
             kind = type(field.default)
-            train.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
+            train.add_argument(
+                f"--{field.name.replace('_', '-')}", type=kind, default=field.default
+            )
 
     check = commands.add_parser("evaluate", parents=[shared], help="count right answers")
     check.set_defaults(command=evaluate_weights)

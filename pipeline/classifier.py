@@ -50,7 +50,7 @@ class ClassifierSettings:
     backend: str = "paddle"
     topk: int = 0
     labels_file: str | None = None
-    predictor: PredictorOptions = PredictorOptions()
+    predictor: PredictorOptions = dataclasses.field(default_factory=PredictorOptions)
     max_image_pixels: int = DEFAULT_MAX_PIXELS
     batch_size: int = 8
     classifier: str = "pipeline.classifier:Classifier"
@@ -113,8 +113,8 @@ class Classifier:
             limits=DecodeLimits(settings.max_image_pixels),
         )
         if settings.fast_decode:
-            short_side = classifier._preprocess.short_side  # noqa: SLF001 - our own instance
-            classifier._limits = DecodeLimits(settings.max_image_pixels, short_side)  # noqa: SLF001
+            short_side = classifier._preprocess.short_side
+            classifier._limits = DecodeLimits(settings.max_image_pixels, short_side)
         return classifier
 
     @property

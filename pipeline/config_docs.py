@@ -1,4 +1,4 @@
-"""`python -m pipeline.config_docs`: the tables of docs/configuration.md, from the keys themselves."""
+"""`python -m pipeline.config_docs`: the tables of docs/configuration.md, from the keys."""
 
 from __future__ import annotations
 

@@ -50,8 +50,9 @@ def number(low: float, high: float, *, or_empty: bool = False) -> Check:
     def check(value: object) -> str | None:
         if value is None and or_empty:
             return None
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return None if good and low <= value <= high else f"a number from {low:g} to {high:g}"
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high:
+            return None
+        return f"a number from {low:g} to {high:g}"
 
     return check
 

@@ -1,4 +1,4 @@
-"""The entry: `python pipeline/web_service.py [--config configs/waste.yml] [-o KEY=VALUE] [--check]`.
+"""The entry: `python pipeline/web_service.py [--config FILE] [-o KEY=VALUE ...] [--check]`.
 
 Reads the configuration, serves it over HTTP and RPC until SIGTERM or Ctrl-C, and drains.
 Exit codes: 0 stopped after a drain, or the check passed; 1 it could not be served, or work was cut

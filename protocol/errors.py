@@ -114,4 +114,4 @@ def error_from_wire(err_no: int, message: str) -> ServingError:
     for kind, codes in WIRE_CODES.items():
         if codes.err_no == err_no and issubclass(kind, ServingError):
             return kind(message)
-    return ServingError("{} (err_no {})".format(message, err_no))  # noqa: UP032 - 3.8-clean file
+    return ServingError("{} (err_no {})".format(message, err_no))

@@ -12,7 +12,7 @@ from .fluid_weights import WeightsError
 from .pictures import MEAN, STD
 
 
-class _Scored(paddle.nn.Layer):
+class _Scored(paddle.nn.Layer):  # type: ignore[misc]
     """The network with softmax at its end, as PaddleClas exports it."""
 
     def __init__(self, network: paddle.nn.Layer) -> None:
@@ -32,7 +32,7 @@ def export(
     resize: int,
     size: int,
 ) -> None:
-    """Write `folder`/inference.{json,pdiparams,yml}; the batch size stays open, the input is `x`."""
+    """Write `folder`/inference.{json,pdiparams,yml}; the batch stays open, the input is `x`."""
     folder.mkdir(parents=True, exist_ok=True)
     scored = _Scored(network)
     scored.eval()

@@ -169,9 +169,7 @@ def mixed(
     return images.astype(np.float32), targets.astype(np.float32)
 
 
-def balanced_order(
-    targets: np.ndarray, rng: np.random.Generator, strength: float
-) -> np.ndarray:
+def balanced_order(targets: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Return one epoch's picture numbers, rare classes drawn more often.
 
     `strength` 0 draws every picture once, 1 every class equally often.

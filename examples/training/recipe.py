@@ -135,13 +135,13 @@ class Trainer:
         done = min(1.0, (self._step - warm_up) / max(1.0, total - warm_up))
         return recipe.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
 
-    @paddle.no_grad()
     def _move_average(self) -> None:
         """Exponential average with its own warm-up, so that the first steps do not linger."""
         keep = min(self._recipe.ema, (1 + self._step) / (10 + self._step))
-        for name, value in self._network.state_dict().items():
-            average = self._average[name]
-            average.set_value(average * keep + value * (1 - keep))
+        with paddle.no_grad():
+            for name, value in self._network.state_dict().items():
+                average = self._average[name]
+                average.set_value(average * keep + value * (1 - keep))
 
     def _evaluate_average(self) -> Report:
         live = {k: v.clone() for k, v in self._network.state_dict().items()}
@@ -179,8 +179,9 @@ class Trainer:
 
 
 def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Optimizer:
-    """Nesterov momentum; no decay of biases and norms, a faster last layer (it starts from noise)."""
-    decayed, plain = [], []
+    """Nesterov momentum; biases and norms do not decay, the new last layer learns faster."""
+    decayed: list[paddle.Tensor] = []
+    plain: list[paddle.Tensor] = []
     parameters = list(network.named_parameters())
     for position, (_, parameter) in enumerate(parameters):
         if position >= len(parameters) - 2:
@@ -197,9 +198,7 @@ def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Opt
     )
 
 
-def scores_of(
-    network: paddle.nn.Layer, pictures: Pictures, resize: int, size: int
-) -> np.ndarray:
+def scores_of(network: paddle.nn.Layer, pictures: Pictures, resize: int, size: int) -> np.ndarray:
     """Return softmax scores, float32 [N, classes], of the middle of each picture."""
     network.eval()
     scores = []

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from protocol.envelope import ImageResult
+
+if TYPE_CHECKING:
+    from ..classifier import Classifier, EncodedImage
 
 # Encoded picture, topk or None, threshold or None.
 Picture: TypeAlias = tuple[bytes, int | None, float | None]
@@ -17,7 +20,7 @@ class Answering(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What is served: model, backend, feeds, number of classes."""
+        """What is served: model, backend, number of classes."""
         ...
 
     def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
@@ -33,17 +36,32 @@ def build(factory: str, settings_json: str) -> Answering:
 
 
 def build_classifier(settings_json: str) -> Answering:
-    """Build and warm up the classifier that `ClassifierSettings.to_json` described."""
+    """Load the classifier that `ClassifierSettings` in JSON name, and warm it up.
+
+    Raises:
+        BundleError, PredictorError, ValueError: one line says what is wrong.
+    """
+    # Only here: a worker with another factory needs neither numpy nor OpenCV.
     from ..classifier import ClassifierSettings, EncodedImage, load_classifier
 
     settings = ClassifierSettings.from_json(settings_json)
     classifier = load_classifier(settings)
-    classifier.warm_up(range(1, settings.batch_size + 1))
+    # The runtimes prepare themselves for each new shape; a batch of a size between two of these
+    # costs little more than the next.
+    sizes = [1]
+    while sizes[-1] < settings.batch_size:
+        sizes.append(min(2 * sizes[-1], settings.batch_size))
+    classifier.warm_up(sizes)
+    return _Classifying(classifier, EncodedImage)
 
-    class _Answering:
-        facts = classifier.facts
 
-        def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
-            return classifier.classify([EncodedImage(*picture) for picture in pictures])
+class _Classifying:
+    """A `Classifier` as a worker runs it."""
 
-    return _Answering()
+    def __init__(self, classifier: Classifier, image: type[EncodedImage]) -> None:
+        self._classifier = classifier
+        self._image = image
+        self.facts = classifier.facts
+
+    def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
+        return self._classifier.classify([self._image(*picture) for picture in pictures])

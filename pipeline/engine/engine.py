@@ -136,13 +136,11 @@ class Engine:
         self._dispatcher.close()
         if not self._tasks:
             return
-        for worker, task in zip(self._workers, self._tasks, strict=True):
+        for worker in self._workers:
             worker.stop()
-            if not worker.state.ready:
-                task.cancel()  # it starts, or waits to: nothing there to leave in peace
         await asyncio.wait(self._tasks, timeout=self._settings.stop_grace_s)
-        for task in self._tasks:
-            task.cancel()
+        for worker in self._workers:
+            worker.stop(now=True)
         await asyncio.wait(self._tasks)
 
     @property

@@ -81,7 +81,7 @@ class Supervisor:
         self._run: _Run | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[str | None] = self._loop.create_future()
-        self._stopping = False
+        self._stop: asyncio.Future[None] = self._loop.create_future()
         self._short_lives = 0
         self._restarts = 0
         self._batches = 0
@@ -95,28 +95,34 @@ class Supervisor:
         )
 
     async def run(self, on_start: Callable[[Supervisor], None]) -> None:
-        """Start the worker, and again when it ends, until `stop` or cancellation.
+        """Start the worker, and again when it ends, until `stop`.
 
         `on_start` is called after every attempt to start; `failed_starts` is 0 if it succeeded.
         """
         try:
-            while not self._stopping:
+            while not self._stop.done():
                 try:
                     await self._live(on_start)
                 except Exception:  # a fault of ours; a worker's place is never given up
                     logger.exception("worker %s: its supervisor failed", self.name)
                     self._short_lives += 1
-                if not self._stopping:
-                    await asyncio.sleep(self._backoff_s())
-                    self._restarts += 1
+                await asyncio.wait((self._stop,), timeout=self._backoff_s())
+                self._restarts += not self._stop.done()
         finally:
             self.state = WorkerState.STOPPED
 
-    def stop(self) -> None:
-        """Let the worker leave after what it is doing, and start no other."""
-        self._stopping = True
+    def stop(self, *, now: bool = False) -> None:
+        """Start no worker any more; let the present one leave after what it is doing.
+
+        One that is not up yet, or any if `now`, is killed.
+        """
+        if not self._stop.done():
+            self._stop.set_result(None)
         if self._process is not None:
-            self._process.hang_up()
+            if self.state.ready and not now:
+                self._process.hang_up()
+            else:
+                self._kill("was stopped")
 
     def send(self, entries: Sequence[Entry]) -> None:
         """Give an idle worker its batch."""
@@ -162,7 +168,7 @@ class Supervisor:
             how = await self._process.reap()
             output = self._process.last_output
             self._process = None
-        if self._stopping:
+        if self._stop.done():
             return
         if ready_since is None:
             last_line = f": {output.splitlines()[-1]}" if output else ""

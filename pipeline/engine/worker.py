@@ -113,14 +113,14 @@ def _rows(answering: Answering, pictures: list[Picture], tracebacks: list[str]) 
     try:
         results = answering.answer(pictures)
         if len(results) != len(pictures):
-            raise PredictionFailed(
-                f"the classifier returned {len(results)} results for {len(pictures)} pictures"
-            )
+            raise RuntimeError(f"{len(results)} results for {len(pictures)} pictures")
         return [_row(result) for result in results]
-    except Exception:  # noqa: BLE001 - a batch may fail, the worker goes on
+    except Exception as error:  # noqa: BLE001 - the worker goes on
         if len(pictures) > 1:
             # One picture must not take its neighbours down, whatever the classifier does.
             return [row for picture in pictures for row in _rows(answering, [picture], tracebacks)]
+        if isinstance(error, ServingError):
+            return [_row(error)]
         if not tracebacks:
             tracebacks.append(traceback.format_exc())
         return [_row(PredictionFailed(FAILED_TEXT))]

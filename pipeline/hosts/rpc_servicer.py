@@ -50,5 +50,5 @@ def build_rpc_server(services: Services, *, max_body_bytes: int) -> grpc.aio.Ser
             ("grpc.so_reuseport", 0),
         ]
     )
-    pb_grpc.add_PipelineServiceServicer_to_server(RpcServicer(services), server)
+    pb_grpc.add_PipelineServiceServicer_to_server(RpcServicer(services), server)  # type: ignore[no-untyped-call]
     return server

@@ -124,8 +124,10 @@ class StandaloneHost:
 
     async def _start_engines(self) -> bool:
         """Start all engines at once; False when a signal came before they were ready."""
-        starting = asyncio.gather(*(engine.start() for engine in self.engines.values()))
-        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        starting: asyncio.Future[object] = asyncio.ensure_future(
+            asyncio.gather(*(engine.start() for engine in self.engines.values()))
+        )
+        stopping: asyncio.Future[object] = asyncio.create_task(self._stop.wait(), name="stop")
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not starting.done():

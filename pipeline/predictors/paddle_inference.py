@@ -57,7 +57,7 @@ class PaddleInferencePredictor:
 
     def _output_name(self, bundle: Bundle) -> str:
         """Return the graph's name of the fetch; PIR numbers its outputs anew when it loads."""
-        names = list(self._predictor.get_output_names())
+        names: list[str] = list(self._predictor.get_output_names())
         if self._fetch.name in names:
             return self._fetch.name
         return names[bundle.model_config.fetches.index(self._fetch)]

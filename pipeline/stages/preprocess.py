@@ -122,9 +122,7 @@ def _pair(value: Any, what: str) -> Tuple[int, int]:  # noqa: ANN401 - YAML
     return numbers[0], numbers[1]
 
 
-def _decode_image(
-    to_rgb: bool = True, to_np: bool = False, channel_first: bool = False, **_: object
-) -> Step:
+def _decode_image(to_rgb: bool = True, channel_first: bool = False, **_: object) -> Step:
     """Pictures come decoded as RGB; a model that wants BGR gets its channels turned."""
     if channel_first:
         raise PreprocessError("DecodeImage: channel_first is not known; use ToCHWImage")
@@ -136,7 +134,7 @@ def _resize_image(
     resize_short: Optional[int] = None,
     interpolation: Optional[str] = None,
     backend: str = "cv2",
-    return_numpy: bool = True,
+    return_numpy: bool = True,  # noqa: ARG001 - PaddleClas writes it; arrays are all we have
 ) -> Step:
     resize = _resizer(interpolation, backend)
     if resize_short:
@@ -257,7 +255,7 @@ class _Normalize:
     def planes(self, image: np.ndarray) -> np.ndarray:
         """Normalise [H, W, 3] and return [3, H, W]."""
         if image.dtype != np.uint8:
-            return self(image).transpose(2, 0, 1)
+            return np.asarray(self(image).transpose(2, 0, 1))
         result = np.empty((3, *image.shape[:2]), np.float32)
         for plane, table, target in zip(cv2.split(image), self._tables, result):
             cv2.LUT(plane, table, dst=target)

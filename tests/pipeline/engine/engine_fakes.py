@@ -95,3 +95,10 @@ def build_environment(settings_json: str) -> Fake:
     names = json.loads(settings_json)["names"]
     facts = {name: os.environ.get(name) for name in names}
     return Fake({"facts": {**facts, "folder": str(Path.cwd()), "session": os.getsid(0)}})
+
+
+def build_forking(settings_json: str) -> Fake:
+    """A classifier that leaves a forked child with every descriptor of the worker."""
+    if os.fork() == 0:
+        time.sleep(3600)
+    return Fake({})

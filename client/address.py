@@ -1,0 +1,73 @@
+"""Addresses as people type them, made whole: a URL for HTTP, HOST:PORT for RPC."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+DEFAULT_SERVICE = "waste"
+DEFAULT_URL = "http://127.0.0.1:18080"
+DEFAULT_ENDPOINT = "127.0.0.1:9993"
+
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# gRPC's own forms, passed on as they are: dns:///host:port, ipv4:..., unix:...
+_GRPC_FORM = re.compile(r"^(dns|ipv4|ipv6|unix|unix-abstract|xds):", re.IGNORECASE)
+_ENDPOINT = re.compile(r"^(?P<host>\[[0-9a-f:.]+\]|[^:/\s]+):(?P<port>\d+)$", re.IGNORECASE)
+
+
+def prediction_url(url: str, service: str | None = None) -> str:
+    """Return the address to post to.
+
+    `http://host:port` gets `/<service>/prediction`, the service being `waste` if none is named; an
+    address with a path of its own is taken as it is; without a scheme `http://` is meant.
+
+    Raises:
+        ValueError: this is no HTTP address, or it names one service and `service` another.
+    """
+    whole = url if _SCHEME.match(url) else f"http://{url}"
+    parts = urlsplit(whole)
+    try:
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+        valid = valid and parts.port != 0  # reading it checks its range
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{url!r} is no HTTP address; give http://HOST:PORT")
+    path = parts.path.rstrip("/")
+    if not path:
+        return f"{parts.scheme}://{parts.netloc}/{service or DEFAULT_SERVICE}/prediction"
+    if service and service not in path.split("/"):
+        raise ValueError(
+            f"{url!r} names another service than {service!r}; "
+            f"give --service with http://HOST:PORT alone"
+        )
+    return whole
+
+
+def rpc_endpoint(endpoint: str) -> str:
+    """Return `endpoint` if gRPC can use it: HOST:PORT, a name or an address, or gRPC's own forms.
+
+    Raises:
+        ValueError: it has an HTTP scheme or a path, or no port.
+    """
+    if _GRPC_FORM.match(endpoint):
+        return endpoint
+    found = _ENDPOINT.match(endpoint)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise ValueError(
+            f"{endpoint!r} is no RPC endpoint; give HOST:PORT without http:// and path, "
+            f"as {DEFAULT_ENDPOINT}"
+        )
+    return endpoint
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is this machine, which no proxy must be asked for."""
+    bare = host.strip("[]").lower()
+    if bare == "localhost" or bare.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False

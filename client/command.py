@@ -1,0 +1,194 @@
+"""What the two client commands share: arguments, the run, and exit codes.
+
+0  every picture was answered
+1  some failed; each says why
+2  the server could not be reached, or the call is wrong
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import math
+import os
+import sys
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .address import DEFAULT_SERVICE
+from .classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, Answer, ClassifyClient
+from .errors import Unreachable
+from .pictures import NoPicture, find_pictures
+from .report import json_line, print_table, with_bar
+
+DEFAULT_RETRIES = 5
+ANSWERED, SOME_FAILED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command line, read; `options` holds what one command alone has."""
+
+    pictures: list[Path]
+    service: str | None
+    topk: int | None
+    threshold: float | None
+    timeout_s: float
+    retries: int
+    jobs: int
+    json: bool
+    options: argparse.Namespace
+
+
+def command_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that both commands have."""
+    parser = argparse.ArgumentParser(
+        prog=f"python {name}",
+        description=description,
+        epilog="Exit codes: 0 every picture was answered, 1 some failed, "
+        "2 the server could not be reached or the call is wrong.",
+    )
+    add = parser.add_argument
+    add("pictures", nargs="*", metavar="PICTURE|FOLDER", help="default: the sample pictures")
+    add("--service", metavar="NAME", help=f"the service's name (default: {DEFAULT_SERVICE})")
+    add("--topk", type=_count, metavar="K", help="categories a picture (default: the service's)")
+    add("--threshold", type=_fraction, metavar="P", help="leave out categories below P, 0 to 1")
+    add(
+        "--timeout",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help=f"seconds a picture may take, retries included (default: {DEFAULT_TIMEOUT_S:g})",
+    )
+    add(
+        "--retries",
+        type=_count_or_none,
+        default=DEFAULT_RETRIES,
+        metavar="N",
+        help=f"tries again when the service is busy or starting (default: {DEFAULT_RETRIES})",
+    )
+    add(
+        "--jobs",
+        type=_count,
+        default=DEFAULT_JOBS,
+        metavar="N",
+        help=f"pictures sent at a time (default: {DEFAULT_JOBS})",
+    )
+    add("--json", action="store_true", help="one JSON object a line: image, topk, error")
+    return parser
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    connect: Callable[[Call], ClassifyClient],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Read the command line, classify, print; return the exit code."""
+    options = parser.parse_args(arguments)
+    try:
+        call = Call(
+            pictures=find_pictures(options.pictures),
+            service=options.service,
+            topk=options.topk,
+            threshold=options.threshold,
+            timeout_s=options.timeout,
+            retries=options.retries,
+            jobs=options.jobs,
+            json=options.json,
+            options=options,
+        )
+        client = connect(call)
+    except (NoPicture, ValueError) as error:
+        parser.error(str(error))
+    try:
+        with client:
+            return _run(client, call)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, for one) has left. Nothing more can be told, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
+
+
+def _run(client: ClassifyClient, call: Call) -> int:
+    _set_encoding(call)
+    failed = False
+    unreachable: Unreachable | None = None
+    answered: list[Answer] = []
+    # Closed before anything is said: a bar may stand on the terminal, and requests may still run.
+    with contextlib.closing(_answers(client, call)) as answers:
+        for answer in answers:
+            failed = failed or answer.error is not None
+            if isinstance(answer.error, Unreachable):
+                unreachable = answer.error
+                break
+            if not call.json:
+                answered.append(answer)
+    if answered:
+        print_table(answered, call.topk or 1, sys.stdout)
+    if unreachable is not None:
+        hint = "is the service running? start it with `make serve`"
+        print(f"error: {unreachable}; {hint}", file=sys.stderr)
+        return UNREACHABLE
+    return SOME_FAILED if failed else ANSWERED
+
+
+def _answers(client: ClassifyClient, call: Call) -> Generator[Answer, None, None]:
+    """Yield the answers in order, each printed already if JSON is asked for."""
+    answers = client.classify_many(call.pictures, call.topk, call.threshold, jobs=call.jobs)
+    # A bar among the lines on one terminal would garble both.
+    shown = not (call.json and sys.stdout.isatty())
+    with contextlib.closing(with_bar(answers, len(call.pictures), shown=shown)) as answers:
+        for answer in answers:
+            if call.json:
+                print(json_line(answer), flush=True)
+            yield answer
+
+
+def _set_encoding(call: Call) -> None:
+    """JSON lines are UTF-8 everywhere; a table shows ? for what the terminal cannot."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        return
+    if call.json:
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    else:
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _count(text: str, least: int = 1) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = least - 1
+    if count < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return count
+
+
+def _count_or_none(text: str) -> int:
+    return _count(text, least=0)
+
+
+def _fraction(text: str) -> float:
+    fraction = _float(text)
+    if not 0 <= fraction <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return fraction
+
+
+def _seconds(text: str) -> float:
+    seconds = _float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _float(text: str) -> float:
+    """Return the number, or NaN, which no range holds."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

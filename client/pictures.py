@@ -1,0 +1,59 @@
+"""Which pictures a command line means: files, folders, or the sample pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+SAMPLES = Path(__file__).resolve().parent.parent / "examples" / "images"
+
+
+class NoPicture(Exception):
+    """The command line names no picture; the text says what is missing."""
+
+
+def find_pictures(names: Sequence[str]) -> list[Path]:
+    """Return the pictures that `names` mean, in order; a folder's are sorted, sub-folders included.
+
+    A file is taken whatever its name is: the service decides what it can read.
+
+    Raises:
+        NoPicture: a name does not exist, or a folder holds no picture.
+    """
+    if not names:
+        return _samples()
+    pictures: list[Path] = []
+    for name in names:
+        path = Path(name)
+        try:
+            found = _walk(path) if path.is_dir() else [path] if path.exists() else []
+        except OSError as error:
+            raise NoPicture(f"cannot read {name}: {(error.strerror or '').lower()}") from error
+        if not found and path.is_dir():
+            suffixes = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+            raise NoPicture(f"the folder {name} holds no picture ({suffixes})")
+        if not found:
+            raise NoPicture(f"there is no picture {name}")
+        pictures.extend(found)
+    return pictures
+
+
+def _walk(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if _is_picture(path))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _samples() -> list[Path]:
+    """Return the sample pictures, not what they are made from, as short paths where possible."""
+    samples = sorted(p for p in SAMPLES.glob("*") if _is_picture(p))
+    if not samples:
+        raise NoPicture(f"no picture is given, and there are no sample pictures in {SAMPLES}")
+    try:
+        return [Path(os.path.relpath(p)) if p.is_relative_to(Path.cwd()) else p for p in samples]
+    except OSError:  # the current folder is gone
+        return samples

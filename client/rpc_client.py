@@ -1,0 +1,165 @@
+"""`python client/rpc_client.py [PICTURE|FOLDER ...]`: classify pictures over RPC (gRPC).
+
+Importable too: `with RpcClient("127.0.0.1:9993") as client: client.classify("cat.jpg")`.
+Talks to this project's service and to Paddle Serving 0.9.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+if __package__ in (None, ""):
+    # Run as a script: this folder is first on the path, and the repository's root belongs there.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from client.address import (
+    DEFAULT_ENDPOINT,
+    DEFAULT_SERVICE,
+    is_loopback,
+    rpc_endpoint,
+)
+from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
+from client.command import Call, command_parser, run_command
+from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
+from protocol import pipeline_service_pb2_grpc as pb_grpc
+from protocol.envelope import (
+    ClassifyReply,
+    ClassifyRequest,
+    reply_from_proto,
+    request_to_proto,
+)
+from protocol.errors import (
+    InvalidRequest,
+    Overloaded,
+    PredictionFailed,
+    ServiceNotFound,
+    ServingError,
+    TooLarge,
+)
+
+MAX_MESSAGE_BYTES = 512 << 20  # 0.9's limit
+# How gRPC's core words a connection that never came about.
+NEVER_CONNECTED = ("failed to connect", "resolution", "name or service", "no address", "handshake")
+# What a gateway may say in place of the service, whose own errors stand in the Response.
+GATEWAY_ERRORS: dict[grpc.StatusCode, type[ServingError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.NOT_FOUND: ServiceNotFound,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.INTERNAL: PredictionFailed,
+}
+
+
+class RpcClient(ClassifyClient):
+    """Client of `PipelineService.inference`.
+
+    Args:
+        endpoint: HOST:PORT, the host a name or an address.
+        timeout_s: seconds for one request, retries included.
+        service: the service's name.
+        retries: how often a refused request is sent again.
+        options: further gRPC channel options, as ("grpc.lb_policy_name", "round_robin").
+
+    Raises:
+        ValueError: `endpoint` is not HOST:PORT.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = DEFAULT_ENDPOINT,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        service: str | None = None,
+        retries: int = 0,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        self.endpoint = rpc_endpoint(endpoint)
+        super().__init__(service=service or DEFAULT_SERVICE, timeout_s=timeout_s, retries=retries)
+        host = self.endpoint.rpartition(":")[0]
+        self._channel = grpc.insecure_channel(
+            self.endpoint,
+            options=[
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                # A retry shall find a fresh connection, not the pause after a failed one.
+                ("grpc.initial_reconnect_backoff_ms", 200),
+                ("grpc.min_reconnect_backoff_ms", 200),
+                ("grpc.max_reconnect_backoff_ms", 2000),
+                # A proxy set in the environment cannot reach this machine's own ports.
+                ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
+                *options,
+            ],
+        )
+        self._stub = pb_grpc.PipelineServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    @property
+    def _where(self) -> str:
+        return self.endpoint
+
+    def _exchange(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
+        try:
+            message = self._stub.inference(request_to_proto(request), timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise self._translated(error) from error
+        except ValueError as error:
+            raise RuntimeError(f"the client of {self.endpoint} is closed") from error
+        return reply_from_proto(message)
+
+    def _translated(self, error: grpc.RpcError) -> ServingError:
+        status = error.code()
+        details = " ".join((error.details() or "").split())
+        if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimedOut(f"{self.endpoint} did not answer within {self._timeout_s:g} s")
+        if status is grpc.StatusCode.UNAVAILABLE:
+            if any(words in details.lower() for words in NEVER_CONNECTED):
+                return Unreachable(f"cannot reach {self.endpoint}: {_reason(details)}")
+            return ConnectionLost(
+                f"{self.endpoint} broke the connection: {details.lower()}; is this its RPC port?"
+            )
+        if "larger than max" in details:
+            return TooLarge(f"the message is over a limit on the way: {details}")
+        kind = GATEWAY_ERRORS.get(status)
+        if kind is not None:
+            return kind(details or status.name)
+        return BadAnswer(
+            f"{self.endpoint} speaks gRPC, but not PipelineService.inference "
+            f"({status.name}: {details}); check host and port"
+        )
+
+    def close(self) -> None:
+        """Close the channel; calls that still run are cancelled."""
+        self._channel.close()
+
+
+def _reason(details: str) -> str:
+    """Return the last and only telling part of gRPC's chain of causes."""
+    return details.rpartition(": ")[2].lower() or "no connection"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Classify the pictures that the command line names; return the exit code."""
+    parser = command_parser("client/rpc_client.py", "Classify pictures over RPC (gRPC).")
+    parser.add_argument(
+        "--endpoint",
+        default=DEFAULT_ENDPOINT,
+        metavar="HOST:PORT",
+        help=f"where the service listens for RPC (default: {DEFAULT_ENDPOINT})",
+    )
+
+    def connect(call: Call) -> RpcClient:
+        return RpcClient(
+            call.options.endpoint,
+            timeout_s=call.timeout_s,
+            service=call.service,
+            retries=call.retries,
+        )
+
+    return run_command(parser, connect, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""Exports to convert: written byte by byte here, so that most tests need no Paddle."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converter.program_graph import MESSAGES
+
+CLASSES = 3
+# A classifier of [N, 3, 4, 4] pictures: flatten, fully connected, softmax.
+SHAPES: dict[str, tuple[int, ...]] = {"fc.w_0": (48, CLASSES), "fc.b_0": (CLASSES,)}
+
+INFERENCE_YML = """\
+Global:
+  model_name: tiny
+Hpi:
+  backend_configs: {paddle_infer: {x: [1, 3, 4, 4]}}
+PreProcess:
+  transform_ops:
+  - ResizeImage:
+      size: [4, 4]
+  - NormalizeImage:
+      scale: 0.00392156862745098
+      mean: [0.5, 0.5, 0.5]
+      std: [0.5, 0.5, 0.5]
+      order: ''
+  - ToCHWImage: null
+PostProcess:
+  Topk:
+    topk: 2
+    label_list: ['0', 可回收物/纸板, 'tench, Tinca tinca']
+"""
+
+
+def record(values: np.ndarray, levels: Sequence[bytes] = ()) -> bytes:
+    """One float32 tensor as Paddle stores it."""
+    desc = MESSAGES["TensorDesc"](data_type=5, dims=values.shape).SerializeToString()
+    lod = struct.pack("<Q", len(levels))
+    lod += b"".join(struct.pack("<Q", len(level)) + level for level in levels)
+    head = struct.pack("<I", 0) + lod + struct.pack("<Ii", 0, len(desc))
+    return head + desc + values.astype("<f4").tobytes()
+
+
+def program(
+    shapes: Mapping[str, tuple[int, ...]], *, height: int = 4, last: str = "softmax"
+) -> bytes:
+    """A ProgramDesc with feed and fetch operators around an fc and, if given, a `last` one."""
+    desc = MESSAGES["ProgramDesc"]()
+    block = desc.blocks.add(idx=0)
+    dense = {"x": (-1, 3, height, height), "fc.out": (-1, CLASSES), "out": (-1, CLASSES), **shapes}
+    for name, dims in dense.items():
+        var = block.vars.add(name=name, persistable=name in shapes)
+        var.type.type = 7
+        var.type.lod_tensor.tensor.data_type = 5
+        var.type.lod_tensor.tensor.dims.extend(dims)
+    for name, kind in (("feed", 9), ("fetch", 10)):
+        block.vars.add(name=name, persistable=True).type.type = kind
+
+    def add(kind: str, source: str, target: str) -> None:
+        op = block.ops.add(type=kind)
+        op.inputs.add(parameter="X", arguments=[source])
+        op.outputs.add(parameter="Out", arguments=[target])
+        op.attrs.add(name="col", i=0)
+
+    add("feed", "feed", "x")
+    add("fc", "x", "fc.out" if last else "out")
+    if last:
+        add(last, "fc.out", "out")
+    add("fetch", "out", "fetch")
+    content: bytes = desc.SerializeToString()
+    return content
+
+
+def pir(shapes: Mapping[str, tuple[int, ...]], *, last: str = "softmax") -> str:
+    """The JSON of the same classifier as a PIR program."""
+
+    def value(number: int, dims: Sequence[int]) -> dict[str, Any]:
+        return {
+            "%": number,
+            "TT": {"#": "0.t_dtensor", "D": [{"#": "0.t_f32"}, list(dims), "NCHW", [], 0]},
+        }
+
+    def named(name: str) -> list[dict[str, Any]]:
+        return [{"AT": {"#": "0.a_str", "D": name}, "N": "name"}]
+
+    ops: list[dict[str, Any]] = [
+        {"#": "p", "A": [0, 1, 1, name], "O": value(number, dims), "OA": [1, 0, 1]}
+        for number, (name, dims) in enumerate(shapes.items(), 1)
+    ]
+    ops.append({"#": "1.data", "A": named("x"), "I": [], "O": [value(10, (-1, 3, 4, 4))], "OA": []})
+    ops.append({"#": "1.matmul", "A": [], "I": [{"%": 10}], "O": [value(11, (-1, CLASSES))]})
+    ops.append({"#": f"1.{last}", "A": [], "I": [{"%": 11}], "O": [value(12, (-1, CLASSES))]})
+    ops.append(
+        {"#": "1.fetch", "A": named("fetch_name_0"), "I": [{"%": 12}], "O": [value(13, (-1, 3))]}
+    )
+    return json.dumps(
+        {
+            "base_code": {"magic": "pir", "trainable": True, "version": 1},
+            "program": {"regions": [{"#": "region_0", "blocks": [{"args": [], "ops": ops}]}]},
+        }
+    )
+
+
+def combined(shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    return b"".join(record(np.zeros(shapes[name])) for name in sorted(shapes))
+
+
+MakeExport = Callable[..., Path]
+
+
+@pytest.fixture
+def make_export(tmp_path: Path) -> MakeExport:
+    """Make a folder with an export: layout "pir", "pdmodel", "fluid" or "separate"."""
+
+    def make(
+        layout: str = "pdmodel", *, description: str | None = INFERENCE_YML, **graph: object
+    ) -> Path:
+        folder = tmp_path / "export" / layout
+        folder.mkdir(parents=True)
+        if layout == "pir":
+            (folder / "inference.json").write_text(pir(SHAPES, **graph))  # type: ignore[arg-type]
+        elif layout == "pdmodel":
+            (folder / "inference.pdmodel").write_bytes(program(SHAPES, **graph))
+        else:
+            (folder / "__model__").write_bytes(program(SHAPES, **graph))
+        if layout == "separate":
+            for name, dims in SHAPES.items():
+                (folder / name).write_bytes(record(np.zeros(dims)))
+        else:
+            name = "__params__" if layout == "fluid" else "inference.pdiparams"
+            (folder / name).write_bytes(combined(SHAPES))
+        if description is not None:
+            (folder / "inference.yml").write_text(description, encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tensor_record() -> Callable[..., bytes]:
+    """`record(values, levels=())`: one tensor as Paddle stores it."""
+    return record
+
+
+@pytest.fixture(scope="session")
+def program_bytes() -> Callable[..., bytes]:
+    """`program(shapes, height=4, last="softmax")`: a ProgramDesc."""
+    return program
+
+
+_EXPORT = """
+import sys
+import paddle
+net = paddle.nn.Sequential(
+    paddle.nn.Conv2D(3, 4, 3, stride=2), paddle.nn.BatchNorm2D(4), paddle.nn.ReLU(),
+    paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Flatten(), paddle.nn.Linear(4, 3),
+    paddle.nn.Softmax())
+net.eval()
+spec = [paddle.static.InputSpec([None, 3, 4, 4], "float32", "x")]
+paddle.jit.save(net, sys.argv[1] + "/inference", input_spec=spec)
+"""
+
+_PREDICT = """
+import json, sys
+import numpy as np
+import paddle.inference as inference
+files, shape = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+config = inference.Config(*files)
+config.disable_gpu()
+config.disable_glog_info()
+predictor = inference.create_predictor(config)
+name, = predictor.get_input_names()
+handle = predictor.get_input_handle(name)
+handle.copy_from_cpu(np.linspace(-1, 1, int(np.prod(shape)), dtype="float32").reshape(shape))
+predictor.run()
+output, = predictor.get_output_names()
+print(json.dumps([name, output, predictor.get_output_handle(output).copy_to_cpu().tolist()]))
+"""
+
+
+def _run_paddle(script: str, *arguments: str, pir_api: bool = True) -> str:
+    if importlib.util.find_spec("paddle") is None:
+        pytest.skip("paddlepaddle is not installed")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, *arguments],
+        env={**os.environ, "FLAGS_enable_pir_api": "1" if pir_api else "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def paddle_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Export a real, tiny convolutional net with Paddle: "pir" or "pdmodel"."""
+    made: dict[str, Path] = {}
+
+    def export(graph_format: str) -> Path:
+        if graph_format not in made:
+            folder = tmp_path_factory.mktemp(f"paddle-{graph_format}")
+            _run_paddle(_EXPORT, str(folder), pir_api=graph_format == "pir")
+            (folder / "inference.yml").write_text(INFERENCE_YML, encoding="utf-8")
+            made[graph_format] = folder
+        return made[graph_format]
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def paddle_predict() -> Callable[..., tuple[str, str, np.ndarray]]:
+    """Run paddle.inference in a process of its own: files, shape -> input, output, scores."""
+
+    def predict(files: Sequence[Path], shape: Sequence[int]) -> tuple[str, str, np.ndarray]:
+        out = _run_paddle(_PREDICT, json.dumps([str(f) for f in files]), json.dumps(list(shape)))
+        name, output, scores = json.loads(out.splitlines()[-1])
+        return name, output, np.array(scores)
+
+    return predict

@@ -1,0 +1,191 @@
+"""Exports are recognised, and what is wrong with one is said in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converter.errors import ConversionError
+from converter.exported_model import read_export
+
+MakeExport = Callable[..., Path]
+
+
+def test_two_models_in_one_folder_are_listed(make_export: MakeExport) -> None:
+    export = make_export("pdmodel")
+    other = make_export("pir") / "inference.json"
+    (export / "inference.json").write_bytes(other.read_bytes())
+    with pytest.raises(ConversionError, match=r"inference\.json, inference\.pdmodel.*--model-file"):
+        read_export(export)
+    assert read_export(export, model_file="inference.json").graph_format == "pir"
+
+
+def test_other_json_files_are_no_models(make_export: MakeExport) -> None:
+    export = make_export("pir")
+    (export / "config.json").write_text('{"model_name": "tiny"}')
+    (export / "notes.json").write_text("not json at all")
+    assert read_export(export).model_file.name == "inference.json"
+
+
+def test_files_with_other_names(make_export: MakeExport) -> None:
+    export = make_export("pdmodel")
+    (export / "inference.pdmodel").rename(export / "model")
+    (export / "inference.pdiparams").rename(export / "weights")
+    found = read_export(export, model_file="model", params_file="weights")
+    assert (found.graph_format, found.params_file) == ("fluid", export / "weights")
+    with pytest.raises(ConversionError, match=r"nothing: no such file; --model-file"):
+        read_export(export, model_file="nothing")
+
+
+@pytest.mark.parametrize(
+    ("files", "cause"),
+    [
+        ([], "no exported model"),
+        (["model.onnx"], "ONNX"),
+        (["best.pdparams"], "checkpoint"),
+        (["inner/inference.json"], "its folder inner"),
+        (["serving_server/__model__"], "a bundle already"),
+    ],
+)
+def test_a_folder_without_a_model_says_what_it_is(
+    tmp_path: Path, files: list[str], cause: str
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    with pytest.raises(ConversionError, match=cause):
+        read_export(tmp_path)
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="no such folder"):
+        read_export(tmp_path / "nothing")
+
+
+class TestGraph:
+    @pytest.mark.parametrize(
+        "content", ["", "{", '{"a": 1}', "[]", '{"base_code": {"magic": "x"}}']
+    )
+    def test_a_damaged_pir_graph(self, make_export: MakeExport, content: str) -> None:
+        export = make_export("pir")
+        (export / "inference.json").write_text(content)
+        with pytest.raises(ConversionError, match=r"inference\.json|no exported model"):
+            read_export(export)
+
+    def test_a_truncated_pir_graph(self, make_export: MakeExport) -> None:
+        graph = make_export("pir") / "inference.json"
+        graph.write_bytes(graph.read_bytes()[:-100])
+        with pytest.raises(ConversionError, match=r"inference\.json: .*cut off"):
+            read_export(graph.parent)
+
+    def test_a_truncated_program(self, make_export: MakeExport) -> None:
+        graph = make_export("pdmodel") / "inference.pdmodel"
+        graph.write_bytes(graph.read_bytes()[:-3])
+        with pytest.raises(ConversionError, match=r"inference\.pdmodel: .*cut off"):
+            read_export(graph.parent)
+
+    @pytest.mark.parametrize("content", [b"", b"\x0a\x00", b"hello, world"])
+    def test_what_is_no_program(self, make_export: MakeExport, content: bytes) -> None:
+        graph = make_export("pdmodel") / "inference.pdmodel"
+        graph.write_bytes(content)
+        with pytest.raises(ConversionError, match=r"inference\.pdmodel: "):
+            read_export(graph.parent)
+
+
+class TestParameters:
+    """A parameter file that does not belong to the graph is found before anything is written."""
+
+    def test_missing(self, make_export: MakeExport) -> None:
+        export = make_export("pir")
+        (export / "inference.pdiparams").unlink()
+        with pytest.raises(ConversionError, match=r"inference\.pdiparams: .* missing"):
+            read_export(export)
+
+    def test_empty(self, make_export: MakeExport) -> None:
+        export = make_export("pir")
+        (export / "inference.pdiparams").write_bytes(b"")
+        with pytest.raises(ConversionError, match="is empty"):
+            read_export(export)
+
+    @pytest.mark.parametrize("layout", ["pir", "pdmodel", "fluid"])
+    def test_truncated_anywhere(self, make_export: MakeExport, layout: str) -> None:
+        export = make_export(layout)
+        params = read_export(export).params_file
+        assert params is not None
+        content = params.read_bytes()
+        for size in range(1, len(content)):
+            params.write_bytes(content[:size])
+            with pytest.raises(ConversionError, match=r"truncated|cut off") as error:
+                read_export(export)
+            assert str(params) in str(error.value)
+
+    def test_too_long(self, make_export: MakeExport) -> None:
+        params = make_export("pir") / "inference.pdiparams"
+        params.write_bytes(params.read_bytes() + b"\0")
+        with pytest.raises(ConversionError, match="1 bytes more"):
+            read_export(params.parent)
+
+    def test_of_another_model(
+        self, make_export: MakeExport, tensor_record: Callable[..., bytes]
+    ) -> None:
+        params = make_export("pir") / "inference.pdiparams"
+        params.write_bytes(tensor_record(np.zeros(5)) + tensor_record(np.zeros((48, 5))))
+        with pytest.raises(
+            ConversionError, match=r"another model: .* 'fc\.b_0', is \[3\] .* \[5\] in the file"
+        ):
+            read_export(params.parent)
+
+    def test_in_the_wrong_order(
+        self, make_export: MakeExport, tensor_record: Callable[..., bytes]
+    ) -> None:
+        params = make_export("pir") / "inference.pdiparams"
+        params.write_bytes(tensor_record(np.zeros((48, 3))) + tensor_record(np.zeros(3)))
+        with pytest.raises(ConversionError, match="another model"):
+            read_export(params.parent)
+
+    @pytest.mark.parametrize("content", [b"PK\x03\x04" * 100, b"\x89PNG\r\n\x1a\n" * 50, b"a"])
+    def test_of_another_kind(self, make_export: MakeExport, content: bytes) -> None:
+        params = make_export("pir") / "inference.pdiparams"
+        params.write_bytes(content)
+        with pytest.raises(ConversionError, match="no Paddle parameter file"):
+            read_export(params.parent)
+
+    def test_sequence_levels_are_skipped(
+        self, make_export: MakeExport, tensor_record: Callable[..., bytes]
+    ) -> None:
+        params = make_export("pir") / "inference.pdiparams"
+        bias = tensor_record(np.zeros(3), [b"\0" * 16])
+        params.write_bytes(bias + tensor_record(np.zeros((48, 3))))
+        read_export(params.parent)
+
+    def test_one_of_the_separate_files_is_missing(self, make_export: MakeExport) -> None:
+        export = make_export("separate")
+        (export / "fc.b_0").unlink()
+        with pytest.raises(ConversionError, match=r"1 of 2 .*\(fc\.b_0\)"):
+            read_export(export)
+
+    def test_one_of_the_separate_files_is_truncated(self, make_export: MakeExport) -> None:
+        file = make_export("separate") / "fc.w_0"
+        file.write_bytes(file.read_bytes()[:-1])
+        with pytest.raises(ConversionError, match=r"fc\.w_0: is truncated"):
+            read_export(file.parent)
+
+    def test_two_of_the_separate_files_are_swapped(self, make_export: MakeExport) -> None:
+        export = make_export("separate")
+        (export / "fc.w_0").rename(export / "spare")
+        (export / "fc.b_0").rename(export / "fc.w_0")
+        (export / "spare").rename(export / "fc.b_0")
+        with pytest.raises(ConversionError, match="another model"):
+            read_export(export)
+
+    def test_a_parameter_outside_the_folder(
+        self, tmp_path: Path, program_bytes: Callable[..., bytes]
+    ) -> None:
+        (tmp_path / "export").mkdir()
+        (tmp_path / "export/__model__").write_bytes(program_bytes({"../secret": (3,)}))
+        (tmp_path / "secret").write_bytes(b"")
+        with pytest.raises(ConversionError, match="outside"):
+            read_export(tmp_path / "export")

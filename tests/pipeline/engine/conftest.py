@@ -1,0 +1,127 @@
+"""Engines with real worker processes and classifiers without a model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from pipeline.engine.command import WorkerCommand
+from pipeline.engine.engine import Engine
+from pipeline.engine.settings import EngineSettings
+
+FAKES = str(Path(__file__).resolve().parent)
+# A hang guard, not a measure: how long anything may take before the test fails.
+GUARD_S = 20.0
+
+
+class MakeEngine(Protocol):
+    """Makes an engine over the fake classifier; started unless told otherwise."""
+
+    async def __call__(
+        self,
+        fake: dict[str, Any] | None = None,
+        *,
+        start: bool = True,
+        factory: str = "engine_fakes:build",
+        command: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Engine: ...
+
+
+@contextlib.asynccontextmanager
+async def _engine_scope() -> AsyncIterator[MakeEngine]:
+    engines: list[Engine] = []
+
+    async def make(
+        fake: dict[str, Any] | None = None,
+        *,
+        start: bool = True,
+        factory: str = "engine_fakes:build",
+        command: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Engine:
+        options: dict[str, Any] = {"environment": {}, **(command or {})}
+        options["environment"] = {"PYTHONPATH": FAKES, **options["environment"]}
+        worker = WorkerCommand(json.dumps(fake or {}), factory=factory, **options)
+        defaults: dict[str, Any] = {"workers": 1, "restart_backoff_s": 0.02, "stop_grace_s": 1.0}
+        engine = Engine("fake", worker, EngineSettings(**{**defaults, **settings}))
+        engines.append(engine)
+        if start:
+            await asyncio.wait_for(engine.start(), GUARD_S)
+        return engine
+
+    try:
+        yield make
+    finally:
+        for engine in engines:
+            await asyncio.wait_for(engine.close(), GUARD_S)
+
+
+@pytest.fixture
+def engine_scope() -> Callable[[], contextlib.AbstractAsyncContextManager[MakeEngine]]:
+    """For a test that runs a loop of its own: engines that are closed at the scope's end."""
+    return _engine_scope
+
+
+@pytest.fixture
+async def make_engine() -> AsyncIterator[MakeEngine]:
+    async with _engine_scope() as make:
+        yield make
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """Wait until a condition holds, at most as long as the hang guard."""
+
+    async def wait(condition: Callable[[], object]) -> None:
+        async def poll() -> None:
+            while not condition():
+                await asyncio.sleep(0.005)
+
+        await asyncio.wait_for(poll(), GUARD_S)
+
+    return wait
+
+
+@pytest.fixture
+def alive() -> Callable[[int], bool]:
+    """Whether a process is there and no zombie."""
+
+    def is_alive(pid: int) -> bool:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return state != "Z"
+
+    return is_alive
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Callable[[], list[list[str]]]:
+    """What the workers computed so far, batch by batch; give the fake {"log": batches.path}."""
+    log = tmp_path / "batches.jsonl"
+
+    def read() -> list[list[str]]:
+        if not log.exists():
+            return []
+        return [json.loads(line)[1] for line in log.read_text().splitlines()]
+
+    read.path = str(log)  # type: ignore[attr-defined]
+    return read
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Any:
+    """Every worker is reaped when its engine is closed."""
+    yield
+    with contextlib.suppress(ChildProcessError):
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+        assert pid == 0, f"process {pid} was left as a zombie"

@@ -1,0 +1,227 @@
+"""Workers that die, hang, fail or answer nonsense: nobody is left without the right answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+
+import pytest
+
+from protocol.errors import NotReady, PredictionFailed, UndecodableImage
+
+GUARD_S = 20.0
+
+
+def classify(engine, *pictures, **options):
+    return asyncio.ensure_future(
+        asyncio.wait_for(engine.classify(list(pictures), **options), GUARD_S)
+    )
+
+
+def labels(results):
+    return [r if isinstance(r, Exception) else r[0].label for r in results]
+
+
+def pids(engine):
+    return [worker.pid for worker in engine.status().workers]
+
+
+async def all_ready(engine, until):
+    await until(lambda: all(worker.state.ready for worker in engine.status().workers))
+
+
+async def test_sigkill_in_the_middle_of_a_batch_loses_no_request(make_engine, until, batches):
+    engine = await make_engine({"delay_s": 0.1, "log": batches.path})
+    tasks = [classify(engine, b"echo:%d" % i) for i in range(6)]
+    await until(lambda: any(len(batch) > 1 for batch in batches()) or len(batches()) > 1)
+    killed = pids(engine)[0]
+    os.kill(killed, signal.SIGKILL)
+    assert [labels(await task) for task in tasks] == [[f"echo:{i}"] for i in range(6)]
+    status = engine.status()
+    assert status.workers[0].restarts == 1
+    assert status.workers[0].cause == "was ended by SIGKILL"
+    assert status.counters.retried >= 1
+    assert pids(engine) != [killed]
+
+
+@pytest.mark.parametrize("poison", [b"die:x", b"segfault:x", b"exit:x"])
+async def test_a_picture_that_kills_workers_takes_no_neighbour_with_it(
+    make_engine, until, batches, poison
+):
+    engine = await make_engine({"log": batches.path})
+    blocker = classify(engine, b"sleep:0.1")
+    await until(lambda: engine.status().workers[0].state == "busy")
+    pictures = [b"echo:a", poison, b"echo:c", b"echo:d"]
+    tasks = [classify(engine, picture) for picture in pictures]
+    await blocker
+    results = [(await task)[0] for task in tasks]
+    assert isinstance(results[1], PredictionFailed)
+    assert "died 2 times over this picture" in str(results[1])
+    assert labels([results[0], *results[2:]]) == ["echo:a", "echo:c", "echo:d"]
+    # Together once, then each alone.
+    texts = [picture.decode() for picture in pictures]
+    assert batches()[1:] == [texts, *[[text] for text in texts]]
+
+
+async def test_a_neighbour_cancelled_before_the_retry_is_not_computed_again(
+    make_engine, until, batches
+):
+    engine = await make_engine({"log": batches.path}, restart_backoff_s=0.2)
+    both = classify(engine, b"sleep:0.3")
+    await until(lambda: engine.status().workers[0].state == "busy")
+    gone = classify(engine, b"echo:gone")
+    os.kill(pids(engine)[0], signal.SIGKILL)
+    await until(lambda: engine.status().workers[0].state == "restarting")
+    gone.cancel()
+    assert labels(await both) == ["sleep:0.3"]
+    assert batches() == [["sleep:0.3"], ["sleep:0.3"]]
+
+
+async def test_retries_0_answers_at_the_first_death(make_engine):
+    engine = await make_engine(retries=0)
+    (result,) = await classify(engine, b"die:x")
+    assert isinstance(result, PredictionFailed)
+    assert "the worker died over this picture" in str(result)
+
+
+async def test_a_hanging_worker_is_killed_and_replaced(make_engine, until):
+    engine = await make_engine(timeout_s=0.3, hang_grace_s=0.1)
+    hanging = pids(engine)[0]
+    with pytest.raises(Exception, match=r"no answer within 0\.3 s"):
+        await classify(engine, b"hang:x")
+    await until(lambda: engine.status().workers[0].restarts == 1)
+    await all_ready(engine, until)
+    assert "hangs" in engine.status().workers[0].cause
+    assert pids(engine) != [hanging]
+    assert labels(await classify(engine, b"echo:next")) == ["echo:next"]
+
+
+async def test_a_short_deadline_of_a_caller_never_kills_a_healthy_worker(make_engine):
+    engine = await make_engine(timeout_s=10.0, hang_grace_s=0.0)
+    before = pids(engine)
+    with pytest.raises(Exception, match="no answer"):
+        await classify(engine, b"sleep:0.3", timeout_s=0.01)
+    assert labels(await classify(engine, b"echo:next")) == ["echo:next"]
+    assert pids(engine) == before
+
+
+async def test_a_stopped_worker_is_a_hanging_one(make_engine, until):
+    engine = await make_engine(timeout_s=0.3, hang_grace_s=0.1)
+    os.kill(pids(engine)[0], signal.SIGSTOP)
+    with pytest.raises(Exception, match="no answer"):
+        await classify(engine, b"echo:a")
+    await until(lambda: engine.status().workers[0].restarts == 1)
+    await all_ready(engine, until)
+    assert labels(await classify(engine, b"echo:b")) == ["echo:b"]
+
+
+async def test_an_exception_is_logged_once_and_told_generically(make_engine, caplog):
+    engine = await make_engine()
+    before = pids(engine)
+    (result,) = await classify(engine, b"raise:secret", log_id=4711)
+    assert isinstance(result, PredictionFailed)
+    assert "secret" not in str(result)
+    logged = [record for record in caplog.records if "a fault over secret" in record.getMessage()]
+    assert len(logged) == 1
+    assert "4711" in logged[0].getMessage()
+    assert labels(await classify(engine, b"echo:next")) == ["echo:next"]
+    assert pids(engine) == before
+
+
+async def test_an_exception_over_one_picture_spares_its_batch(make_engine):
+    engine = await make_engine()
+    results = await classify(engine, b"echo:a", b"raise:b", b"echo:c", b"rows:d")
+    assert labels([results[0], results[2]]) == ["echo:a", "echo:c"]
+    assert isinstance(results[1], PredictionFailed)
+    assert isinstance(results[3], PredictionFailed)
+
+
+async def test_a_wrong_number_of_rows_is_a_failed_prediction(make_engine, caplog):
+    engine = await make_engine()
+    (result,) = await classify(engine, b"rows:x")
+    assert isinstance(result, PredictionFailed)
+    assert "0 results for 1 pictures" in caplog.text
+
+
+async def test_a_bad_picture_fails_alone_and_typed(make_engine):
+    engine = await make_engine()
+    results = await classify(engine, b"echo:a", b"bad:b", b"echo:c")
+    assert labels([results[0], results[2]]) == ["echo:a", "echo:c"]
+    assert type(results[1]) is UndecodableImage
+    assert str(results[1]) == "this is no picture"
+    counters = engine.status().counters
+    assert (counters.answered, counters.failed) == (2, 1)
+
+
+async def test_an_idle_worker_that_dies_is_replaced(make_engine, until):
+    engine = await make_engine(workers=2)
+    await all_ready(engine, until)
+    before = pids(engine)
+    os.kill(before[0], signal.SIGKILL)
+    tasks = [classify(engine, b"echo:%d" % i) for i in range(20)]
+    assert [labels(await task) for task in tasks] == [[f"echo:{i}"] for i in range(20)]
+    await until(lambda: engine.status().workers[0].restarts == 1)
+    await all_ready(engine, until)
+    assert pids(engine)[0] != before[0]
+    assert pids(engine)[1] == before[1]
+
+
+async def test_the_last_words_of_a_worker_are_in_the_log(make_engine, caplog):
+    engine = await make_engine(retries=0)
+    await classify(engine, b"die:x")
+    await classify(engine, b"echo:next")
+    deaths = [r for r in caplog.records if "was ended by SIGKILL" in r.getMessage()]
+    assert len(deaths) == 1
+    assert deaths[0].levelno == logging.ERROR
+    assert "last words" in deaths[0].getMessage()
+
+
+async def test_requests_wait_while_the_only_worker_restarts(make_engine, until):
+    engine = await make_engine({"start_s": 0.2})
+    os.kill(pids(engine)[0], signal.SIGKILL)
+    await until(lambda: not engine.ready)
+    assert labels(await classify(engine, b"echo:a")) == ["echo:a"]
+    assert engine.ready
+
+
+async def test_repeated_failures_to_start_are_told_at_once_and_healed(make_engine, until, tmp_path):
+    broken = tmp_path / "broken"
+    engine = await make_engine({"fail_if": str(broken)}, restart_backoff_limit_s=0.1)
+    broken.touch()
+    os.kill(pids(engine)[0], signal.SIGKILL)
+    await until(lambda: not engine.ready)
+    waiting = classify(engine, b"echo:waits")
+    with pytest.raises(NotReady, match="no worker of service fake can start"):
+        await waiting
+    with pytest.raises(NotReady):
+        await engine.classify([b"echo:refused"])
+    status = engine.status()
+    assert not status.ready
+    assert status.workers[0].cause == "RuntimeError: the model is broken"
+    assert status.counters.rejected == 1
+    assert status.waiting == 0
+    broken.unlink()
+    await until(lambda: engine.ready)
+    assert labels(await classify(engine, b"echo:again")) == ["echo:again"]
+
+
+async def test_a_death_is_seen_though_a_grandchild_holds_the_connection(
+    make_engine, until, monkeypatch
+):
+    engine = await make_engine(factory="engine_fakes:build_forking")
+    os.kill(pids(engine)[0], signal.SIGKILL)
+    await until(lambda: engine.status().workers[0].restarts == 1)
+    assert labels(await classify(engine, b"echo:a")) == ["echo:a"]
+
+
+async def test_output_is_relayed_and_bounded(make_engine, until, caplog):
+    caplog.set_level(logging.INFO)
+    engine = await make_engine()
+    await classify(engine, b"print:hello")
+    await until(lambda: "hello" in caplog.text)
+    await classify(engine, b"flood:20000")
+    await until(lambda: "prints too much" in caplog.text)
+    assert len(caplog.records) < 5000
+    assert labels(await classify(engine, b"echo:a")) == ["echo:a"]

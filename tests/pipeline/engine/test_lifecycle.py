@@ -1,0 +1,346 @@
+"""Start, readiness, admission, drain and close."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine.engine import EngineStartError
+from protocol.errors import InvalidRequest, NotReady, Overloaded, ServiceClosed
+
+GUARD_S = 20.0
+
+
+def classify(engine, *pictures, **options):
+    return asyncio.ensure_future(
+        asyncio.wait_for(engine.classify(list(pictures), **options), GUARD_S)
+    )
+
+
+def labels(results):
+    return [result[0].label for result in results]
+
+
+async def busy(engine, until, seconds):
+    task = classify(engine, b"sleep:%g" % seconds)
+    await until(lambda: engine.status().workers[0].state == "busy")
+    return task
+
+
+# --- start ---------------------------------------------------------------------------------------
+
+
+async def test_start_returns_when_the_first_worker_is_ready(make_engine, until):
+    engine = await make_engine(workers=2, start=False)
+    assert not engine.ready
+    with pytest.raises(NotReady, match="starting"):
+        await engine.classify([b"echo:a"])
+    await asyncio.wait_for(engine.start(), GUARD_S)
+    assert engine.ready
+    assert engine.facts["backend"] == "fake"
+    assert engine.facts["load_s"] >= 0
+    await until(lambda: all(worker.state == "idle" for worker in engine.status().workers))
+    assert len({worker.pid for worker in engine.status().workers}) == 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "cause"),
+    [
+        ("fail_if", "fake: RuntimeError: the model is broken"),
+        ("exit_if", "fake: exited with code 7: the library is missing"),
+    ],
+)
+async def test_a_failing_start_tells_the_workers_cause(make_engine, condition, cause):
+    engine = await make_engine({condition: "/"}, workers=2, start=False)
+    with pytest.raises(EngineStartError) as caught:
+        await asyncio.wait_for(engine.start(), GUARD_S)
+    assert str(caught.value) == cause
+    with pytest.raises(ServiceClosed):
+        await engine.classify([b"echo:a"])
+
+
+async def test_an_unknown_factory_is_told(make_engine):
+    engine = await make_engine(factory="nowhere_at_all:build", start=False)
+    with pytest.raises(EngineStartError, match="No module named 'nowhere_at_all'"):
+        await asyncio.wait_for(engine.start(), GUARD_S)
+
+
+async def test_a_start_that_takes_too_long_is_ended(make_engine, alive):
+    engine = await make_engine({"start_s": 60}, start_timeout_s=0.3, start=False)
+    with pytest.raises(EngineStartError, match=r"was not ready within 0\.3 s"):
+        await asyncio.wait_for(engine.start(), GUARD_S)
+
+
+async def test_a_cancelled_start_leaves_no_process(make_engine, until, alive):
+    engine = await make_engine({"start_s": 60}, start=False)
+    starting = asyncio.ensure_future(engine.start())
+    await until(lambda: engine.status().workers and engine.status().workers[0].pid)
+    pid = engine.status().workers[0].pid
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(starting, GUARD_S)
+    assert not alive(pid)
+
+
+async def test_workers_have_their_own_environment_and_group(make_engine, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    names = ["OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]
+    engine = await make_engine(
+        {"names": names},
+        factory="engine_fakes:build_environment",
+        command={"devices": ("gpu:3",), "environment": {"OMP_NUM_THREADS": "2"}},
+    )
+    facts = engine.facts
+    assert facts["OMP_NUM_THREADS"] == "2"
+    assert facts["CUDA_VISIBLE_DEVICES"] == "3"
+    assert facts["folder"] == str(tmp_path)
+    assert facts["session"] == engine.status().workers[0].pid != os.getsid(0)
+
+
+# --- admission -----------------------------------------------------------------------------------
+
+
+async def test_a_full_queue_is_told_at_once_and_admits_all_or_nothing(make_engine, until):
+    engine = await make_engine(queue_size=3)
+    blocker = await busy(engine, until, 0.3)
+    two = classify(engine, b"echo:a", b"echo:b")
+    await until(lambda: engine.status().waiting == 2)
+    with pytest.raises(Overloaded, match="the queue of service fake is full"):
+        await engine.classify([b"echo:c", b"echo:d"])
+    one = classify(engine, b"echo:e")
+    await until(lambda: engine.status().waiting == 3)
+    with pytest.raises(Overloaded):
+        await engine.classify([b"echo:f"])
+    await blocker
+    assert labels(await two) == ["echo:a", "echo:b"]
+    assert labels(await one) == ["echo:e"]
+    assert engine.status().counters.rejected == 3
+
+
+async def test_a_request_larger_than_the_queue_can_never_be_served(make_engine):
+    engine = await make_engine(queue_size=2)
+    with pytest.raises(InvalidRequest, match=r"3 pictures in one request.*at most 2"):
+        await engine.classify([b"echo:a"] * 3)
+
+
+async def test_no_pictures_no_results(make_engine):
+    engine = await make_engine()
+    assert await engine.classify([]) == []
+
+
+async def test_options_travel_with_each_picture(make_engine):
+    engine = await make_engine()
+    results = await asyncio.gather(
+        classify(engine, b"echo:a", topk=3),
+        classify(engine, b"echo:b", threshold=0.25),
+        classify(engine, b""),
+    )
+    assert [len(result[0]) for result in results] == [3, 1, 1]
+    assert [result[0][0].score for result in results] == [0.5, 0.25, 0.5]
+    assert labels(results[2]) == [""]
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+async def test_what_waits_goes_as_one_batch_of_at_most_batch_size(make_engine, until, batches):
+    engine = await make_engine({"log": batches.path}, batch_size=4)
+    blocker = await busy(engine, until, 0.2)
+    tasks = [classify(engine, b"echo:%d" % i) for i in range(6)]
+    await asyncio.gather(blocker, *tasks)
+    assert [len(batch) for batch in batches()] == [1, 4, 2]
+
+
+async def test_idle_workers_share_the_pictures_of_one_request(make_engine, until, batches):
+    engine = await make_engine({"log": batches.path, "delay_s": 0.05}, workers=2)
+    await until(lambda: all(worker.state == "idle" for worker in engine.status().workers))
+    results = await classify(engine, *[b"echo:%d" % i for i in range(6)])
+    assert labels(results) == [f"echo:{i}" for i in range(6)]
+    assert sorted(len(batch) for batch in batches()) == [3, 3]
+
+
+async def test_auto_batching_waits_for_company_but_not_for_ever(make_engine, batches):
+    engine = await make_engine(
+        {"log": batches.path}, batch_size=3, auto_batching_timeout_s=5.0, timeout_s=60.0
+    )
+    tasks = []
+    for i in range(3):
+        tasks.append(classify(engine, b"echo:%d" % i))
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*tasks)
+    assert [len(batch) for batch in batches()] == [3]
+
+
+async def test_auto_batching_ends_with_its_timeout(make_engine, batches):
+    engine = await make_engine({"log": batches.path}, auto_batching_timeout_s=0.1)
+    tasks = [classify(engine, b"echo:a")]
+    await asyncio.sleep(0.03)
+    tasks.append(classify(engine, b"echo:b"))
+    await asyncio.gather(*tasks)
+    await classify(engine, b"echo:c")
+    assert [len(batch) for batch in batches()] == [2, 1]
+
+
+async def test_large_pictures_pass_whole(make_engine):
+    engine = await make_engine(workers=2)
+    pictures = [b"echo:%d:" % i + os.urandom(1) * (3_000_000 + i) for i in range(5)]
+    pictures = [p[:70] + p[70:] for p in pictures]
+    results = await classify(engine, *[b"echo:%d:" % i + b"x" * (3_000_000 + i) for i in range(5)])
+    assert [result[0].class_id for result in results] == [3_000_007 + i for i in range(5)]
+
+
+# --- stop ----------------------------------------------------------------------------------------
+
+
+async def test_drain_finishes_what_is_there_and_refuses_more(make_engine, until, alive):
+    engine = await make_engine({"delay_s": 0.05}, batch_size=2)
+    tasks = [classify(engine, b"echo:%d" % i) for i in range(6)]
+    await until(lambda: engine.status().open_requests == 6)
+    draining = asyncio.ensure_future(engine.drain(GUARD_S))
+    await asyncio.sleep(0)
+    assert not engine.ready
+    with pytest.raises(ServiceClosed):
+        await engine.classify([b"echo:late"])
+    assert await draining is True
+    assert [labels(task.result()) for task in tasks] == [[f"echo:{i}"] for i in range(6)]
+    pid = engine.status().workers[0].pid
+    await asyncio.wait_for(engine.close(), GUARD_S)
+    assert not alive(pid)
+    assert engine.status().workers[0].state == "stopped"
+
+
+async def test_drain_ends_the_wait_for_company(make_engine, until):
+    engine = await make_engine(auto_batching_timeout_s=50.0, timeout_s=60.0)
+    task = classify(engine, b"echo:a")
+    await until(lambda: engine.status().waiting == 1)
+    assert await engine.drain(GUARD_S)
+    assert labels(await task) == ["echo:a"]
+
+
+async def test_drain_survives_a_death(make_engine, until):
+    engine = await make_engine()
+    task = await busy(engine, until, 0.2)
+    os.kill(engine.status().workers[0].pid, signal.SIGKILL)
+    assert await engine.drain(GUARD_S)
+    assert labels(await task) == ["sleep:0.2"]
+
+
+async def test_work_that_outlasts_the_drain_is_answered_service_closed(make_engine, until, alive):
+    engine = await make_engine(stop_grace_s=0.2)
+    running = await busy(engine, until, 30)
+    waiting = classify(engine, b"echo:a")
+    await until(lambda: engine.status().waiting == 1)
+    pid = engine.status().workers[0].pid
+    assert await engine.drain(0.1) is False
+    await asyncio.wait_for(engine.close(), GUARD_S)
+    for task in (running, waiting):
+        with pytest.raises(ServiceClosed):
+            await task
+    assert not alive(pid)
+    await engine.close()  # again
+
+
+async def test_close_does_not_wait_for_a_back_off(make_engine, until):
+    engine = await make_engine(restart_backoff_s=600.0, restart_backoff_limit_s=600.0)
+    os.kill(engine.status().workers[0].pid, signal.SIGKILL)
+    await until(lambda: engine.status().workers[0].pid is None)
+    await asyncio.wait_for(engine.close(), GUARD_S)
+
+
+async def test_close_of_an_engine_that_never_started(make_engine):
+    engine = await make_engine(start=False)
+    assert await engine.drain(1.0)
+    await engine.close()
+    assert not engine.ready
+
+
+async def test_nothing_is_left_behind(make_engine, until):
+    def descriptors():
+        return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    async def one_life():
+        engine = await make_engine(workers=2)
+        await classify(engine, b"echo:a")
+        os.kill(engine.status().workers[0].pid, signal.SIGKILL)
+        await classify(engine, b"echo:b")
+        await engine.drain(GUARD_S)
+        await asyncio.wait_for(engine.close(), GUARD_S)
+
+    await one_life()
+    gc.collect()
+    before, tasks_before = descriptors(), len(asyncio.all_tasks())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            await one_life()
+        gc.collect()
+    assert descriptors() == before
+    assert len(asyncio.all_tasks()) == tasks_before
+
+
+async def test_pictures_are_freed_with_their_request(make_engine, until):
+    gc.collect()
+    gc.disable()
+    try:
+        engine = await make_engine(timeout_s=0.2, hang_grace_s=5.0)
+        picture = b"sleep:0.3:"[:-1]
+        picture = bytes(bytearray(picture))
+        references = sys.getrefcount(picture)
+        with pytest.raises(Exception, match="no answer"):
+            await engine.classify([picture])
+        await until(lambda: engine.status().workers[0].state == "idle")
+        assert sys.getrefcount(picture) == references
+    finally:
+        gc.enable()
+
+
+SERVICE = """
+import asyncio, json, sys, time
+sys.path.insert(0, {root!r})
+from pipeline.engine.command import WorkerCommand
+from pipeline.engine.engine import Engine
+from pipeline.engine.settings import EngineSettings
+
+async def main():
+    command = WorkerCommand("{{}}", "engine_fakes:build", environment={{"PYTHONPATH": {fakes!r}}})
+    engine = Engine("fake", command, EngineSettings(workers=2))
+    await engine.start()
+    asyncio.ensure_future(engine.classify([{picture!r}]))
+    while not all(worker.state.ready for worker in engine.status().workers):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    print(json.dumps([worker.pid for worker in engine.status().workers]), flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("picture", [b"echo:a", b"sleep:3600", b"hang:x"])
+async def test_workers_leave_when_the_service_process_is_killed(root, until, alive, picture):
+    fakes = str(Path(__file__).resolve().parent)
+    script = SERVICE.format(root=str(root), fakes=fakes, picture=picture)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as service:
+        line = await asyncio.wait_for(asyncio.to_thread(service.stdout.readline), GUARD_S)
+        pids = [int(part) for part in line.strip(b"[]\n").split(b",")]
+        assert len(pids) == 2
+        assert all(alive(pid) for pid in pids)
+        service.kill()
+    await until(lambda: not any(alive(pid) for pid in pids))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_stop_signals_to_a_worker_change_nothing(make_engine, until, number):
+    engine = await make_engine()
+    task = await busy(engine, until, 0.2)
+    os.kill(engine.status().workers[0].pid, number)
+    assert labels(await task) == ["sleep:0.2"]
+    assert engine.status().workers[0].restarts == 0

@@ -1,0 +1,199 @@
+"""The engine's small parts, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import struct
+
+import pytest
+
+from pipeline.engine.channel import Channel
+from pipeline.engine.command import WorkerCommand
+from pipeline.engine.entries import Entry, Request, WaitingEntries
+from pipeline.engine.frames import FrameBuffer, FrameError, pack, read_frame
+from pipeline.engine.output import OutputRelay
+from pipeline.engine.settings import EngineSettings
+from pipeline.engine.worker import one_line
+from protocol.errors import InvalidRequest
+
+GUARD_S = 20.0
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"workers": 0},
+        {"batch_size": 0},
+        {"queue_size": 0},
+        {"timeout_s": 0.0},
+        {"timeout_s": float("nan")},
+        {"start_timeout_s": -1.0},
+        {"retries": -1},
+        {"auto_batching_timeout_s": 10.0, "timeout_s": 10.0},
+    ],
+)
+def test_settings_name_what_is_wrong(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EngineSettings(**wrong)
+
+
+# --- frames --------------------------------------------------------------------------------------
+
+
+def test_frames_pass_in_any_chunks():
+    stream = b"".join(pack({"kind": "k", "n": n, "text": "可回收物"}) for n in range(5))
+    for size in (1, 7, 13, len(stream)):
+        buffer = FrameBuffer()
+        frames = []
+        for begin in range(0, len(stream), size):
+            frames += buffer.feed(stream[begin : begin + size])
+        assert [frame.header["n"] for frame in frames] == list(range(5))
+        assert frames[0].header["text"] == "可回收物"
+
+
+def test_read_frame_gives_header_and_payload_then_the_end():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(pack({"kind": "batch"}, 3) + b"abc" + pack({"kind": "next"}))
+        ours.shutdown(socket.SHUT_WR)
+        frame = read_frame(theirs)
+        assert (frame.header, bytes(frame.payload)) == ({"kind": "batch"}, b"abc")
+        assert read_frame(theirs).header == {"kind": "next"}
+        assert read_frame(theirs) is None
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        struct.pack("<QI", 0, 2**31),
+        struct.pack("<QI", 0, 2) + b"[]",
+        struct.pack("<QI", 0, 2) + b"\xff{",
+        struct.pack("<QI", 0, 9) + b'{"a":NaN}'[:-1],
+    ],
+)
+def test_what_is_no_frame_is_an_error(stream):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(stream)
+        ours.close()
+        with pytest.raises(FrameError):
+            read_frame(theirs)
+
+
+# --- channel -------------------------------------------------------------------------------------
+
+
+async def test_a_large_payload_to_a_slow_reader_arrives_in_order():
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours, lambda frame: None, lambda reason: None)
+    parts = [os.urandom(300_000 + i) for i in range(20)]
+    for number in range(2):
+        channel.send({"number": number}, [*parts, b""])
+    with theirs:
+        for number in range(2):
+            frame = await asyncio.wait_for(asyncio.to_thread(read_frame, theirs), GUARD_S)
+            assert frame.header == {"number": number}
+            assert bytes(frame.payload) == b"".join(parts)
+    channel.close()
+
+
+async def test_the_last_frames_come_before_the_end():
+    ours, theirs = socket.socketpair()
+    seen = []
+    ended = asyncio.get_running_loop().create_future()
+    channel = Channel(ours, lambda frame: seen.append(frame.header["n"]), ended.set_result)
+    theirs.sendall(pack({"n": 1}) + pack({"n": 2}))
+    theirs.close()
+    channel.send({"kind": "nobody reads this"})
+    assert await asyncio.wait_for(ended, GUARD_S) is None
+    assert seen == [1, 2]
+    channel.send({"kind": "nor this"})
+    channel.close()
+
+
+async def test_garbage_ends_the_channel_with_a_reason():
+    ours, theirs = socket.socketpair()
+    ended = asyncio.get_running_loop().create_future()
+    channel = Channel(ours, lambda frame: None, ended.set_result)
+    with theirs:
+        theirs.sendall(b"\xff" * 64)
+        assert "sent a frame of" in await asyncio.wait_for(ended, GUARD_S)
+    channel.close()
+
+
+# --- the queue -----------------------------------------------------------------------------------
+
+
+async def test_the_queue_keeps_order_and_those_that_must_be_alone():
+    request = Request(9, (None, None), 10.0, 0)
+    entries = [Entry(request, i, b"") for i in range(6)]
+    waiting = WaitingEntries(6)
+    waiting.extend(entries[3:])
+    for entry in entries[:3]:
+        entry.alone = True
+    waiting.put_back(entries[:3])
+    assert not waiting.has_room(1)
+    assert waiting.oldest is entries[0]
+    waiting.discard([entries[1], entries[1]])
+    assert waiting.has_room(1)
+    assert [[e.position for e in waiting.take(8)] for _ in range(4)] == [[0], [2], [3, 4, 5], []]
+    assert waiting.oldest is None
+
+
+async def test_one_alone_is_not_taken_into_a_batch_before_it():
+    request = Request(2, (None, None), 10.0, 0)
+    first, second = Entry(request, 0, b""), Entry(request, 1, b"")
+    second.alone = True
+    waiting = WaitingEntries(2)
+    waiting.extend([first, second])
+    assert waiting.take(8) == [first]
+    assert waiting.take(8) == [second]
+
+
+# --- output --------------------------------------------------------------------------------------
+
+
+async def test_output_lines_keep_their_level_and_long_ones_are_cut(caplog):
+    caplog.set_level(logging.DEBUG)
+    reading, writing = os.pipe()
+    relay = OutputRelay(reading, "w-0")
+    os.write(writing, b"plain\n<3>wrong\n<4>odd\n\n" + b"y" * 5000 + b"\nno end")
+    os.close(writing)
+    relay.close()
+    relay.close()
+    told = [(r.levelno, r.getMessage()) for r in caplog.records if r.name.endswith("output")]
+    assert told[:3] == [
+        (logging.INFO, "w-0: plain"),
+        (logging.ERROR, "w-0: wrong"),
+        (logging.WARNING, "w-0: odd"),
+    ]
+    assert len(told[3][1]) < 2100
+    assert told[-1] == (logging.INFO, "w-0: no end")
+    assert relay.tail[-1] == "no end"
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_devices_choose_what_a_worker_sees(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    command = WorkerCommand("{}", devices=("gpu:1", "cpu", "gpu"))
+    seen = [command.environment_of(index)["CUDA_VISIBLE_DEVICES"] for index in range(4)]
+    assert seen == ["1", "", "5,6", "1"]
+
+
+def test_the_start_message_is_json():
+    assert json.loads(json.dumps(WorkerCommand("{}").start_message()))["kind"] == "start"
+
+
+def test_one_line_of_an_error():
+    assert one_line(InvalidRequest("wrong\n  here")) == "wrong here"
+    assert one_line(KeyError("a")) == "KeyError: 'a'"
+    assert one_line(MemoryError()) == "MemoryError"
