@@ -79,7 +79,7 @@ def convert(options: ConvertOptions) -> Bundle:
         export, labels=options.labels, preprocess=options.preprocess, topk=options.topk
     )
     config = model_config(export, options.feed_aliases, options.fetch_aliases)
-    check_count(description.labels or (), class_count(config), _labels_source(options, export))
+    check_count(description.labels or (), _class_count(config), _labels_source(options, export))
     try_preprocessing(description, config)
     with staged(options.output) as staging:
         _write(staging, export, description, config, options)
@@ -117,14 +117,21 @@ def _write(
         "model_file": options.model_file,
         "params_file": options.params_file,
     }
-    write_record(staging, export, {k: v for k, v in asked.items() if v is not None})
+    write_record(
+        staging, export, answering_fetch(config), {k: v for k, v in asked.items() if v is not None}
+    )
 
 
-def class_count(config: ModelConfig) -> int:
-    """The size of the output that is answered from; -1 where the graph leaves it open."""
-    fetches = [fetch for fetch in config.fetches if fetch.alias == "prediction"] or config.fetches
-    shape = fetches[0].shape
-    return shape[-1] if shape else -1
+def answering_fetch(config: ModelConfig) -> int:
+    """The position of the output that is answered from: the one called prediction, or the first."""
+    aliases = [fetch.alias for fetch in config.fetches]
+    return aliases.index("prediction") if "prediction" in aliases else 0
+
+
+def _class_count(config: ModelConfig) -> int:
+    """The number of classes; -1 where the graph leaves it open."""
+    fetch = config.fetches[answering_fetch(config)]
+    return fetch.shape[-1] if fetch.shape and not fetch.is_lod else -1
 
 
 def _labels_source(options: ConvertOptions, export: ExportedModel) -> str:

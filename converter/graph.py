@@ -30,13 +30,13 @@ class Graph:
         feeds: inputs, in the model's order.
         fetches: outputs, in the model's order.
         parameters: sorted by name, which is their order in a combined parameter file.
-        output_activation: what gives the first output: "softmax", "sigmoid", or "none" (logits).
+        activations: what gives each output: "softmax", "sigmoid", or "none" (logits).
     """
 
     feeds: tuple[GraphTensor, ...]
     fetches: tuple[GraphTensor, ...]
     parameters: tuple[GraphTensor, ...]
-    output_activation: str
+    activations: tuple[str, ...]
 
     @property
     def fixed_batch(self) -> int | None:

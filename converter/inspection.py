@@ -11,7 +11,7 @@ from bundle import Bundle, BundleError, load_bundle
 from bundle.inference_yml import InferenceDescription, read_inference_yml
 from bundle.model_config import ModelConfig, TensorSpec
 
-from .convert import model_config
+from .convert import answering_fetch, model_config
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
 from .record import RECORD, file_facts
@@ -85,7 +85,7 @@ def _facts(
         "fixed_batch": graph.fixed_batch,
         "feeds": [_tensor_facts(spec, graph.fixed_batch) for spec in config.feeds],
         "fetches": [_tensor_facts(spec, graph.fixed_batch) for spec in config.fetches],
-        "output_activation": graph.output_activation,
+        "output_activation": graph.activations[answering_fetch(config)],
         "model_name": (description.model_name or None) if description else None,
         "preprocessing": (
             [{op.name: dict(op.options)} for op in description.transform_ops]

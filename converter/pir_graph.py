@@ -89,7 +89,7 @@ def _graph(path: Path, ops: list[Node]) -> Graph:
         parameters=tuple(
             _tensor(path, name, op) for name, op in sorted(stored, key=lambda pair: pair[0])
         ),
-        output_activation=_activation(outputs[0], makers),
+        activations=tuple(_activation(op, makers) for op in outputs),
     )
 
 

@@ -117,7 +117,7 @@ def read_program_graph(path: Path) -> Graph:
             for name in sorted(variables)
             if variables[name].persistable and variables[name].type.type == _LOD_TENSOR
         ),
-        output_activation=_activation(block, fetches[0]),
+        activations=tuple(_activation(block, name) for name in fetches),
     )
 
 

@@ -17,7 +17,9 @@ RECORD = "bundle.yml"
 _CHUNK_BYTES = 1 << 20
 
 
-def write_record(bundle_dir: Path, export: ExportedModel, options: Mapping[str, Any]) -> None:
+def write_record(
+    bundle_dir: Path, export: ExportedModel, answering: int, options: Mapping[str, Any]
+) -> None:
     """Write bundle.yml into a bundle whose other files all stand.
 
     It holds no time and no absolute path: equal inputs give equal bundles, on any machine.
@@ -26,6 +28,7 @@ def write_record(bundle_dir: Path, export: ExportedModel, options: Mapping[str, 
         bundle_dir: the bundle.
         export: what it was made from. Model files are copied byte for byte, so their hashes under
             `files` are those of the source too.
+        answering: the position of the output that answers are made from.
         options: what was asked of the conversion, None left out.
     """
     graph = export.graph
@@ -46,7 +49,7 @@ def write_record(bundle_dir: Path, export: ExportedModel, options: Mapping[str, 
             "feeds": _tensors(graph.feeds),
             "fetches": _tensors(graph.fetches),
             "parameters": len(graph.parameters),
-            "output_activation": graph.output_activation,
+            "output_activation": graph.activations[answering],
             "fixed_batch": graph.fixed_batch,
         },
         "files": {

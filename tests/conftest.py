@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,10 @@ def shared() -> Path:
             f"no third-party samples at {folder}; PADDLE_SERVING_KIT_SHARED names their folder"
         )
     return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

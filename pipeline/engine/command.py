@@ -70,7 +70,7 @@ class WorkerCommand:
             environment["CUDA_VISIBLE_DEVICES"] = ""
         elif number:
             # The worker sees this one device only, as its number 0.
-            environment["CUDA_VISIBLE_DEVICES"] = number
+            environment["CUDA_VISIBLE_DEVICES"] = _visible_device(int(number))
         environment["PYTHONUNBUFFERED"] = "1"
         environment.update(self.environment)
         return environment
@@ -84,3 +84,12 @@ class WorkerCommand:
             "folder": str(Path.cwd()),
             "import_path": [str(Path(entry).absolute()) for entry in sys.path],
         }
+
+
+def _visible_device(number: int) -> str:
+    """Return GPU `number` of those that this process may use, "" when there is none such."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return str(number)
+    devices = [device.strip() for device in visible.split(",")]
+    return devices[number] if number < len(devices) else ""

@@ -42,6 +42,13 @@ class Dispatcher:
         if self._idle and self._soon is None:
             self._soon = asyncio.get_running_loop().call_soon(self._dispatch)
 
+    def has_room(self, images: int) -> bool:
+        """Whether so many more may wait, when idle workers have taken what they can."""
+        if not self.waiting.has_room(images) and self._soon is not None:
+            self._soon.cancel()
+            self._dispatch()
+        return self.waiting.has_room(images)
+
     def close(self) -> None:
         """Form no batch any more."""
         self._idle.clear()
@@ -86,20 +93,28 @@ class Dispatcher:
         while self._idle and (oldest := self.waiting.oldest) is not None:
             if self._lingers(oldest, now):
                 return
-            # Several idle workers share what waits, rather than one working while others look on.
-            share = -(-len(self.waiting) // len(self._idle))
-            batch = self.waiting.take(min(share, self._settings.batch_size))
+            batch = self.waiting.take(self._share())
             # A timer may be late on a busy loop; what nobody waits for is never computed.
             batch = [e for e in batch if not e.request.done and e.request.deadline > now]
             if batch:
                 self._idle.pop().send(batch)
+
+    def _share(self) -> int:
+        """How many pictures the next idle worker takes at most."""
+        if self._settings.auto_batching_timeout_s is not None:
+            return self._settings.batch_size  # full batches are what was asked for
+        # Several idle workers share what waits, rather than one working while others look on.
+        share = -(-len(self.waiting) // len(self._idle))
+        return min(share, self._settings.batch_size)
 
     def _lingers(self, oldest: Entry, now: float) -> bool:
         """Whether the oldest entry still waits for company, as `auto_batching_timeout` asks."""
         wait_s = self._settings.auto_batching_timeout_s
         if wait_s is None or self.hurry or oldest.alone:
             return False
-        due = oldest.request.since + wait_s
+        request = oldest.request
+        # Not longer than half of the caller's time: the other half is for the answer.
+        due = request.since + min(wait_s, (request.deadline - request.since) / 2)
         if due <= now or len(self.waiting) >= self._settings.batch_size:
             return False
         if self._linger_timer is not None:

@@ -234,7 +234,7 @@ class Engine:
             )
         elif self._started is None or not self._started.done() or not self._hopeful:
             error = NotReady(self._not_ready_text())
-        elif not waiting.has_room(images):
+        elif not self._dispatcher.has_room(images):
             error = Overloaded(
                 f"the queue of service {self.name} is full ({len(waiting)} of {waiting.size} "
                 "pictures wait); try again later"

@@ -42,25 +42,27 @@ class WorkerProcess:
         """
         self._loop = asyncio.get_running_loop()
         self._on_gone: Callable[[str | None], None] | None = on_gone
+        self._killed = False
         start_message = command.start_message()
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as child_ends:
             ours, theirs = socket.socketpair()
             undo.callback(ours.close)
+            child_ends.callback(theirs.close)
             output, child_output = os.pipe()
             undo.callback(os.close, output)
-            with theirs, open(child_output, "wb", buffering=0) as stream:  # noqa: PTH123
-                self._process = subprocess.Popen(
-                    command.arguments(theirs.fileno()),
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=stream,
-                    cwd=command.folder,
-                    env=command.environment_of(index),
-                    pass_fds=(theirs.fileno(),),
-                    # Its own group: Ctrl-C in a terminal is for the service alone, and a kill
-                    # takes along what the worker may have started.
-                    start_new_session=True,
-                )
+            child_ends.callback(os.close, child_output)
+            self._process = subprocess.Popen(
+                command.arguments(theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=child_output,
+                stderr=child_output,
+                cwd=command.folder,
+                env=command.environment_of(index),
+                pass_fds=(theirs.fileno(),),
+                # Its own group: Ctrl-C in a terminal is for the service alone, and a kill takes
+                # along what the worker may have started.
+                start_new_session=True,
+            )
             undo.pop_all()
         self._output = OutputRelay(output, f"{name} ({self._process.pid})")
         self._channel = Channel(ours, on_frame, self._gone)
@@ -89,6 +91,7 @@ class WorkerProcess:
         """End the process and all it has started, now; `on_gone` follows."""
         # The number stays the process's own until it is reaped.
         if self._process.returncode is None:
+            self._killed = not self._exit_watch.exited.done()
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -111,7 +114,7 @@ class WorkerProcess:
         code = self._process.poll()
         if code is None:
             return "does not end although it was killed"
-        return _how_it_ended(code)
+        return _how_it_ended(code, self._killed)
 
     def _exited(self) -> None:
         self._channel.receive()  # what it sent before its end comes first
@@ -168,10 +171,13 @@ class _ExitWatch:
             self._on_exit()
 
 
-def _how_it_ended(code: int) -> str:
+def _how_it_ended(code: int, by_us: bool) -> str:
     if code >= 0:
         return f"exited with code {code}"
     try:
-        return f"was ended by {signal.Signals(-code).name}"
+        name = signal.Signals(-code).name
     except ValueError:
-        return f"was ended by signal {-code}"
+        name = f"signal {-code}"
+    if name == "SIGKILL" and not by_us:
+        return "was ended by SIGKILL (the system may be out of memory)"
+    return f"was ended by {name}"

@@ -103,9 +103,9 @@ class Supervisor:
             while not self._stop.done():
                 try:
                     await self._live(on_start)
-                except Exception:  # a fault of ours; a worker's place is never given up
+                except Exception as error:  # a fault of ours; a worker's place is never given up
                     logger.exception("worker %s: its supervisor failed", self.name)
-                    self._short_lives += 1
+                    self._failed_to_start(f"cannot be supervised: {error}", on_start)
                 await asyncio.wait((self._stop,), timeout=self._backoff_s())
                 self._restarts += not self._stop.done()
         finally:
@@ -171,8 +171,11 @@ class Supervisor:
         if self._stop.done():
             return
         if ready_since is None:
-            last_line = f": {output.splitlines()[-1]}" if output else ""
-            self._failed_to_start(reason or how + last_line, on_start)
+            if reason is None and output:
+                logger.warning("worker %s %s before it was ready%s", self.name, how, _shown(output))
+                if how.startswith("exited"):
+                    how += f": {output.splitlines()[-1]}"
+            self._failed_to_start(reason or how, on_start)
         else:
             self._ended(reason or how, ready_since, output)
 
@@ -187,8 +190,7 @@ class Supervisor:
         self.cause = cause
         stable = self._loop.time() - ready_since >= self._settings.stable_s
         self._short_lives = 1 if stable else self._short_lives + 1
-        shown = "".join(f"\n    {line}" for line in output.splitlines())
-        logger.error("worker %s %s; it is restarted%s", self.name, cause, shown)
+        logger.error("worker %s %s; it is restarted%s", self.name, cause, _shown(output))
 
     def _backoff_s(self) -> float:
         doublings = min(max(self._short_lives - 1, 0), 30)
@@ -238,3 +240,7 @@ class Supervisor:
         if run is not None:
             run.hang_timer.cancel()
         self._source.worker_lost(self, run.entries if run is not None else ())
+
+
+def _shown(output: str) -> str:
+    return "".join(f"\n    {line}" for line in output.splitlines())

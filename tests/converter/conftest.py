@@ -162,12 +162,26 @@ def program_bytes() -> Callable[..., bytes]:
 _EXPORT = """
 import sys
 import paddle
-net = paddle.nn.Sequential(
-    paddle.nn.Conv2D(3, 4, 3, stride=2), paddle.nn.BatchNorm2D(4), paddle.nn.ReLU(),
-    paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Flatten(), paddle.nn.Linear(4, 3),
-    paddle.nn.Softmax())
+
+class Net(paddle.nn.Layer):
+    def __init__(self, two_outputs):
+        super().__init__()
+        self.two_outputs = two_outputs
+        self.body = paddle.nn.Sequential(
+            paddle.nn.Conv2D(3, 4, 3, stride=2), paddle.nn.BatchNorm2D(4), paddle.nn.ReLU(),
+            paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Flatten(), paddle.nn.Linear(4, 3))
+        self.unused = paddle.nn.Linear(7, 9)
+        self.register_buffer("scale", paddle.to_tensor([1.0, 2.0, 3.0]))
+
+    def forward(self, x):
+        logits = self.body(x) * self.scale
+        scores = paddle.nn.functional.softmax(logits)
+        return (logits, scores) if self.two_outputs else scores
+
+two_outputs = sys.argv[2] == "two outputs"
+net = Net(two_outputs)
 net.eval()
-spec = [paddle.static.InputSpec([None, 3, 4, 4], "float32", "x")]
+spec = [paddle.static.InputSpec([2 if two_outputs else None, 3, 4, 4], "float32", "x")]
 paddle.jit.save(net, sys.argv[1] + "/inference", input_spec=spec)
 """
 
@@ -206,13 +220,17 @@ def _run_paddle(script: str, *arguments: str, pir_api: bool = True) -> str:
 
 @pytest.fixture(scope="session")
 def paddle_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Export a real, tiny convolutional net with Paddle: "pir" or "pdmodel"."""
+    """Export a real, tiny convolutional net with Paddle.
+
+    "pir" and "pdmodel" end with a softmax; "two outputs" is a PIR graph of two pictures a run that
+    gives the logits and the softmax.
+    """
     made: dict[str, Path] = {}
 
     def export(graph_format: str) -> Path:
         if graph_format not in made:
-            folder = tmp_path_factory.mktemp(f"paddle-{graph_format}")
-            _run_paddle(_EXPORT, str(folder), pir_api=graph_format == "pir")
+            folder = tmp_path_factory.mktemp("paddle")
+            _run_paddle(_EXPORT, str(folder), graph_format, pir_api=graph_format != "pdmodel")
             (folder / "inference.yml").write_text(INFERENCE_YML, encoding="utf-8")
             made[graph_format] = folder
         return made[graph_format]

@@ -312,3 +312,34 @@ class TestOutput:
         with pytest.raises(ConversionError, match="holds the export"):
             convert(ConvertOptions(make_export(), tmp_path, force=True))
         assert (tmp_path / "export/pdmodel/inference.pdmodel").is_file()
+
+
+class TestSeveralOutputs:
+    """With several outputs, the one called prediction answers."""
+
+    @pytest.fixture
+    def export(self, paddle_export: Callable[[str], Path]) -> Path:
+        return paddle_export("two outputs")
+
+    def test_real_names_are_the_aliases(self, export: Path, tmp_path: Path) -> None:
+        bundle = convert(ConvertOptions(export, tmp_path / "out"))
+        aliases = [fetch.alias for fetch in bundle.model_config.fetches]
+        assert aliases == [fetch.name for fetch in bundle.model_config.fetches]
+        assert len(aliases) == 2
+
+    @pytest.mark.parametrize(
+        ("aliases", "activation"),
+        [(("logits", "prediction"), "softmax"), (("prediction", "probability"), "none")],
+    )
+    def test_the_prediction_counts(
+        self, export: Path, tmp_path: Path, aliases: tuple[str, str], activation: str
+    ) -> None:
+        bundle = convert(ConvertOptions(export, tmp_path / "out", fetch_aliases=aliases))
+        record = yaml.safe_load((bundle.path / "bundle.yml").read_text(encoding="utf-8"))
+        assert record["model"]["output_activation"] == activation
+        assert record["model"]["fixed_batch"] == 2
+        assert bundle.model_config.feeds[0].shape == (3, 4, 4)
+
+    def test_an_alias_given_twice(self, export: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConversionError, match="must differ"):
+            convert(ConvertOptions(export, tmp_path / "out", fetch_aliases=("a", "a")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 
 import pytest
@@ -41,7 +42,7 @@ async def test_sigkill_in_the_middle_of_a_batch_loses_no_request(make_engine, un
     assert [labels(await task) for task in tasks] == [[f"echo:{i}"] for i in range(6)]
     status = engine.status()
     assert status.workers[0].restarts == 1
-    assert status.workers[0].cause == "was ended by SIGKILL"
+    assert status.workers[0].cause == "was ended by SIGKILL (the system may be out of memory)"
     assert status.counters.retried >= 1
     assert pids(engine) != [killed]
 
@@ -225,3 +226,48 @@ async def test_output_is_relayed_and_bounded(make_engine, until, caplog):
     await until(lambda: "prints too much" in caplog.text)
     assert len(caplog.records) < 5000
     assert labels(await classify(engine, b"echo:a")) == ["echo:a"]
+
+
+async def test_no_descriptors_left_is_a_failed_start_that_heals(make_engine, until):
+    engine = await make_engine(restart_backoff_limit_s=0.05)
+    descriptors = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # With every number below the limit taken, the new worker's sockets and pipes cannot be made.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        os.kill(pids(engine)[0], signal.SIGKILL)
+        await until(lambda: "cannot be started" in (engine.status().workers[0].cause or ""))
+        with pytest.raises(NotReady):
+            while True:
+                await engine.classify([b"echo:a"], timeout_s=5.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await until(lambda: engine.ready)
+    assert labels(await classify(engine, b"echo:b")) == ["echo:b"]
+    assert sorted(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3, 4, 5, 6])
+async def test_descriptors_that_run_out_half_way_are_given_back(make_engine, until, room):
+    engine = await make_engine(restart_backoff_limit_s=0.05)
+    numbers = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fillers = [os.dup(0) for _ in range(200)]
+    limit = max(fillers) + 1
+    for _ in range(room):
+        os.close(fillers.pop())
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        engine_fds = 3  # the dead worker's own are free again when its successor starts
+        fillers += [os.dup(0) for _ in range(max(0, room - 6))]
+        os.kill(pids(engine)[0], signal.SIGKILL)
+        await until(lambda: engine.status().workers[0].cause is not None)
+        await asyncio.sleep(0.1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for filler in fillers:
+            os.close(filler)
+    await until(lambda: engine.ready)
+    assert labels(await classify(engine, b"echo:b")) == ["echo:b"]
+    after = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208
+    assert len(after) <= len(numbers) + engine_fds

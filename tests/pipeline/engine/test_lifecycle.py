@@ -92,15 +92,16 @@ async def test_a_cancelled_start_leaves_no_process(make_engine, until, alive):
 
 async def test_workers_have_their_own_environment_and_group(make_engine, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     names = ["OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]
     engine = await make_engine(
         {"names": names},
         factory="engine_fakes:build_environment",
-        command={"devices": ("gpu:3",), "environment": {"OMP_NUM_THREADS": "2"}},
+        command={"devices": ("gpu:1",), "environment": {"OMP_NUM_THREADS": "2"}},
     )
     facts = engine.facts
     assert facts["OMP_NUM_THREADS"] == "2"
-    assert facts["CUDA_VISIBLE_DEVICES"] == "3"
+    assert facts["CUDA_VISIBLE_DEVICES"] == "1"
     assert facts["folder"] == str(tmp_path)
     assert facts["session"] == engine.status().workers[0].pid != os.getsid(0)
 
@@ -123,6 +124,13 @@ async def test_a_full_queue_is_told_at_once_and_admits_all_or_nothing(make_engin
     assert labels(await two) == ["echo:a", "echo:b"]
     assert labels(await one) == ["echo:e"]
     assert engine.status().counters.rejected == 3
+
+
+async def test_a_burst_on_idle_workers_is_not_refused_for_a_short_queue(make_engine, until):
+    engine = await make_engine(workers=2, queue_size=1)
+    await until(lambda: all(worker.state == "idle" for worker in engine.status().workers))
+    tasks = [classify(engine, b"sleep:0.1") for _ in range(3)]
+    assert [labels(await task) for task in tasks] == [["sleep:0.1"]] * 3
 
 
 async def test_a_request_larger_than_the_queue_can_never_be_served(make_engine):
@@ -179,6 +187,11 @@ async def test_auto_batching_waits_for_company_but_not_for_ever(make_engine, bat
     assert [len(batch) for batch in batches()] == [3]
 
 
+async def test_auto_batching_leaves_a_hurried_caller_half_of_its_time(make_engine):
+    engine = await make_engine(auto_batching_timeout_s=5.0)
+    assert labels(await classify(engine, b"echo:a", timeout_s=2.0)) == ["echo:a"]
+
+
 async def test_auto_batching_ends_with_its_timeout(make_engine, batches):
     engine = await make_engine({"log": batches.path}, auto_batching_timeout_s=0.1)
     tasks = [classify(engine, b"echo:a")]
@@ -191,8 +204,6 @@ async def test_auto_batching_ends_with_its_timeout(make_engine, batches):
 
 async def test_large_pictures_pass_whole(make_engine):
     engine = await make_engine(workers=2)
-    pictures = [b"echo:%d:" % i + os.urandom(1) * (3_000_000 + i) for i in range(5)]
-    pictures = [p[:70] + p[70:] for p in pictures]
     results = await classify(engine, *[b"echo:%d:" % i + b"x" * (3_000_000 + i) for i in range(5)])
     assert [result[0].class_id for result in results] == [3_000_007 + i for i in range(5)]
 

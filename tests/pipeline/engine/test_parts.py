@@ -184,9 +184,12 @@ async def test_output_lines_keep_their_level_and_long_ones_are_cut(caplog):
 
 def test_devices_choose_what_a_worker_sees(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
-    command = WorkerCommand("{}", devices=("gpu:1", "cpu", "gpu"))
-    seen = [command.environment_of(index)["CUDA_VISIBLE_DEVICES"] for index in range(4)]
-    assert seen == ["1", "", "5,6", "1"]
+    command = WorkerCommand("{}", devices=("gpu:1", "cpu", "gpu", "gpu:2"))
+    seen = [command.environment_of(index)["CUDA_VISIBLE_DEVICES"] for index in range(5)]
+    assert seen == ["6", "", "5,6", "", "6"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert command.environment_of(3)["CUDA_VISIBLE_DEVICES"] == "2"
+    assert "CUDA_VISIBLE_DEVICES" not in command.environment_of(2)
 
 
 def test_the_start_message_is_json():

@@ -1,0 +1,148 @@
+"""The real service, started as its user starts it, on ephemeral ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+START_GUARD_S = 90
+STOP_GUARD_S = 60
+
+
+class Service:
+    """A running `python pipeline/web_service.py`; its ports are read from its start-up block."""
+
+    def __init__(self, root: Path, arguments: list[str], environment: dict[str, str]) -> None:
+        command = [sys.executable, "pipeline/web_service.py", *arguments]
+        self.process = subprocess.Popen(
+            command,
+            cwd=root,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
+            for stream, lines in ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_GUARD_S
+        while not any(line.startswith("  health") for line in self.out):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the service did not start:\n{''.join(self.err)}")
+            time.sleep(0.02)
+
+    @property
+    def http_port(self) -> int:
+        return int(self._find(r"POST http://127\.0\.0\.1:(\d+)/"))
+
+    @property
+    def rpc_port(self) -> int:
+        return int(self._find(r"  rpc +127\.0\.0\.1:(\d+)"))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.rpc_port}"
+
+    def workers(self) -> list[int]:
+        """Return the process numbers of the workers."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [int(line.split()[0]) for line in listed.stdout.splitlines() if "worker" in line]
+
+    def stop(self) -> int:
+        """Send SIGTERM; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_GUARD_S)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _find(self, pattern: str) -> str:
+        found = re.search(pattern, "".join(self.out))
+        assert found, "".join(self.out)
+        return found[1]
+
+    @staticmethod
+    def _read(stream: Any, lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line)
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def start_service(root: Path) -> Start:
+    """A function: configuration and overrides -> context manager of a running service."""
+    pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
+
+    @contextmanager
+    def start(config: Path, *overrides: str, environment: dict[str, str] | None = None) -> Iterator:
+        arguments = ["--config", str(config)]
+        for override in ("http_port=0", "rpc_port=0", "host=127.0.0.1", *overrides):
+            arguments += ["-o", override]
+        service = Service(root, arguments, environment or {})
+        try:
+            service.wait_until_ready()
+            yield service
+        finally:
+            service.close()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def waste(start_service: Start, root: Path) -> Iterator[Service]:
+    """The embedded model with two workers, shared by the tests that leave it as it is."""
+    with start_service(root / "configs" / "waste.yml", "op.waste.concurrency=2") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[bytes]:
+    """Sixty-four JPEGs of large coloured shapes, no two alike."""
+    rng = np.random.default_rng(7)
+    drawn = []
+    for _ in range(64):
+        image = np.full((240, 320, 3), rng.integers(120, 255, 3), np.uint8)
+        for _ in range(6):
+            centre = tuple(int(v) for v in rng.integers(0, 240, 2))
+            colour = tuple(int(v) for v in rng.integers(0, 255, 3))
+            cv2.circle(image, centre, int(rng.integers(10, 90)), colour, -1)
+        drawn.append(cv2.imencode(".jpg", image)[1].tobytes())
+    return drawn

@@ -1,0 +1,163 @@
+"""Workers are killed, the service is stopped: nothing that was asked is lost."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from client.http_client import HttpClient
+from client.rpc_client import RpcClient
+
+
+def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
+    start_service: Any, root: Path, pictures: list[bytes]
+) -> None:
+    config = root / "configs" / "waste.yml"
+    images = pictures[:12]
+    with start_service(config, "op.waste.concurrency=2", "op.waste.timeout=60000") as service:
+        with HttpClient(service.url, timeout_s=60) as http:
+            right = [http.classify(image) for image in images]
+            stop = threading.Event()
+            killed = []
+
+            def kill_now_and_then() -> None:
+                while not stop.wait(1.5):
+                    workers = service.workers()
+                    if workers:
+                        killed.append(workers[0])
+                        os.kill(workers[0], signal.SIGKILL)
+
+            killer = threading.Thread(target=kill_now_and_then)
+            with ThreadPoolExecutor(16) as pool:
+                killer.start()
+                deadline = time.monotonic() + 8
+                wrong = []
+
+                def ask(number: int) -> int:
+                    asked = 0
+                    while time.monotonic() < deadline:
+                        picture = (number + asked) % len(images)
+                        answer = http.classify(images[picture])
+                        if answer[0].label != right[picture][0].label:
+                            wrong.append((picture, answer))
+                        asked += 1
+                    return asked
+
+                counts = list(pool.map(ask, range(16)))
+                stop.set()
+            killer.join()
+        assert killed
+        assert not wrong
+        assert all(counts)
+        assert service.stop() == 0
+
+
+def test_sigterm_answers_what_runs_and_exits_0(
+    start_service: Any, root: Path, pictures: list[bytes]
+) -> None:
+    config = root / "configs" / "waste.yml"
+    values = [base64.b64encode(picture).decode() for picture in pictures]
+    body = {"key": ["image"] * len(values), "value": values}
+    with start_service(config, "op.waste.concurrency=1") as service:
+        workers = service.workers()
+        address = f"{service.url}/waste/prediction"
+        with httpx.Client(timeout=60) as http, ThreadPoolExecutor(3) as pool:
+            idle = cpu_seconds(workers[0])
+            # Three requests of 64 pictures keep the one worker busy past the signal.
+            running = [pool.submit(http.post, address, json=body) for _ in range(3)]
+            wait_for(lambda: cpu_seconds(workers[0]) > idle + 0.1)
+            code = service.stop()
+            answers = [future.result().json() for future in running]
+    assert code == 0
+    # Whatever had been taken in was answered whole; what came later was told so.
+    assert all(answer["err_no"] in (0, 3001) for answer in answers)
+    assert any(answer["err_no"] == 0 for answer in answers)
+    assert all(not Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how long a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_workers_leave_when_the_service_is_killed(start_service: Any, root: Path) -> None:
+    with start_service(root / "configs" / "waste.yml", "op.waste.concurrency=2") as service:
+        workers = service.workers()
+        assert len(workers) == 2
+        service.process.kill()
+        service.process.wait()
+        deadline = time.monotonic() + 30
+        while any(Path(f"/proc/{worker}").exists() for worker in workers):
+            assert time.monotonic() < deadline, "workers outlived their service"
+            time.sleep(0.05)
+
+
+def test_live_is_answered_from_the_start_and_ready_only_later(
+    start_service: Any, root: Path, free_port: int
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def watch() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=5) as http:
+            while not seen or seen[-1][1] != 200:
+                try:
+                    live = http.get("/health/live").status_code
+                    seen.append((live, http.get("/health/ready").status_code))
+                except httpx.ConnectError:
+                    time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with start_service(root / "configs" / "waste.yml", f"http_port={free_port}"):
+        watcher.join(60)
+    assert {live for live, _ in seen} == {200}
+    assert seen[0][1] == 503
+    assert seen[-1][1] == 200
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(60, marks=pytest.mark.slow), 5])
+def test_sixteen_connections_each_get_the_answer_to_their_own_picture(
+    waste: Any, pictures: list[bytes], seconds: float
+) -> None:
+    with (
+        HttpClient(waste.url, timeout_s=60) as http,
+        RpcClient(waste.endpoint, timeout_s=60) as rpc,
+    ):
+        right = [{c.class_id: c.score for c in http.classify(p, topk=6)} for p in pictures]
+        # The scores tell the pictures apart, or the test would prove nothing.
+        assert len({tuple(round(s, 3) for s in scores.values()) for scores in right}) > 60
+        deadline = time.monotonic() + seconds
+
+        def ask(number: int) -> int:
+            client = http if number % 2 else rpc
+            asked = 0
+            while time.monotonic() < deadline:
+                picture = (number * 5 + asked) % len(pictures)
+                for category in client.classify(pictures[picture], topk=6):
+                    assert category.score == pytest.approx(
+                        right[picture][category.class_id], abs=1e-4
+                    )
+                asked += 1
+            return asked
+
+        with ThreadPoolExecutor(16) as pool:
+            counts = list(pool.map(ask, range(16)))
+    assert all(count > 1 for count in counts)
