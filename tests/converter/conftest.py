@@ -159,55 +159,14 @@ def program_bytes() -> Callable[..., bytes]:
     return program
 
 
-_EXPORT = """
-import sys
-import paddle
-
-class Net(paddle.nn.Layer):
-    def __init__(self, two_outputs):
-        super().__init__()
-        self.two_outputs = two_outputs
-        self.body = paddle.nn.Sequential(
-            paddle.nn.Conv2D(3, 4, 3, stride=2), paddle.nn.BatchNorm2D(4), paddle.nn.ReLU(),
-            paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Flatten(), paddle.nn.Linear(4, 3))
-        self.unused = paddle.nn.Linear(7, 9)
-        self.register_buffer("scale", paddle.to_tensor([1.0, 2.0, 3.0]))
-
-    def forward(self, x):
-        logits = self.body(x) * self.scale
-        scores = paddle.nn.functional.softmax(logits)
-        return (logits, scores) if self.two_outputs else scores
-
-two_outputs = sys.argv[2] == "two outputs"
-net = Net(two_outputs)
-net.eval()
-spec = [paddle.static.InputSpec([2 if two_outputs else None, 3, 4, 4], "float32", "x")]
-paddle.jit.save(net, sys.argv[1] + "/inference", input_spec=spec)
-"""
-
-_PREDICT = """
-import json, sys
-import numpy as np
-import paddle.inference as inference
-files, shape = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-config = inference.Config(*files)
-config.disable_gpu()
-config.disable_glog_info()
-predictor = inference.create_predictor(config)
-name, = predictor.get_input_names()
-handle = predictor.get_input_handle(name)
-handle.copy_from_cpu(np.linspace(-1, 1, int(np.prod(shape)), dtype="float32").reshape(shape))
-predictor.run()
-output, = predictor.get_output_names()
-print(json.dumps([name, output, predictor.get_output_handle(output).copy_to_cpu().tolist()]))
-"""
+_HERE = Path(__file__).resolve().parent
 
 
 def _run_paddle(script: str, *arguments: str, pir_api: bool = True) -> str:
     if importlib.util.find_spec("paddle") is None:
         pytest.skip("paddlepaddle is not installed")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script, *arguments],
+        [sys.executable, "-W", "ignore", str(_HERE / script), *arguments],
         env={**os.environ, "FLAGS_enable_pir_api": "1" if pir_api else "0"},
         capture_output=True,
         text=True,
@@ -230,7 +189,9 @@ def paddle_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     def export(graph_format: str) -> Path:
         if graph_format not in made:
             folder = tmp_path_factory.mktemp("paddle")
-            _run_paddle(_EXPORT, str(folder), graph_format, pir_api=graph_format != "pdmodel")
+            _run_paddle(
+                "export_tiny_net.py", str(folder), graph_format, pir_api=graph_format != "pdmodel"
+            )
             (folder / "inference.yml").write_text(INFERENCE_YML, encoding="utf-8")
             made[graph_format] = folder
         return made[graph_format]
@@ -243,7 +204,9 @@ def paddle_predict() -> Callable[..., tuple[str, str, np.ndarray]]:
     """Run paddle.inference in a process of its own: files, shape -> input, output, scores."""
 
     def predict(files: Sequence[Path], shape: Sequence[int]) -> tuple[str, str, np.ndarray]:
-        out = _run_paddle(_PREDICT, json.dumps([str(f) for f in files]), json.dumps(list(shape)))
+        out = _run_paddle(
+            "predict.py", json.dumps([str(f) for f in files]), json.dumps(list(shape))
+        )
         name, output, scores = json.loads(out.splitlines()[-1])
         return name, output, np.array(scores)
 
