@@ -1,24 +1,27 @@
 """A serving bundle: what lies in `serving_server/` and `serving_client/`, loaded and checked.
 
-serving_model/NAME/
-serving_server/  graph and parameters, inference.yml, serving_server_conf.{,stream.}prototxt
-serving_client/  serving_client_conf.{,stream.}prototxt
-bundle.yml       where it came from (not needed to serve)
+    serving_model/NAME/
+        serving_server/  graph and parameters, inference.yml, serving_server_conf.{,stream.}prototxt
+        serving_client/  serving_client_conf.{,stream.}prototxt
+        bundle.yml       where it came from (not needed to serve)
+
+A folder that Paddle Serving 0.9's converter wrote is one too, once an inference.yml lies in it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .errors import BundleError
-from .inference_yml import InferenceDescription, read_inference_yml
+from .inference_yml import InferenceDescription, read_inference_yml, read_yaml
 from .labels import check_count
 from .model_config import ModelConfig, read_model_config
 
 SERVER, CLIENT = "serving_server", "serving_client"
 PIR, PDMODEL, FLUID = "pir", "pdmodel", "fluid"
+_CONF_ENDS = (".prototxt", ".stream.prototxt")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,11 @@ class GraphFiles:
 
 @dataclass(frozen=True)
 class Bundle:
-    """One model, ready to serve."""
+    """One model, ready to serve.
+
+    `output_activation` is "softmax", "sigmoid" or "none" (the scores are raw logits), as found at
+    conversion; None if unknown. `fixed_batch` is the only batch size the graph takes, or None.
+    """
 
     path: Path
     server_dir: Path
@@ -40,6 +47,8 @@ class Bundle:
     model_config: ModelConfig
     graph: GraphFiles
     description: InferenceDescription
+    output_activation: Optional[str] = None
+    fixed_batch: Optional[int] = None
 
     @property
     def graph_format(self) -> str:
@@ -64,8 +73,10 @@ class Bundle:
     @property
     def classes(self) -> int:
         """The model's number of classes, or -1 where the graph leaves it open."""
-        shape = self.model_config.fetches[0].shape
-        return shape[-1] if shape else -1
+        fetches = self.model_config.fetches
+        # the fetch that is answered from: several outputs may be named
+        fetch = next((fetch for fetch in fetches if fetch.alias == "prediction"), fetches[0])
+        return fetch.shape[-1] if fetch.shape and not fetch.is_lod else -1
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -75,19 +86,22 @@ def load_bundle(path: Path) -> Bundle:
         BundleError: a file is missing, is not what it should be, or two of them disagree.
     """
     path = Path(path)
-    if path.name == SERVER or not (path / SERVER).is_dir():
-        server_dir, path = path, path.parent
-    else:
-        server_dir = path / SERVER
+    server_dir = path / SERVER if (path / SERVER).is_dir() else path
     config_file = server_dir / "serving_server_conf.prototxt"
     if not config_file.is_file():
         raise BundleError(
-            "{} is no serving bundle (no {}); make one with "
-            "`python -m converter convert EXPORT --output {}`".format(path, config_file.name, path)
+            "{} is no serving bundle (no {}); make one with `python -m converter convert EXPORT "
+            "--output serving_model/NAME`".format(server_dir, config_file.name)
         )
+    if server_dir.name == SERVER:
+        path = server_dir.parent
     model_config = read_model_config(config_file)
     if not model_config.feeds or not model_config.fetches:
         raise BundleError("{} has no feed or no fetch; convert it again".format(config_file))
+    _check_twins(model_config, server_dir, path / CLIENT)
+    record = _read_record(path / "bundle.yml")
+    _check_sizes(path, record)
+    model = _mapping(record.get("model"))
     bundle = Bundle(
         path=path,
         server_dir=server_dir,
@@ -95,6 +109,8 @@ def load_bundle(path: Path) -> Bundle:
         model_config=model_config,
         graph=find_graph(server_dir),
         description=read_inference_yml(server_dir / "inference.yml"),
+        output_activation=model.get("output_activation"),
+        fixed_batch=model.get("fixed_batch"),
     )
     if bundle.labels is not None:
         check_count(bundle.labels, bundle.classes, str(server_dir / "inference.yml"))
@@ -154,3 +170,39 @@ def _is_pir(path: Path) -> bool:
     """Tell a PIR graph from any other JSON file by its head."""
     with path.open("rb") as file:
         return b'"pir"' in file.read(256)
+
+
+def _check_twins(model_config: ModelConfig, server_dir: Path, client_dir: Path) -> None:
+    """Compare the configuration with its binary form and with the client's, where they are."""
+    twins = [server_dir / "serving_server_conf.stream.prototxt"]
+    twins += [client_dir / "serving_client_conf{}".format(end) for end in _CONF_ENDS]
+    for twin in twins:
+        if twin.is_file() and read_model_config(twin) != model_config:
+            raise BundleError(
+                "{} disagrees with {} about feeds or fetches; convert the model again".format(
+                    twin, server_dir / "serving_server_conf.prototxt"
+                )
+            )
+
+
+def _read_record(file: Path) -> Mapping[str, Any]:
+    return _mapping(read_yaml(file)) if file.is_file() else {}
+
+
+def _check_sizes(path: Path, record: Mapping[str, Any]) -> None:
+    """Compare sizes, not hashes: a start must not read every byte of a model twice."""
+    for name, facts in _mapping(record.get("files")).items():
+        file, size = path / str(name), _mapping(facts).get("size")
+        if not file.is_file():
+            raise BundleError("{} is missing from the bundle; convert the model again".format(file))
+        # descriptions may be edited by hand, models may not
+        edited = file.suffix in (".yml", ".prototxt")
+        if not edited and isinstance(size, int) and file.stat().st_size != size:
+            raise BundleError(
+                "{} has {} bytes, {} when the bundle was made: it is truncated or of another "
+                "model; convert the model again".format(file, file.stat().st_size, size)
+            )
+
+
+def _mapping(value: object) -> Dict[str, Any]:
+    return value if isinstance(value, dict) else {}

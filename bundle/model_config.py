@@ -1,19 +1,25 @@
 """serving_{server,client}_conf.prototxt and .stream.prototxt: a model's feeds and fetches.
 
-The message is Paddle Serving 0.9's GeneralModelConfig (core/configure/proto). Its descriptor is
-built here instead of being generated, so that it works with every protobuf from 3.20 on: the same
-file serves Python 3.8 with the official engine and Python 3.13 with ours.
+The message is Paddle Serving 0.9's GeneralModelConfig (general_model_config.proto), built in
+code: see dynamic_messages.
+
+0.9's converter leaves out every dimension below zero, so that [-1, 3, -1, -1] becomes `shape: 3`,
+of rank 1. We leave out the batch only and write the others as -1, in their place. 0.9 uses these
+numbers in one spot, to reshape a feed that arrives as a plain list, and there one -1 works where a
+missing dimension fails; numpy arrays, as every image service feeds them, are never compared with
+them. What 0.9 wrote is read as it stands.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
+from .dynamic_messages import Field, build_messages
 from .errors import BundleError
 
 # feed_type and fetch_type of 0.9, by numpy's names.
@@ -28,9 +34,34 @@ DTYPE_CODES = {
     "uint8": 7,
     "int8": 8,
     "bool": 9,
+    "complex64": 10,
+    "complex128": 11,
     "string": 20,
 }
 _DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
+
+
+def _variable(type_field: str) -> Dict[str, Field]:
+    return {
+        "name": Field(1, "string"),
+        "alias_name": Field(2, "string"),
+        "is_lod_tensor": Field(3, "bool"),
+        type_field: Field(4, "int32"),
+        "shape": Field(5, "int32", repeated=True),
+    }
+
+
+_MESSAGE = build_messages(
+    "baidu.paddle_serving.configure",
+    {
+        "FeedVar": _variable("feed_type"),
+        "FetchVar": _variable("fetch_type"),
+        "GeneralModelConfig": {
+            "feed_var": Field(1, "FeedVar", repeated=True),
+            "fetch_var": Field(2, "FetchVar", repeated=True),
+        },
+    },
+)["GeneralModelConfig"]
 
 
 @dataclass(frozen=True)
@@ -122,48 +153,3 @@ def _fill(var: Any, spec: TensorSpec) -> None:  # noqa: ANN401 - a built message
     # Set even when false: 0.9's files hold it, and bytes are to be equal.
     var.is_lod_tensor = spec.is_lod
     var.shape.extend(spec.shape)
-
-
-def _message_class() -> Any:  # noqa: ANN401 - a built class
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="bundle/general_model_config.proto",
-        # Not 0.9's own package name: its generated module may be loaded beside ours.
-        package="paddle_serving_kit.configure",
-        syntax="proto2",
-    )
-    for message, kind in (("FeedVar", "feed_type"), ("FetchVar", "fetch_type")):
-        entry = file.message_type.add(name=message)
-        optional, repeated = field.LABEL_OPTIONAL, field.LABEL_REPEATED
-        entry.field.add(name="name", number=1, type=field.TYPE_STRING, label=optional)
-        entry.field.add(name="alias_name", number=2, type=field.TYPE_STRING, label=optional)
-        entry.field.add(
-            name="is_lod_tensor",
-            number=3,
-            type=field.TYPE_BOOL,
-            label=optional,
-            default_value="false",
-        )
-        entry.field.add(
-            name=kind, number=4, type=field.TYPE_INT32, label=optional, default_value="0"
-        )
-        entry.field.add(name="shape", number=5, type=field.TYPE_INT32, label=repeated)
-    whole = file.message_type.add(name="GeneralModelConfig")
-    for number, (name, kind) in enumerate((("feed_var", "FeedVar"), ("fetch_var", "FetchVar")), 1):
-        whole.field.add(
-            name=name,
-            number=number,
-            type=field.TYPE_MESSAGE,
-            label=field.LABEL_REPEATED,
-            type_name=".paddle_serving_kit.configure." + kind,
-        )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    descriptor = pool.FindMessageTypeByName("paddle_serving_kit.configure.GeneralModelConfig")
-    if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    older: Any = message_factory  # protobuf 3.20
-    return older.MessageFactory(pool).GetPrototype(descriptor)
-
-
-_MESSAGE = _message_class()

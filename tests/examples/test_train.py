@@ -1,0 +1,179 @@
+"""The training tool on small drawn pictures: it learns, resumes, averages, and exports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from bundle.inference_yml import read_inference_yml
+
+pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
+pytest.importorskip("tqdm", reason="training needs the extra train")
+
+SMALL = ["--size", "32", "--test-resize", "36", "--test-size", "32", "--batch-size", "8"]
+TESTED = ["--test-resize", "36", "--test-size", "32"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes that anything can learn to tell apart: reddish and bluish noise."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 4)):
+        for name, channel in (("blue", 0), ("red", 2)):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(count):
+                image = rng.integers(0, 80, (40, 48, 3), np.uint8)
+                image[..., channel] += 150
+                cv2.imwrite(str(folder / split / name / f"{i}.png"), image)
+    return folder
+
+
+def train(root: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "examples/train.py", *map(str, arguments)],
+        cwd=root,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(root: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs."""
+    folder = tmp_path_factory.mktemp("run")
+    done = train(root, "fit", data, "--run", folder, "--epochs", 2, "--learning-rate", 0.05, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "Accuracy" in done.stdout
+    return folder
+
+
+def epochs(run: Path) -> list[int]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["epoch"] for line in lines]
+
+
+def test_a_run_leaves_metrics_weights_and_a_report(run: Path) -> None:
+    assert epochs(run) == [1, 2]
+    for name in ("best.pdparams", "final.pdparams", "last.pdparams", "report.md", "recipe.json"):
+        assert (run / name).stat().st_size > 0
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert report["classes"] == ["blue", "red"]
+    assert np.sum(report["confusion"]) == 8
+
+
+def test_a_run_goes_on_where_it_stopped(root: Path, data: Path, run: Path) -> None:
+    arguments = ["fit", data, "--run", run, "--epochs", 3, "--resume", *SMALL]
+    done = train(root, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert epochs(run) == [1, 2, 3]
+
+
+def test_average_evaluate_and_export(root: Path, data: Path, run: Path, tmp_path: Path) -> None:
+    soup = tmp_path / "soup.pdparams"
+    done = train(root, "average", run / "best.pdparams", run / "final.pdparams", "--output", soup)
+    assert done.returncode == 0, done.stderr
+    done = train(root, "evaluate", data, "--weights", soup, *TESTED)
+    assert "truth" in done.stdout, done.stderr
+    labels = tmp_path / "labels.txt"
+    labels.write_text("蓝\n红, dark\n", encoding="utf-8")
+    export = tmp_path / "export"
+    arguments = ["export", data, "--weights", soup, "--output", export, "--labels", labels]
+    done = train(root, *arguments, *TESTED)
+    assert done.returncode == 0, done.stderr
+    description = read_inference_yml(export / "inference.yml")
+    assert description.labels == ("蓝", "红, dark")
+    converted = subprocess.run(
+        [sys.executable, "-m", "converter", "convert", export, "--output", tmp_path / "bundle"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert converted.returncode == 0, converted.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["fit", "{tmp}/none", "--run", "{tmp}/run"], "there is no folder"),
+        (["fit", "{data}", "--run", "{tmp}/run", "--arch", "nonet"], "has no nonet"),
+        (["fit", "{data}", "--run", "{tmp}/run", "--init", "{tmp}/none"], "no weights at"),
+        (["evaluate", "{data}", "--weights", "{tmp}/none"], "no weights at"),
+        (
+            ["export", "{data}", "--weights", "x", "--output", "{tmp}/e", "--labels", "{tmp}/l"],
+            "has 3 labels for 2 classes",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    root: Path, data: Path, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    (tmp_path / "l").write_text("a\nb\nc\n", encoding="utf-8")
+    done = train(root, *(a.format(tmp=tmp_path, data=data) for a in arguments))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert told in done.stderr
+
+
+def test_an_unreadable_picture_is_named(root: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "train" / name / "broken.jpg").write_bytes(b"no picture")
+    done = train(root, "fit", tmp_path, "--run", tmp_path / "run")
+    assert done.returncode == 1
+    assert "broken.jpg cannot be read as a picture" in done.stderr
+
+
+MAPPING = """
+import sys
+sys.path.insert(0, {root!r})
+import numpy as np, paddle
+from pathlib import Path
+from paddle import inference
+from examples.training.fluid_weights import load_fluid_weights
+
+export = Path({export!r})
+network = paddle.vision.models.shufflenet_v2_x1_0()
+assert load_fluid_weights(network, export) == 282
+network.eval()
+batch = np.random.default_rng(0).standard_normal((2, 3, 224, 224)).astype("float32")
+mapped = paddle.nn.functional.softmax(network(paddle.to_tensor(batch))).numpy()
+predictor = inference.create_predictor(inference.Config(str(export)))
+feed = predictor.get_input_handle("image")
+feed.copy_from_cpu(batch)
+predictor.run()
+old = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+print(float(np.abs(mapped - old).max()))
+"""
+
+
+def test_the_old_imagenet_weights_give_the_old_answers(root: Path, shared: Path) -> None:
+    export = shared / "models" / "imagenet_shufflenetv2_fluid_sep"
+    done = subprocess.run(
+        [sys.executable, "-c", MAPPING.format(root=str(root), export=str(export))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.splitlines()[-1]) < 1e-5
+
+
+def test_weights_of_another_architecture_are_refused(root: Path, shared: Path) -> None:
+    code = MAPPING.format(
+        root=str(root), export=str(shared / "models" / "imagenet_shufflenetv2_fluid_sep")
+    ).replace("shufflenet_v2_x1_0", "mobilenet_v2")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "they are not the same architecture" in done.stderr
