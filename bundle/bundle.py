@@ -18,6 +18,7 @@ from .errors import BundleError
 from .inference_yml import InferenceDescription, read_inference_yml, read_yaml
 from .labels import check_count
 from .model_config import ModelConfig, read_model_config
+from .parameter_file import check_whole
 
 SERVER, CLIENT = "serving_server", "serving_client"
 PIR, PDMODEL, FLUID = "pir", "pdmodel", "fluid"
@@ -112,6 +113,8 @@ def load_bundle(path: Path) -> Bundle:
         output_activation=model.get("output_activation"),
         fixed_batch=model.get("fixed_batch"),
     )
+    if bundle.params_file is not None:
+        check_whole(bundle.params_file)
     if bundle.labels is not None:
         check_count(bundle.labels, bundle.classes, str(server_dir / "inference.yml"))
     return bundle

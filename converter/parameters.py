@@ -1,51 +1,20 @@
 """Checks parameter files against the graph: missing, truncated, swapped or foreign ones are found.
 
-A record is one tensor: uint32 version, the LoD (uint64 levels; per level uint64 bytes and the
-data), uint32 tensor version, int32 size of a TensorDesc, the TensorDesc, and the data. A combined
-file is one record a parameter, in the order of their names. Only the heads of the records are read.
+A combined file is one record a parameter, in the order of their names; `bundle.parameter_file` says
+what a record is.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from google.protobuf.message import DecodeError
+from bundle.parameter_file import NoRecordError, read_record
 
 from .errors import ConversionError
 from .graph import GraphTensor
-from .program_graph import DTYPES, MESSAGES
-
-_ITEM_BYTES = {
-    "bool": 1,
-    "int8": 1,
-    "uint8": 1,
-    "int16": 2,
-    "float16": 2,
-    "bfloat16": 2,
-    "int32": 4,
-    "float32": 4,
-    "int64": 8,
-    "float64": 8,
-    "complex64": 8,
-    "complex128": 16,
-}
-_LARGEST_DESC_BYTES = 4096
-
-
-class Record(NamedTuple):
-    """The head of one tensor in a parameter file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    end: int  # offset of the byte behind its data
-
-
-class _NoRecord(Exception):
-    """What stands here is no record."""
 
 
 def check_combined(path: Path, parameters: Sequence[GraphTensor]) -> None:
@@ -117,8 +86,8 @@ def _check_record(
 ) -> None:
     """Check one record and leave the file behind it."""
     try:
-        record = _read_record(file, size)
-    except _NoRecord as error:
+        record = read_record(file, size)
+    except NoRecordError as error:
         cause = "is no Paddle parameter file" if position.startswith("1 of ") else "is damaged"
         raise ConversionError(
             f"{path}: {cause} (at {parameter.name!r}, parameter {position}: {error});"
@@ -135,36 +104,6 @@ def _check_record(
             f" at least {record.end} needed; copy or export it again"
         )
     file.seek(record.end)
-
-
-def _read_record(file: BinaryIO, size: int) -> Record:
-    version, lod_levels = struct.unpack("<IQ", _take(file, 12))
-    if version != 0 or lod_levels > 8:
-        raise _NoRecord(f"version {version}")
-    for _ in range(lod_levels):
-        (level_bytes,) = struct.unpack("<Q", _take(file, 8))
-        if file.tell() + level_bytes > size:
-            raise _NoRecord("cut off")
-        file.seek(level_bytes, 1)
-    tensor_version, desc_bytes = struct.unpack("<Ii", _take(file, 8))
-    if tensor_version != 0 or not 0 < desc_bytes <= _LARGEST_DESC_BYTES:
-        raise _NoRecord(f"tensor version {tensor_version}, description of {desc_bytes} bytes")
-    desc = MESSAGES["TensorDesc"]()
-    try:
-        desc.ParseFromString(_take(file, desc_bytes))
-    except DecodeError as error:
-        raise _NoRecord("unreadable description") from error
-    dtype, shape = DTYPES.get(desc.data_type), tuple(desc.dims)
-    if dtype is None or any(dim < 0 for dim in shape):
-        raise _NoRecord(f"element type {desc.data_type}, shape {list(shape)}")
-    return Record(dtype, shape, file.tell() + math.prod(shape) * _ITEM_BYTES[dtype])
-
-
-def _take(file: BinaryIO, count: int) -> bytes:
-    taken = file.read(count)
-    if len(taken) != count:
-        raise _NoRecord("cut off")
-    return taken
 
 
 def _same_shape(stored: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

@@ -8,26 +8,12 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from bundle.dynamic_messages import Field, build_messages
+from bundle.parameter_file import DTYPES
 
 from .errors import ConversionError
 from .graph import ACTIVATIONS, PASSING, Graph, GraphTensor
 
-# framework.proto's VarType.Type: the element types ...
-DTYPES = {
-    0: "bool",
-    1: "int16",
-    2: "int32",
-    3: "int64",
-    4: "float16",
-    5: "float32",
-    6: "float64",
-    20: "uint8",
-    21: "int8",
-    22: "bfloat16",
-    23: "complex64",
-    24: "complex128",
-}
-# ... and the kind of variable that holds a dense tensor.
+# framework.proto's VarType.Type of a variable that holds a dense tensor.
 _LOD_TENSOR = 7
 
 # Only the fields that are read here; the rest of a message is skipped.

@@ -73,8 +73,6 @@ class Channel:
                         self._on_frame(frame)
                 if not chunk:
                     self._end(None)
-                elif len(chunk) < _READ_BYTES:
-                    return
 
     def hang_up(self) -> None:
         """Tell the worker that nothing more will come; it leaves when it has read all."""

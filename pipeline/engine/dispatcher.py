@@ -63,9 +63,14 @@ class Dispatcher:
 
     def worker_answered(self, batch: Sequence[Entry], results: Header) -> None:
         """Hand every row to its own waiter."""
-        for text in results["tracebacks"]:
-            log_ids = ", ".join(str(entry.request.log_id) for entry in batch)
-            logger.error("service %s: prediction failed, log_id %s\n%s", self._name, log_ids, text)
+        if results["failed"]:
+            log_ids = ", ".join(str(batch[i].request.log_id) for i in results["failed"])
+            logger.error(
+                "service %s: prediction failed, log_id %s\n%s",
+                self._name,
+                log_ids,
+                results["traceback"],
+            )
         for entry, row in zip(batch, results["rows"], strict=True):
             self._settle(entry, _result(row))
 

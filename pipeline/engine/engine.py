@@ -134,6 +134,8 @@ class Engine:
         for request in list(self._open):
             self._fail(request, ServiceClosed, "the service has stopped")
         self._dispatcher.close()
+        if self._started is not None and not self._started.done():
+            self._started.set_exception(EngineStartError(f"{self.name}: stopped while starting"))
         if not self._tasks:
             return
         for worker in self._workers:

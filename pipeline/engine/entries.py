@@ -165,9 +165,3 @@ class WaitingEntries:
             if entry.alone:
                 break
         return batch
-
-    def take_all(self) -> list[Entry]:
-        """Remove and return everything."""
-        entries = list(self._entries)
-        self._entries.clear()
-        return entries

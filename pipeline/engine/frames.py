@@ -8,7 +8,7 @@
                         batch     number, images: [[bytes, topk, threshold], ...] + the pictures
     worker -> service   ready     facts
                         failed    cause
-                        results   number, rows, tracebacks
+                        results   number, rows, failed: [position, ...], traceback
 
 A row is a picture's categories, [[class_id, label, score], ...], or its error,
 {"err_no": ..., "message": ...}. Nothing is ever unpickled.

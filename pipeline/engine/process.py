@@ -91,7 +91,7 @@ class WorkerProcess:
         """End the process and all it has started, now; `on_gone` follows."""
         # The number stays the process's own until it is reaped.
         if self._process.returncode is None:
-            self._killed = not self._exit_watch.exited.done()
+            self._killed = self._killed or not self._exit_watch.exited.done()
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -156,8 +156,7 @@ class _ExitWatch:
         try:
             ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            ended = None
-            self._ended()
+            self._ended()  # somebody else has reaped it
             return
         if ended is not None:
             self._ended()

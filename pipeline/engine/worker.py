@@ -93,37 +93,52 @@ def _build(start: Header) -> Answering:
 
 
 def _answer(answering: Answering, frame: Frame) -> Header:
-    pictures: list[Picture] = []
+    batch = _Batch(answering)
     begin = 0
     for size, topk, threshold in frame.header["images"]:
-        pictures.append((bytes(frame.payload[begin : begin + size]), topk, threshold))
+        batch.pictures.append((bytes(frame.payload[begin : begin + size]), topk, threshold))
         begin += size
-    tracebacks: list[str] = []
-    rows = _rows(answering, pictures, tracebacks)
+    rows = batch.rows(0, len(batch.pictures))
     return {
         "kind": "results",
         "number": frame.header["number"],
         "rows": rows,
-        "tracebacks": tracebacks,
+        "failed": batch.failed,
+        "traceback": batch.traceback,
     }
 
 
-def _rows(answering: Answering, pictures: list[Picture], tracebacks: list[str]) -> list[Row]:
-    """Answer every picture; a failure that belongs to no one picture is looked for one by one."""
-    try:
-        results = answering.answer(pictures)
-        if len(results) != len(pictures):
-            raise RuntimeError(f"{len(results)} results for {len(pictures)} pictures")
-        return [_row(result) for result in results]
-    except Exception as error:  # noqa: BLE001 - the worker goes on
-        if len(pictures) > 1:
-            # One picture must not take its neighbours down, whatever the classifier does.
-            return [row for picture in pictures for row in _rows(answering, [picture], tracebacks)]
-        if isinstance(error, ServingError):
-            return [_row(error)]
-        if not tracebacks:
-            tracebacks.append(traceback.format_exc())
-        return [_row(PredictionFailed(FAILED_TEXT))]
+class _Batch:
+    """Pictures to answer, and what went wrong with them beyond their own errors.
+
+    `failed` holds the positions of pictures that the classifier raised over, `traceback` the first
+    of its exceptions.
+    """
+
+    def __init__(self, answering: Answering) -> None:
+        self.pictures: list[Picture] = []
+        self.failed: list[int] = []
+        self.traceback = ""
+        self._answering = answering
+
+    def rows(self, begin: int, end: int) -> list[Row]:
+        """Answer the pictures from `begin` to `end`."""
+        pictures = self.pictures[begin:end]
+        try:
+            results = self._answering.answer(pictures)
+            if len(results) != len(pictures):
+                raise RuntimeError(f"{len(results)} results for {len(pictures)} pictures")
+            return [_row(result) for result in results]
+        except ServingError as error:
+            if len(pictures) == 1:
+                return [_row(error)]
+        except Exception:  # noqa: BLE001 - told to the service; the worker goes on
+            if len(pictures) == 1:
+                self.failed.append(begin)
+                self.traceback = self.traceback or traceback.format_exc()
+                return [_row(PredictionFailed(FAILED_TEXT))]
+        # One picture must not take its neighbours down, whatever the classifier does.
+        return [row for position in range(begin, end) for row in self.rows(position, position + 1)]
 
 
 def _row(result: ImageResult) -> Row:

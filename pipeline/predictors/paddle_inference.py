@@ -64,10 +64,11 @@ class PaddleInferencePredictor:
 
     def _check_shape(self, batch: np.ndarray) -> None:
         wanted = self._feed.shape
-        fits = len(wanted) == batch.ndim - 1 and all(
+        # 0.9's converter leaves open dimensions out: `shape: 3` may stand for 3 x any x any.
+        whole = len(wanted) == batch.ndim - 1
+        if whole and not all(
             want in (-1, have) for want, have in zip(wanted, batch.shape[1:], strict=True)
-        )
-        if wanted and not fits:
+        ):
             raise PredictorError(
                 f"the model's feed {self._feed.name} takes {_shape(wanted)} and the "
                 f"preprocessing makes {_shape(batch.shape[1:])}; mend PreProcess in inference.yml"

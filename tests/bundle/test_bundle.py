@@ -15,12 +15,15 @@ CONFIG = ModelConfig(
     (TensorSpec("x", "x", "float32", (3, 4, 4)),),
     (TensorSpec("out", "prediction", "float32", (2,)),),
 )
+# One scalar of float32, as Paddle writes it.
+PARAMS = bytes(16) + b"\x02\0\0\0\x08\x05" + bytes(4)
+
 DESCRIPTION = InferenceDescription("m", (TransformOp("ToCHWImage", {}),), 1, ("纸, 板", "b"))
 
 FILES = {
-    "pir": {"inference.json": b'{"base_code":{"magic":"pir"}}', "inference.pdiparams": b"p"},
-    "pdmodel": {"inference.pdmodel": b"m", "inference.pdiparams": b"p"},
-    "fluid": {"__model__": b"m", "__params__": b"p"},
+    "pir": {"inference.json": b'{"base_code":{"magic":"pir"}}', "inference.pdiparams": PARAMS},
+    "pdmodel": {"inference.pdmodel": b"m", "inference.pdiparams": PARAMS},
+    "fluid": {"__model__": b"m", "__params__": PARAMS},
     "separate": {"__model__": b"m", "fc.w_0": b"p"},
 }
 

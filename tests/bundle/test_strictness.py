@@ -26,6 +26,9 @@ CONFIG = ModelConfig(
     ),
 )
 
+# One scalar of float32, as Paddle writes it.
+PARAMS = bytes(16) + b"\x02\0\0\0\x08\x05" + bytes(4)
+
 
 @pytest.fixture
 def bundle_dir(tmp_path: Path) -> Path:
@@ -35,7 +38,7 @@ def bundle_dir(tmp_path: Path) -> Path:
     server.mkdir(parents=True)
     client.mkdir()
     (server / "inference.pdmodel").write_bytes(b"model")
-    (server / "inference.pdiparams").write_bytes(b"params")
+    (server / "inference.pdiparams").write_bytes(PARAMS)
     write_model_config(CONFIG, server, "serving_server_conf")
     write_model_config(CONFIG, client, "serving_client_conf")
     ops = (TransformOp("ToCHWImage", {}),)
@@ -63,7 +66,7 @@ def test_the_classes_are_those_of_the_prediction(bundle_dir: Path) -> None:
 
 
 def test_a_truncated_parameter_file(bundle_dir: Path) -> None:
-    (bundle_dir / "serving_server/inference.pdiparams").write_bytes(b"par")
+    (bundle_dir / "serving_server/inference.pdiparams").write_bytes(PARAMS[:-1])
     with pytest.raises(BundleError, match=r"pdiparams has 3 bytes, 6 when"):
         load_bundle(bundle_dir)
 

@@ -52,7 +52,7 @@ async def test_a_picture_that_kills_workers_takes_no_neighbour_with_it(
     make_engine, until, batches, poison
 ):
     engine = await make_engine({"log": batches.path})
-    blocker = classify(engine, b"sleep:0.1")
+    blocker = classify(engine, b"sleep:0.4")
     await until(lambda: engine.status().workers[0].state == "busy")
     pictures = [b"echo:a", poison, b"echo:c", b"echo:d"]
     tasks = [classify(engine, picture) for picture in pictures]
@@ -137,6 +137,16 @@ async def test_an_exception_over_one_picture_spares_its_batch(make_engine):
     assert labels([results[0], results[2]]) == ["echo:a", "echo:c"]
     assert isinstance(results[1], PredictionFailed)
     assert isinstance(results[3], PredictionFailed)
+
+
+async def test_the_log_names_only_the_requests_that_failed(make_engine, until, caplog):
+    engine = await make_engine()
+    blocker = classify(engine, b"sleep:0.4")
+    await until(lambda: engine.status().workers[0].state == "busy")
+    tasks = [classify(engine, p, log_id=i) for i, p in ((11, b"echo:a"), (22, b"raise:b"))]
+    await asyncio.gather(blocker, *tasks)
+    (logged,) = [r for r in caplog.records if "prediction failed" in r.getMessage()]
+    assert "log_id 22\n" in logged.getMessage()
 
 
 async def test_a_wrong_number_of_rows_is_a_failed_prediction(make_engine, caplog):

@@ -90,6 +90,15 @@ async def test_a_cancelled_start_leaves_no_process(make_engine, until, alive):
     assert not alive(pid)
 
 
+async def test_close_ends_a_start_that_is_under_way(make_engine, until):
+    engine = await make_engine({"start_s": 60}, start=False)
+    starting = asyncio.ensure_future(engine.start())
+    await until(lambda: engine.status().workers and engine.status().workers[0].pid)
+    await asyncio.wait_for(engine.close(), GUARD_S)
+    with pytest.raises(EngineStartError, match="stopped while starting"):
+        await asyncio.wait_for(starting, GUARD_S)
+
+
 async def test_workers_have_their_own_environment_and_group(make_engine, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -111,7 +120,7 @@ async def test_workers_have_their_own_environment_and_group(make_engine, monkeyp
 
 async def test_a_full_queue_is_told_at_once_and_admits_all_or_nothing(make_engine, until):
     engine = await make_engine(queue_size=3)
-    blocker = await busy(engine, until, 0.3)
+    blocker = await busy(engine, until, 0.6)
     two = classify(engine, b"echo:a", b"echo:b")
     await until(lambda: engine.status().waiting == 2)
     with pytest.raises(Overloaded, match="the queue of service fake is full"):
@@ -161,7 +170,7 @@ async def test_options_travel_with_each_picture(make_engine):
 
 async def test_what_waits_goes_as_one_batch_of_at_most_batch_size(make_engine, until, batches):
     engine = await make_engine({"log": batches.path}, batch_size=4)
-    blocker = await busy(engine, until, 0.2)
+    blocker = await busy(engine, until, 0.4)
     tasks = [classify(engine, b"echo:%d" % i) for i in range(6)]
     await asyncio.gather(blocker, *tasks)
     assert [len(batch) for batch in batches()] == [1, 4, 2]
@@ -193,7 +202,7 @@ async def test_auto_batching_leaves_a_hurried_caller_half_of_its_time(make_engin
 
 
 async def test_auto_batching_ends_with_its_timeout(make_engine, batches):
-    engine = await make_engine({"log": batches.path}, auto_batching_timeout_s=0.1)
+    engine = await make_engine({"log": batches.path}, auto_batching_timeout_s=0.8)
     tasks = [classify(engine, b"echo:a")]
     await asyncio.sleep(0.03)
     tasks.append(classify(engine, b"echo:b"))
@@ -238,10 +247,10 @@ async def test_drain_ends_the_wait_for_company(make_engine, until):
 
 async def test_drain_survives_a_death(make_engine, until):
     engine = await make_engine()
-    task = await busy(engine, until, 0.2)
+    task = await busy(engine, until, 0.4)
     os.kill(engine.status().workers[0].pid, signal.SIGKILL)
     assert await engine.drain(GUARD_S)
-    assert labels(await task) == ["sleep:0.2"]
+    assert labels(await task) == ["sleep:0.4"]
 
 
 async def test_work_that_outlasts_the_drain_is_answered_service_closed(make_engine, until, alive):
@@ -351,7 +360,7 @@ async def test_workers_leave_when_the_service_process_is_killed(root, until, ali
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_stop_signals_to_a_worker_change_nothing(make_engine, until, number):
     engine = await make_engine()
-    task = await busy(engine, until, 0.2)
+    task = await busy(engine, until, 0.4)
     os.kill(engine.status().workers[0].pid, number)
-    assert labels(await task) == ["sleep:0.2"]
+    assert labels(await task) == ["sleep:0.4"]
     assert engine.status().workers[0].restarts == 0

@@ -14,7 +14,7 @@ from protocol.errors import ServingError, UndecodableImage
 
 
 class FakeEngine:
-    """Labels a picture with its own bytes; `bad...` cannot be decoded; records what it was asked."""
+    """Labels a picture with its own bytes; `bad...` cannot be decoded; keeps what was asked."""
 
     def __init__(self) -> None:
         self.ready = True
