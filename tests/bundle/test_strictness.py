@@ -47,7 +47,7 @@ def bundle_dir(tmp_path: Path) -> Path:
         "model": {"output_activation": "none", "fixed_batch": 1},
         "files": {
             "serving_server/inference.pdmodel": {"size": 5},
-            "serving_server/inference.pdiparams": {"size": 6},
+            "serving_server/inference.pdiparams": {"size": len(PARAMS)},
             "serving_server/inference.yml": {"size": 1},
         },
     }
@@ -67,7 +67,7 @@ def test_the_classes_are_those_of_the_prediction(bundle_dir: Path) -> None:
 
 def test_a_truncated_parameter_file(bundle_dir: Path) -> None:
     (bundle_dir / "serving_server/inference.pdiparams").write_bytes(PARAMS[:-1])
-    with pytest.raises(BundleError, match=r"pdiparams has 3 bytes, 6 when"):
+    with pytest.raises(BundleError, match=r"pdiparams has 25 bytes, 26 when"):
         load_bundle(bundle_dir)
 
 
