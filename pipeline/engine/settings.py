@@ -13,7 +13,8 @@ class EngineSettings:
         workers: worker processes, each with one predictor.
         batch_size: most pictures in one run of the model.
         auto_batching_timeout_s: how long the oldest waiting picture may wait for company while a
-            worker is idle; None adds no delay: a worker takes what waits.
+            worker is idle, but never more than half of its caller's time; None adds no delay: a
+            worker takes what waits.
         queue_size: most pictures that wait; one more is answered Overloaded at once.
         timeout_s: from admission to answer; also how long a batch may run before its worker is
             taken to hang, so that a caller's own shorter deadline never kills a worker.
@@ -49,10 +50,8 @@ class EngineSettings:
                 raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
         if self.retries < 0:
             raise ValueError(f"retries must be at least 0, not {self.retries}")
-        if self.auto_batching_timeout_s is not None and not (
-            0 <= self.auto_batching_timeout_s < self.timeout_s
-        ):
+        if self.auto_batching_timeout_s is not None and not self.auto_batching_timeout_s >= 0:
             raise ValueError(
-                f"auto_batching_timeout_s must be at least 0 and below timeout_s "
-                f"({self.timeout_s}), not {self.auto_batching_timeout_s}"
+                "auto_batching_timeout_s must be at least 0 or None, "
+                f"not {self.auto_batching_timeout_s}"
             )

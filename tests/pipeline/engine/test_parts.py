@@ -36,7 +36,7 @@ GUARD_S = 20.0
         {"timeout_s": float("nan")},
         {"start_timeout_s": -1.0},
         {"retries": -1},
-        {"auto_batching_timeout_s": 10.0, "timeout_s": 10.0},
+        {"auto_batching_timeout_s": -0.1},
     ],
 )
 def test_settings_name_what_is_wrong(wrong):
