@@ -8,7 +8,7 @@ width=${WIDTH:-384} height=${HEIGHT:-512}
 for scene in ${*:-$(cd scenes && ls ./*.pov)}; do
   name=$(basename "$scene" .pov)
   echo "rendering $name"
-  povray "+Iscenes/$name.pov" "+O/tmp/$name.$$.png" +Lscenes "+W$width" "+H$height" +A0.1 +AM2 -D -GA 2> "/tmp/$name.$$.log" \
+  timeout "${LIMIT:-120}" povray "+Iscenes/$name.pov" "+O/tmp/$name.$$.png" +Lscenes "+W$width" "+H$height" +A0.2 +AM2 +R2 -D -GA 2> "/tmp/$name.$$.log" \
     || { tail -5 "/tmp/$name.$$.log" >&2; exit 1; }
   # A camera's own softness and grain; then JPEG, as a phone stores it.
   "$python" - "/tmp/$name.$$.png" "$name.jpg" <<'PY'

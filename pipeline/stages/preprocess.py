@@ -243,9 +243,11 @@ class _Normalize:
         self._scale = np.float32(_number(scale) if scale is not None else 1.0 / 255.0)
         self._mean = _three(mean or (0.485, 0.456, 0.406), "mean").reshape(shape)
         self._std = _three(std or (0.229, 0.224, 0.225), "std").reshape(shape)
-        pixels = np.arange(256, dtype=np.uint8).reshape(256, 1, 1)
-        table = self(np.repeat(pixels, 3, axis=2)) if self.by_pixel else np.empty((256, 1, 3))
-        self._tables = [np.ascontiguousarray(table[:, 0, c], np.float32) for c in range(3)]
+        self._tables: List[np.ndarray] = []
+        if self.by_pixel:
+            pixels = np.arange(256, dtype=np.uint8).reshape(256, 1, 1)
+            table = self(np.repeat(pixels, 3, axis=2))
+            self._tables = [np.ascontiguousarray(table[:, 0, c]) for c in range(3)]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Normalise either layout; the result has the layout of `image`."""

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.stages.decode import DecodeLimits, decode_image
+from pipeline.stages.image_header import read_header
+from protocol.errors import ServingError, TooLarge, UndecodableImage
+
+SUFFIXES = [".jpg", ".png", ".bmp", ".webp", ".tiff"]
+NAMES = ["JPEG", "PNG", "BMP", "WebP", "TIFF"]
+
+
+def opencv(data: bytes) -> np.ndarray:
+    """What PaddleClas' cv2.imread and Paddle Serving's sample decode."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+
+
+@pytest.mark.parametrize(("suffix", "name"), list(zip(SUFFIXES, NAMES, strict=True)))
+def test_every_format_is_read_as_opencv_reads_it(encode: Any, suffix: str, name: str) -> None:
+    data = encode(suffix)
+    header = read_header(data)
+    assert header is not None
+    assert (header.format, header.width, header.height) == (name, 83, 61)
+    decoded = decode_image(data)
+    assert (decoded.dtype, decoded.shape) == (np.uint8, (61, 83, 3))
+    assert np.array_equal(decoded, opencv(data))
+
+
+@pytest.mark.parametrize("quality", [1, 64])
+def test_both_kinds_of_webp_are_measured(image: np.ndarray, quality: int) -> None:
+    for lossless in (quality, 101):
+        data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, lossless])[1].tobytes()
+        header = read_header(data)
+        assert header is not None
+        assert (header.width, header.height) == (83, 61)
+
+
+def test_grey_alpha_and_16_bits(image: np.ndarray) -> None:
+    alpha = np.dstack([image, np.full(image.shape[:2], 9, np.uint8)])
+    for kind in (image[:, :, 0], alpha, image.astype(np.uint16) * 257):
+        data = cv2.imencode(".png", kind)[1].tobytes()
+        decoded = decode_image(data)
+        assert (decoded.dtype, decoded.shape) == (np.uint8, (61, 83, 3))
+        assert np.array_equal(decoded, opencv(data))
+
+
+def test_cmyk(cmyk_jpeg: bytes) -> None:
+    assert np.array_equal(decode_image(cmyk_jpeg), opencv(cmyk_jpeg))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(exif_jpeg: Any, orientation: int) -> None:
+    data = exif_jpeg(orientation)
+    decoded = decode_image(data)
+    assert decoded.shape[:2] == ((83, 61) if orientation > 4 else (61, 83))
+    assert np.array_equal(decoded, opencv(data))
+
+
+def test_one_pixel() -> None:
+    data = cv2.imencode(".png", np.full((1, 1, 3), 7, np.uint8))[1].tobytes()
+    assert decode_image(data).tolist() == [[[7, 7, 7]]]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "0 bytes"),
+        (b"hello there", "looks like text"),
+        ("垃圾分类".encode(), "looks like text"),
+        (b"GIF89a" + bytes(20), "a GIF"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"<!doctype html>", "an HTML page"),
+        (b"<svg xmlns=", "an SVG drawing"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
+        (b"\x93NUMPY\1\0", "a numpy array"),
+        (b"\xde\xad\xbe\xef" * 9, "no picture format we know"),
+        (b"\xff\xd8\xff", "cut off in its header"),
+        (b"\x89PNG\r\n\x1a\n", "cut off in its header"),
+    ],
+)
+def test_what_is_no_picture_is_named(data: bytes, told: str) -> None:
+    with pytest.raises(UndecodableImage) as caught:
+        decode_image(data)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_a_cut_off_picture_is_an_error_not_a_grey_half(encode: Any, suffix: str) -> None:
+    data = encode(suffix)
+    for share in (0.3, 0.6, 0.9, 0.99):
+        with pytest.raises(UndecodableImage):
+            decode_image(data[: int(len(data) * share)])
+
+
+def test_bytes_after_the_end_are_fine(encode: Any) -> None:
+    for suffix in (".jpg", ".png"):
+        assert decode_image(encode(suffix) + bytes(100)).shape == (61, 83, 3)
+
+
+def test_the_pixel_limit_is_kept_before_anything_is_decoded(png_of_size: Any) -> None:
+    with pytest.raises(TooLarge, match="20000 x 20000"):
+        decode_image(png_of_size(20000, 20000))
+    with pytest.raises(TooLarge):
+        decode_image(png_of_size(101, 100), DecodeLimits(max_pixels=10_000))
+    # Within the limit the header is believed, and the missing pixels are found by decoding.
+    with pytest.raises(UndecodableImage, match="damaged"):
+        decode_image(png_of_size(300, 300))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_damage_of_any_kind_ends_in_an_answer(encode: Any, suffix: str) -> None:
+    data = encode(suffix)
+    rng = np.random.default_rng(1)
+    limits = DecodeLimits(max_pixels=200_000)
+    damaged = [data[:size] for size in range(0, len(data), max(1, len(data) // 60))]
+    for _ in range(150):
+        copy = bytearray(data)
+        # Most hits go where the structure is: into the first bytes.
+        for position in rng.integers(
+            0, min(len(copy), 120 if rng.random() < 0.7 else len(copy)), 3
+        ):
+            copy[position] = rng.integers(0, 256)
+        damaged.append(bytes(copy))
+    for case in damaged:
+        with contextlib.suppress(ServingError):  # anything else would be a crash in service
+            assert decode_image(case, limits).shape[2] == 3
+
+
+def test_fast_decoding_keeps_twice_the_size_that_is_needed() -> None:
+    y, x = np.mgrid[0:800, 0:1200]
+    photo = np.stack([x // 5, y // 4, (x + y) // 9], axis=-1).astype(np.uint8)
+    data = cv2.imencode(".jpg", photo)[1].tobytes()
+    sizes = {
+        reduce_to: decode_image(data, DecodeLimits(reduce_to=reduce_to)).shape[:2]
+        for reduce_to in (None, 50, 100, 200, 256)
+    }
+    assert sizes == {
+        None: (800, 1200),
+        50: (100, 150),
+        100: (200, 300),
+        200: (400, 600),
+        256: (800, 1200),
+    }
