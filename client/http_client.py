@@ -34,6 +34,7 @@ from protocol.errors import (
     ServiceNotFound,
     ServingError,
     TooLarge,
+    UnreadableReply,
 )
 
 CONNECT_TIMEOUT_S = 5.0
@@ -126,9 +127,7 @@ def _reply(url: str, status: int, body: bytes) -> ClassifyReply:
     """Read the envelope whatever the status: 0.9 tells errors inside 200, we tell the truth."""
     try:
         return reply_from_json(body)
-    except ServingError as error:
-        if type(error) is not ServingError or "envelope" not in str(error):
-            raise
+    except UnreadableReply as error:
         shown = " ".join(body[:60].decode(errors="replace").split())
         kind = GATEWAY_ERRORS.get(status, BadAnswer)
         raise kind(

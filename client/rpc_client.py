@@ -40,6 +40,7 @@ from protocol.errors import (
     ServiceNotFound,
     ServingError,
     TooLarge,
+    UnreadableReply,
 )
 
 MAX_MESSAGE_BYTES = 512 << 20  # 0.9's limit
@@ -107,7 +108,10 @@ class RpcClient(ClassifyClient):
             raise self._translated(error) from error
         except ValueError as error:
             raise RuntimeError(f"the client of {self.endpoint} is closed") from error
-        return reply_from_proto(message)
+        try:
+            return reply_from_proto(message)
+        except UnreadableReply as error:
+            raise BadAnswer(f"{self.endpoint}: {error}; check host and port") from error
 
     def _translated(self, error: grpc.RpcError) -> ServingError:
         status = error.code()

@@ -20,7 +20,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from . import pipeline_service_pb2 as pb
-from .errors import OK, InvalidRequest, ServingError, error_from_wire, public_message, wire_codes
+from .errors import (
+    OK,
+    InvalidRequest,
+    ServingError,
+    UnreadableReply,
+    error_from_wire,
+    public_message,
+    wire_codes,
+)
 
 TOPK = "topk"
 THRESHOLD = "threshold"
@@ -311,7 +319,7 @@ def reply_from_json(body: bytes) -> ClassifyReply:
     """Read a five-field JSON answer, ours or a 0.9 server's.
 
     Raises:
-        ServingError: the one the answer tells, or a plain ServingError if it is not the envelope.
+        ServingError: the one the answer tells, or UnreadableReply if it is not the envelope.
     """
     try:
         fields = json.loads(body)
@@ -319,7 +327,9 @@ def reply_from_json(body: bytes) -> ClassifyReply:
         pairs = dict(zip(fields["key"], fields["value"], strict=True))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         shown = body[:80].decode(errors="replace")
-        raise ServingError(f"the server's answer is not the serving envelope: {shown!r}") from error
+        raise UnreadableReply(
+            f"the server's answer is not the serving envelope: {shown!r}"
+        ) from error
     return _reply(err_no, message, pairs)
 
 
@@ -366,7 +376,9 @@ def _reply(err_no: int, message: str, pairs: dict[str, str]) -> ClassifyReply:
             return _reply_of_topk(json.loads(pairs[TOPK]), json.loads(pairs.get("errors", "null")))
         return _reply_of_0_9(pairs["label"], pairs["prob"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ServingError(f"the server's answer has no labels we can read: {pairs!r}") from error
+        raise UnreadableReply(
+            f"the server's answer has no labels we can read: {pairs!r}"
+        ) from error
 
 
 def _reply_of_topk(topk: list[Any], errors: list[Any] | None) -> ClassifyReply:

@@ -10,7 +10,8 @@
     ├── NotReady                no worker can answer yet
     ├── ServiceClosed           the service is stopping
     ├── DeadlineExceeded        no answer within the time allowed
-    └── PredictionFailed        the model or its worker failed; the details are in the log
+    ├── PredictionFailed        the model or its worker failed; the details are in the log
+    └── UnreadableReply         for clients: what came back is not the serving envelope
 
 Numbers below 3004 and the families 4000 to 10000 are Paddle Serving 0.9's (error_catch.py); 3004,
 3005, 5001 and 5002 are ours. 0.9 answers with err_no inside a Response and status OK, and so do we;
@@ -66,6 +67,10 @@ class DeadlineExceeded(ServingError):
 
 class PredictionFailed(ServingError):
     """The model, or the worker that ran it, failed."""
+
+
+class UnreadableReply(ServingError):
+    """What a client received is not the answer of a serving service."""
 
 
 class WireCodes(NamedTuple):

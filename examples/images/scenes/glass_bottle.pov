@@ -1,8 +1,9 @@
 // A green wine bottle lying on the board.
+#declare Grid = 2; // soft shadows of glass cost minutes
 #include "common.inc"
 #declare GreenGlass = material {
   texture { pigment { rgbt <0.75, 0.95, 0.6, 0.95> }
-    finish { ambient 0 diffuse 0.03 specular 1 roughness 0.002 reflection { 0.05, 1 fresnel on } conserve_energy } }
+    finish { ambient 0 diffuse 0.03 specular 1 roughness 0.002 reflection { 0.03, 0.6 fresnel on } } }
   interior { ior 1.5 fade_distance 0.42 fade_power 1001 fade_colour rgb <0.22, 0.45, 0.12> }
 }
 #declare Bottle = difference {

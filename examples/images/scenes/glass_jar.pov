@@ -1,4 +1,5 @@
 // An empty jar of clear glass, standing, seen from above and a little from the side.
+#declare Grid = 2; // soft shadows of glass cost minutes
 #include "common.inc"
 #declare Jar = difference {
   lathe { bezier_spline 16

@@ -1,17 +1,18 @@
 // A crumpled sheet of aluminium foil.
 #include "common.inc"
 #include "functions.inc"
-#declare Crease = function(x, y, z) { abs(f_noise3d(x, y, z) - 0.5) }
-isosurface {
-  function {
-    pow(pow(x / 8.6, 2) + pow(z / 10.2, 2), 1.6) + pow(y / 3.1, 2) - 1
-    + 2.3 * Crease(x * 0.28, y * 0.28, z * 0.28) + 1.25 * Crease(x * 0.75, y * 0.75, z * 0.75) + 0.5 * Crease(x * 1.9, y * 1.9, z * 1.9) - 0.62
+#declare Crease = function(x, y) { 1 - 2 * abs(f_noise3d(x, y, 3) - 0.5) }
+#declare Edge = function(x, y) { min(1, max(0, 4.4 * (0.47 + 0.10 * f_noise3d(x * 9, y * 9, 1) - sqrt(pow(x - 0.5, 2) * 1.15 + pow(y - 0.5, 2) * 0.9)))) }
+height_field {
+  function 500, 500 {
+    Edge(x, y) * (0.42 * Crease(x * 5, y * 5) + 0.28 * Crease(x * 11 + 3, y * 11) + 0.16 * Crease(x * 24, y * 24 + 7) + 0.08)
   }
-  threshold 0 accuracy 0.01 max_gradient 6 contained_by { box { <-11, -4, -13>, <11, 4.5, 13> } }
+  water_level 0.02
+  translate <-0.5, 0, -0.5> scale <19, 5.5, 22>
   texture {
-    pigment { rgb <0.80, 0.81, 0.83> }
-    normal { wrinkles 0.35 scale 1.4 }
-    finish { ambient 0 diffuse 0.22 specular 0.9 roughness 0.025 metallic reflection { 0.55 metallic } }
+    pigment { rgb <0.78, 0.79, 0.81> }
+    normal { wrinkles 0.3 scale 0.8 }
+    finish { ambient 0 diffuse 0.18 specular 0.8 roughness 0.03 metallic reflection { 0.62 metallic } }
   }
-  translate y * 2.2 rotate y * 20
+  rotate y * 20
 }

@@ -1,4 +1,5 @@
 // A clear PET bottle with ribs, a blue cap and a paper band, lying on the board.
+#declare Grid = 2; // soft shadows of glass cost minutes
 #include "common.inc"
 #declare Pet = material {
   texture { pigment { rgbt <0.97, 0.985, 1, 0.93> } normal { bumps 0.12 scale 1.6 }

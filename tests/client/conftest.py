@@ -1,0 +1,161 @@
+"""A real HTTP server and a real gRPC server that speak the envelope; the model is a fake.
+
+A picture is its own label; the first word of a picture may ask for trouble.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+import pytest
+
+from protocol import pipeline_service_pb2 as pb
+from protocol import pipeline_service_pb2_grpc as pb_grpc
+from protocol.envelope import (
+    Category,
+    ClassifyReply,
+    ClassifyRequest,
+    error_to_json,
+    error_to_proto,
+    reply_to_json,
+    reply_to_proto,
+    request_from_json,
+    request_from_proto,
+    whole_failure,
+)
+from protocol.errors import (
+    NotReady,
+    Overloaded,
+    ServiceNotFound,
+    ServingError,
+    UndecodableImage,
+    wire_codes,
+)
+
+STOCK_ANSWER = b'{"err_no":0,"err_msg":"","key":["label","prob"],"value":["[\'daisy\']","[0.9]"]}'
+
+
+class FakeService:
+    """Answers; `refusals` are raised first, one a request."""
+
+    def __init__(self) -> None:
+        self.refusals: list[ServingError] = []
+        self.requests: list[ClassifyRequest] = []
+
+    def answer(self, request: ClassifyRequest) -> ClassifyReply:
+        self.requests.append(request)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        if request.service not in ("", "waste"):
+            raise ServiceNotFound(f"there is no service {request.service!r} here; services: waste")
+        reply = ClassifyReply(tuple(self._one(request, image) for image in request.images))
+        failure = whole_failure(reply)
+        if failure is not None:
+            raise failure
+        return reply
+
+    def _one(self, request: ClassifyRequest, image: bytes) -> Any:
+        text = image.decode("utf-8", errors="replace")
+        if text.startswith("bad"):
+            return UndecodableImage("this looks like text")
+        if text.startswith("slow"):
+            time.sleep(1.5)
+        return tuple(Category(i, f"{text} {i}", 0.9 / (i + 1)) for i in range(request.topk or 1))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        fake: FakeService = self.server.fake  # type: ignore[attr-defined]
+        service = self.path.strip("/").split("/")[0]
+        try:
+            request = request_from_json(body, service)
+            first = request.images[0]
+            if first.startswith(b"reset"):
+                self.close_connection = True
+                self.connection.shutdown(2)
+                return
+            if first.startswith(b"garbage"):
+                self._send(200, b"<html>a gateway</html>")
+            elif first.startswith(b"stock"):
+                self._send(200, STOCK_ANSWER)
+            else:
+                self._send(200, reply_to_json(fake.answer(request)))
+        except ServingError as error:
+            self._send(wire_codes(error).http_status, error_to_json(error))
+
+    def _send(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Servicer(pb_grpc.PipelineServiceServicer):
+    def __init__(self, fake: FakeService) -> None:
+        self._fake = fake
+
+    def inference(self, request: pb.Request, context: grpc.ServicerContext) -> pb.Response:
+        try:
+            asked = request_from_proto(request)
+            if asked.images[0].startswith(b"garbage"):
+                return pb.Response(key=["res"], value=["?"])
+            return reply_to_proto(self._fake.answer(asked))
+        except ServingError as error:
+            return error_to_proto(error)
+
+
+@pytest.fixture
+def fake() -> FakeService:
+    return FakeService()
+
+
+@pytest.fixture
+def url(fake: FakeService) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    server.fake = fake  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def endpoint(fake: FakeService) -> Iterator[str]:
+    server = grpc.server(futures.ThreadPoolExecutor(8))
+    pb_grpc.add_PipelineServiceServicer_to_server(_Servicer(fake), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(0).wait()
+
+
+@pytest.fixture(params=["http", "rpc"])
+def client(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """An HttpClient and an RpcClient in turn: what they share is tested on both."""
+    from client.http_client import HttpClient
+    from client.rpc_client import RpcClient
+
+    if request.param == "http":
+        made: Any = HttpClient(request.getfixturevalue("url"), timeout_s=20, retries=3)
+    else:
+        made = RpcClient(request.getfixturevalue("endpoint"), timeout_s=20, retries=3)
+    with made:
+        yield made
+
+
+__all__ = ["FakeService", "NotReady", "Overloaded"]

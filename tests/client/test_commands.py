@@ -1,0 +1,117 @@
+"""The commands as they are typed, in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = {
+    "http": ["client/http_client.py", "--url"],
+    "rpc": ["client/rpc_client.py", "--endpoint"],
+}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for name, content in (("a.jpg", "can"), ("b.PNG", "bottle"), ("sub/c.webp", "纸")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
+    return tmp_path
+
+
+def call(
+    root: Path, wire: str, address: str, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    script, option = COMMANDS[wire]
+    return subprocess.run(
+        [sys.executable, str(root / script), option, address, *map(str, arguments)],
+        cwd="/",
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(params=["http", "rpc"])
+def wire(request: pytest.FixtureRequest) -> tuple[str, str]:
+    address = request.getfixturevalue("url" if request.param == "http" else "endpoint")
+    return request.param, address
+
+
+def test_people_get_a_table(root: Path, wire: tuple[str, str], pictures: Path) -> None:
+    done = call(root, *wire, pictures)
+    assert done.returncode == 0, done.stderr
+    for shown in ("a.jpg", "can 0", "b.PNG", "bottle 0", "c.webp", "纸 0", "0.9"):
+        assert shown in done.stdout
+    assert "notes.txt" not in done.stdout
+    assert not done.stderr
+
+
+def test_scripts_get_lines_of_json(root: Path, wire: tuple[str, str], pictures: Path) -> None:
+    done = call(root, *wire, pictures / "sub" / "c.webp", pictures / "a.jpg", "--json", "--topk", 2)
+    assert done.returncode == 0, done.stderr
+    first, second = [json.loads(line) for line in done.stdout.splitlines()]
+    assert first == {
+        "image": str(pictures / "sub" / "c.webp"),
+        "topk": [
+            {"class_id": 0, "label": "纸 0", "score": pytest.approx(0.9)},
+            {"class_id": 1, "label": "纸 1", "score": pytest.approx(0.45)},
+        ],
+        "error": None,
+    }
+    assert second["image"].endswith("a.jpg")
+    assert "纸" in done.stdout
+
+
+def test_a_picture_that_fails_is_told_and_the_others_are_answered(
+    root: Path, wire: tuple[str, str], pictures: Path
+) -> None:
+    (pictures / "bad.jpg").write_bytes(b"bad")
+    done = call(root, *wire, pictures, "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [line["error"] is None for line in lines].count(True) == 3
+    (failed,) = [line for line in lines if line["error"]]
+    assert failed["topk"] == []
+    assert "5001" in failed["error"]
+    assert "looks like text" in failed["error"]
+    assert "looks like text" in call(root, *wire, pictures).stdout
+
+
+def test_no_server_is_exit_code_2_with_a_hint(root: Path, free_port: int, pictures: Path) -> None:
+    for name, address in (
+        ("http", f"http://127.0.0.1:{free_port}"),
+        ("rpc", f"127.0.0.1:{free_port}"),
+    ):
+        done = call(root, name, address, pictures / "a.jpg")
+        assert done.returncode == 2
+        assert "cannot reach" in done.stderr
+        assert "make serve" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nowhere.jpg"], ["--topk", "0"], ["--timeout", "never"], ["--jobs", "x"], ["--what"]],
+)
+def test_a_wrong_call_is_exit_code_2(root: Path, url: str, arguments: list[str]) -> None:
+    done = call(root, "http", url, *arguments)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+def test_an_empty_folder_is_a_wrong_call(root: Path, url: str, tmp_path: Path) -> None:
+    assert call(root, "http", url, tmp_path).returncode == 2
+
+
+def test_without_a_picture_the_samples_are_sent(root: Path, url: str) -> None:
+    done = call(root, "http", url, "--json")
+    samples = sorted((root / "examples" / "images").glob("*.jpg"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == len(samples) > 0
