@@ -14,5 +14,5 @@ union {
   #for (I, 0, 2) torus { 3.5, 0.12 translate y * (9.9 + I * 0.45) } #end
   torus { 4.2, 0.14 translate y * 0.7 }
   material { ClearGlass }
-  rotate z * 90 rotate y * 52 translate <1.2, 4.5, 1.2> scale 1.15
+  translate y * -5.6 rotate z * 90 rotate y * 52 translate <0, 4.5, 0> scale 1.15
 }
