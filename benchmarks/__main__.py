@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=options.workers,
         rounds=options.rounds,
         seconds=options.seconds,
+        batch_size=options.batch_size,
         connections=tuple(options.connections),
         overrides=tuple(options.override),
     )
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", type=Path, default=ROOT / "examples/images", help="folder of pictures to send")
     add("--pictures", type=int, default=64, help="most pictures to use of it")
     add("--workers", type=int, default=2)
+    add("--batch-size", type=int, default=8)
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=6.0, help="of each measurement")
     add("--connections", type=int, nargs="+", default=[1, 4, 16])

@@ -1,17 +1,19 @@
 """The limit: processes that only decode, preprocess and predict, as many as there are workers.
 
-`python -m benchmarks.bare BUNDLE PICTURE...` loads one predictor on one thread, prints a line of
-JSON with its answers, then counts pictures for as many seconds as each line of its input says.
+`python -m benchmarks.bare BUNDLE PICTURE...` loads one predictor on one thread and prints a line of
+JSON with its answers. Then each line of its input, "SECONDS BATCH", is answered with the pictures a
+second that it did in batches of that size.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +48,17 @@ class BareLimit:
         # All are asked, so that each has loaded its model; they answer the same.
         self.answers: list[list[float]] = [self._line(p) for p in self._processes].pop()
 
-    def measure(self, seconds: float) -> float:
-        """Return pictures a second over all processes together."""
+    def measure(self, seconds: float, batch: int = 1) -> float:
+        """Return pictures a second over all processes together, in batches of `batch`."""
         for process in self._processes:
-            print(seconds, file=process.stdin, flush=True)
+            print(seconds, batch, file=process.stdin, flush=True)
         return float(sum(self._line(process) for process in self._processes))
 
     def close(self) -> None:
         """End the processes."""
         for process in self._processes:
             process.kill()
-            process.wait()
+            process.communicate()
 
     def _line(self, process: subprocess.Popen[str]) -> Any:  # noqa: ANN401 - JSON
         line = next(iter(process.stdout or ()), "")
@@ -67,41 +69,37 @@ class BareLimit:
 
 def one_thread_environment() -> dict[str, str]:
     """Return our environment with every mathematical library on one thread."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    # paddle warns of compilers it misses; a table of figures is no place for that.
+    return {**os.environ, **threads, "PYTHONWARNINGS": "ignore::UserWarning"}
 
 
 def main(bundle: Path, pictures: list[Path]) -> None:
-    """Answer lines of seconds with lines of pictures a second."""
+    """Answer lines of seconds and batch size with lines of pictures a second."""
     cv2.setNumThreads(1)
     predict = _predict(bundle)
     encoded = [picture.read_bytes() for picture in pictures]
-    print(json.dumps([predict(data).tolist() for data in encoded]), flush=True)
+    print(json.dumps([predict([data])[0].tolist() for data in encoded]), flush=True)
     for line in sys.stdin:
+        seconds, batch = line.split()
+        endless = itertools.cycle(encoded)
         started, count = time.perf_counter(), 0
-        for data in _endlessly(encoded):
-            predict(data)
-            count += 1
-            if time.perf_counter() - started > float(line):
-                break
+        while time.perf_counter() - started < float(seconds):
+            predict(list(itertools.islice(endless, int(batch))))
+            count += int(batch)
         print(json.dumps(count / (time.perf_counter() - started)), flush=True)
 
 
-def _predict(path: Path) -> Callable[[bytes], np.ndarray]:
+def _predict(path: Path) -> Callable[[list[bytes]], np.ndarray]:
     loaded = load_bundle(path)
     predictor = create_predictor(loaded, options=PredictorOptions(threads=1))
     preprocess = build_preprocess(loaded.description.transform_ops)
 
-    def predict(data: bytes) -> np.ndarray:
-        """Return the scores, float32 [classes], of one encoded picture."""
-        scores = predictor.predict(preprocess(decode_image(data))[np.newaxis])
-        return np.asarray(scores[0])
+    def predict(batch: list[bytes]) -> np.ndarray:
+        """Return the scores, float32 [N, classes], of N encoded pictures."""
+        return predictor.predict(np.stack([preprocess(decode_image(data)) for data in batch]))
 
     return predict
-
-
-def _endlessly(items: list[bytes]) -> Iterator[bytes]:
-    while True:
-        yield from items
 
 
 if __name__ == "__main__":

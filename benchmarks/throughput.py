@@ -38,6 +38,7 @@ class Plan:
     seconds: float = 6.0
     connections: tuple[int, ...] = (1, 4, 16)
     protocols: tuple[str, ...] = ("http", "rpc")
+    batch_size: int = 8
     overrides: tuple[str, ...] = ()
 
 
@@ -58,12 +59,14 @@ def run(plan: Plan, console: Console) -> dict[tuple[str, int], Measured]:
     limit = BareLimit(plan.bundle, plan.pictures, plan.workers)
     measured = {(p, c): Measured() for p in plan.protocols for c in plan.connections}
     limits: list[float] = []
+    batched: list[float] = []
     try:
         with service(plan) as ports, console.status("") as status:
             limit.measure(1.0)
             for number in range(plan.rounds):
                 status.update(f"round {number + 1} of {plan.rounds}: the limit")
                 limits.append(limit.measure(plan.seconds))
+                batched.append(limit.measure(plan.seconds, plan.batch_size))
                 for (protocol, connections), result in measured.items():
                     status.update(
                         f"round {number + 1} of {plan.rounds}: {protocol} on {connections}"
@@ -78,29 +81,25 @@ def run(plan: Plan, console: Console) -> dict[tuple[str, int], Measured]:
             ]
     finally:
         limit.close()
-    show(plan, limits, measured, console)
+    show(plan, limits, batched, measured, console)
     return measured
 
 
 def show(
     plan: Plan,
     limits: list[float],
+    batched: list[float],
     measured: dict[tuple[str, int], Measured],
     console: Console,
 ) -> None:
     """Print the table: medians over the rounds."""
-    table = Table(title=f"{plan.service}, {plan.workers} workers, {plan.rounds} rounds")
-    for title in (
-        "",
-        "connections",
-        "requests/s",
-        "of the limit",
-        "p50 ms",
-        "p99 ms",
-        "health max",
-    ):
-        table.add_column(title, justify="left" if not title else "right")
-    table.add_row("bare limit", "", f"{statistics.median(limits):.1f}", "1.00", "", "", "")
+    title = f"{plan.service}, {plan.workers} workers, {plan.rounds} rounds of {plan.seconds:g} s"
+    table = Table(title=title)
+    for name in ("", "conn.", "req/s", "of limit", "p50 ms", "p99 ms", "health ms"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    single, many = statistics.median(limits), statistics.median(batched)
+    table.add_row("limit, one by one", "", f"{single:.1f}", "1.00")
+    table.add_row(f"limit, batches of {plan.batch_size}", "", f"{many:.1f}", f"{many / single:.2f}")
     for (protocol, connections), result in measured.items():
         last = result.outcomes
         table.add_row(
@@ -110,12 +109,15 @@ def show(
             f"{statistics.median(result.ratios):.2f}",
             f"{statistics.median(o.latency_p50_ms for o in last):.1f}",
             f"{statistics.median(o.latency_p99_ms for o in last):.1f}",
-            f"{max(o.health_max_ms for o in last):.1f} ms",
+            f"{max(o.health_max_ms for o in last):.1f}",
         )
     console.print(table)
     outcomes = [outcome for result in measured.values() for outcome in result.outcomes]
     wrong, failed = sum(o.wrong for o in outcomes), sum(o.failed for o in outcomes)
-    console.print(f"every answer was checked: {wrong} wrong, {failed} failed")
+    console.print(
+        f"Every answer was checked: {wrong} wrong, {failed} failed. The limit: {plan.workers} "
+        "processes that only decode, preprocess and predict. Health: slowest answer meanwhile."
+    )
     for error in {error for outcome in outcomes for error in outcome.errors}:
         console.print(f"  {error}")
 
@@ -134,6 +136,7 @@ def service(plan: Plan) -> Iterator[tuple[int, int]]:
         f"http_port={ports[0]}",
         f"rpc_port={ports[1]}",
         f"op.{plan.service}.concurrency={plan.workers}",
+        f"op.{plan.service}.batch_size={plan.batch_size}",
         f"op.{plan.service}.local_service_conf.thread_num=1",
         *plan.overrides,
     ):

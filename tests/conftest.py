@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# `examples` and `benchmarks` are no installed packages; they are found from the root.
+sys.path.append(str(ROOT))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from protocol.envelope import Category, ClassifyReply, reply_from_json, reply_to_json
+
+pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
+
+from benchmarks.load import Checker
+from benchmarks.pictures import picture_files
+from benchmarks.throughput import Plan, run
+
+
+def test_a_short_run_measures_every_scenario_and_checks_every_answer(root: Path) -> None:
+    plan = Plan(
+        config=root / "configs" / "waste.yml",
+        bundle=root / "serving_model" / "waste",
+        service="waste",
+        pictures=picture_files(root / "examples" / "images", 4),
+        workers=1,
+        rounds=1,
+        seconds=0.5,
+        connections=(2,),
+    )
+    console = Console(record=True, width=100)
+    measured = run(plan, console)
+    assert set(measured) == {("http", 2), ("rpc", 2)}
+    for result in measured.values():
+        (outcome,) = result.outcomes
+        assert outcome.requests_per_s > 0
+        assert (outcome.wrong, outcome.failed, outcome.errors) == (0, 0, [])
+    shown = console.export_text()
+    assert "limit, one by one" in shown
+    assert "0 wrong, 0 failed" in shown
+
+
+def test_a_wrong_answer_is_seen() -> None:
+    answers = [[0.9, 0.1], [0.2, 0.8]]
+    checker = Checker(answers, reply_from_json)
+
+    def body(class_id: int, score: float) -> bytes:
+        return reply_to_json(ClassifyReply(((Category(class_id, "x", score),),)))
+
+    assert checker.right(0, body(0, 0.9))
+    assert checker.right(0, body(0, 0.9))
+    assert not checker.right(1, body(0, 0.9))
+    assert not checker.right(0, body(1, 0.1))
+    assert not checker.right(0, body(0, 0.91))
+    assert json.loads(body(0, 0.9))["err_no"] == 0
