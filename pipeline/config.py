@@ -39,7 +39,6 @@ class OpSettings:
     classifier: ClassifierSettings
     engine: EngineSettings
     devices: tuple[str, ...]  # one a worker: "cpu" or "gpu:1"
-    fetch: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +208,11 @@ def _op(name: str, op: dict[str, Any], path: Path, queue_size: int, cores: int) 
     gpus = _gpus(local, where, path)
     workers = op["concurrency"] or (len(gpus) if gpus else cores)
     threads = local["thread_num"] or max(1, cores // workers)
+    fetches = local["fetch_list"] or op["fetch_list"] or [None]
+    if len(fetches) > 1:
+        raise ConfigError(
+            f"{path}: {where}: fetch_list names {len(fetches)} outputs; give the one to answer from"
+        )
     timeout_ms = DEFAULT_TIMEOUT_MS if op["timeout"] == -1 else op["timeout"]
     wait_ms = op["auto_batching_timeout"]
     options = PredictorOptions(
@@ -218,6 +222,7 @@ def _op(name: str, op: dict[str, Any], path: Path, queue_size: int, cores: int) 
         graph_optim=local["ir_optim"],
         memory_optim=local["mem_optim"],
         precision=local["precision"],
+        fetch=fetches[0],
     )
     classifier = ClassifierSettings(
         model_dir=str(
@@ -243,8 +248,7 @@ def _op(name: str, op: dict[str, Any], path: Path, queue_size: int, cores: int) 
         start_timeout_s=float(op["start_timeout"]),
     )
     devices = tuple(f"gpu:{gpus[i % len(gpus)]}" if gpus else "cpu" for i in range(workers))
-    fetch_list = local["fetch_list"] or op["fetch_list"] or [None]
-    return OpSettings(name, classifier, engine, devices, fetch_list[0])
+    return OpSettings(name, classifier, engine, devices)
 
 
 def _gpus(local: dict[str, Any], where: str, path: Path) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ _GPU_MEMORY_MB = 256  # what the allocator starts with; it grows as needed
 
 
 class PaddleInferencePredictor:
-    """Runs the bundle's first feed and the fetch that is called `prediction`, or the first."""
+    """Runs the bundle's only feed and one of its fetches."""
 
     def __init__(self, bundle: Bundle, options: PredictorOptions) -> None:
         # Paddle's C++ side logs every pass of every start; errors stay.
@@ -32,7 +32,7 @@ class PaddleInferencePredictor:
                 "pip install 'paddle-serving-kit[cpu]'"
             ) from error
         self._feed = _only_feed(bundle)
-        self._fetch = _answering_fetch(bundle)
+        self._fetch = _answering_fetch(bundle, options.fetch)
         try:
             self._predictor = inference.create_predictor(_config(inference, bundle, options))
             self._input = self._predictor.get_input_handle(self._feed.name)
@@ -115,9 +115,15 @@ def _only_feed(bundle: Bundle) -> TensorSpec:
     return feeds[0]
 
 
-def _answering_fetch(bundle: Bundle) -> TensorSpec:
+def _answering_fetch(bundle: Bundle, alias: str | None) -> TensorSpec:
     fetches = bundle.model_config.fetches
-    return next((fetch for fetch in fetches if fetch.alias == "prediction"), fetches[0])
+    for fetch in fetches:
+        if fetch.alias == (alias or "prediction"):
+            return fetch
+    if alias is not None:
+        known = ", ".join(fetch.alias for fetch in fetches)
+        raise PredictorError(f"the model has no fetch {alias!r}; mend fetch_list: it has {known}")
+    return fetches[0]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

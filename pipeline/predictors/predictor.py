@@ -23,6 +23,7 @@ class PredictorOptions:
         graph_optim: let the runtime fuse and reorder the graph.
         memory_optim: let the runtime reuse memory between layers.
         precision: "fp32", "fp16" or "bf16".
+        fetch: alias of the output to answer from; None: `prediction`, or the first.
     """
 
     device: str = "cpu"
@@ -31,6 +32,7 @@ class PredictorOptions:
     graph_optim: bool = True
     memory_optim: bool = True
     precision: str = "fp32"
+    fetch: str | None = None
 
 
 class Predictor(Protocol):

@@ -77,7 +77,7 @@ dag:
     options = op.classifier.predictor
     assert (options.device, options.threads, options.precision) == ("gpu", 2, "fp16")
     assert (options.graph_optim, options.memory_optim, options.onednn) == (False, False, False)
-    assert op.fetch == "prediction"
+    assert options.fetch == "prediction"
 
 
 def test_keys_without_a_job_are_told_in_one_warning(folder: Path) -> None:
@@ -108,6 +108,7 @@ def test_keys_without_a_job_are_told_in_one_warning(folder: Path) -> None:
         ("op.waste.local_service_conf.model_config=", "model_config must be a text"),
         ("op.waste.local_service_conf.model_config=nowhere", "there is no nowhere"),
         ("op.waste.labels=nowhere.txt", "op.waste.labels: there is no nowhere.txt"),
+        ("op.waste.local_service_conf.fetch_list=[a, b]", "fetch_list names 2 outputs"),
         ("op.waste.threshold=1.5", "a number from 0 to 1"),
         ("op.waste=5", "op.waste must hold keys"),
         ("op.peach.topk=5", "no service 'peach'; there are: waste"),

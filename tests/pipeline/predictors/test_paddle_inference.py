@@ -86,6 +86,12 @@ def test_an_array_that_does_not_fit_the_feed(root: Path, waste: Path) -> None:
     assert "takes 3x224x224 and the preprocessing makes 3x100x100" in answer["error"]
 
 
+def test_a_fetch_is_found_by_its_alias_or_missed_by_name(root: Path, waste: Path) -> None:
+    assert "rows" in predict(root, waste, [[1, 3, 224, 224]], fetch="prediction")
+    answer = predict(root, waste, [], fetch="boxes")
+    assert "no fetch 'boxes'; mend fetch_list: it has prediction" in answer["error"]
+
+
 def assert_one_line(answer: dict[str, Any], told: str) -> None:
     assert told in answer["error"]
     assert "\n" not in answer["error"]
