@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Renders every scene (or those named) into this folder: render.sh [NAME ...]
-# Needs POV-Ray 3.7 and Python with OpenCV (make setup).
+# Needs POV-Ray 3.7 and the DejaVu fonts (Debian: povray fonts-dejavu-core), and OpenCV (make setup).
 set -euo pipefail
 cd "$(dirname "$0")"
 python=${PYTHON:-../../.venv/bin/python}
