@@ -19,45 +19,47 @@ from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 
 
+@pytest.mark.parametrize(
+    ("kills", "overrides"),
+    [
+        pytest.param(1, [], id="one-kill-with-the-default-retry"),
+        # Faster than workers start: a picture may lose several, so that it needs more tries.
+        pytest.param(4, ["op.waste.retry=9"], id="kill-after-kill"),
+    ],
+)
 def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
-    start_service: Any, root: Path, pictures: list[bytes]
+    start_service: Any, root: Path, pictures: list[bytes], kills: int, overrides: list[str]
 ) -> None:
     config = root / "configs" / "waste.yml"
     images = pictures[:12]
-    with start_service(config, "op.waste.concurrency=2", "op.waste.timeout=60000") as service:
-        with HttpClient(service.url, timeout_s=60) as http:
-            right = [http.classify(image) for image in images]
+    options = ["op.waste.concurrency=2", "op.waste.timeout=60000", *overrides]
+    with start_service(config, *options) as service:
+        with HttpClient(service.url, timeout_s=60) as http, ThreadPoolExecutor(16) as pool:
+            right = [http.classify(image)[0] for image in images]
             stop = threading.Event()
+
+            def ask(number: int) -> int:
+                """Classify until told to stop; return how many answers were right."""
+                asked = 0
+                while not stop.is_set():
+                    picture = (number + asked) % len(images)
+                    (best, *_) = http.classify(images[picture])
+                    assert best.class_id == right[picture].class_id
+                    assert best.score == pytest.approx(right[picture].score, abs=1e-4)
+                    asked += 1
+                return asked
+
+            asking = [pool.submit(ask, number) for number in range(16)]
             killed = []
-
-            def kill_now_and_then() -> None:
-                while not stop.wait(1.5):
-                    workers = service.workers()
-                    if workers:
-                        killed.append(workers[0])
-                        os.kill(workers[0], signal.SIGKILL)
-
-            killer = threading.Thread(target=kill_now_and_then)
-            with ThreadPoolExecutor(16) as pool:
-                killer.start()
-                deadline = time.monotonic() + 8
-                wrong = []
-
-                def ask(number: int) -> int:
-                    asked = 0
-                    while time.monotonic() < deadline:
-                        picture = (number + asked) % len(images)
-                        answer = http.classify(images[picture])
-                        if answer[0].label != right[picture][0].label:
-                            wrong.append((picture, answer))
-                        asked += 1
-                    return asked
-
-                counts = list(pool.map(ask, range(16)))
+            try:
+                for _ in range(kills):
+                    time.sleep(1.0)  # under full load: a batch runs at any moment
+                    killed.append(service.workers()[0])
+                    os.kill(killed[-1], signal.SIGKILL)
+                wait_for(lambda: len(set(service.workers()) - set(killed)) == 2)
+            finally:
                 stop.set()
-            killer.join()
-        assert killed
-        assert not wrong
+            counts = [future.result() for future in asking]
         assert all(counts)
         assert service.stop() == 0
 
