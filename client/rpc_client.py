@@ -43,9 +43,10 @@ from protocol.errors import (
     UnreadableReply,
 )
 
+CONNECT_TIMEOUT_MS = 5000
 MAX_MESSAGE_BYTES = 512 << 20  # 0.9's limit
 # How gRPC's core words a connection that never came about.
-NEVER_CONNECTED = ("failed to connect", "resolution", "name or service", "no address", "handshake")
+NEVER_CONNECTED = ("failed to connect", "resolution", "resolving", "lookup", "handshake")
 # What a gateway may say in place of the service, whose own errors stand in the Response.
 GATEWAY_ERRORS: dict[grpc.StatusCode, type[ServingError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
@@ -88,8 +89,9 @@ class RpcClient(ClassifyClient):
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 # A retry shall find a fresh connection, not the pause after a failed one.
                 ("grpc.initial_reconnect_backoff_ms", 200),
-                ("grpc.min_reconnect_backoff_ms", 200),
                 ("grpc.max_reconnect_backoff_ms", 2000),
+                # Despite its name, the time that one attempt to connect may take.
+                ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
                 # A proxy set in the environment cannot reach this machine's own ports.
                 ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
                 *options,
@@ -141,7 +143,7 @@ class RpcClient(ClassifyClient):
 
 def _reason(details: str) -> str:
     """Return the last and only telling part of gRPC's chain of causes."""
-    return details.rpartition(": ")[2].lower() or "no connection"
+    return details.rpartition(":")[2].strip(" ]").lower() or "no connection"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
