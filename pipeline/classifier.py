@@ -148,7 +148,11 @@ class Classifier:
             rows = self._predict([array for _, array in batch])
             for (position, _), row in zip(batch, rows, strict=True):
                 results[position] = self._answer(row, images[position])
-        return [result for result in results if result is not None]
+        # A subclass's step may have answered None; every other answer keeps its place.
+        return [
+            PredictionFailed("the classifier gave no answer") if result is None else result
+            for result in results
+        ]
 
     def decode(self, data: bytes) -> np.ndarray:
         """Return uint8 [H, W, 3] RGB; raises ServingError for a bad picture."""
@@ -167,13 +171,19 @@ class Classifier:
         return tuple(Category(*best) for best in top_k(scores, self.labels, topk, threshold))
 
     def warm_up(self, batch_sizes: Sequence[int]) -> None:
-        """Predict grey pictures in batches of these sizes, so that no caller pays for the first."""
+        """Predict grey pictures in batches of these sizes, so that no caller pays for the first.
+
+        Raises:
+            PredictorError: the model does not run, or gives no numbers for a grey picture.
+            BundleError: there are not as many labels as classes.
+        """
         array = self.preprocess(np.full((512, 512, 3), 127, np.uint8))
         for size in batch_sizes:
-            rows = self._predict([array] * size)
-        check = self.labels
-        if check is not None and isinstance(rows[0], np.ndarray):
-            check_count(tuple(check), len(rows[0]), f"the labels of {self.bundle.path}")
+            row = self._predict([array] * size)[0]
+            if isinstance(row, ServingError):
+                raise PredictorError(f"{row}: not even for a grey picture; export it again")
+            if self.labels is not None:
+                check_count(tuple(self.labels), len(row), f"the labels of {self.bundle.path}")
 
     def _predict(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray | ServingError]:
         """Return a row of scores, or an error, for each array."""

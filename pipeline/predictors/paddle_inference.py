@@ -15,6 +15,8 @@ from bundle.model_config import TensorSpec
 
 from .predictor import PredictorError, PredictorOptions
 
+# What numpy can take over as scores; others, class numbers among them, are no answer.
+_SCORE_TYPES = ("float32", "float16", "float64")
 _GPU_MEMORY_MB = 256  # what the allocator starts with; it grows as needed
 
 
@@ -31,8 +33,10 @@ class PaddleInferencePredictor:
                 f"paddlepaddle cannot be imported ({error}); install the extra cpu or gpu: "
                 "pip install 'paddle-serving-kit[cpu]'"
             ) from error
+        _check_device(options.device)
         self._feed = _only_feed(bundle)
         self._fetch = _answering_fetch(bundle, options.fetch)
+        self._fixed_batch = bundle.fixed_batch
         try:
             self._predictor = inference.create_predictor(_config(inference, bundle, options))
             self._input = self._predictor.get_input_handle(self._feed.name)
@@ -45,15 +49,32 @@ class PaddleInferencePredictor:
         self.name = f"Paddle {_version()} on {options.device}"
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
-        """Return scores, float32 [N, classes]; see `Predictor.predict`."""
+        """Return scores, float32 [N, classes]; see `Predictor.predict`.
+
+        A graph that was exported for one batch size runs as often as the batch needs it.
+        """
         self._check_shape(batch)
+        size = self._fixed_batch
+        if size is None or size == len(batch):
+            return self._run(batch)
+        # The last run is filled up with its last picture.
+        filled = batch[[min(i, len(batch) - 1) for i in range(-(-len(batch) // size) * size)]]
+        runs = [self._run(filled[begin : begin + size]) for begin in range(0, len(filled), size)]
+        return np.concatenate(runs)[: len(batch)]
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
         try:
             self._input.copy_from_cpu(np.ascontiguousarray(batch, np.float32))
             self._predictor.run()
             scores: np.ndarray = self._output.copy_to_cpu()
         except Exception as error:
             raise PredictorError(f"Paddle failed: {last_line(error)}") from error
-        return scores.reshape(len(batch), -1)
+        if scores.shape[:1] != (len(batch),):
+            raise PredictorError(
+                f"the fetch {self._fetch.name} has the shape {_shape(scores.shape)} for "
+                f"{len(batch)} pictures; if the graph takes one picture a run, set batch_size to 1"
+            )
+        return scores.reshape(len(batch), -1).astype(np.float32, copy=False)
 
     def _output_name(self, bundle: Bundle) -> str:
         """Return the graph's name of the fetch; PIR numbers its outputs anew when it loads."""
@@ -117,13 +138,35 @@ def _only_feed(bundle: Bundle) -> TensorSpec:
 
 def _answering_fetch(bundle: Bundle, alias: str | None) -> TensorSpec:
     fetches = bundle.model_config.fetches
-    for fetch in fetches:
-        if fetch.alias == (alias or "prediction"):
-            return fetch
-    if alias is not None:
-        known = ", ".join(fetch.alias for fetch in fetches)
+    known = ", ".join(f"{fetch.alias} ({fetch.dtype})" for fetch in fetches)
+    named = [fetch for fetch in fetches if fetch.alias == (alias or "prediction")]
+    if alias is not None and not named:
         raise PredictorError(f"the model has no fetch {alias!r}; mend fetch_list: it has {known}")
-    return fetches[0]
+    candidates = named or fetches
+    for fetch in candidates:
+        if fetch.dtype in _SCORE_TYPES:
+            return fetch
+    raise PredictorError(
+        f"scores are needed, of {', '.join(_SCORE_TYPES)}, and the model gives {known}; "
+        "export it with its softmax output"
+    )
+
+
+def _check_device(device: str) -> None:
+    """Refuse what Paddle would quietly compute on the CPU instead."""
+    import paddle
+
+    if device.partition(":")[0] not in ("cpu", "gpu"):
+        raise PredictorError(f"the device is cpu or gpu, not {device!r}")
+    if device != "cpu" and not paddle.is_compiled_with_cuda():
+        raise PredictorError(
+            "a GPU is asked for and this Paddle is built for the CPU; install the extra gpu "
+            'instead of cpu, or set devices to ""'
+        )
+    if device != "cpu" and paddle.device.cuda.device_count() == 0:
+        raise PredictorError(
+            "a GPU is asked for and Paddle finds none; look at nvidia-smi and `devices`"
+        )
 
 
 def _shape(shape: tuple[int, ...]) -> str:

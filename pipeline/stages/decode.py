@@ -18,8 +18,11 @@ from .image_header import READABLE, ImageHeader, foreign_name, is_complete, read
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
-# Damaged files make OpenCV's codecs talk on stderr, once a request; our error says it already.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+# Damaged files make OpenCV talk on stderr, once a request; our error says it already.
+if hasattr(cv2.utils, "logging"):
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+else:  # before OpenCV 4.10
+    getattr(cv2, "setLogLevel")(0)  # noqa: B009 - the stubs of newer ones do not know it
 
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -57,7 +60,8 @@ def decode_image(data: bytes, limits: DecodeLimits = DecodeLimits()) -> np.ndarr
         raise UndecodableImage("the {} cannot be decoded".format(header.format)) from error
     if image is None:
         raise UndecodableImage(
-            "the {} is damaged; save it again with another program".format(header.format)
+            "the {} is damaged or of a kind that is not read; save it again as an ordinary JPEG "
+            "or PNG".format(header.format)
         )
     # In place: the array is ours, and a channel swap needs no second copy.
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)

@@ -6,10 +6,19 @@ specification (VP8, VP8L, VP8X), and TIFF 6.0 (image file directory).
 
 from __future__ import annotations
 
+import codecs
+import re
 import struct
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
 READABLE = ("JPEG", "PNG", "BMP", "WebP", "TIFF")
+
+# A JPEG marker: any number of fill bytes, then what it means.
+_JPEG_MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
+_JPEG_SCAN = 0xDA
+# Real files have a few hundred; one made of nothing else must not keep a worker busy for seconds.
+_MAX_JPEG_SEGMENTS = 10_000
+_MAX_BMP_HEADER = 1024
 
 # Formats people send by mistake, so that the error can name them.
 _FOREIGN = (
@@ -40,7 +49,8 @@ def read_format(data: bytes) -> Optional[str]:
         return "JPEG"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return "PNG"
-    if data[:2] == b"BM":
+    # The size of the header that follows tells a BMP from a text that begins with BM.
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") <= _MAX_BMP_HEADER:
         return "BMP"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
@@ -58,7 +68,9 @@ def foreign_name(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return "a HEIC, AVIF or video file"
     try:
-        if data[:512].decode("utf-8").isprintable() or b"\n" in data[:512]:
+        # Incrementally: the cut at 512 bytes may go through a character.
+        text = codecs.getincrementaldecoder("utf-8")().decode(data[:512])
+        if text.isprintable() or "\n" in text:
             return "text"
     except UnicodeDecodeError:
         pass
@@ -86,7 +98,12 @@ def is_complete(data: bytes, name: str) -> bool:
     mark are common (cameras pad) and fine.
     """
     if name == "JPEG":
-        return data.rfind(b"\xff\xd9") > 0
+        # Not before the pixels: the thumbnail in a photo's EXIF data is a whole JPEG with its own
+        # end mark.
+        pixels = next(
+            (at for marker, at in _jpeg_segments(data) if marker == _JPEG_SCAN), len(data)
+        )
+        return data.rfind(b"\xff\xd9", pixels) > 0
     if name == "PNG":
         return data.rfind(b"IEND") > 0
     if name == "WebP":
@@ -94,26 +111,28 @@ def is_complete(data: bytes, name: str) -> bool:
     return True
 
 
-def _jpeg_size(data: bytes) -> Optional[Tuple[int, int]]:
+def _jpeg_segments(data: bytes) -> Iterator[Tuple[int, int]]:
+    """Yield each marker with the position after it, up to and with the first scan of pixels."""
     position = 2
-    while True:
-        # Markers may be preceded by any number of fill bytes 0xFF.
-        if data[position] != 0xFF:
-            return None
-        while data[position] == 0xFF:
-            position += 1
-        marker = data[position]
-        position += 1
-        if marker in (0x01, *range(0xD0, 0xD9)):
-            continue
-        if marker in (0xD9, 0xDA):
-            return None
-        (length,) = struct.unpack_from(">H", data, position)
+    for _ in range(_MAX_JPEG_SEGMENTS):
+        match = _JPEG_MARKER.match(data, position)
+        if match is None:
+            return
+        marker, position = match.group(1)[0], match.end()
+        yield marker, position
+        if marker in (0xD9, _JPEG_SCAN):
+            return
+        if marker != 0x01 and not 0xD0 <= marker <= 0xD8:  # all others have a length
+            position += int(struct.unpack_from(">H", data, position)[0])
+
+
+def _jpeg_size(data: bytes) -> Optional[Tuple[int, int]]:
+    for marker, position in _jpeg_segments(data):
         # SOF0 to SOF15 but DHT (C4), JPG (C8) and DAC (CC) hold the size.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, position + 3)
             return width, height
-        position += length
+    return None
 
 
 def _png_size(data: bytes) -> Optional[Tuple[int, int]]:
@@ -155,7 +174,9 @@ def _tiff_size(data: bytes) -> Optional[Tuple[int, int]]:
     for i in range(entries):
         tag, kind, _, value = struct.unpack_from(order + "HHI4s", data, position + 2 + 12 * i)
         if tag in (256, 257):
-            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), value)[0]
+            (size,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), value)
+            # A tag given twice must not hide a large picture behind a small one.
+            found[tag] = max(size, found.get(tag, 0))
     return (found[256], found[257]) if len(found) == 2 else None
 
 

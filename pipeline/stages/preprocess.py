@@ -7,6 +7,7 @@ a channel: exact, and several times faster than arithmetic on the whole picture.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import cv2
@@ -47,6 +48,7 @@ class Preprocess:
 
     def __init__(self, operators: Sequence[Operator]) -> None:
         self._steps: List[Step] = [_build(operator) for operator in operators]
+        _check_layout(operators)
         self.short_side = _short_side(operators)
         self._fused: Optional[_Normalize] = None
         # The usual end: normalise pixel by pixel, then planes. One pass does both.
@@ -87,7 +89,26 @@ def _operator(entry: Any) -> Operator:  # noqa: ANN401 - YAML, or a bundle's Tra
             )
         name, options = next(iter(entry.items()))
         return Operator(str(name), options or {})
+    if isinstance(entry, str):
+        return Operator(entry, {})
     return Operator(entry.name, entry.options or {})
+
+
+def _check_layout(operators: Sequence[Operator]) -> None:
+    """Find operators on the wrong side of ToCHWImage; they would take rows for channels."""
+    planes = False
+    for name, options in operators:
+        if planes and name != "NormalizeImage":
+            raise PreprocessError("{} must come before ToCHWImage, not after it".format(name))
+        if name == "NormalizeImage":
+            by_planes = options.get("order", "chw") == "chw"
+            if by_planes != planes:
+                raise PreprocessError(
+                    "NormalizeImage: order is {} ToCHWImage".format(
+                        "chw after" if planes else "'' before"
+                    )
+                )
+        planes = planes or name == "ToCHWImage"
 
 
 def _build(operator: Operator) -> Step:
@@ -97,6 +118,10 @@ def _build(operator: Operator) -> Step:
             "unknown operator {} in transform_ops; known: {}".format(
                 operator.name, ", ".join(_OPERATORS)
             )
+        )
+    if not isinstance(operator.options, Mapping):
+        raise PreprocessError(
+            "{} takes options by name, not {!r}".format(operator.name, operator.options)
         )
     try:
         return build(**operator.options)
@@ -108,47 +133,64 @@ def _build(operator: Operator) -> Step:
 
 def _short_side(operators: Sequence[Operator]) -> Optional[int]:
     for operator in operators:
+        if operator.name == "CropImage":
+            return None  # it counts in pixels of the whole picture
         if operator.name == "ResizeImage":
-            size = operator.options.get("resize_short") or operator.options.get("size")
-            return max(size) if isinstance(size, (list, tuple)) else size
+            short = operator.options.get("resize_short") or 0
+            if short > 0:
+                return math.ceil(short)
+            return max(_pair(operator.options.get("size"), "ResizeImage: size"))
     return None
 
 
 def _pair(value: Any, what: str) -> Tuple[int, int]:  # noqa: ANN401 - YAML
     numbers = [value, value] if isinstance(value, int) else value
     good = isinstance(numbers, (list, tuple)) and len(numbers) == 2
-    if not good or not all(isinstance(n, int) and n > 0 for n in numbers):
+    if not good or not all(isinstance(n, int) and n > 0 and n is not True for n in numbers):
         raise PreprocessError("{} must be a size or [width, height], not {!r}".format(what, value))
     return numbers[0], numbers[1]
 
 
-def _decode_image(to_rgb: bool = True, channel_first: bool = False, **_: object) -> Step:
+def _decode_image(
+    to_rgb: bool = True,
+    channel_first: bool = False,
+    to_np: bool = False,  # noqa: ARG001 - written by PaddleClas; arrays are all we have
+    backend: str = "cv2",  # noqa: ARG001 - pictures are decoded as cv2 does, before any operator
+) -> Step:
     """Pictures come decoded as RGB; a model that wants BGR gets its channels turned."""
     if channel_first:
         raise PreprocessError("DecodeImage: channel_first is not known; use ToCHWImage")
+    if not isinstance(to_rgb, bool):
+        raise PreprocessError("DecodeImage: to_rgb is true or false, not {!r}".format(to_rgb))
     return (lambda image: image) if to_rgb else (lambda image: image[:, :, ::-1])
 
 
 def _resize_image(
     size: Any = None,  # noqa: ANN401 - YAML
-    resize_short: Optional[int] = None,
+    resize_short: Optional[float] = None,
     interpolation: Optional[str] = None,
     backend: str = "cv2",
     return_numpy: bool = True,  # noqa: ARG001 - PaddleClas writes it; arrays are all we have
 ) -> Step:
     resize = _resizer(interpolation, backend)
-    if resize_short:
-        short = int(resize_short)
+    if resize_short is not None and (
+        isinstance(resize_short, bool) or not isinstance(resize_short, (int, float))
+    ):
+        raise PreprocessError(
+            "ResizeImage: resize_short is a number of pixels, not {!r}".format(resize_short)
+        )
+    if resize_short is not None and resize_short > 0:  # otherwise size counts, as in PaddleClas
+        short = float(resize_short)
 
         def step(image: np.ndarray) -> np.ndarray:
             height, width = image.shape[:2]
             # In PaddleClas' order of operations: the rounding depends on it.
-            ratio = float(short) / min(width, height)
+            ratio = short / min(width, height)
             return resize(image, (int(round(width * ratio)), int(round(height * ratio))))
 
         return step
     if size is None:
-        raise PreprocessError("ResizeImage needs size or resize_short")
+        raise PreprocessError("ResizeImage needs size or resize_short above 0")
     fixed = _pair(size, "ResizeImage: size")
     return lambda image: resize(image, fixed)
 
@@ -156,10 +198,10 @@ def _resize_image(
 def _resizer(
     interpolation: Optional[str], backend: str
 ) -> Callable[[np.ndarray, Tuple[int, int]], np.ndarray]:
-    name = (interpolation or "bilinear").lower()
-    if backend.lower() == "pil":
+    name = str(interpolation or "bilinear").lower()
+    if str(backend).lower() == "pil":
         return _pillow_resizer(name)
-    if backend.lower() != "cv2":
+    if str(backend).lower() != "cv2":
         raise PreprocessError("ResizeImage: backend is cv2 or pil, not {!r}".format(backend))
     if name not in _INTERPOLATIONS:
         raise PreprocessError(
@@ -241,6 +283,10 @@ class _Normalize:
         self.by_pixel = order != "chw"
         shape = (1, 1, 3) if self.by_pixel else (3, 1, 1)
         self._scale = np.float32(_number(scale) if scale is not None else 1.0 / 255.0)
+        if not np.isfinite(self._scale):
+            raise PreprocessError(
+                "NormalizeImage: scale is a finite number, not {!r}".format(scale)
+            )
         self._mean = _three(mean or (0.485, 0.456, 0.406), "mean").reshape(shape)
         self._std = _three(std or (0.229, 0.224, 0.225), "std").reshape(shape)
         self._tables: List[np.ndarray] = []
@@ -282,12 +328,13 @@ def _three(values: Sequence[float], name: str) -> np.ndarray:
         numbers = np.asarray(values, np.float64).astype(np.float32)
     except (TypeError, ValueError):
         numbers = np.empty(0, np.float32)
-    if numbers.shape != (3,) or (name == "std" and not numbers.all()):
+    zero = name == "std" and not numbers.all()
+    if numbers.shape != (3,) or zero or not np.isfinite(numbers).all():
         raise PreprocessError("NormalizeImage: {} is three numbers, not {!r}".format(name, values))
     return numbers
 
 
-def _to_chw_image(**_: object) -> Step:
+def _to_chw_image() -> Step:
     return lambda image: image.transpose(2, 0, 1)
 
 
