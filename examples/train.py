@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -25,10 +26,13 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import paddle  # noqa: E402
 
-from examples.training.export import average_weights, export  # noqa: E402
-from examples.training.fluid_weights import WeightsError, load_fluid_weights  # noqa: E402
-from examples.training.pictures import DataError, load_pictures  # noqa: E402
+from bundle.errors import BundleError  # noqa: E402
+from bundle.labels import read_labels  # noqa: E402
+from examples.training.export import export  # noqa: E402
+from examples.training.fluid_weights import WeightsError  # noqa: E402
+from examples.training.pictures import DataError, class_names, load_pictures  # noqa: E402
 from examples.training.recipe import Recipe, Trainer, evaluate  # noqa: E402
+from examples.training.weights import average_weights, load_weights  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,21 +40,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
-    except (DataError, WeightsError) as error:
+    except (BundleError, DataError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 def fit(options: argparse.Namespace) -> int:
     """Train, and print the report of the best epoch."""
-    recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
+    recipe = _recipe(options)
     paddle.seed(recipe.seed)
-    train = load_pictures(options.data / "train", options.test_resize)
-    val = load_pictures(options.data / "val", options.test_resize, train.classes)
+    train = load_pictures(options.data / "train", recipe.test_resize)
+    val = load_pictures(options.data / "val", recipe.test_resize, train.classes)
     print(
         f"{len(train.images)} pictures to train on, {len(val.images)} to validate, {train.classes}"
     )
-    network = _network(options.arch, len(train.classes), options.init)
+    network = _network(options.arch, len(train.classes))
+    if options.init:
+        load_weights(network, options.init, new_head=True)
     trainer = Trainer(network, recipe, train, val, options.run)
     if options.resume and not trainer.resume():
         print(f"nothing to resume in {options.run}; starting anew")
@@ -60,9 +66,11 @@ def fit(options: argparse.Namespace) -> int:
 
 def evaluate_weights(options: argparse.Namespace) -> int:
     """Print the report of saved weights on the validation pictures."""
-    val = load_pictures(options.data / "val", options.test_resize)
-    network = _network(options.arch, len(val.classes), options.weights)
-    report = evaluate(network, val, options.test_resize, options.test_size)
+    resize, size = _test_sizes(options.test_resize, options.test_size)
+    val = load_pictures(options.data / "val", resize, class_names(options.data / "train"))
+    network = _network(options.arch, len(val.classes))
+    load_weights(network, options.weights)
+    report = evaluate(network, val, resize, size)
     print(report.markdown())
     return 0
 
@@ -76,15 +84,14 @@ def average(options: argparse.Namespace) -> int:
 
 def export_weights(options: argparse.Namespace) -> int:
     """Write inference.json, inference.pdiparams and inference.yml."""
-    classes = tuple(sorted(f.name for f in (options.data / "train").iterdir() if f.is_dir()))
-    labels = classes
-    if options.labels:
-        labels = tuple(options.labels.read_text(encoding="utf-8").split("\n"))
-        labels = tuple(label.strip() for label in labels if label.strip())
+    resize, size = _test_sizes(options.test_resize, options.test_size)
+    classes = class_names(options.data / "train")
+    labels = read_labels(options.labels) if options.labels else classes
     if len(labels) != len(classes):
         raise DataError(f"{options.labels} has {len(labels)} labels for {len(classes)} classes")
-    network = _network(options.arch, len(classes), options.weights)
-    export(network, options.output, options.arch, labels, options.test_resize, options.test_size)
+    network = _network(options.arch, len(classes))
+    load_weights(network, options.weights)
+    export(network, options.output, options.arch, labels, resize, size)
     print(
         f"wrote {options.output}; next: python -m converter convert {options.output} "
         "--output serving_model/NAME"
@@ -92,22 +99,33 @@ def export_weights(options: argparse.Namespace) -> int:
     return 0
 
 
-def _network(arch: str, classes: int, weights: Path | None) -> paddle.nn.Layer:
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """Return the recipe that is asked for; a resumed run keeps its own where no flag is given."""
+    before = options.run / "recipe.json"
+    settings = {}
+    if options.resume and before.is_file():
+        settings = json.loads(before.read_text(encoding="utf-8"))
+    elif (options.run / "last.pdparams").exists():
+        raise DataError(f"{options.run} holds a run; add --resume, or give another --run")
+    given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
+    recipe = Recipe(**{**settings, **{k: v for k, v in given.items() if v is not None}})
+    _test_sizes(recipe.test_resize, recipe.test_size)
+    return recipe
+
+
+def _test_sizes(resize: int | None, size: int | None) -> tuple[int, int]:
+    resize, size = resize or Recipe.test_resize, size or Recipe.test_size
+    if size > resize:
+        raise DataError(f"--test-size {size} cannot be cut out of a short side of {resize}")
+    return resize, size
+
+
+def _network(arch: str, classes: int) -> paddle.nn.Layer:
+    # Lower-case names build networks; the others are their classes and modules.
     build = getattr(paddle.vision.models, arch, None)
-    if build is None:
+    if not arch.islower() or arch.startswith("_") or not callable(build):
         raise WeightsError(f"paddle.vision.models has no {arch}; for example shufflenet_v2_x1_0")
-    network = build(num_classes=classes)
-    if weights is None:
-        return network
-    if weights.is_dir():
-        load_fluid_weights(network, weights)
-        return network
-    if not weights.is_file():
-        raise WeightsError(f"there are no weights at {weights}")
-    state = paddle.load(str(weights))
-    own = network.state_dict()
-    network.set_state_dict({k: v for k, v in state.items() if own[k].shape == list(v.shape)})
-    return network
+    return build(num_classes=classes)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,8 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("data", type=Path, help="folder with train/ and val/")
     shared.add_argument("--arch", default="shufflenet_v2_x1_0", help="of paddle.vision.models")
-    shared.add_argument("--test-resize", type=int, default=Recipe.test_resize)
-    shared.add_argument("--test-size", type=int, default=Recipe.test_size)
+    shared.add_argument("--test-resize", type=int, help="short side before the middle is cut out")
+    shared.add_argument("--test-size", type=int, help="side of what is cut out and served")
 
     train = commands.add_parser("fit", parents=[shared], help="train")
     train.set_defaults(command=fit)
@@ -130,7 +148,10 @@ def _parser() -> argparse.ArgumentParser:
         if not field.name.startswith("test_"):
             kind = type(field.default)
             train.add_argument(
-                f"--{field.name.replace('_', '-')}", type=kind, default=field.default
+                f"--{field.name.replace('_', '-')}",
+                type=kind,
+                default=argparse.SUPPRESS,
+                help=f"default {field.default}",
             )
 
     check = commands.add_parser("evaluate", parents=[shared], help="count right answers")

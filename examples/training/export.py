@@ -1,4 +1,4 @@
-"""Averaged weights and inference models: what leaves a training run."""
+"""Inference models: what leaves a training run to be served."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import paddle
 import yaml
 
-from .fluid_weights import WeightsError
 from .pictures import MEAN, STD
 
 
@@ -37,7 +36,9 @@ def export(
     scored = _Scored(network)
     scored.eval()
     spec = [paddle.static.InputSpec([None, 3, size, size], "float32", name="x")]
-    paddle.jit.save(paddle.jit.to_static(scored, input_spec=spec), str(folder / "inference"))
+    # Without full_graph Paddle warns that it does not heed the spec.
+    graph = paddle.jit.to_static(scored, input_spec=spec, full_graph=True)
+    paddle.jit.save(graph, str(folder / "inference"))
     description = {
         "Global": {"model_name": name},
         "PreProcess": {
@@ -60,17 +61,3 @@ def export(
     }
     with (folder / "inference.yml").open("w", encoding="utf-8") as out:
         yaml.safe_dump(description, out, allow_unicode=True, sort_keys=False)
-
-
-def average_weights(paths: Sequence[Path], output: Path) -> None:
-    """Write the mean of the weights in `paths`.
-
-    Raises:
-        WeightsError: they are not of one network.
-    """
-    states = [paddle.load(str(path)) for path in paths]
-    if any(list(state) != list(states[0]) for state in states):
-        raise WeightsError("the weights are not of one network; average runs of the same --arch")
-    mean = {key: sum(state[key] for state in states) / len(states) for key in states[0]}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    paddle.save(mean, str(output))

@@ -36,9 +36,11 @@ def load_pictures(folder: Path, short_side: int, classes: tuple[str, ...] = ()) 
     Raises:
         DataError: no class folders, a class without pictures, or an unreadable picture.
     """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; it must hold one folder a class")
-    classes = classes or tuple(sorted(f.name for f in folder.iterdir() if f.is_dir()))
+    found = class_names(folder)
+    classes = classes or found
+    unknown = [name for name in found if name not in classes]
+    if unknown:
+        raise DataError(f"{folder} has classes that were not trained on: {unknown}")
     listed = [(path, i) for i, name in enumerate(classes) for path in _listed(folder / name)]
     counts = np.bincount([i for _, i in listed], minlength=len(classes))
     if len(classes) < 2 or counts.min() == 0:
@@ -46,6 +48,17 @@ def load_pictures(folder: Path, short_side: int, classes: tuple[str, ...] = ()) 
         raise DataError(f"{folder} needs two or more class folders with pictures; empty: {empty}")
     images = [_read(path, short_side) for path, _ in tqdm(listed, f"reading {folder.name}")]
     return Pictures(images, np.array([i for _, i in listed]), classes, [p for p, _ in listed])
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """Return the names of the class folders in `folder`, in the order of the network's answers.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; it must hold one folder a class")
+    return tuple(sorted(f.name for f in folder.iterdir() if f.is_dir()))
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import paddle
 from paddle.nn import functional
 from tqdm import tqdm
 
+from .fluid_weights import WeightsError
 from .pictures import Augmentation, Pictures, balanced_order, centre, mixed, normalised
 from .report import Report, report_of
 
@@ -61,11 +62,24 @@ class Trainer:
         self._best = 0.0
 
     def resume(self) -> bool:
-        """Go on from `last.pdparams` if there is one."""
+        """Go on from `last.pdparams` if there is one.
+
+        Raises:
+            WeightsError: the run was of another architecture or other classes.
+        """
         path = self._run / "last.pdparams"
         if not path.is_file():
             return False
         state = paddle.load(str(path))
+        own = {key: list(value.shape) for key, value in self._network.state_dict().items()}
+        classes = tuple(state.get("classes", self._train.classes))
+        if own != {key: list(value.shape) for key, value in state["network"].items()} or (
+            classes != self._train.classes
+        ):
+            raise WeightsError(
+                f"{self._run} was a run of another --arch or other classes ({classes}); "
+                "give those, or another --run"
+            )
         self._network.set_state_dict(state["network"])
         self._optimizer.set_state_dict(state["optimizer"])
         self._average = {k: paddle.to_tensor(v) for k, v in state["average"].items()}
@@ -163,6 +177,7 @@ class Trainer:
             "step": self._step,
             "epoch": self._epoch,
             "best": self._best,
+            "classes": list(self._train.classes),
         }
         # Written beside and renamed, so that a run killed here still has its last checkpoint.
         part = self._run / "last.part.pdparams"
