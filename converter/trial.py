@@ -6,7 +6,8 @@ import numpy as np
 
 from bundle.inference_yml import InferenceDescription
 from bundle.model_config import ModelConfig
-from pipeline.stages.preprocess import PreprocessError, build_preprocess
+from pipeline.stages.errors import PreprocessError
+from pipeline.stages.preprocess import build_preprocess
 from protocol.errors import InvalidRequest
 
 from .errors import ConversionError

@@ -8,12 +8,15 @@ a channel: exact, and several times faster than arithmetic on the whole picture.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from protocol.errors import InvalidRequest, TooLarge
+
+from .errors import PreprocessError
+from .normalize import NormalizeImage
 
 # A picture of 1 x 40000 pixels, its short side enlarged to 256, would take gigabytes.
 MAX_RESIZED_PIXELS = 100_000_000
@@ -27,10 +30,6 @@ _INTERPOLATIONS = {
     "bicubic": cv2.INTER_CUBIC,
     "lanczos": cv2.INTER_LANCZOS4,
 }
-
-
-class PreprocessError(ValueError):
-    """The description asks for what is not known; the text names the operator and the option."""
 
 
 class Operator(NamedTuple):
@@ -50,11 +49,11 @@ class Preprocess:
         self._steps: List[Step] = [_build(operator) for operator in operators]
         _check_layout(operators)
         self.short_side = _short_side(operators)
-        self._fused: Optional[_Normalize] = None
+        self._fused: Optional[NormalizeImage] = None
         # The usual end: normalise pixel by pixel, then planes. One pass does both.
         if len(self._steps) >= 2 and operators[-1].name == "ToCHWImage":
             last = self._steps[-2]
-            if isinstance(last, _Normalize) and last.by_pixel:
+            if isinstance(last, NormalizeImage) and last.by_pixel:
                 self._fused = last
                 self._steps = self._steps[:-2]
 
@@ -261,79 +260,6 @@ def _crop_image(size: Any) -> Step:  # noqa: ANN401 - YAML
     return step
 
 
-class _Normalize:
-    """(pixel * scale - mean) / std in float32, channel by channel."""
-
-    def __init__(
-        self,
-        scale: Union[str, float, None] = None,
-        mean: Optional[Sequence[float]] = None,
-        std: Optional[Sequence[float]] = None,
-        order: Optional[str] = "chw",
-        output_fp16: bool = False,
-        channel_num: int = 3,
-    ) -> None:
-        if channel_num != 3:
-            raise PreprocessError("NormalizeImage: channel_num is 3, not {}".format(channel_num))
-        if output_fp16:
-            raise PreprocessError(
-                "NormalizeImage: output_fp16 is not known; models are fed float32"
-            )
-        # '' in exported files means pixels [H, W, 3]; only 'chw' means planes.
-        self.by_pixel = order != "chw"
-        shape = (1, 1, 3) if self.by_pixel else (3, 1, 1)
-        self._scale = np.float32(_number(scale) if scale is not None else 1.0 / 255.0)
-        if not np.isfinite(self._scale):
-            raise PreprocessError(
-                "NormalizeImage: scale is a finite number, not {!r}".format(scale)
-            )
-        self._mean = _three(mean or (0.485, 0.456, 0.406), "mean").reshape(shape)
-        self._std = _three(std or (0.229, 0.224, 0.225), "std").reshape(shape)
-        self._tables: List[np.ndarray] = []
-        if self.by_pixel:
-            pixels = np.arange(256, dtype=np.uint8).reshape(256, 1, 1)
-            table = self(np.repeat(pixels, 3, axis=2))
-            self._tables = [np.ascontiguousarray(table[:, 0, c]) for c in range(3)]
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Normalise either layout; the result has the layout of `image`."""
-        result = (image.astype(np.float32) * self._scale - self._mean) / self._std
-        return np.asarray(result, np.float32)
-
-    def planes(self, image: np.ndarray) -> np.ndarray:
-        """Normalise [H, W, 3] and return [3, H, W]."""
-        if image.dtype != np.uint8:
-            return np.asarray(self(image).transpose(2, 0, 1))
-        result = np.empty((3, *image.shape[:2]), np.float32)
-        for plane, table, target in zip(cv2.split(image), self._tables, result):
-            cv2.LUT(plane, table, dst=target)
-        return result
-
-
-def _number(value: Union[str, float]) -> float:
-    """Read 0.0039, "1/255" or "1.0/255.0" without evaluating text as code."""
-    numerator, slash, denominator = str(value).partition("/")
-    try:
-        return float(numerator) / float(denominator) if slash else float(numerator)
-    except (ValueError, ZeroDivisionError) as error:
-        raise PreprocessError(
-            "NormalizeImage: scale is a number or a fraction such as 1.0/255.0, not {!r}".format(
-                value
-            )
-        ) from error
-
-
-def _three(values: Sequence[float], name: str) -> np.ndarray:
-    try:
-        numbers = np.asarray(values, np.float64).astype(np.float32)
-    except (TypeError, ValueError):
-        numbers = np.empty(0, np.float32)
-    zero = name == "std" and not numbers.all()
-    if numbers.shape != (3,) or zero or not np.isfinite(numbers).all():
-        raise PreprocessError("NormalizeImage: {} is three numbers, not {!r}".format(name, values))
-    return numbers
-
-
 def _to_chw_image() -> Step:
     return lambda image: image.transpose(2, 0, 1)
 
@@ -342,6 +268,6 @@ _OPERATORS: Dict[str, Callable[..., Step]] = {
     "DecodeImage": _decode_image,
     "ResizeImage": _resize_image,
     "CropImage": _crop_image,
-    "NormalizeImage": _Normalize,
+    "NormalizeImage": NormalizeImage,
     "ToCHWImage": _to_chw_image,
 }

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bundle.inference_yml import TransformOp
-from pipeline.stages.preprocess import PreprocessError, build_preprocess
+from pipeline.stages.errors import PreprocessError
+from pipeline.stages.preprocess import build_preprocess
 from protocol.errors import InvalidRequest, TooLarge
 
 NORMALIZE = {"NormalizeImage": {"order": ""}}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.stages.preprocess import PreprocessError, build_preprocess
+from pipeline.stages.errors import PreprocessError
+from pipeline.stages.preprocess import build_preprocess
 
 NORMALIZE = {"NormalizeImage": {"order": ""}}
 CHW: dict[str, Any] = {"ToCHWImage": None}
