@@ -21,14 +21,8 @@ import grpc.aio
 import uvloop
 
 from protocol import pipeline_service_pb2 as pb
-from protocol.envelope import (
-    ClassifyReply,
-    ClassifyRequest,
-    reply_from_json,
-    reply_from_proto,
-    request_to_json,
-    request_to_proto,
-)
+from protocol.reply import ClassifyReply, reply_from_json, reply_from_proto
+from protocol.request import ClassifyRequest, request_to_json, request_to_proto
 
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
 TOLERANCE = 1e-4

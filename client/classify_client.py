@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
-from protocol.envelope import Categories, ClassifyReply, ClassifyRequest, ImageResult
 from protocol.errors import NotReady, Overloaded, ServiceClosed, ServingError
+from protocol.reply import Categories, ClassifyReply, ImageResult
+from protocol.request import ClassifyRequest
 
 from .errors import BadAnswer, ConnectionLost, UnreadablePicture
 

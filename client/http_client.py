@@ -21,12 +21,6 @@ from client.address import DEFAULT_URL, is_loopback, prediction_url
 from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
 from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
-from protocol.envelope import (
-    ClassifyReply,
-    ClassifyRequest,
-    reply_from_json,
-    request_to_json,
-)
 from protocol.errors import (
     DeadlineExceeded,
     NotReady,
@@ -36,6 +30,8 @@ from protocol.errors import (
     TooLarge,
     UnreadableReply,
 )
+from protocol.reply import ClassifyReply, reply_from_json
+from protocol.request import ClassifyRequest, request_to_json
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 512 << 20  # 0.9's limit for a message

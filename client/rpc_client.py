@@ -27,12 +27,6 @@ from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
 from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
 from protocol import pipeline_service_pb2_grpc as pb_grpc
-from protocol.envelope import (
-    ClassifyReply,
-    ClassifyRequest,
-    reply_from_proto,
-    request_to_proto,
-)
 from protocol.errors import (
     InvalidRequest,
     Overloaded,
@@ -42,6 +36,8 @@ from protocol.errors import (
     TooLarge,
     UnreadableReply,
 )
+from protocol.reply import ClassifyReply, reply_from_proto
+from protocol.request import ClassifyRequest, request_to_proto
 
 CONNECT_TIMEOUT_MS = 5000
 MAX_MESSAGE_BYTES = 512 << 20  # 0.9's limit

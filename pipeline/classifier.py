@@ -19,8 +19,8 @@ import numpy as np
 
 from bundle import Bundle, BundleError, load_bundle
 from bundle.labels import check_count, read_labels
-from protocol.envelope import Category, ImageResult
 from protocol.errors import PredictionFailed, ServingError
+from protocol.reply import Category, ImageResult
 
 from .predictors import Predictor, PredictorError, PredictorOptions, create_predictor
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeLimits, decode_image
@@ -79,15 +79,17 @@ class Classifier:
         topk: int = 0,
         labels: Sequence[str] | None = None,
         threshold: float | None = None,
-        limits: DecodeLimits | None = None,
+        max_image_pixels: int = DEFAULT_MAX_PIXELS,
+        fast_decode: bool = False,
     ) -> None:
         self.bundle = bundle
         self.predictor = predictor
         self.labels = labels or bundle.labels
         self._topk = topk or bundle.description.topk
         self._threshold = threshold
-        self._limits = limits or DecodeLimits()
         self._preprocess = build_preprocess(bundle.description.transform_ops)
+        short_side = self._preprocess.short_side if fast_decode else None
+        self._limits = DecodeLimits(max_image_pixels, reduce_to=short_side)
         self._warned = False
 
     @classmethod
@@ -104,18 +106,15 @@ class Classifier:
             labels = read_labels(Path(settings.labels_file))
             check_count(labels, bundle.classes, settings.labels_file)
         predictor = create_predictor(bundle, settings.backend, settings.predictor)
-        classifier = cls(
+        return cls(
             bundle,
             predictor,
             topk=settings.topk,
             labels=labels,
             threshold=settings.threshold,
-            limits=DecodeLimits(settings.max_image_pixels),
+            max_image_pixels=settings.max_image_pixels,
+            fast_decode=settings.fast_decode,
         )
-        if settings.fast_decode:
-            short_side = classifier._preprocess.short_side
-            classifier._limits = DecodeLimits(settings.max_image_pixels, short_side)
-        return classifier
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from protocol.envelope import ImageResult
+from protocol.reply import ImageResult
 
 if TYPE_CHECKING:
     from ..classifier import Classifier, EncodedImage

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from protocol.envelope import Category, ImageResult
 from protocol.errors import PredictionFailed, ServingError, error_from_wire
+from protocol.reply import Category, ImageResult
 
 from .entries import Entry, WaitingEntries
 from .frames import Header, Row

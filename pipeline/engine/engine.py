@@ -17,7 +17,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from protocol.envelope import ImageResult
 from protocol.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -26,6 +25,7 @@ from protocol.errors import (
     ServiceClosed,
     ServingError,
 )
+from protocol.reply import ImageResult
 
 from .command import WorkerCommand
 from .dispatcher import Dispatcher

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from protocol.envelope import ImageResult
 from protocol.errors import ServingError
+from protocol.reply import ImageResult
 
 Options: TypeAlias = tuple[int | None, float | None]
 

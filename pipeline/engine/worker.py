@@ -20,8 +20,8 @@ import sys
 import time
 import traceback
 
-from protocol.envelope import ImageResult
 from protocol.errors import PredictionFailed, ServingError, wire_codes
+from protocol.reply import ImageResult
 
 from .building import Answering, Picture, build
 from .frames import Frame, Header, Row, pack, read_frame

@@ -23,14 +23,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.envelope import (
-    ClassifyReply,
-    ClassifyRequest,
-    error_to_json,
-    reply_to_json,
-    request_from_images,
-    request_from_json,
-)
 from protocol.errors import (
     InvalidRequest,
     MethodNotAllowed,
@@ -39,6 +31,8 @@ from protocol.errors import (
     TooLarge,
     wire_codes,
 )
+from protocol.reply import ClassifyReply, error_to_json, reply_to_json
+from protocol.request import ClassifyRequest, request_from_images, request_from_json
 
 from .services import Services
 

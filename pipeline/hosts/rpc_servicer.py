@@ -10,8 +10,9 @@ import grpc.aio
 
 from protocol import pipeline_service_pb2 as pb
 from protocol import pipeline_service_pb2_grpc as pb_grpc
-from protocol.envelope import error_to_proto, reply_to_proto, request_from_proto
 from protocol.errors import ServingError
+from protocol.reply import error_to_proto, reply_to_proto
+from protocol.request import request_from_proto
 
 from .services import Services
 

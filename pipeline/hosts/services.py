@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from protocol.envelope import ClassifyReply, ClassifyRequest, ImageResult, whole_failure
 from protocol.errors import InvalidRequest, NotReady, ServiceClosed, ServiceNotFound
+from protocol.reply import ClassifyReply, ImageResult, whole_failure
+from protocol.request import ClassifyRequest
 
 
 class Classifying(Protocol):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from protocol.envelope import Category, ClassifyReply, reply_from_json, reply_to_json
+from protocol.reply import Category, ClassifyReply, reply_from_json, reply_to_json
 
 pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
 

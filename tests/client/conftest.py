@@ -17,18 +17,6 @@ import pytest
 
 from protocol import pipeline_service_pb2 as pb
 from protocol import pipeline_service_pb2_grpc as pb_grpc
-from protocol.envelope import (
-    Category,
-    ClassifyReply,
-    ClassifyRequest,
-    error_to_json,
-    error_to_proto,
-    reply_to_json,
-    reply_to_proto,
-    request_from_json,
-    request_from_proto,
-    whole_failure,
-)
 from protocol.errors import (
     NotReady,
     Overloaded,
@@ -37,6 +25,16 @@ from protocol.errors import (
     UndecodableImage,
     wire_codes,
 )
+from protocol.reply import (
+    Category,
+    ClassifyReply,
+    error_to_json,
+    error_to_proto,
+    reply_to_json,
+    reply_to_proto,
+    whole_failure,
+)
+from protocol.request import ClassifyRequest, request_from_json, request_from_proto
 
 STOCK_ANSWER = b'{"err_no":0,"err_msg":"","key":["label","prob"],"value":["[\'daisy\']","[0.9]"]}'
 

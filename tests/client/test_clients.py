@@ -8,8 +8,8 @@ import pytest
 from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable, UnreadablePicture
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
-from protocol.envelope import ClassifyRequest
 from protocol.errors import NotReady, Overloaded, ServiceNotFound, ServingError, UndecodableImage
+from protocol.request import ClassifyRequest
 
 
 def test_bytes_and_files_are_classified(client: Any, tmp_path: Path) -> None:

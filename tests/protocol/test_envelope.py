@@ -6,24 +6,26 @@ import json
 import pytest
 
 from protocol import pipeline_service_pb2 as pb
-from protocol.envelope import (
+from protocol.errors import InvalidRequest, Overloaded, ServingError, TooLarge, UndecodableImage
+from protocol.reply import (
     Category,
     ClassifyReply,
-    ClassifyRequest,
     error_to_json,
     error_to_proto,
     reply_from_json,
     reply_from_proto,
     reply_to_json,
     reply_to_proto,
+    whole_failure,
+)
+from protocol.request import (
+    ClassifyRequest,
     request_from_images,
     request_from_json,
     request_from_proto,
     request_to_json,
     request_to_proto,
-    whole_failure,
 )
-from protocol.errors import InvalidRequest, Overloaded, ServingError, TooLarge, UndecodableImage
 
 PICTURE = bytes(range(256))
 TEXT = base64.b64encode(PICTURE).decode()

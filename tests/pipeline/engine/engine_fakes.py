@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from protocol.envelope import Category, ImageResult
 from protocol.errors import UndecodableImage
+from protocol.reply import Category, ImageResult
 
 Picture = tuple[bytes, "int | None", "float | None"]
 

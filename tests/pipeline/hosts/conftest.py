@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.hosts.services import Services
-from protocol.envelope import Category, ImageResult
 from protocol.errors import ServingError, UndecodableImage
+from protocol.reply import Category, ImageResult
 
 
 class FakeEngine:
