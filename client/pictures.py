@@ -35,7 +35,9 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
             suffixes = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
             raise NoPicture(f"the folder {name} holds no picture ({suffixes})")
         if not found:
-            raise NoPicture(f"there is no picture {name}")
+            raise NoPicture(
+                f"there is no picture {name}; check the path (the working folder is {Path.cwd()})"
+            )
         pictures.extend(found)
     return pictures
 

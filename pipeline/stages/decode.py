@@ -69,7 +69,7 @@ def decode_image(data: bytes, limits: DecodeLimits = DecodeLimits()) -> np.ndarr
 
 def _checked_header(data: bytes, limits: DecodeLimits) -> ImageHeader:
     if not data:
-        raise UndecodableImage("the picture is empty (0 bytes)")
+        raise UndecodableImage("the picture is empty (0 bytes); send the bytes of the file")
     name = read_format(data)
     if name is None:
         raise UndecodableImage(
