@@ -15,19 +15,23 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .errors import BundleError
-from .inference_yml import InferenceDescription, read_inference_yml, read_yaml
+from .inference_yml import InferenceDescription, read_inference_yml
 from .labels import check_count
 from .model_config import ModelConfig, read_model_config
 from .parameter_file import check_whole
+from .strict_yaml import read_yaml
 
 SERVER, CLIENT = "serving_server", "serving_client"
-PIR, PDMODEL, FLUID = "pir", "pdmodel", "fluid"
+PIR, PDMODEL, FLUID, ONNX = "pir", "pdmodel", "fluid", "onnx"
 _CONF_ENDS = (".prototxt", ".stream.prototxt")
 
 
 @dataclass(frozen=True)
 class GraphFiles:
-    """A graph with its parameters; `params_file` is None where each parameter has its own file."""
+    """A graph with its parameters.
+
+    `params_file` is None where parameters have files of their own, or lie in the graph's (ONNX).
+    """
 
     graph_format: str
     model_file: Path
@@ -53,7 +57,7 @@ class Bundle:
 
     @property
     def graph_format(self) -> str:
-        """One of "pir", "pdmodel" and "fluid"."""
+        """One of "pir", "pdmodel", "fluid" and "onnx"."""
         return self.graph.graph_format
 
     @property
@@ -74,10 +78,7 @@ class Bundle:
     @property
     def classes(self) -> int:
         """The model's number of classes, or -1 where the graph leaves it open."""
-        fetches = self.model_config.fetches
-        # the fetch that is answered from: several outputs may be named
-        fetch = next((fetch for fetch in fetches if fetch.alias == "prediction"), fetches[0])
-        return fetch.shape[-1] if fetch.shape and not fetch.is_lod else -1
+        return self.model_config.classes
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -123,8 +124,8 @@ def load_bundle(path: Path) -> Bundle:
 def find_graph(folder: Path) -> GraphFiles:
     """Return the one graph in `folder`, with its parameters.
 
-    Known are `*.json` with `*.pdiparams` (PIR), `*.pdmodel` with `*.pdiparams`, and `__model__`
-    with one parameter file or with one file a parameter.
+    Known are `*.json` with `*.pdiparams` (PIR), `*.pdmodel` with `*.pdiparams`, `__model__` with
+    one parameter file or with one file a parameter, and `*.onnx`.
 
     Raises:
         BundleError: no graph, several, or one without its parameters.
@@ -134,11 +135,11 @@ def find_graph(folder: Path) -> GraphFiles:
         graphs = [*folder.glob("*.json"), *folder.glob("*.pdmodel")]
         found = sorted(file for file in graphs if file.suffix == ".pdmodel" or _is_pir(file))
         found += [file for file in [folder / "__model__"] if file.is_file()]
+        found += sorted(folder.glob("*.onnx"))
     if not found:
         raise BundleError(
-            "{} holds no exported model; looked for inference.json, *.pdmodel and __model__".format(
-                folder
-            )
+            "{} holds no exported model; looked for inference.json, *.pdmodel, "
+            "__model__ and *.onnx".format(folder)
         )
     if len(found) > 1:
         raise BundleError(
@@ -156,6 +157,8 @@ def graph_files(model_file: Path, params_file: Optional[Path] = None) -> GraphFi
         BundleError: the parameters are missing.
     """
     folder = model_file.parent
+    if model_file.suffix == ".onnx":
+        return GraphFiles(ONNX, model_file, None)
     if model_file.name == "__model__":
         usual = [folder / "__params__", folder / "params"]
         combined = params_file or next((file for file in usual if file.is_file()), None)

@@ -2,6 +2,10 @@
 
 Its form is the one that PaddleClas 2.6 and PaddleX 3 write beside an exported model: what is known
 is read into `InferenceDescription`; what is not (Hpi and others) is kept and written back.
+
+PostProcess holds `Topk` (the best categories of a picture) or `MultiLabelThreshOutput` (every
+category above a threshold). `Softmax` or `Sigmoid` before them is ours: for a graph that gives raw
+logits, which PaddleClas and PaddleX never export.
 """
 
 from __future__ import annotations
@@ -9,11 +13,17 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Hashable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import yaml
 
 from .errors import BundleError
+from .strict_yaml import read_yaml
+
+TOPK, MULTI_LABEL = "Topk", "MultiLabelThreshOutput"
+# Operators of PostProcess that make scores of logits, and what they are called elsewhere.
+ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+DEFAULT_THRESHOLD = 0.5  # PaddleClas' own
 
 
 @dataclass(frozen=True)
@@ -28,14 +38,19 @@ class TransformOp:
 class InferenceDescription:
     """What a model needs done before and after it.
 
-    `topk` is how many categories an answer holds unless the caller says; `labels` is None where
-    the description has none. `document` is the whole file, kept for what is not read.
+    `topk` is how many categories an answer holds unless the caller says, 0 for all of them;
+    `labels` is None where the description has none. A `multi_label` model gives each class a score
+    of its own, and answers with those that reach `threshold`. `activation`, "softmax" or "sigmoid",
+    makes scores of the graph's logits. `document` is the whole file, kept for what is not read.
     """
 
     model_name: str
     transform_ops: Tuple[TransformOp, ...]
     topk: int = 1
     labels: Optional[Tuple[str, ...]] = None
+    multi_label: bool = False
+    threshold: Optional[float] = None
+    activation: Optional[str] = None
     document: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -51,40 +66,6 @@ def read_inference_yml(path: Path) -> InferenceDescription:
     return description_of(document, str(path))
 
 
-def read_yaml(path: Path) -> object:
-    """Return what a YAML file in UTF-8 holds; a key given twice is an error.
-
-    Raises:
-        BundleError: missing, not UTF-8, or not YAML.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        document: object = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise BundleError("cannot read {}: {}".format(path, error.strerror)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BundleError(
-            "{} is not YAML in UTF-8: {}".format(path, " ".join(str(error).split()))
-        ) from error
-    return document
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, "the key {!r} is given twice".format(key.value), key.start_mark
-                    )
-                seen.add(key.value)
-        mapping: Dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
-
-
 def description_of(document: Mapping[str, Any], source: str) -> InferenceDescription:
     """Return the description that a loaded document holds; `source` names it in errors."""
     preprocess = _section(document, "PreProcess", source)
@@ -92,35 +73,63 @@ def description_of(document: Mapping[str, Any], source: str) -> InferenceDescrip
         raise BundleError("{}: PreProcess.transform_ops must be a list of operators".format(source))
     operators = tuple(_operator(entry, source) for entry in preprocess["transform_ops"])
     postprocess = _section(document, "PostProcess", source)
-    if postprocess and "Topk" not in postprocess:
+    kinds = [name for name in (TOPK, MULTI_LABEL) if name in postprocess]
+    if len(kinds) > 1 or (postprocess and not kinds):
         raise BundleError(
-            "{}: PostProcess holds {} and no Topk; only classifiers that give one answer a picture "
-            "are served".format(source, ", ".join(map(str, postprocess)))
+            "{}: PostProcess holds {}; a classifier has one of {} and {}".format(
+                source, ", ".join(map(str, postprocess)), TOPK, MULTI_LABEL
+            )
         )
-    topk = _section(postprocess, "Topk", source)
-    count = topk.get("topk", 1)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise BundleError("{}: PostProcess.Topk.topk must be 1 or more".format(source))
+    kind = kinds[0] if kinds else TOPK
+    section = _section(postprocess, kind, source)
+    where = "{}: PostProcess.{}".format(source, kind)
     return InferenceDescription(
         model_name=str(_section(document, "Global", source).get("model_name", "")),
         transform_ops=operators,
-        topk=count,
-        labels=_labels(topk.get("label_list"), source),
+        topk=_topk(section.get("topk", 0 if kind == MULTI_LABEL else 1), kind, where),
+        labels=_labels(section.get("label_list"), where),
+        multi_label=kind == MULTI_LABEL,
+        threshold=_threshold(section.get("threshold", DEFAULT_THRESHOLD), where)
+        if kind == MULTI_LABEL
+        else None,
+        activation=_activation(postprocess, source),
         document=document,
     )
 
 
-def _labels(labels: object, source: str) -> Optional[Tuple[str, ...]]:
+def _topk(count: object, kind: str, where: str) -> int:
+    least = 0 if kind == MULTI_LABEL else 1
+    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+        raise BundleError("{}.topk must be {} or more".format(where, least))
+    return count
+
+
+def _threshold(threshold: object, where: str) -> float:
+    number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if not number or not 0 <= float(threshold) <= 1:  # type: ignore[arg-type]
+        raise BundleError("{}.threshold must be a number from 0 to 1".format(where))
+    return float(threshold)  # type: ignore[arg-type]
+
+
+def _activation(postprocess: Mapping[str, Any], source: str) -> Optional[str]:
+    found = [kind for name, kind in ACTIVATIONS.items() if name in postprocess]
+    if len(found) > 1:
+        raise BundleError("{}: PostProcess holds Softmax and Sigmoid; keep one".format(source))
+    return found[0] if found else None
+
+
+def _labels(labels: object, where: str) -> Optional[Tuple[str, ...]]:
     if labels is None:
         return None
     if not isinstance(labels, list) or not labels:
-        raise BundleError("{}: PostProcess.Topk.label_list must be a list".format(source))
+        raise BundleError("{}.label_list must be a list".format(where))
     for class_id, label in enumerate(labels):
         # 007 or no without quotes are a number and a truth value; their text is lost
         if not isinstance(label, str):
             raise BundleError(
-                "{}: label {} of PostProcess.Topk.label_list is {!r}, not text; "
-                "put it in quotes".format(source, class_id, label)
+                "{}.label_list: label {} is {!r}, not text; put it in quotes".format(
+                    where, class_id, label
+                )
             )
     return tuple(labels)
 
@@ -135,14 +144,31 @@ def write_inference_yml(description: InferenceDescription, path: Path) -> None:
         {operator.name: dict(operator.options) or None} for operator in description.transform_ops
     ]
     document["PreProcess"] = {**(document.get("PreProcess") or {}), "transform_ops": operators}
-    postprocess = document["PostProcess"] = {**(document.get("PostProcess") or {})}
-    topk = {**(postprocess.get("Topk") or {}), "topk": description.topk}
-    topk.pop("label_list", None)
-    if description.labels is not None:
-        topk["label_list"] = list(description.labels)
-    postprocess["Topk"] = topk
+    document["PostProcess"] = _postprocess(description, document.get("PostProcess") or {})
     with path.open("w", encoding="utf-8") as out:
         yaml.safe_dump(document, out, allow_unicode=True, sort_keys=False, width=1000)
+
+
+def _postprocess(description: InferenceDescription, kept: Mapping[str, Any]) -> Dict[str, Any]:
+    kind, other = (MULTI_LABEL, TOPK) if description.multi_label else (TOPK, MULTI_LABEL)
+    section = {**(kept.get(kind) or {})}
+    if description.multi_label:
+        section["threshold"] = description.threshold
+    if description.topk or "topk" in section:
+        section["topk"] = description.topk
+    section.pop("label_list", None)
+    if description.labels is not None:
+        section["label_list"] = list(description.labels)
+    postprocess: Dict[str, Any] = {
+        name: None
+        for name, activation in ACTIVATIONS.items()
+        if activation == description.activation
+    }
+    for name, value in kept.items():
+        if name not in ACTIVATIONS and name != other:
+            postprocess[name] = value
+    postprocess[kind] = section
+    return postprocess
 
 
 def _section(document: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:

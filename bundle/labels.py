@@ -1,50 +1,64 @@
-"""Label files: what each class of a model is called, one a line in the order of the classes."""
+"""Label files: what each class of a model is called, in the order of the classes."""
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Dict, Hashable, List, Optional, Tuple
 
 from .errors import BundleError
+from .strict_yaml import parse_yaml
 
 # The ImageNet list's form: "n01440764 tench, Tinca tinca".
 _SYNSET = re.compile(r"n\d{8}\s+(\S.*)")
+# PaddleClas' form (class_id_map_file): "0 tench, Tinca tinca".
+_NUMBERED = re.compile(r"(\d+)[ \t]+(\S.*)")
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+# How much of a Chinese text is within GB2312, the common characters. Text in another 8-bit encoding
+# often passes for GBK, but then as rare characters.
+_COMMON_SHARE = 0.9
 
 
 def read_labels(path: Path) -> Tuple[str, ...]:
-    """Return the labels of a UTF-8 file (with or without BOM), one a line, commas and all.
+    """Return the labels of a file in UTF-8 (with or without BOM) or GBK.
 
-    Where every line starts with a WordNet id ("n01440764 tench, Tinca tinca"), it is left out.
+    Its form is told by its content, `.json`, `.yml` and `.yaml` by their name:
+
+    - one label a line, commas and all, the first is class 0;
+    - `0 name` a line, as PaddleClas writes it; the lines may stand in any order;
+    - `n01440764 name` a line, ImageNet's list; the WordNet id is left out;
+    - JSON or YAML: a list of labels, `{"0": "name"}`, or Keras' `{"name": 0}`; JSON also in a
+      file of another name that begins with "{".
+
     Blank lines at the end are left out; one between labels would shift every class behind it and
     is an error.
 
     Raises:
-        BundleError: the file cannot be read, is not UTF-8, is empty, or holds a blank line.
+        BundleError: the file cannot be read, has another encoding, is empty, holds a blank line,
+            or its class numbers have a gap.
     """
     try:
         content = path.read_bytes()
-        text = content.decode("utf-8-sig")
     except OSError as error:
         raise BundleError(
             "cannot read the label file {}: {}".format(path, error.strerror)
         ) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise BundleError(
-            "the label file {} is not UTF-8 (line {}); save it as UTF-8".format(path, line)
-        ) from error
-    # not splitlines(): it also splits at characters that may stand inside a label
-    labels = [line.strip() for line in text.rstrip().split("\n")]
-    if labels == [""]:
+    text = _decode(content, path)
+    if not text.strip():
         raise BundleError("the label file {} is empty; write one label a line".format(path))
-    for number, label in enumerate(labels, 1):
-        if not label:
-            raise BundleError("{} line {} is blank; take it out".format(path, number))
-    synsets = [_SYNSET.fullmatch(label) for label in labels]
-    if all(synsets):
-        return tuple(match.group(1) for match in synsets if match)
-    return tuple(labels)
+    if path.suffix.lower() in (".yml", ".yaml"):
+        return _from_document(parse_yaml(text, str(path)), path)
+    if path.suffix.lower() == ".json" or text.lstrip()[0] == "{":
+        return _from_document(_json(text, path), path)
+    return _from_lines(text, path)
 
 
 def check_count(labels: Tuple[str, ...], classes: int, source: str) -> None:
@@ -59,3 +73,125 @@ def check_count(labels: Tuple[str, ...], classes: int, source: str) -> None:
             "{} has {} labels, {} for the model's {} classes; write exactly one label a "
             "class, in the order of training".format(source, len(labels), few, classes)
         )
+
+
+def _decode(content: bytes, path: Path) -> str:
+    for mark, name in _BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            raise _wrong_encoding(path, "is {}".format(name))
+    if b"\0" in content:
+        raise _wrong_encoding(path, "holds NUL bytes: it is UTF-16 or no text")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+    text = _decode_gbk(content)
+    if text is None or content.startswith(codecs.BOM_UTF8):
+        raise _wrong_encoding(
+            path, "is neither UTF-8 nor GBK (line {}); Big5, Shift-JIS, Latin-1?".format(line)
+        )
+    return text
+
+
+def _decode_gbk(content: bytes) -> Optional[str]:
+    """Return the text if it is GBK in all likelihood."""
+    try:
+        text = content.decode("gbk")
+    except UnicodeDecodeError:
+        return None
+    wide = [character for character in text if ord(character) > 127]
+    common = [character for character in wide if _is_common(character)]
+    return text if len(common) >= _COMMON_SHARE * len(wide) else None
+
+
+def _is_common(character: str) -> bool:
+    try:
+        character.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _wrong_encoding(path: Path, what: str) -> BundleError:
+    return BundleError("the label file {} {}; save it as UTF-8".format(path, what))
+
+
+def _from_lines(text: str, path: Path) -> Tuple[str, ...]:
+    # not splitlines(): it also splits at characters that may stand inside a label
+    labels = [line.strip() for line in text.rstrip().split("\n")]
+    for number, label in enumerate(labels, 1):
+        if not label:
+            raise BundleError("{} line {} is blank; take it out".format(path, number))
+    synsets = [_SYNSET.fullmatch(label) for label in labels]
+    if all(synsets):
+        return tuple(match.group(1) for match in synsets if match)
+    numbered = [_NUMBERED.fullmatch(label) for label in labels]
+    if all(numbered):
+        pairs = [(int(match.group(1)), match.group(2)) for match in numbered if match]
+        # "5 yuan", "10 yuan" are names; what counts like class numbers is taken as such
+        if any(class_id == 0 for class_id, _ in pairs) or _counts_from_one(pairs):
+            return _in_order(pairs, path)
+    return tuple(labels)
+
+
+def _counts_from_one(pairs: List[Tuple[int, str]]) -> bool:
+    return len(pairs) > 1 and sorted(i for i, _ in pairs) == list(range(1, len(pairs) + 1))
+
+
+def _json(text: str, path: Path) -> object:
+    def unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        twice = {key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ()
+        if twice:
+            raise BundleError("{}: {!r} is given twice".format(path, sorted(twice)[0]))
+        return dict(pairs)
+
+    try:
+        document: object = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise BundleError("the label file {} is not JSON: {}".format(path, error)) from error
+    return document
+
+
+def _from_document(document: object, path: Path) -> Tuple[str, ...]:
+    if isinstance(document, list) and document:
+        return tuple(_name(label, path) for label in document)
+    if isinstance(document, dict) and document:
+        by_number = {key: _class_id(key) for key in document}
+        if all(number is not None for number in by_number.values()):
+            return _in_order(
+                [(by_number[key] or 0, _name(name, path)) for key, name in document.items()], path
+            )
+        by_name = {key: _class_id(value) for key, value in document.items()}
+        if all(number is not None for number in by_name.values()):
+            return _in_order([(by_name[key] or 0, _name(key, path)) for key in document], path)
+    raise BundleError(
+        '{} must hold a list of labels, or {{"0": "name", ...}}'.format(path)
+        if document
+        else "the label file {} is empty; write one label a class".format(path)
+    )
+
+
+def _class_id(value: Hashable) -> Optional[int]:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    return int(value) if str(value).isdigit() else None
+
+
+def _name(label: object, path: Path) -> str:
+    # YAML's 0 and no without quotes are a number and a truth value; their text is lost
+    if not isinstance(label, str) or not label.strip():
+        raise BundleError("{}: a label is {!r}, not text; put it in quotes".format(path, label))
+    return label.strip()
+
+
+def _in_order(pairs: List[Tuple[int, str]], path: Path) -> Tuple[str, ...]:
+    """Return the labels by their class numbers, which must be 0, 1, 2 ... without a gap."""
+    numbers = sorted(number for number, _ in pairs)
+    for wanted, number in enumerate(numbers):
+        if number < wanted:
+            raise BundleError("{}: the class number {} is given twice".format(path, number))
+        if number > wanted:
+            first = "; count from 0" if wanted == 0 else ""
+            raise BundleError("{}: the class number {} is missing{}".format(path, wanted, first))
+    return tuple(name for _, name in sorted(pairs))

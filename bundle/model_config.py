@@ -38,6 +38,8 @@ DTYPE_CODES = {
     "complex128": 11,
     "string": 20,
 }
+# What scores come in; class numbers among a model's outputs are no answer.
+SCORE_DTYPES = ("float32", "float16", "float64")
 _DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
 
 
@@ -85,6 +87,24 @@ class ModelConfig:
 
     feeds: Tuple[TensorSpec, ...]
     fetches: Tuple[TensorSpec, ...]
+
+    @property
+    def answering(self) -> int:
+        """The position of the fetch that is answered from.
+
+        It is the one called prediction, else the first that can hold scores, else the first.
+        """
+        aliases = [fetch.alias for fetch in self.fetches]
+        if "prediction" in aliases:
+            return aliases.index("prediction")
+        dtypes = [fetch.dtype in SCORE_DTYPES for fetch in self.fetches]
+        return dtypes.index(True) if True in dtypes else 0
+
+    @property
+    def classes(self) -> int:
+        """The number of classes of that fetch, or -1 where the graph leaves it open."""
+        fetch = self.fetches[self.answering]
+        return fetch.shape[-1] if fetch.shape and not fetch.is_lod else -1
 
 
 def read_model_config(path: Path) -> ModelConfig:

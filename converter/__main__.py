@@ -1,4 +1,4 @@
-"""`python -m converter`: convert an exported model into a bundle, or look at either."""
+"""`python -m converter`: an exported model becomes a bundle; look at either, verify a bundle."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.errors import BundleError
+from bundle.model_config import to_prototxt
 
-from .convert import ConvertOptions, convert
-from .descriptions import PRESETS
+from .convert import ConvertOptions, convert, preview
+from .descriptions import Wishes
 from .errors import ConversionError
 from .inspection import bundle_facts, inspect_folder
-from .report import print_report
+from .presets import PRESETS
+from .report import print_report, print_verification
+from .verify import DEFAULT_TOLERANCE, verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 1 with one line on stderr."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "convert" and options.output is None and not options.show_proto:
+        parser.error("convert needs --output serving_model/NAME, or --show-proto to write nothing")
     try:
-        if options.command == "convert":
-            _convert(options)
-        else:
-            _inspect(options)
+        options.run(options)
     except (ConversionError, BundleError) as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 1
@@ -32,15 +35,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    if options.show_proto:
+        config = preview(
+            options.export_dir,
+            options.model_file,
+            options.params_file,
+            options.feed_alias,
+            options.fetch_alias,
+        )
+        sys.stdout.write(to_prototxt(config))
+        return
     bundle = convert(
         ConvertOptions(
             export_dir=options.export_dir,
             output=options.output,
-            labels=options.labels,
-            preprocess=options.preprocess,
+            wishes=Wishes(
+                labels=options.labels,
+                preprocess=options.preprocess,
+                topk=options.topk,
+                softmax=options.softmax,
+                multi_label=options.multi_label,
+                threshold=options.threshold,
+            ),
             feed_aliases=options.feed_alias,
             fetch_aliases=options.fetch_alias,
-            topk=options.topk,
             model_file=options.model_file,
             params_file=options.params_file,
             force=options.force,
@@ -57,6 +75,21 @@ def _inspect(options: argparse.Namespace) -> None:
         print_report(facts)
 
 
+def _verify(options: argparse.Namespace) -> None:
+    verification = verify(
+        options.bundle,
+        export_dir=options.export,
+        images=options.images,
+        tolerance=options.tolerance,
+    )
+    print_verification(verification)
+    if not verification.passed:
+        raise ConversionError(
+            f"{options.bundle}: scores differ by {verification.largest_difference:.2g}, more than"
+            f" {verification.tolerance:g}; convert it again, or look into the rows above"
+        )
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
@@ -71,17 +104,29 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "convert", parents=[files], help="an exported model becomes serving_model/NAME"
     )
+    command.set_defaults(run=_convert)
     command.add_argument("export_dir", type=Path, help="folder of the exported model")
-    command.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="serving_model/NAME"
-    )
+    command.add_argument("--output", type=Path, metavar="DIR", help="serving_model/NAME")
     command.add_argument(
         "--labels", type=Path, metavar="FILE", help="one label a line, the first is class 0"
     )
     command.add_argument(
         "--preprocess",
         metavar="FILE",
-        help=f"an inference.yml, a transform_ops list, or a preset: {', '.join(PRESETS)}",
+        help="an inference.yml, model.yml, inference_cls.yaml, a training YAML, a transform_ops"
+        f" list, or a preset: {', '.join(PRESETS)}",
+    )
+    command.add_argument("--topk", type=int, metavar="K", help="categories an answer holds")
+    command.add_argument(
+        "--softmax", action="store_true", help="the model gives logits: make probabilities of them"
+    )
+    command.add_argument(
+        "--multi-label",
+        action="store_true",
+        help="a picture may have several labels, or none: answer with all above the threshold",
+    )
+    command.add_argument(
+        "--threshold", type=float, metavar="T", help="that threshold; default: 0.5"
     )
     command.add_argument(
         "--feed-alias", type=_names, metavar="A,B", help="default: the model's input names"
@@ -89,12 +134,36 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--fetch-alias", type=_names, metavar="A,B", help="default of a single output: prediction"
     )
-    command.add_argument("--topk", type=int, metavar="K", help="categories an answer holds")
+    command.add_argument(
+        "--show-proto",
+        action="store_true",
+        help="print serving_server_conf.prototxt and write nothing",
+    )
     command.add_argument("--force", action="store_true", help="replace an existing bundle")
 
     command = commands.add_parser("inspect", parents=[files], help="look at an export or a bundle")
+    command.set_defaults(run=_inspect)
     command.add_argument("folder", type=Path, help="an export or a bundle")
     command.add_argument("--json", action="store_true", help="for scripts")
+
+    command = commands.add_parser(
+        "verify", help="run a bundle beside its export and compare; exit 1 if they differ"
+    )
+    command.set_defaults(run=_verify)
+    command.add_argument("bundle", type=Path, help="serving_model/NAME")
+    command.add_argument(
+        "--export", type=Path, metavar="DIR", help="the export; default: the copy in the bundle"
+    )
+    command.add_argument(
+        "--images", type=Path, metavar="DIR", help="pictures to run; default: drawn ones"
+    )
+    command.add_argument(
+        "--tolerance",
+        type=float,
+        default=DEFAULT_TOLERANCE,
+        metavar="T",
+        help="the largest difference of a score; default: %(default)g",
+    )
     return parser
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from bundle import Bundle, load_bundle
@@ -12,13 +12,14 @@ from bundle.inference_yml import InferenceDescription, write_inference_yml
 from bundle.labels import check_count
 from bundle.model_config import (
     DTYPE_CODES,
+    SCORE_DTYPES,
     ModelConfig,
     TensorSpec,
     read_model_config,
     write_model_config,
 )
 
-from .descriptions import describe
+from .descriptions import Wishes, describe
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
 from .graph import GraphTensor
@@ -31,6 +32,7 @@ _FILE_NAMES = {
     "pir": ("inference.json", "inference.pdiparams"),
     "pdmodel": ("inference.pdmodel", "inference.pdiparams"),
     "fluid": ("__model__", "__params__"),
+    "onnx": ("inference.onnx", ""),
 }
 
 
@@ -41,11 +43,11 @@ class ConvertOptions:
     Attributes:
         export_dir: the folder of the exported model.
         output: serving_model/NAME, to be written.
-        labels: a label file; None: those of the inference.yml beside the model.
-        preprocess: a description file or a preset; None: the inference.yml beside the model.
+        wishes: labels, preprocessing and the kind of answer, where not as described beside the
+            model.
         feed_aliases: one a feed; None: the real input names.
-        fetch_aliases: one a fetch; None: "prediction", or the real names of several outputs.
-        topk: how many categories an answer holds; None: as described.
+        fetch_aliases: one a fetch; None: "prediction" for the only output that can hold scores,
+            and the real names of others.
         model_file: the graph's file in export_dir, where it is not clear.
         params_file: the combined parameter file in export_dir, where it is not clear.
         force: replace an existing bundle.
@@ -53,11 +55,9 @@ class ConvertOptions:
 
     export_dir: Path
     output: Path
-    labels: Path | None = None
-    preprocess: str | None = None
+    wishes: Wishes = field(default_factory=Wishes)
     feed_aliases: tuple[str, ...] | None = None
     fetch_aliases: tuple[str, ...] | None = None
-    topk: int | None = None
     model_file: str | None = None
     params_file: str | None = None
     force: bool = False
@@ -75,16 +75,30 @@ def convert(options: ConvertOptions) -> Bundle:
     """
     check_output(options.export_dir, options.output, force=options.force)
     export = read_export(options.export_dir, options.model_file, options.params_file)
-    description = describe(
-        export, labels=options.labels, preprocess=options.preprocess, topk=options.topk
-    )
     config = model_config(export, options.feed_aliases, options.fetch_aliases)
-    check_count(description.labels or (), _class_count(config), _labels_source(options, export))
+    description = describe(export, options.wishes, config.answering)
+    check_count(description.labels or (), config.classes, _labels_source(options, export))
     try_preprocessing(description, config)
     with staged(options.output) as staging:
         _write(staging, export, description, config, options)
         load_bundle(staging)
     return load_bundle(options.output)
+
+
+def preview(
+    export_dir: Path,
+    model_file: str | None = None,
+    params_file: str | None = None,
+    feed_aliases: Sequence[str] | None = None,
+    fetch_aliases: Sequence[str] | None = None,
+) -> ModelConfig:
+    """Feeds and fetches as a bundle would have them; nothing is written.
+
+    Raises:
+        ConversionError: as `convert`.
+    """
+    export = read_export(export_dir, model_file, params_file)
+    return model_config(export, feed_aliases, fetch_aliases)
 
 
 def _write(
@@ -101,41 +115,38 @@ def _write(
     shutil.copyfile(export.model_file, server / model_name)
     if export.params_file is not None:
         shutil.copyfile(export.params_file, server / params_name)
+    # an ONNX model names its files from where it lies, a Paddle one from the export's folder
+    base = export.model_file.parent if export.graph_format == "onnx" else export.folder
     for file in export.separate_params:
-        target = server / file.relative_to(export.folder)
+        target = server / file.relative_to(base)
         target.parent.mkdir(parents=True, exist_ok=True)  # a parameter's name may hold slashes
         shutil.copyfile(file, target)
     write_inference_yml(description, server / "inference.yml")
     write_model_config(config, server, "serving_server_conf")
     write_model_config(config, client, "serving_client_conf")
+    write_record(staging, export, config.answering, _asked(options))
+
+
+def _asked(options: ConvertOptions) -> dict[str, object]:
+    """What was asked for, for the record."""
+    wishes = {wish.name: getattr(options.wishes, wish.name) for wish in fields(options.wishes)}
     asked = {
-        "labels": options.labels,
-        "preprocess": options.preprocess,
+        **wishes,
         "feed_alias": options.feed_aliases,
         "fetch_alias": options.fetch_aliases,
-        "topk": options.topk,
         "model_file": options.model_file,
         "params_file": options.params_file,
     }
-    write_record(
-        staging, export, answering_fetch(config), {k: v for k, v in asked.items() if v is not None}
-    )
-
-
-def answering_fetch(config: ModelConfig) -> int:
-    """The position of the output that is answered from: the one called prediction, or the first."""
-    aliases = [fetch.alias for fetch in config.fetches]
-    return aliases.index("prediction") if "prediction" in aliases else 0
-
-
-def _class_count(config: ModelConfig) -> int:
-    """The number of classes; -1 where the graph leaves it open."""
-    fetch = config.fetches[answering_fetch(config)]
-    return fetch.shape[-1] if fetch.shape and not fetch.is_lod else -1
+    return {
+        name: value for name, value in asked.items() if value is not None and value is not False
+    }
 
 
 def _labels_source(options: ConvertOptions, export: ExportedModel) -> str:
-    return str(options.labels or options.preprocess or export.inference_yml)
+    wishes = options.wishes
+    return str(
+        wishes.labels or wishes.preprocess or export.description_file or export.label_file or ""
+    )
 
 
 def model_config(
@@ -146,7 +157,8 @@ def model_config(
     """Feeds and fetches with their aliases.
 
     Aliases that are not given are those of a serving_server_conf.prototxt beside the model (clients
-    of a bundle made by 0.9 know them), else the real names, and "prediction" for a single output.
+    of a bundle made by 0.9 know them), else the real names, and "prediction" for the only output
+    that can hold scores.
 
     Raises:
         ConversionError: the number of aliases is not that of the tensors, or one is given twice.
@@ -156,8 +168,14 @@ def model_config(
     if feed_aliases is None:
         feed_aliases = [known_feeds.get(tensor.name, tensor.name) for tensor in graph.feeds]
     if fetch_aliases is None:
-        lone = "prediction" if len(graph.fetches) == 1 else None
-        fetch_aliases = [known_fetches.get(t.name, lone or t.name) for t in graph.fetches]
+        scores = [tensor.name for tensor in graph.fetches if tensor.dtype in SCORE_DTYPES]
+        usual = {scores[0]: "prediction"} if len(scores) == 1 else {}
+        if len(graph.fetches) == 1:
+            usual = {graph.fetches[0].name: "prediction"}
+        fetch_aliases = [
+            known_fetches.get(tensor.name, usual.get(tensor.name, tensor.name))
+            for tensor in graph.fetches
+        ]
     return ModelConfig(
         feeds=_specs(graph.feeds, feed_aliases, "feed"),
         fetches=_specs(graph.fetches, fetch_aliases, "fetch"),
@@ -180,8 +198,10 @@ def _specs(
         raise ConversionError(
             f"--{side}-alias: {len(aliases)} given, the model has {len(names)}: {', '.join(names)}"
         )
-    if not all(aliases) or len(set(aliases)) != len(aliases):
-        raise ConversionError(f"--{side}-alias: aliases must differ and not be empty")
+    twice = sorted({alias for alias in aliases if aliases.count(alias) > 1})
+    if not all(aliases) or twice:
+        what = f"{twice[0]!r} is given twice" if twice else "one is empty"
+        raise ConversionError(f"--{side}-alias: {what}; give {len(names)} different names")
     for tensor in tensors:
         if tensor.dtype not in DTYPE_CODES:
             raise ConversionError(

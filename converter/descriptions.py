@@ -1,118 +1,197 @@
-"""Where preprocessing and labels come from: an inference.yml, a file, a preset, a label file."""
+"""Where preprocessing, labels and the kind of answer come from.
+
+In this order: options, a description beside the model (inference.yml, PaddleX' model.yml,
+PaddleClas' inference_cls.yaml), a label file beside it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
-from bundle.inference_yml import (
-    InferenceDescription,
-    TransformOp,
-    description_of,
-    read_inference_yml,
-)
+from bundle.errors import BundleError
+from bundle.inference_yml import DEFAULT_THRESHOLD, InferenceDescription, description_of
 from bundle.labels import read_labels
+from bundle.strict_yaml import read_yaml
 
 from .errors import ConversionError
 from .exported_model import ExportedModel
+from .graph import GraphTensor
+from .paddleclas_yaml import is_deploy_yaml, is_training_yaml, read_deploy_yaml, read_training_yaml
+from .paddlex_yml import is_paddlex_yml, read_paddlex_yml
+from .presets import PRESETS, for_pixels
 
 # Where no description says how many categories an answer holds; PaddleClas' own default.
 DEFAULT_TOPK = 5
 
-# What nearly every classifier trained on ImageNet expects.
-PRESETS: dict[str, tuple[TransformOp, ...]] = {
-    "imagenet-224": (
-        TransformOp("ResizeImage", {"resize_short": 256}),
-        TransformOp("CropImage", {"size": 224}),
-        TransformOp(
-            "NormalizeImage",
-            {
-                "channel_num": 3,
-                "mean": [0.485, 0.456, 0.406],
-                "order": "",
-                "scale": 1 / 255,
-                "std": [0.229, 0.224, 0.225],
-            },
-        ),
-        TransformOp("ToCHWImage", {}),
-    ),
-}
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a caller asks of a description; None and False leave it as it is found.
+
+    Attributes:
+        labels: a label file.
+        preprocess: a description file of any known form, or a preset's name.
+        topk: how many categories an answer holds.
+        softmax: the graph gives logits; make probabilities of them.
+        multi_label: each class has a score of its own; answer with all above the threshold.
+        threshold: that threshold.
+    """
+
+    labels: Path | None = None
+    preprocess: str | None = None
+    topk: int | None = None
+    softmax: bool = False
+    multi_label: bool = False
+    threshold: float | None = None
 
 
-def describe(
-    export: ExportedModel, *, labels: Path | None, preprocess: str | None, topk: int | None
-) -> InferenceDescription:
-    """Put a model's description together; options win over the inference.yml beside the model.
+def describe(export: ExportedModel, wishes: Wishes, answering: int) -> InferenceDescription:
+    """Put a model's description together.
 
     Args:
         export: the model.
-        labels: a label file.
-        preprocess: a file shaped like inference.yml, a bare transform_ops list, or a preset's name.
-        topk: how many categories an answer holds.
+        wishes: what was asked; it wins over what lies beside the model.
+        answering: the position of the output that answers are made from.
 
     Raises:
-        ConversionError: preprocessing or labels are given nowhere.
+        ConversionError: preprocessing or labels are given nowhere, or the wishes do not fit.
         BundleError: a file is not what it must be.
     """
-    description: InferenceDescription | None = None
-    if export.inference_yml is not None:
-        description = read_inference_yml(export.inference_yml)
-    if preprocess is not None:
-        given = _read_preprocess(preprocess)
-        if description is None:
-            description = given
-        else:
-            description = replace(
-                description,
-                transform_ops=given.transform_ops,
-                labels=given.labels or description.labels,
-            )
-    if description is None:
-        raise ConversionError(
-            f"{export.folder}: has no inference.yml, so how pictures are prepared is unknown; give"
-            f" --preprocess FILE (a transform_ops list) or --preprocess {next(iter(PRESETS))}"
-        )
-    if labels is not None:
-        description = replace(description, labels=read_labels(labels))
+    description, settled = _found(export, wishes)
+    if wishes.labels is not None:
+        description = replace(description, labels=read_labels(wishes.labels))
+    elif description.labels is None and export.label_file is not None:
+        description = replace(description, labels=read_labels(export.label_file))
     if description.labels is None:
         raise ConversionError(
             f"{export.folder}: the names of the classes are unknown; give --labels FILE,"
             " one label a line, the first is class 0"
         )
-    return replace(description, topk=_topk(topk, description))
+    activation = export.graph.activations[answering]
+    description = _with_answer(description, wishes, activation, settled=settled)
+    return replace(description, topk=_topk(wishes.topk, description))
 
 
-def _read_preprocess(preprocess: str) -> InferenceDescription:
+def beside_the_model(export: ExportedModel) -> InferenceDescription | None:
+    """The description that lies beside a model, where there is one; for `inspect`."""
+    if export.description_file is None:
+        return None
+    return _read(export.description_file, export, need_labels=False)
+
+
+def _found(export: ExportedModel, wishes: Wishes) -> tuple[InferenceDescription, bool]:
+    """The description, and whether it says how to answer (a preset or a bare list does not)."""
+    need_labels = wishes.labels is None and export.label_file is None
+    beside: InferenceDescription | None = None
+    if export.description_file is not None:
+        beside = _read(
+            export.description_file, export, need_labels=need_labels and not wishes.preprocess
+        )
+    if wishes.preprocess is None:
+        if beside is None:
+            raise ConversionError(
+                f"{export.folder}: holds no inference.yml, model.yml or inference_cls.yaml, so how"
+                " pictures are prepared is unknown; give --preprocess FILE (one of those, or a"
+                f" transform_ops list) or a preset: {', '.join(PRESETS)}"
+            )
+        return beside, _says_how_to_answer(beside)
+    given = _given(wishes.preprocess, export, need_labels and (beside is None or not beside.labels))
+    if beside is None:
+        return given, _says_how_to_answer(given)
+    if _says_how_to_answer(given):
+        return replace(given, labels=given.labels or beside.labels), True
+    kept = replace(beside, transform_ops=given.transform_ops)
+    return kept, _says_how_to_answer(beside)
+
+
+def _says_how_to_answer(description: InferenceDescription) -> bool:
+    return description.labels is not None or "PostProcess" in description.document
+
+
+def _given(preprocess: str, export: ExportedModel, need_labels: bool) -> InferenceDescription:
     if preprocess in PRESETS:
-        return InferenceDescription("", PRESETS[preprocess], topk=DEFAULT_TOPK)
+        operators = PRESETS[preprocess]
+        if _takes_pixels(export.graph.feeds[0]):
+            operators = for_pixels(operators)
+        return InferenceDescription("", operators, topk=DEFAULT_TOPK)
     path = Path(preprocess)
     if not path.is_file():
         raise ConversionError(
             f"--preprocess {preprocess}: neither a file nor a preset ({', '.join(PRESETS)})"
         )
-    document = _read_yaml(path)
-    if isinstance(document, dict) and "PreProcess" in document:
-        return description_of(document, str(path))
-    if isinstance(document, dict) and "transform_ops" in document:
-        document = document["transform_ops"]
+    return _read(path, export, need_labels=need_labels)
+
+
+def _takes_pixels(feed: GraphTensor) -> bool:
+    """[N, H, W, 3] and not [N, 3, H, W]."""
+    return len(feed.shape) == 4 and feed.shape[3] == 3 and feed.shape[1] != 3
+
+
+def _read(path: Path, export: ExportedModel, *, need_labels: bool) -> InferenceDescription:
+    """Read a description of any form that is known."""
+    document = read_yaml(path)
+    if isinstance(document, dict):
+        if is_paddlex_yml(document):
+            return read_paddlex_yml(document, str(path), topk=DEFAULT_TOPK)
+        folders = [export.folder]
+        if is_training_yaml(document):
+            return read_training_yaml(document, path, folders=folders, need_labels=need_labels)
+        if is_deploy_yaml(document):
+            return read_deploy_yaml(document, path, folders=folders, need_labels=need_labels)
+        if "PreProcess" in document:
+            return description_of(document, str(path))
+        document = document.get("transform_ops")
     if not isinstance(document, list):
-        raise ConversionError(f"{path}: holds neither PreProcess nor a list of transform_ops")
+        raise BundleError(
+            f"{path}: holds none of PreProcess (inference.yml, inference_cls.yaml), Transforms"
+            " (model.yml), Infer (a training configuration), and no list of transform_ops"
+        )
     described = description_of({"PreProcess": {"transform_ops": document}}, str(path))
     return InferenceDescription("", described.transform_ops, topk=DEFAULT_TOPK)
 
 
-def _read_yaml(path: Path) -> object:
-    try:
-        document: object = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConversionError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+def _with_answer(
+    description: InferenceDescription, wishes: Wishes, activation: str, *, settled: bool
+) -> InferenceDescription:
+    """Decide between one answer and several, and what makes scores of logits."""
+    multi_label = description.multi_label or wishes.multi_label
+    # A sigmoid at the end is a model of several labels a picture, unless a description says Topk.
+    if activation == "sigmoid" and not settled:
+        multi_label = True
+    if wishes.softmax and (activation != "none" or multi_label):
         raise ConversionError(
-            f"{path}: is not YAML in UTF-8: {' '.join(str(error).split())}"
-        ) from error
-    return document
+            "--softmax: the graph ends with a softmax already; leave the option out"
+            if activation == "softmax"
+            else "--softmax: the model gives each class a score of its own (sigmoid); leave it out"
+        )
+    if wishes.multi_label and activation == "softmax":
+        raise ConversionError(
+            "--multi-label: the graph ends with a softmax, whose scores add up to 1; leave it out"
+        )
+    if wishes.threshold is not None and not multi_label:
+        raise ConversionError(
+            "--threshold: belongs to models of several labels a picture; give --multi-label, or"
+            " set threshold in the service's configuration"
+        )
+    if wishes.threshold is not None and not 0 <= wishes.threshold <= 1:
+        raise ConversionError(f"--threshold {wishes.threshold}: must be from 0 to 1")
+    wanted = description.activation
+    if wishes.softmax:
+        wanted = "softmax"
+    elif multi_label and activation == "none":
+        wanted = "sigmoid"
+    threshold: float | None = None
+    if multi_label:
+        found = description.threshold if description.threshold is not None else DEFAULT_THRESHOLD
+        threshold = found if wishes.threshold is None else wishes.threshold
+    return replace(
+        description,
+        multi_label=multi_label,
+        threshold=threshold,
+        activation=wanted,
+        topk=description.topk if multi_label == description.multi_label else 0,
+    )
 
 
 def _topk(asked: int | None, description: InferenceDescription) -> int:

@@ -3,6 +3,7 @@
 inference.json + inference.pdiparams        Paddle 3 (PIR)
 inference.pdmodel + inference.pdiparams     Paddle 2
 __model__ + __params__, or one file a parameter     Paddle 1 (fluid)
+*.onnx, with external data where it has some        PyTorch, Keras, TensorFlow ...
 
 Everything is read without Paddle, so that converting needs none.
 """
@@ -14,10 +15,12 @@ from pathlib import Path
 
 from .errors import ConversionError
 from .graph import Graph
+from .onnx_graph import read_onnx
 from .parameters import check_combined, check_separate
 from .pir_graph import is_pir, read_pir_graph
 from .program_graph import read_program_graph
 
+_LABEL_NAMES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
 _COMBINED_NAMES = ("__params__", "params")
 
 
@@ -27,12 +30,14 @@ class ExportedModel:
 
     Attributes:
         folder: where it lies.
-        graph_format: "pir", "pdmodel" or "fluid".
+        graph_format: "pir", "pdmodel", "fluid" or "onnx".
         model_file: the graph's file.
-        params_file: the combined parameters; None if each has its own file.
+        params_file: the combined parameters; None if they have other files, or lie in the graph's.
         separate_params: those files, else empty.
         graph: inputs, outputs, parameters.
-        inference_yml: the description beside the model, if there is one.
+        description_file: what says how pictures are prepared, if it lies beside the model:
+            inference.yml, PaddleX' model.yml or PaddleClas' inference_cls.yaml.
+        label_file: a label file beside the model, if there is one.
     """
 
     folder: Path
@@ -41,7 +46,8 @@ class ExportedModel:
     params_file: Path | None
     separate_params: tuple[Path, ...]
     graph: Graph
-    inference_yml: Path | None
+    description_file: Path | None
+    label_file: Path | None
 
 
 def read_export(
@@ -60,14 +66,20 @@ def read_export(
     if not folder.is_dir():
         raise ConversionError(f"{folder}: no such folder; give the folder of an exported model")
     graph_format, model = _choose(folder, model_file)
-    graph = read_pir_graph(model) if graph_format == "pir" else read_program_graph(model)
-    params = _choose_params(folder, graph_format, model, graph, params_file)
     separate: tuple[Path, ...] = ()
-    if params is None:
-        separate = check_separate(folder, graph.parameters)
+    params: Path | None = None
+    if graph_format == "onnx":
+        if params_file is not None:
+            raise ConversionError("--params-file: an ONNX model names its parameter files itself")
+        found = read_onnx(model)
+        graph, separate = found.graph, found.data_files
     else:
-        check_combined(params, graph.parameters)
-    description = folder / "inference.yml"
+        graph = read_pir_graph(model) if graph_format == "pir" else read_program_graph(model)
+        params = _choose_params(folder, graph_format, model, graph, params_file)
+        if params is None:
+            separate = check_separate(folder, graph.parameters)
+        else:
+            check_combined(params, graph.parameters)
     return ExportedModel(
         folder=folder,
         graph_format=graph_format,
@@ -75,8 +87,21 @@ def read_export(
         params_file=params,
         separate_params=separate,
         graph=graph,
-        inference_yml=description if description.is_file() else None,
+        description_file=_description_file(folder),
+        label_file=_label_file(folder),
     )
+
+
+def _description_file(folder: Path) -> Path | None:
+    usual = [folder / name for name in ("inference.yml", "model.yml")]
+    found = [path for path in usual if path.is_file()] or sorted(folder.glob("inference_cls*.yaml"))
+    return found[0] if found else None
+
+
+def _label_file(folder: Path) -> Path | None:
+    """The label file beside a model; None if there is none, or no telling which."""
+    found = [folder / name for name in _LABEL_NAMES if (folder / name).is_file()]
+    return found[0] if len(found) == 1 else None
 
 
 def _choose(folder: Path, model_file: str | None) -> tuple[str, Path]:
@@ -99,16 +124,13 @@ def _choose(folder: Path, model_file: str | None) -> tuple[str, Path]:
 def _candidates(folder: Path) -> list[Path]:
     found = [path for path in sorted(folder.glob("*.json")) if is_pir(path)]
     found += sorted(folder.glob("*.pdmodel"))
+    found += sorted(folder.glob("*.onnx"))
     found += [path for path in [folder / "__model__"] if path.is_file()]
     return found
 
 
 def _format_of(model: Path) -> str:
-    if model.suffix == ".onnx":
-        raise ConversionError(f"{model}: ONNX is not converted; give the Paddle export")
-    if model.suffix == ".json":
-        return "pir"
-    return "pdmodel" if model.suffix == ".pdmodel" else "fluid"
+    return {".json": "pir", ".pdmodel": "pdmodel", ".onnx": "onnx"}.get(model.suffix, "fluid")
 
 
 def _why_none(folder: Path) -> str:
@@ -117,11 +139,11 @@ def _why_none(folder: Path) -> str:
         return "is a bundle already; its model lies in serving_server"
     if inner:
         return f"holds no model itself; did you mean its folder {inner[0]}?"
-    if any(folder.glob("*.onnx")):
-        return "holds an ONNX model, which is not converted; give the Paddle export"
+    if any(folder.glob("*.pth")) or any(folder.glob("*.pt")):
+        return "holds a PyTorch checkpoint; export it with torch.onnx.export first"
     if any(folder.glob("*.pdparams")):
         return "holds a training checkpoint (.pdparams); export it for inference first"
-    return "holds no exported model (inference.json, inference.pdmodel or __model__)"
+    return "holds no exported model (inference.json, *.pdmodel, __model__ or *.onnx)"
 
 
 _USUAL_NAMES = ("inference.json", "inference.pdmodel", "__model__")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bundle import Bundle, BundleError, load_bundle
-from bundle.inference_yml import InferenceDescription, read_inference_yml
+from bundle.inference_yml import InferenceDescription
 from bundle.model_config import ModelConfig, TensorSpec
 
-from .convert import answering_fetch, model_config
+from .convert import model_config
+from .descriptions import beside_the_model
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
-from .record import RECORD, file_facts
+from .record import changed_files, read_record
 
 # What can serve each graph format; "" is an unqualified yes.
 _RUNTIMES = ("Paddle 3.x", "Paddle 2.6", "Paddle Serving 0.9", "ONNX Runtime")
-_NOT_ONNX = "not yet: reads ONNX, not Paddle graphs"
+_NOT_ONNX = "reads ONNX; `converter export` makes it of this"
+_ONLY_ONNX = "reads Paddle's graphs, and this is ONNX"
 
 
 def inspect_folder(
@@ -45,15 +45,17 @@ def inspect_folder(
         # as 0.9 wrote it: it has feeds and fetches, and no word on pictures and labels
         return {**_export_facts(read_export(server)), "kind": "bundle", "path": str(folder)}
     bundle = load_bundle(folder)
-    _check_hashes(bundle)
+    changed = changed_files(bundle.path)
+    if changed:
+        raise BundleError(
+            f"{bundle.path / changed[0]}: is not the file the bundle was made with; convert the"
+            " model again"
+        )
     return bundle_facts(bundle)
 
 
 def _export_facts(export: ExportedModel) -> dict[str, Any]:
-    description: InferenceDescription | None = None
-    if export.inference_yml is not None:
-        description = read_inference_yml(export.inference_yml)
-    return _facts("export", export, model_config(export), description)
+    return _facts("export", export, model_config(export), beside_the_model(export))
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, Any]:
@@ -61,7 +63,10 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
     params = None if bundle.graph.params_file is None else bundle.graph.params_file.name
     export = read_export(bundle.server_dir, bundle.graph.model_file.name, params)
     facts = _facts("bundle", export, bundle.model_config, bundle.description)
-    return {**facts, "path": str(bundle.path)}
+    record = read_record(bundle.path)
+    made = {name: record[name] for name in ("made_by", "source", "options") if name in record}
+    files = {name: facts.get("sha256") for name, facts in (record.get("files") or {}).items()}
+    return {**facts, "path": str(bundle.path), "record": {**made, "files": files}}
 
 
 def _facts(
@@ -79,23 +84,37 @@ def _facts(
         "model_file": export.model_file.name,
         "params_file": None if params is None else params.name,
         "parameters": len(graph.parameters),
-        "parameter_bytes": sum(
-            file.stat().st_size for file in ([params] if params else export.separate_params)
-        ),
+        "parameter_files": len(export.separate_params),
+        "parameter_bytes": _parameter_bytes(export),
         "fixed_batch": graph.fixed_batch,
         "feeds": [_tensor_facts(spec, graph.fixed_batch) for spec in config.feeds],
         "fetches": [_tensor_facts(spec, graph.fixed_batch) for spec in config.fetches],
-        "output_activation": graph.activations[answering_fetch(config)],
+        "output_activation": graph.activations[config.answering],
         "model_name": (description.model_name or None) if description else None,
         "preprocessing": (
             [{op.name: dict(op.options)} for op in description.transform_ops]
             if description
             else None
         ),
+        "answer": _answer(description) if description else None,
+        "activation": description.activation if description else None,
         "topk": description.topk if description else None,
         "labels": len(description.labels) if description and description.labels else None,
         "served_by": _served_by(export.graph_format, config),
     }
+
+
+def _parameter_bytes(export: ExportedModel) -> int:
+    files = [export.params_file] if export.params_file else list(export.separate_params)
+    if export.graph_format == "onnx":
+        files.append(export.model_file)
+    return sum(file.stat().st_size for file in files)
+
+
+def _answer(description: InferenceDescription) -> str:
+    if description.multi_label:
+        return f"every category from {description.threshold:g} up"
+    return f"the best {description.topk}" if description.topk > 1 else "the best"
 
 
 def _tensor_facts(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
@@ -106,35 +125,17 @@ def _tensor_facts(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
 
 def _served_by(graph_format: str, config: ModelConfig) -> dict[str, dict[str, Any]]:
     """Runtime -> {"serves": bool, "note": str}."""
-    old = graph_format != "pir"
+    old = graph_format in ("pdmodel", "fluid")
     notes = {
         "Paddle 3.x": "",
         "Paddle 2.6": "" if old else "reads .pdmodel and __model__, not inference.json",
         "Paddle Serving 0.9": "" if old else "knows no inference.json",
         "ONNX Runtime": _NOT_ONNX,
     }
+    if graph_format == "onnx":
+        notes = dict.fromkeys(notes, _ONLY_ONNX) | {"ONNX Runtime": ""}
     if old and any(feed.alias != feed.name for feed in config.feeds):
         notes["Paddle Serving 0.9"] = "its local predictor needs feed alias = input name"
     return {
         runtime: {"serves": not notes[runtime], "note": notes[runtime]} for runtime in _RUNTIMES
     }
-
-
-def _check_hashes(bundle: Bundle) -> None:
-    """load_bundle compares sizes; here there is time for every byte of the model."""
-    record_file = bundle.path / RECORD
-    if not record_file.is_file():
-        return
-    try:
-        record = yaml.safe_load(record_file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BundleError(f"{record_file}: is not YAML; convert the model again") from error
-    files = record.get("files", {}) if isinstance(record, dict) else {}
-    for name, facts in files.items():
-        # descriptions may be edited by hand, models may not
-        if not name.endswith((".yml", ".prototxt")):
-            file = bundle.path / name
-            if file_facts(file)["sha256"] != facts.get("sha256"):
-                raise BundleError(
-                    f"{file}: is not the file the bundle was made with; convert the model again"
-                )

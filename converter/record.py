@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from bundle.strict_yaml import read_yaml
+
 from .exported_model import ExportedModel
 from .graph import GraphTensor
 
@@ -32,7 +34,8 @@ def write_record(
         options: what was asked of the conversion, None left out.
     """
     graph = export.graph
-    given = [export.inference_yml, options.get("labels"), options.get("preprocess")]
+    given = [export.description_file, export.label_file]
+    given += [options.get("labels"), options.get("preprocess")]
     descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
     document = {
         "format": 1,
@@ -72,6 +75,36 @@ def file_facts(path: Path) -> dict[str, Any]:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def changed_files(bundle_dir: Path) -> list[str]:
+    """Names of the bundle's model files that are not as bundle.yml records them.
+
+    Descriptions may be edited by hand, models may not. Without a bundle.yml there is nothing to
+    compare with.
+
+    Raises:
+        BundleError: bundle.yml is not YAML.
+    """
+    record = read_record(bundle_dir)
+    changed = []
+    for name, facts in (record.get("files") or {}).items():
+        if not name.endswith((".yml", ".prototxt")):
+            file = bundle_dir / name
+            if not file.is_file() or file_facts(file)["sha256"] != facts.get("sha256"):
+                changed.append(name)
+    return changed
+
+
+def read_record(bundle_dir: Path) -> dict[str, Any]:
+    """Return what bundle.yml holds; nothing where there is none.
+
+    Raises:
+        BundleError: it is not YAML.
+    """
+    file = bundle_dir / RECORD
+    record = read_yaml(file) if file.is_file() else {}
+    return record if isinstance(record, dict) else {}
 
 
 def _tensors(tensors: Sequence[GraphTensor]) -> dict[str, Any]:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .verify import Verification
+
 _FORMATS = {
     "pir": "PIR (Paddle 3, inference.json)",
     "pdmodel": "ProgramDesc (Paddle 2, .pdmodel)",
     "fluid": "ProgramDesc (Paddle 1, __model__)",
+    "onnx": "ONNX",
 }
 _ACTIVATIONS = {
     "softmax": "softmax: scores are probabilities",
     "sigmoid": "sigmoid: each score is a probability of its own",
     "none": "no softmax at the end: scores are raw logits",
+}
+_MADE = {
+    "softmax": "no softmax at the end; one is added when serving",
+    "sigmoid": "no sigmoid at the end; one is added when serving",
 }
 
 
@@ -37,21 +44,78 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     if facts["model_name"]:
         table.add_row("model", Text(facts["model_name"]))
     table.add_row("graph", _FORMATS[facts["graph_format"]])
-    where = facts["params_file"] or "one file each"
+    where = facts["params_file"] or "in the graph's file"
+    if facts["parameter_files"]:
+        where = f"{facts['parameter_files']} files of their own"
     megabytes = facts["parameter_bytes"] / 1e6
     table.add_row("parameters", Text(f"{facts['parameters']}, {megabytes:.1f} MB ({where})"))
     if facts["fixed_batch"]:
         table.add_row("batch", f"fixed: {facts['fixed_batch']} a run")
-    table.add_row("output", _ACTIVATIONS[facts["output_activation"]])
+    table.add_row("output", _output(facts))
     table.add_row("preprocessing", Text(_steps(facts["preprocessing"])))
     labels = "none; give --labels" if facts["labels"] is None else str(facts["labels"])
     table.add_row("labels", labels)
-    if facts["topk"]:
-        table.add_row("top-k", str(facts["topk"]))
+    if facts["answer"]:
+        table.add_row("answer", facts["answer"])
+    if "record" in facts:
+        for name, text in _made(facts["record"]):
+            table.add_row(name, Text(text))
     for runtime, answer in facts["served_by"].items():
         note = "yes" if answer["serves"] else f"no: {answer['note']}"
         table.add_row(runtime, Text(note, style="green" if answer["serves"] else "yellow"))
     return table
+
+
+def _output(facts: Mapping[str, Any]) -> str:
+    if facts["activation"]:
+        return _MADE[facts["activation"]]
+    told = _ACTIVATIONS[facts["output_activation"]]
+    if facts["output_activation"] == "none":
+        told += "; convert with --softmax (or --multi-label)"
+    return told
+
+
+def _made(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where a bundle came from: sources, options, the hash of its graph."""
+    source = record.get("source")
+    if isinstance(source, dict):
+        names = [source.get("model_file"), source.get("params_file")]
+        names += list(source.get("descriptions") or {})
+        yield "made from", f"{source.get('folder')}: {', '.join(str(n) for n in names if n)}"
+    if record.get("options"):
+        given = [f"{name}={_short(value)}" for name, value in record["options"].items()]
+        yield "options", ", ".join(given)
+    if record.get("made_by"):
+        yield "made by", str(record["made_by"])
+    for name, digest in record["files"].items():
+        if not str(name).endswith((".yml", ".prototxt")) and str(name).startswith("serving_server"):
+            yield "sha256", f"{str(digest)[:16]}... {name}"
+            break
+
+
+def print_verification(verification: Verification, console: Console | None = None) -> None:
+    """Print what `verify` found."""
+    console = console or Console()
+    console.print(Text(f"verify {verification.bundle}", style="bold"))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    recorded = "no bundle.yml to compare with"
+    if verification.files is not None:
+        recorded = f"{verification.files}, as bundle.yml records them"
+    table.add_row("files", recorded)
+    table.add_row("prototxt", "text and stream agree, with the client's copies and the graph")
+    table.add_row("reference", Text(verification.reference))
+    table.add_row("bundle", Text(verification.runtime))
+    left_out = f", {verification.unreadable} unreadable" if verification.unreadable else ""
+    table.add_row("pictures", f"{verification.pictures}{left_out}")
+    color = "green" if verification.passed else "red"
+    difference = f"{verification.largest_difference:.2g} at most, on {verification.largest_at}"
+    table.add_row(
+        "scores", Text(f"differ by {difference}; {verification.tolerance:g} allowed", style=color)
+    )
+    table.add_row("best class", f"the same for {verification.agreeing} of {verification.pictures}")
+    console.print(table)
 
 
 def _steps(steps: Sequence[Mapping[str, Mapping[str, Any]]] | None) -> str:

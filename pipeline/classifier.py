@@ -23,6 +23,7 @@ from protocol.errors import PredictionFailed, ServingError
 from protocol.reply import Category, ImageResult
 
 from .predictors import Predictor, PredictorError, PredictorOptions, create_predictor
+from .stages.activation import activate
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeLimits, decode_image
 from .stages.preprocess import build_preprocess
 from .stages.topk import top_k
@@ -47,7 +48,7 @@ class ClassifierSettings:
     """
 
     model_dir: str
-    backend: str = "paddle"
+    backend: str = "auto"
     topk: int = 0
     labels_file: str | None = None
     predictor: PredictorOptions = dataclasses.field(default_factory=PredictorOptions)
@@ -85,8 +86,9 @@ class Classifier:
         self.bundle = bundle
         self.predictor = predictor
         self.labels = labels or bundle.labels
+        # 0 of a bundle: all categories, as a model of several labels a picture answers
         self._topk = topk or bundle.description.topk
-        self._threshold = threshold
+        self._threshold = bundle.description.threshold if threshold is None else threshold
         self._preprocess = build_preprocess(bundle.description.transform_ops)
         short_side = self._preprocess.short_side if fast_decode else None
         self._limits = DecodeLimits(max_image_pixels, reduce_to=short_side)
@@ -186,15 +188,16 @@ class Classifier:
 
     def _predict(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray | ServingError]:
         """Return a row of scores, or an error, for each array."""
-        scores = self.predictor.predict(np.stack(arrays))
-        if len(scores) != len(arrays):
-            raise PredictorError(f"{len(scores)} rows of scores for {len(arrays)} pictures")
+        outputs = self.predictor.predict(np.stack(arrays))
+        if len(outputs) != len(arrays):
+            raise PredictorError(f"{len(outputs)} rows of scores for {len(arrays)} pictures")
+        scores = activate(outputs, self.bundle.description.activation)
         finite = np.isfinite(scores).all(axis=1)
         if not self._warned and (scores.min() < -1e-3 or scores.max() > 1.001):
             self._warned = True
             logger.warning(
-                "the scores of %s are not in 0..1: the export has no softmax at its end, and "
-                "probabilities of its answers mean nothing",
+                "the scores of %s are not in 0..1: the export has no softmax at its end; convert "
+                "it again with --softmax",
                 self.bundle.path,
             )
         return [
@@ -206,7 +209,7 @@ class Classifier:
         if isinstance(row, ServingError):
             return row
         threshold = self._threshold if image.threshold is None else image.threshold
-        return self.postprocess(row, image.topk or self._topk, threshold)
+        return self.postprocess(row, image.topk or self._topk or len(row), threshold)
 
 
 ClasOp = Classifier

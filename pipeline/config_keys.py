@@ -135,7 +135,12 @@ LOCAL_SERVICE_CONF: Section = {
     "mkldnn_op_list": Key(anything, None, "", no_effect="oneDNN takes every operator it knows"),
     "mkldnn_bf16_op_list": Key(anything, None, "", no_effect="oneDNN takes every one it knows"),
     "min_subgraph_size": Key(anything, None, "", no_effect="it belongs to TensorRT"),
-    "backend": Key(one_of("paddle"), "paddle", "the runtime that predicts", ours=True),
+    "backend": Key(
+        one_of("auto", "paddle", "onnxruntime"),
+        "auto",
+        "the runtime that predicts; auto: `onnxruntime` for `.onnx`, else `paddle`",
+        ours=True,
+    ),
 }
 
 OP: Section = {

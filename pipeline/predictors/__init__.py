@@ -10,16 +10,23 @@ __all__ = ["Predictor", "PredictorError", "PredictorOptions", "create_predictor"
 
 
 def create_predictor(
-    bundle: Bundle, backend: str = "paddle", options: PredictorOptions | None = None
+    bundle: Bundle, backend: str = "auto", options: PredictorOptions | None = None
 ) -> Predictor:
-    """Load the bundle's model into `backend`.
+    """Load the bundle's model into `backend`: "paddle", "onnxruntime", or "auto" by its format.
 
     Raises:
         PredictorError: the backend is not known or not installed, or the model cannot be loaded.
     """
-    if backend != "paddle":
-        raise PredictorError(f"there is no backend {backend!r}; known: paddle")
+    options = options or PredictorOptions()
+    if backend == "auto":
+        backend = "onnxruntime" if bundle.graph_format == "onnx" else "paddle"
     # Imported where it is chosen: a runtime costs seconds and hundreds of megabytes.
-    from .paddle_inference import PaddleInferencePredictor
+    if backend == "paddle":
+        from .paddle_inference import PaddleInferencePredictor
 
-    return PaddleInferencePredictor(bundle, options or PredictorOptions())
+        return PaddleInferencePredictor(bundle, options)
+    if backend == "onnxruntime":
+        from .onnx_runtime import OnnxRuntimePredictor
+
+        return OnnxRuntimePredictor(bundle, options)
+    raise PredictorError(f"there is no backend {backend!r}; known: auto, paddle, onnxruntime")

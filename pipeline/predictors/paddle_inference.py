@@ -6,37 +6,41 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
 
 from bundle import Bundle
-from bundle.model_config import TensorSpec
 
 from .predictor import PredictorError, PredictorOptions
+from .single_feed import SingleFeedPredictor
 
-# What numpy can take over as scores; others, class numbers among them, are no answer.
-_SCORE_TYPES = ("float32", "float16", "float64")
 _GPU_MEMORY_MB = 256  # what the allocator starts with; it grows as needed
 
 
-class PaddleInferencePredictor:
+class PaddleInferencePredictor(SingleFeedPredictor):
     """Runs the bundle's only feed and one of its fetches."""
 
     def __init__(self, bundle: Bundle, options: PredictorOptions) -> None:
         # Paddle's C++ side logs every pass of every start; errors stay.
         os.environ.setdefault("GLOG_minloglevel", "2")
         try:
-            from paddle import inference
+            with warnings.catch_warnings():
+                # Paddle asks for ccache at every start, for C++ extensions that nobody builds here
+                warnings.simplefilter("ignore")
+                from paddle import inference
         except ImportError as error:
             raise PredictorError(
                 f"paddlepaddle cannot be imported ({error}); install the extra cpu or gpu: "
                 "pip install 'paddle-serving-kit[cpu]'"
             ) from error
         _check_device(options.device)
-        self._feed = _only_feed(bundle)
-        self._fetch = _answering_fetch(bundle, options.fetch)
-        self._fixed_batch = bundle.fixed_batch
+        if bundle.graph_format == "onnx":
+            raise PredictorError(
+                f"Paddle does not read {bundle.model_file.name}; set backend to onnxruntime or auto"
+            )
+        super().__init__(bundle, options.fetch)
         try:
             self._predictor = inference.create_predictor(_config(inference, bundle, options))
             self._input = self._predictor.get_input_handle(self._feed.name)
@@ -48,33 +52,14 @@ class PaddleInferencePredictor:
             ) from error
         self.name = f"Paddle {_version()} on {options.device}"
 
-    def predict(self, batch: np.ndarray) -> np.ndarray:
-        """Return scores, float32 [N, classes]; see `Predictor.predict`.
-
-        A graph that was exported for one batch size runs as often as the batch needs it.
-        """
-        self._check_shape(batch)
-        size = self._fixed_batch
-        if size is None or size == len(batch):
-            return self._run(batch)
-        # The last run is filled up with its last picture.
-        filled = batch[[min(i, len(batch) - 1) for i in range(-(-len(batch) // size) * size)]]
-        runs = [self._run(filled[begin : begin + size]) for begin in range(0, len(filled), size)]
-        return np.concatenate(runs)[: len(batch)]
-
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    def _run(self, feed: np.ndarray) -> np.ndarray:
         try:
-            self._input.copy_from_cpu(np.ascontiguousarray(batch, np.float32))
+            self._input.copy_from_cpu(feed)
             self._predictor.run()
             scores: np.ndarray = self._output.copy_to_cpu()
         except Exception as error:
             raise PredictorError(f"Paddle failed: {last_line(error)}") from error
-        if scores.shape[:1] != (len(batch),):
-            raise PredictorError(
-                f"the fetch {self._fetch.name} has the shape {_shape(scores.shape)} for "
-                f"{len(batch)} pictures; if the graph takes one picture a run, set batch_size to 1"
-            )
-        return scores.reshape(len(batch), -1).astype(np.float32, copy=False)
+        return scores
 
     def _output_name(self, bundle: Bundle) -> str:
         """Return the graph's name of the fetch; PIR numbers its outputs anew when it loads."""
@@ -82,18 +67,6 @@ class PaddleInferencePredictor:
         if self._fetch.name in names:
             return self._fetch.name
         return names[bundle.model_config.fetches.index(self._fetch)]
-
-    def _check_shape(self, batch: np.ndarray) -> None:
-        wanted = self._feed.shape
-        # 0.9's converter leaves open dimensions out: `shape: 3` may stand for 3 x any x any.
-        whole = len(wanted) == batch.ndim - 1
-        if whole and not all(
-            want in (-1, have) for want, have in zip(wanted, batch.shape[1:], strict=True)
-        ):
-            raise PredictorError(
-                f"the model's feed {self._feed.name} takes {_shape(wanted)} and the "
-                f"preprocessing makes {_shape(batch.shape[1:])}; mend PreProcess in inference.yml"
-            )
 
 
 def _config(inference: Any, bundle: Bundle, options: PredictorOptions) -> Any:  # noqa: ANN401
@@ -128,30 +101,6 @@ def _gpu_precision(inference: Any, options: PredictorOptions) -> Any:  # noqa: A
     return getattr(inference.PrecisionType, names[options.precision])
 
 
-def _only_feed(bundle: Bundle) -> TensorSpec:
-    feeds = bundle.model_config.feeds
-    if len(feeds) != 1:
-        names = ", ".join(feed.name for feed in feeds)
-        raise PredictorError(f"a classifier has one feed; this model has {len(feeds)}: {names}")
-    return feeds[0]
-
-
-def _answering_fetch(bundle: Bundle, alias: str | None) -> TensorSpec:
-    fetches = bundle.model_config.fetches
-    known = ", ".join(f"{fetch.alias} ({fetch.dtype})" for fetch in fetches)
-    named = [fetch for fetch in fetches if fetch.alias == (alias or "prediction")]
-    if alias is not None and not named:
-        raise PredictorError(f"the model has no fetch {alias!r}; mend fetch_list: it has {known}")
-    candidates = named or fetches
-    for fetch in candidates:
-        if fetch.dtype in _SCORE_TYPES:
-            return fetch
-    raise PredictorError(
-        f"scores are needed, of {', '.join(_SCORE_TYPES)}, and the model gives {known}; "
-        "export it with its softmax output"
-    )
-
-
 def _check_device(device: str) -> None:
     """Refuse what Paddle would quietly compute on the CPU instead."""
     import paddle
@@ -167,10 +116,6 @@ def _check_device(device: str) -> None:
         raise PredictorError(
             "a GPU is asked for and Paddle finds none; look at nvidia-smi and `devices`"
         )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join("?" if size < 0 else str(size) for size in shape)
 
 
 def _version() -> str:

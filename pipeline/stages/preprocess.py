@@ -95,8 +95,11 @@ def _operator(entry: Any) -> Operator:  # noqa: ANN401 - YAML, or a bundle's Tra
 
 def _check_layout(operators: Sequence[Operator]) -> None:
     """Find operators on the wrong side of ToCHWImage; they would take rows for channels."""
-    planes = False
+    planes = floats = False
     for name, options in operators:
+        floats = floats or name == "ToFloat32"
+        if floats and name == "ResizeImage" and str(options.get("backend", "")).lower() == "pil":
+            raise PreprocessError("ResizeImage: pil resizes 8-bit pixels; take out ToFloat32")
         if planes and name != "NormalizeImage":
             raise PreprocessError("{} must come before ToCHWImage, not after it".format(name))
         if name == "NormalizeImage":
@@ -167,6 +170,7 @@ def _decode_image(
 def _resize_image(
     size: Any = None,  # noqa: ANN401 - YAML
     resize_short: Optional[float] = None,
+    max_long: Optional[int] = None,
     interpolation: Optional[str] = None,
     backend: str = "cv2",
     return_numpy: bool = True,  # noqa: ARG001 - PaddleClas writes it; arrays are all we have
@@ -180,11 +184,18 @@ def _resize_image(
         )
     if resize_short is not None and resize_short > 0:  # otherwise size counts, as in PaddleClas
         short = float(resize_short)
+        if max_long is not None and (not isinstance(max_long, int) or max_long < 1):
+            raise PreprocessError(
+                "ResizeImage: max_long is a number of pixels, not {!r}".format(max_long)
+            )
 
         def step(image: np.ndarray) -> np.ndarray:
             height, width = image.shape[:2]
             # In PaddleClas' order of operations: the rounding depends on it.
             ratio = short / min(width, height)
+            # PaddleX' max_size: the long side's limit, where both cannot be had
+            if max_long is not None and np.round(ratio * max(width, height)) > max_long:
+                ratio = max_long / max(width, height)
             return resize(image, (int(round(width * ratio)), int(round(height * ratio))))
 
         return step
@@ -260,12 +271,18 @@ def _crop_image(size: Any) -> Step:  # noqa: ANN401 - YAML
     return step
 
 
+def _to_float32() -> Step:
+    """Make pixels floats before they are resized, as PaddleX 1.x does; PaddleClas has no such."""
+    return lambda image: image.astype(np.float32)
+
+
 def _to_chw_image() -> Step:
     return lambda image: image.transpose(2, 0, 1)
 
 
 _OPERATORS: Dict[str, Callable[..., Step]] = {
     "DecodeImage": _decode_image,
+    "ToFloat32": _to_float32,
     "ResizeImage": _resize_image,
     "CropImage": _crop_image,
     "NormalizeImage": NormalizeImage,

@@ -10,7 +10,7 @@ from bundle import BundleError
 from bundle.labels import check_count, read_labels
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("end", ["", "\n", "\n\n  \n"])
 def test_one_a_line(tmp_path: Path, encoding: str, newline: str, end: str) -> None:
@@ -21,6 +21,54 @@ def test_one_a_line(tmp_path: Path, encoding: str, newline: str, end: str) -> No
         "tench, Tinca tinca",
         "0 a  b",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "labels"),
+    [
+        ("l.txt", "0 tench, Tinca tinca\n1 b\n", ("tench, Tinca tinca", "b")),
+        ("l.txt", "1\tb\n0\t可回收物/纸板\n", ("可回收物/纸板", "b")),
+        ("l.txt", "5 yuan\n10 yuan\n", ("5 yuan", "10 yuan")),
+        ("l.txt", "n01440764 tench, Tinca tinca\nn01443537 goldfish\n",
+         ("tench, Tinca tinca", "goldfish")),
+        ("l.txt", "[a]\n[b]\n", ("[a]", "[b]")),
+        ("l.json", '{"1": "b", "0": "其他垃圾/烟蒂"}', ("其他垃圾/烟蒂", "b")),
+        ("l.json", '["a", "b, c"]', ("a", "b, c")),
+        ("l.json", '{"paper": 1, "glass": 0}', ("glass", "paper")),
+        ("garbage_classify_rule.txt", '\n {"0": "a", "1": "b"}', ("a", "b")),
+        ("l.yml", "- a\n- '0'\n- b, c\n", ("a", "0", "b, c")),
+        ("l.yaml", "0: a\n1: b\n", ("a", "b")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "gbk"])
+def test_forms(
+    tmp_path: Path, name: str, text: str, labels: tuple[str, ...], encoding: str
+) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert read_labels(tmp_path / name) == labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "cause"),
+    [
+        ("l.json", '{"0": "a", "2": "b"}', "class number 1 is missing"),
+        ("l.json", '{"0": "a", "0": "b"}', "'0' is given twice"),
+        ("l.json", '{"a": 0, "b": 0}', "class number 0 is given twice"),
+        ("l.json", '{"a": "b"}', "must hold a list of labels"),
+        ("l.json", '["a"', "not JSON"),
+        ("l.json", "[" * 100_000, "not JSON"),
+        ("l.json", "[0, 90]", "label is 0, not text"),
+        ("l.json", "[]", "l.json"),
+        ("l.json", "{}", "empty"),
+        ("l.yml", "- a\n- no\n", "label is False, not text"),
+        ("l.yml", "a: [\n", "not YAML"),
+        ("l.yml", "text", "must hold a list of labels"),
+    ],
+)
+def test_documents_that_are_wrong(tmp_path: Path, name: str, text: str, cause: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(BundleError, match=cause):
+        read_labels(tmp_path / name)
 
 
 def test_the_embedded_labels(root: Path) -> None:
@@ -42,8 +90,16 @@ def test_the_imagenet_list(shared: Path) -> None:
         (b"\n \n", "empty|no label"),
         (b"a\n\nb\n", "line 2"),
         (b"a\r\n\r\n\r\nb", "line 2"),
-        ("a\n纸板\n".encode("gbk"), "UTF-8"),
-        ("a\n".encode("utf-16"), "UTF-8"),
+        ("a\n纸板\n".encode("utf-16"), "UTF-16"),
+        ("a\n纸板\n".encode("utf-16-le"), "UTF-16"),
+        ("a\n".encode("utf-32"), "UTF-32"),
+        ("玻璃\n塑膠瓶\n廚餘\n".encode("big5"), "neither UTF-8 nor GBK .line 1"),
+        ("a\ncafé\nMüll\n".encode("latin-1"), "neither UTF-8 nor GBK .line 2"),
+        ("ガラス\n".encode("shift-jis"), "neither UTF-8 nor GBK"),
+        ("\ufeffa\n".encode() + "纸板\n".encode("gbk"), "neither UTF-8 nor GBK .line 2"),
+        (b"0 a\n1 b\n1 c\n", "class number 1 is given twice"),
+        (b"0 a\n1 b\n3 c\n", "class number 2 is missing"),
+        (b"1 a\n2 b\n3 c\n", "class number 0 is missing; count from 0"),
     ],
 )
 def test_what_is_wrong_is_refused(tmp_path: Path, content: bytes, cause: str) -> None:

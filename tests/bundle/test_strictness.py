@@ -107,7 +107,10 @@ def test_a_label_without_quotes_is_not_guessed(tmp_path: Path, label: str) -> No
     ("text", "cause"),
     [
         (OPS + OPS, "'PreProcess' is given twice"),
-        (OPS + "PostProcess: {NormalizeFeatures: null}", "NormalizeFeatures and no Topk"),
+        (
+            OPS + "PostProcess: {NormalizeFeatures: null}",
+            "NormalizeFeatures; a classifier has one of Topk",
+        ),
         (OPS + "PostProcess: {Topk: {topk: yes}}", "topk must be 1 or more"),
         (OPS + "PostProcess: {Topk: {label_list: []}}", "label_list must be a list"),
         ("PreProcess: {transform_ops: []}", "must be a list of operators"),
@@ -123,7 +126,7 @@ def test_empty_sections_can_be_written_to(tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
     file.write_text("Global:\nPostProcess:\n" + OPS)
     description = read_inference_yml(file)
-    named = InferenceDescription("m", description.transform_ops, 1, ("a",), description.document)
+    named = InferenceDescription("m", description.transform_ops, 1, ("a",))
     write_inference_yml(named, file)
     assert read_inference_yml(file) == named
 

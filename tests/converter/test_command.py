@@ -41,7 +41,10 @@ def test_inspect_as_json(
     of_bundle = json.loads(capsys.readouterr().out)
     assert (of_export.pop("kind"), of_bundle.pop("kind")) == ("export", "bundle")
     assert (of_export.pop("path"), of_bundle.pop("path")) == (str(export), str(tmp_path / "out"))
+    record = of_bundle.pop("record")
     assert of_export == of_bundle
+    assert record["source"]["folder"] == layout
+    assert record["files"]["serving_server/inference.yml"]
     assert of_bundle["feeds"] == [
         {"name": "x", "alias": "x", "dtype": "float32", "shape": [-1, 3, 4, 4]}
     ]

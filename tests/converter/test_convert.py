@@ -11,6 +11,7 @@ import yaml
 from bundle import BundleError, load_bundle
 from bundle.model_config import read_model_config
 from converter.convert import ConvertOptions, convert
+from converter.descriptions import Wishes
 from converter.errors import ConversionError
 
 MakeExport = Callable[..., Path]
@@ -67,7 +68,9 @@ def test_nothing_but_the_bundle_is_left(make_export: MakeExport, tmp_path: Path)
 def test_the_record_names_sources_and_hashes(make_export: MakeExport, tmp_path: Path) -> None:
     labels = tmp_path / "names.txt"
     labels.write_text("一\n二\n三\n", encoding="utf-8")
-    bundle = convert(ConvertOptions(make_export(), tmp_path / "out", labels=labels, topk=1))
+    bundle = convert(
+        ConvertOptions(make_export(), tmp_path / "out", wishes=Wishes(labels=labels, topk=1))
+    )
     record = yaml.safe_load((bundle.path / "bundle.yml").read_text(encoding="utf-8"))
     assert record["source"]["folder"] == "pdmodel"
     assert record["options"] == {"labels": "names.txt", "topk": 1}
@@ -115,7 +118,7 @@ def test_a_bundle_of_serving_0_9_keeps_its_aliases(make_export: MakeExport, tmp_
     [
         ({"feed_aliases": ("a", "b")}, "--feed-alias: 2 given, the model has 1: x"),
         ({"fetch_aliases": ("a", "b")}, "--fetch-alias: 2 given, the model has 1: out"),
-        ({"feed_aliases": ("",)}, "aliases must differ and not be empty"),
+        ({"feed_aliases": ("",)}, "one is empty; give 1 different"),
     ],
 )
 def test_aliases_must_fit(
@@ -171,7 +174,9 @@ class TestDescriptions:
         ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
         with pytest.raises(ConversionError, match="give --labels FILE"):
             convert(
-                ConvertOptions(make_export(description=None), tmp_path / "out", preprocess=str(ops))
+                ConvertOptions(
+                    make_export(description=None), tmp_path / "out", Wishes(preprocess=str(ops))
+                )
             )
 
     @pytest.mark.parametrize(
@@ -190,7 +195,7 @@ class TestDescriptions:
         labels.write_text("﻿纸板, 厚\nb\nc\n\n", encoding="utf-8")
         bundle = convert(
             ConvertOptions(
-                make_export(description=None), tmp_path / "out", labels, preprocess=str(ops)
+                make_export(description=None), tmp_path / "out", Wishes(labels, str(ops))
             )
         )
         assert [op.name for op in bundle.description.transform_ops] == ["ResizeImage", "ToCHWImage"]
@@ -203,7 +208,7 @@ class TestDescriptions:
         ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
         labels.write_text("a\nb\nc\n")
         bundle = convert(
-            ConvertOptions(make_export(), tmp_path / "out", labels, preprocess=str(ops), topk=3)
+            ConvertOptions(make_export(), tmp_path / "out", Wishes(labels, str(ops), topk=3))
         )
         assert len(bundle.description.transform_ops) == 2
         assert bundle.labels == ("a", "b", "c")
@@ -217,7 +222,7 @@ class TestDescriptions:
         labels = tmp_path / "labels.txt"
         labels.write_text("".join(f"class {n}\n" for n in range(count)))
         with pytest.raises(BundleError, match=cause) as error:
-            convert(ConvertOptions(make_export(), tmp_path / "out", labels))
+            convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(labels)))
         assert "labels.txt" in str(error.value)
         assert not (tmp_path / "out").exists()
 
@@ -225,7 +230,7 @@ class TestDescriptions:
         ("text", "cause"),
         [
             ("- [", "not|YAML"),
-            ("just text", "neither"),
+            ("just text", "holds none of PreProcess"),
             ("- ResizeImage: {size: [4, 4]}\n  CropImage: {size: 4}\n", "transform_ops"),
             ("- ResizeImag: {size: [4, 4]}\n", "ResizeImag"),
             ("- ResizeImage: {sizes: [4, 4]}\n", "ResizeImage"),
@@ -241,21 +246,21 @@ class TestDescriptions:
         ops = tmp_path / "ops.yml"
         ops.write_text(text)
         with pytest.raises((ConversionError, BundleError), match=cause):
-            convert(ConvertOptions(make_export(), tmp_path / "out", preprocess=str(ops)))
+            convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(preprocess=str(ops))))
         assert not (tmp_path / "out").exists()
 
     def test_an_unknown_preset_names_the_known_ones(
         self, make_export: MakeExport, tmp_path: Path
     ) -> None:
         with pytest.raises(ConversionError, match="imagenet-224"):
-            convert(ConvertOptions(make_export(), tmp_path / "out", preprocess="imagenet"))
+            convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(preprocess="imagenet")))
 
     @pytest.mark.parametrize("topk", [0, -1, 4])
     def test_topk_must_be_possible(
         self, make_export: MakeExport, tmp_path: Path, topk: int
     ) -> None:
         with pytest.raises(ConversionError, match="from 1 to the number of classes, 3"):
-            convert(ConvertOptions(make_export(), tmp_path / "out", topk=topk))
+            convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(topk=topk)))
 
 
 class TestOutput:
@@ -268,7 +273,7 @@ class TestOutput:
         (output / "serving_server" / "stale").write_text("of the old model")
         with pytest.raises(ConversionError, match="--force"):
             convert(ConvertOptions(export, output))
-        bundle = convert(ConvertOptions(export, output, topk=1, force=True))
+        bundle = convert(ConvertOptions(export, output, Wishes(topk=1), force=True))
         assert bundle.description.topk == 1
         assert (output / "README.md").read_text() == "the user's own"
         assert not (output / "serving_server" / "stale").exists()
@@ -341,5 +346,5 @@ class TestSeveralOutputs:
         assert bundle.model_config.feeds[0].shape == (3, 4, 4)
 
     def test_an_alias_given_twice(self, export: Path, tmp_path: Path) -> None:
-        with pytest.raises(ConversionError, match="must differ"):
+        with pytest.raises(ConversionError, match="'a' is given twice"):
             convert(ConvertOptions(export, tmp_path / "out", fetch_aliases=("a", "a")))

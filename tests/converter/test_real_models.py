@@ -11,6 +11,7 @@ import pytest
 from bundle import Bundle
 from bundle.inference_yml import write_inference_yml
 from converter.convert import ConvertOptions, convert
+from converter.descriptions import Wishes
 from converter.errors import ConversionError
 from converter.exported_model import read_export
 from converter.inspection import inspect_folder
@@ -27,14 +28,14 @@ Predict = Callable[..., tuple[str, str, np.ndarray]]
 
 
 def _convert(models: Path, name: str, tmp_path: Path) -> Bundle:
-    options: dict[str, object] = {}
+    wishes = Wishes()
     if name == CLS:
         (tmp_path / "ops.yml").write_text(CLS_OPS)
         (tmp_path / "labels.txt").write_text("0\n180\n")
-        options = {"preprocess": str(tmp_path / "ops.yml"), "labels": tmp_path / "labels.txt"}
+        wishes = Wishes(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
     if name == SHUFFLENET:
-        options = {"preprocess": "imagenet-224", "labels": models / "synset_words.txt"}
-    return convert(ConvertOptions(models / name, tmp_path / "out", **options))  # type: ignore[arg-type]
+        wishes = Wishes(models / "synset_words.txt", "imagenet-224")
+    return convert(ConvertOptions(models / name, tmp_path / "out", wishes))
 
 
 @pytest.mark.parametrize(
@@ -91,8 +92,7 @@ def test_separate_parameters_joined_to_one_file(
         ConvertOptions(
             joined,
             tmp_path / "out",
-            preprocess="imagenet-224",
-            labels=shared / "models/synset_words.txt",
+            Wishes(shared / "models/synset_words.txt", "imagenet-224"),
         )
     )
     assert bundle.graph.params_file is not None

@@ -164,5 +164,7 @@ def test_a_class_that_is_not_there_is_named(name: str) -> None:
 
 def test_an_unknown_backend_is_named(root: Path) -> None:
     model = str(root / "serving_model" / "waste")
-    with pytest.raises(PredictorError, match="no backend 'magic'; known: paddle"):
+    with pytest.raises(
+        PredictorError, match="no backend 'magic'; known: auto, paddle, onnxruntime"
+    ):
         load_classifier(ClassifierSettings(model, backend="magic"))

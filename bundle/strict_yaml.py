@@ -1,0 +1,56 @@
+"""YAML as configuration needs it: safe, in UTF-8, and a key given twice is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Hashable
+
+import yaml
+
+from .errors import BundleError
+
+
+def read_yaml(path: Path) -> object:
+    """Return what a YAML file holds.
+
+    Raises:
+        BundleError: missing, not UTF-8, not YAML, or a key is given twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise BundleError("cannot read {}: {}".format(path, error.strerror)) from error
+    except UnicodeDecodeError as error:
+        raise BundleError("{} is not YAML in UTF-8: {}".format(path, error)) from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> object:
+    """Return what `text` holds; `source` names it in errors.
+
+    Raises:
+        BundleError: not YAML, or a key is given twice.
+    """
+    try:
+        document: object = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError) as error:
+        raise BundleError(
+            "{} is not YAML in UTF-8: {}".format(source, " ".join(str(error).split()))
+        ) from error
+    return document
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, where YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, "the key {!r} is given twice".format(key.value), key.start_mark
+                    )
+                seen.add(key.value)
+        mapping: Dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return mapping

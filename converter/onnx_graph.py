@@ -1,0 +1,189 @@
+"""Reads `.onnx`: how classifiers from PyTorch, Keras and TensorFlow arrive.
+
+Parameters lie within the file, or, above two gigabytes and in PyTorch's newer exports, in files
+beside it ("external data") that the graph names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ConversionError
+from .graph import Graph, GraphTensor
+
+# TensorProto.DataType, by numpy's names; "string" as in the bundle's feed types.
+_DTYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    8: "string",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    14: "complex64",
+    15: "complex128",
+    16: "bfloat16",
+}
+_ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+# Operators that pass scores on unchanged, between a softmax and the output.
+_PASSING = frozenset({"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+# Sets of operators that ONNX Runtime brings along.
+_KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_EXTERNAL = 1  # TensorProto.DataLocation
+
+# Messages of the onnx package have no static types here.
+Message = Any
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A graph, and the files beside it that hold parameters."""
+
+    graph: Graph
+    data_files: tuple[Path, ...]
+
+
+def read_onnx(path: Path) -> OnnxModel:
+    """Read inputs, outputs and parameters, and let ONNX Runtime load the model once.
+
+    Raises:
+        ConversionError: the file is no ONNX model, is cut off, is newer than the packages here,
+            has operators of its own, or its parameters are not beside it.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise ConversionError(
+            f"{path}: reading ONNX needs more packages ({error.name}); pip install"
+            " 'paddle-serving-kit[onnx]'"
+        ) from error
+    try:
+        model = onnx.load_model(str(path), load_external_data=False)
+    except OSError as error:
+        raise ConversionError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (DecodeError, ValueError) as error:
+        raise ConversionError(
+            f"{path}: is no ONNX model, or is cut off; export it again"
+        ) from error
+    if not model.graph.node or not model.graph.output:
+        raise ConversionError(f"{path}: is no ONNX model, or is cut off; export it again")
+    _check_operators(path, model, onnx.defs.onnx_opset_version())
+    data_files = _data_files(path, model.graph)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    feeds = [value for value in model.graph.input if value.name not in stored]
+    if not feeds:
+        raise ConversionError(f"{path}: has no input; export it again")
+    graph = Graph(
+        feeds=tuple(_tensor(path, value) for value in feeds),
+        fetches=tuple(_tensor(path, value) for value in model.graph.output),
+        parameters=tuple(
+            GraphTensor(tensor.name, _DTYPES.get(tensor.data_type, "?"), tuple(tensor.dims))
+            for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name))
+        ),
+        activations=tuple(_activation(model.graph, value.name) for value in model.graph.output),
+    )
+    _check_loads(path)
+    return OnnxModel(graph, data_files)
+
+
+def _check_operators(path: Path, model: Message, newest: int) -> None:
+    known = _KNOWN_DOMAINS | {function.domain for function in model.functions}
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx") and entry.version > newest:
+            raise ConversionError(
+                f"{path}: is of ONNX opset {entry.version}, the package onnx here knows up to"
+                f" {newest}; pip install -U onnx onnxruntime, or export with an older opset"
+            )
+    own = sorted({f"{n.domain}::{n.op_type}" for n in model.graph.node if n.domain not in known})
+    if own:
+        raise ConversionError(
+            f"{path}: has operators of its own ({', '.join(own[:3])}), which no runtime here knows;"
+            " export it with standard ONNX operators"
+        )
+
+
+def _data_files(path: Path, graph: Message) -> tuple[Path, ...]:
+    """The files that hold parameters, each as long as the graph wants it."""
+    ends: dict[str, int] = {}
+    for tensor in graph.initializer:
+        if tensor.data_location == _EXTERNAL:
+            facts = {entry.key: entry.value for entry in tensor.external_data}
+            end = int(facts.get("offset", 0)) + int(facts.get("length", 0))
+            location = facts.get("location", "")
+            ends[location] = max(end, ends.get(location, 0))
+    files = []
+    for location, end in sorted(ends.items()):
+        file = path.parent / location
+        if path.parent.resolve() not in file.resolve().parents:
+            raise ConversionError(f"{path}: the graph names a parameter file outside its folder")
+        if not file.is_file():
+            raise ConversionError(
+                f"{file}: the parameter file is missing; copy it beside {path.name}"
+            )
+        if file.stat().st_size < end:
+            raise ConversionError(
+                f"{file}: is truncated: {file.stat().st_size} bytes, at least {end} needed; copy or"
+                " export it again"
+            )
+        files.append(file)
+    return tuple(files)
+
+
+def _tensor(path: Path, value: Message) -> GraphTensor:
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or kind.elem_type not in _DTYPES:
+        raise ConversionError(
+            f"{path}: {value.name!r} is of a type that no classifier uses (ONNX element type"
+            f" {kind.elem_type})"
+        )
+    # A named or missing dimension is open.
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in kind.shape.dim)
+    return GraphTensor(name=value.name, dtype=_DTYPES[kind.elem_type], shape=shape)
+
+
+def _activation(graph: Message, name: str) -> str:
+    """Follow the output back over operators that do not change it."""
+    makers = {output: node for node in graph.node for output in node.output}
+    for _ in range(len(graph.node)):
+        node = makers.get(name)
+        if node is None:
+            break
+        if node.op_type in _ACTIVATIONS:
+            return _ACTIVATIONS[node.op_type]
+        if node.op_type not in _PASSING:
+            break
+        name = next(iter(node.input), "")
+    return "none"
+
+
+def _check_loads(path: Path) -> None:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConversionError(
+            f"{path}: serving ONNX needs the package onnxruntime; pip install"
+            " 'paddle-serving-kit[onnx]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ConversionError(
+            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it:"
+            f" {_without_codes(str(error).splitlines())}"
+        ) from error
+
+
+def _without_codes(lines: Iterable[str]) -> str:
+    """Return the cause of "[ONNXRuntimeError] : 10 : INVALID_GRAPH : cause"."""
+    text = " ".join(" ".join(lines).split())
+    return text.rpartition(" : ")[2][:300] if text.startswith("[ONNXRuntimeError]") else text[:300]

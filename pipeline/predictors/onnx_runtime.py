@@ -1,0 +1,85 @@
+"""ONNX Runtime: `.onnx` bundles on CPU or GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bundle import Bundle
+
+from .predictor import PredictorError, PredictorOptions
+from .single_feed import SingleFeedPredictor
+
+
+class OnnxRuntimePredictor(SingleFeedPredictor):
+    """Runs the bundle's only feed and one of its fetches.
+
+    `onednn` means nothing here: ONNX Runtime has kernels of its own.
+    """
+
+    def __init__(self, bundle: Bundle, options: PredictorOptions) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise PredictorError(
+                f"onnxruntime cannot be imported ({error}); install the extra onnx: "
+                "pip install 'paddle-serving-kit[onnx]'"
+            ) from error
+        if bundle.graph_format != "onnx":
+            raise PredictorError(
+                f"ONNX Runtime reads .onnx, and {bundle.path} holds {bundle.model_file.name}; set "
+                "backend to paddle, or make an ONNX model of it with `python -m converter export`"
+            )
+        if options.precision != "fp32":
+            raise PredictorError(
+                f"precision {options.precision} is not set at serving time for ONNX; export the "
+                "model in it, and take the key out"
+            )
+        super().__init__(bundle, options.fetch)
+        session_options = onnxruntime.SessionOptions()
+        session_options.intra_op_num_threads = options.threads
+        session_options.inter_op_num_threads = 1
+        session_options.enable_cpu_mem_arena = options.memory_optim
+        session_options.enable_mem_pattern = options.memory_optim
+        session_options.log_severity_level = 3
+        if not options.graph_optim:
+            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            session_options.graph_optimization_level = level
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(bundle.model_file), session_options, providers=_providers(options.device)
+            )
+        except PredictorError:
+            raise
+        except Exception as error:
+            raise PredictorError(
+                f"ONNX Runtime cannot load {bundle.model_file}: {_one_line(error)}; convert the "
+                "model again"
+            ) from error
+        self.name = f"ONNX Runtime {onnxruntime.__version__} on {options.device}"
+
+    def _run(self, feed: np.ndarray) -> np.ndarray:
+        try:
+            (scores,) = self._session.run([self._fetch.name], {self._feed.name: feed})
+        except Exception as error:
+            raise PredictorError(f"ONNX Runtime failed: {_one_line(error)}") from error
+        return np.asarray(scores)
+
+
+def _providers(device: str) -> list[str]:
+    """Refuse what ONNX Runtime would quietly compute on the CPU instead."""
+    import onnxruntime
+
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise PredictorError(
+            "a GPU is asked for and this ONNX Runtime is built for the CPU; install "
+            'onnxruntime-gpu instead of onnxruntime, or set devices to ""'
+        )
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the cause of "[ONNXRuntimeError] : 10 : INVALID_GRAPH : cause"."""
+    text = " ".join(str(error).split())
+    return (text.rpartition(" : ")[2] if text.startswith("[ONNXRuntimeError]") else text)[:300]

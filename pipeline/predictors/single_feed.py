@@ -1,0 +1,102 @@
+"""What every runtime shares: one feed, one answering fetch, and batches that fit the graph."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bundle import Bundle
+from bundle.model_config import SCORE_DTYPES, TensorSpec
+
+from .predictor import PredictorError
+
+# Numbers that a prepared picture can be given as.
+_FEED_DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int32", "int64")
+
+
+class SingleFeedPredictor:
+    """Runs the bundle's only feed and one of its fetches; a runtime adds `_run`."""
+
+    def __init__(self, bundle: Bundle, fetch: str | None) -> None:
+        self._feed = _only_feed(bundle)
+        self._fetch = _answering_fetch(bundle, fetch)
+        self._fixed_batch = bundle.fixed_batch
+        self._feed_dtype = np.dtype(self._feed.dtype)
+
+    def predict(self, batch: np.ndarray) -> np.ndarray:
+        """Return scores, float32 [N, classes]; see `Predictor.predict`.
+
+        A graph that was exported for one batch size runs as often as the batch needs it.
+        """
+        self._check_shape(batch)
+        size = self._fixed_batch
+        if size is None or size == len(batch):
+            return self._scores(batch)
+        # The last run is filled up with its last picture.
+        filled = batch[[min(i, len(batch) - 1) for i in range(-(-len(batch) // size) * size)]]
+        runs = [self._scores(filled[at : at + size]) for at in range(0, len(filled), size)]
+        return np.concatenate(runs)[: len(batch)]
+
+    def _run(self, feed: np.ndarray) -> np.ndarray:
+        """Run the graph once; returns what the answering fetch holds, the caller's own copy.
+
+        Raises:
+            PredictorError: the runtime failed.
+        """
+        raise NotImplementedError
+
+    def _scores(self, batch: np.ndarray) -> np.ndarray:
+        scores = self._run(np.ascontiguousarray(batch, self._feed_dtype))
+        if scores.shape[:1] != (len(batch),):
+            raise PredictorError(
+                f"the fetch {self._fetch.name} has the shape {_shape(scores.shape)} for "
+                f"{len(batch)} pictures; if the graph takes one picture a run, set batch_size to 1"
+            )
+        return scores.reshape(len(batch), -1).astype(np.float32, copy=False)
+
+    def _check_shape(self, batch: np.ndarray) -> None:
+        wanted = self._feed.shape
+        # 0.9's converter leaves open dimensions out: `shape: 3` may stand for 3 x any x any.
+        whole = len(wanted) == batch.ndim - 1
+        if whole and not all(
+            want in (-1, have) for want, have in zip(wanted, batch.shape[1:], strict=True)
+        ):
+            raise PredictorError(
+                f"the model's feed {self._feed.name} takes {_shape(wanted)} and the "
+                f"preprocessing makes {_shape(batch.shape[1:])}; mend PreProcess in inference.yml"
+            )
+
+
+def _only_feed(bundle: Bundle) -> TensorSpec:
+    feeds = bundle.model_config.feeds
+    if len(feeds) != 1:
+        names = ", ".join(feed.name for feed in feeds)
+        raise PredictorError(f"a classifier has one feed; this model has {len(feeds)}: {names}")
+    if feeds[0].dtype not in _FEED_DTYPES:
+        raise PredictorError(
+            f"the model's feed {feeds[0].name} takes {feeds[0].dtype}; pictures are fed as "
+            f"{', '.join(_FEED_DTYPES)}"
+        )
+    return feeds[0]
+
+
+def _answering_fetch(bundle: Bundle, alias: str | None) -> TensorSpec:
+    config = bundle.model_config
+    known = ", ".join(f"{fetch.alias} ({fetch.dtype})" for fetch in config.fetches)
+    fetch = config.fetches[config.answering]
+    if alias is not None:
+        named = [candidate for candidate in config.fetches if candidate.alias == alias]
+        if not named:
+            raise PredictorError(
+                f"the model has no fetch {alias!r}; mend fetch_list: it has {known}"
+            )
+        fetch = named[0]
+    if fetch.dtype not in SCORE_DTYPES:
+        raise PredictorError(
+            f"scores are needed, of {', '.join(SCORE_DTYPES)}, and the model gives {known}; "
+            "export it with its softmax output"
+        )
+    return fetch
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join("?" if size < 0 else str(size) for size in shape)
