@@ -2,7 +2,7 @@
 
 The operators are those of paddlex.cls.transforms (1.x) and paddlex.transforms (2.x). PaddleX 1.x
 turns a picture into floats before it is resized, 2.x resizes 8-bit pixels: both are kept, for the
-numbers differ by up to half a grey level.
+numbers differ by up to a grey level.
 """
 
 from __future__ import annotations

@@ -29,6 +29,9 @@ _DTYPES = {
     "t_c128": "complex128",
 }
 
+# The newest format of PIR files that Paddle 3.3 reads.
+_NEWEST_VERSION = 4
+
 # One node of the JSON document.
 Node = dict[str, Any]
 
@@ -60,6 +63,7 @@ def read_pir_graph(path: Path) -> Graph:
     try:
         if document["base_code"]["magic"] != "pir":
             raise KeyError("magic")
+        _check_version(path, document["base_code"].get("version", 1))
         ops: list[Node] = document["program"]["regions"][0]["blocks"][0]["ops"]
         return _graph(path, ops)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -67,6 +71,14 @@ def read_pir_graph(path: Path) -> Graph:
             f"{path}: is no Paddle graph that is understood here ({error!r} is not as expected);"
             " export it again with Paddle 3.x"
         ) from error
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version > _NEWEST_VERSION:
+        raise ConversionError(
+            f"{path}: is of PIR format {version}, and this kit and Paddle 3.3 read up to"
+            f" {_NEWEST_VERSION}; export it with Paddle 3.3 or older, or update the kit"
+        )
 
 
 def _graph(path: Path, ops: list[Node]) -> Graph:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,3 +38,68 @@ def free_port() -> int:
     """A port nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def write_onnx() -> Callable[..., dict[str, np.ndarray]]:
+    """Write an ONNX classifier of three classes: mean of each colour, fully connected, `last`.
+
+    Returns its weights, so that a test can compute the scores itself.
+    """
+    onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+    def write(
+        path: Path,
+        *,
+        last: str | None = "Softmax",
+        batch: int | str = "N",
+        size: int = 8,
+        pixels: bool = False,
+        feed_type: str = "FLOAT",
+        domain: str = "",
+        opset: int = 17,
+        external: bool = False,
+        class_ids: bool = False,
+    ) -> dict[str, np.ndarray]:
+        helper, types = onnx.helper, onnx.TensorProto
+        random = np.random.default_rng(5)
+        weights = {
+            "fc.w": random.normal(size=(3, 3)).astype(np.float32),
+            "fc.b": random.normal(size=3).astype(np.float32),
+        }
+        shape = [batch, size, size, 3] if pixels else [batch, 3, size, size]
+        cast = feed_type != "FLOAT"
+        nodes = [helper.make_node("Cast", ["x"], ["floats"], to=types.FLOAT)] if cast else []
+        axes = [1, 2] if pixels else [2, 3]
+        source = "floats" if cast else "x"
+        nodes += [
+            helper.make_node("ReduceMean", [source], ["means"], axes=axes, keepdims=0),
+            helper.make_node("Gemm", ["means", "fc.w", "fc.b"], ["fc"]),
+            helper.make_node(last or "Identity", ["fc"], ["scores"], domain=domain),
+        ]
+        outputs = [helper.make_tensor_value_info("scores", types.FLOAT, [batch, 3])]
+        if class_ids:
+            nodes.append(helper.make_node("ArgMax", ["scores"], ["class_id"], axis=1, keepdims=0))
+            outputs.insert(0, helper.make_tensor_value_info("class_id", types.INT64, [batch]))
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info("x", getattr(types, feed_type), shape)],
+            outputs,
+            [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+        )
+        opsets = [helper.make_opsetid("", opset)]
+        if domain:
+            opsets.append(helper.make_opsetid(domain, 1))
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        onnx.save_model(
+            model,
+            str(path),
+            save_as_external_data=external,
+            location=f"{path.name}.data" if external else None,
+            size_threshold=0,
+        )
+        return weights
+
+    return write

@@ -14,6 +14,14 @@ from converter.exported_model import read_export
 MakeExport = Callable[..., Path]
 
 
+def test_a_graph_of_a_newer_format(make_export: MakeExport) -> None:
+    export = make_export("pir")
+    text = (export / "inference.json").read_text()
+    (export / "inference.json").write_text(text.replace('"version": 1', '"version": 99'))
+    with pytest.raises(ConversionError, match=r"PIR format 99, .* up to 4; export it with"):
+        read_export(export)
+
+
 def test_two_models_in_one_folder_are_listed(make_export: MakeExport) -> None:
     export = make_export("pdmodel")
     other = make_export("pir") / "inference.json"

@@ -1,0 +1,80 @@
+"""A bundle that cannot be written: one line that says why, and nothing half-written."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+MakeExport = Callable[..., Path]
+
+
+def run(root: Path, *arguments: object, largest_file: int | None = None) -> str:
+    """Run the converter, which must fail; return what it says."""
+
+    def limit() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "converter", "convert", *map(str, arguments)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_no_room_for_the_model(make_export: MakeExport, tmp_path: Path, root: Path) -> None:
+    """The system refuses to write on, as it does on a full disk."""
+    output = tmp_path / "serving_model/tiny"
+    told = run(root, make_export("pir"), "--output", output, largest_file=512)
+    assert str(output) in told
+    assert "cannot be written (File too large)" in told
+    assert list(tmp_path.glob("serving_model/*")) == []
+    assert list(tmp_path.glob("serving_model/.*")) == []
+
+
+def test_no_room_leaves_the_old_bundle(make_export: MakeExport, tmp_path: Path, root: Path) -> None:
+    export, output = make_export("pir"), tmp_path / "tiny"
+    command = [sys.executable, "-m", "converter", "convert", str(export), "--output", str(output)]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    run(root, export, "--output", output, "--force", largest_file=512)
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("place", "cause"),
+    [
+        ("labels.txt/tiny", "cannot be written"),
+        ("/proc/tiny", "cannot be written"),
+        ("labels.txt", "exists and is no folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written(
+    make_export: MakeExport, tmp_path: Path, root: Path, place: str, cause: str
+) -> None:
+    (tmp_path / "labels.txt").write_text("a\n")
+    told = run(root, make_export("pir"), "--output", tmp_path / place)
+    assert cause in told
+
+
+def test_a_label_file_of_another_encoding(
+    make_export: MakeExport, tmp_path: Path, root: Path
+) -> None:
+    (tmp_path / "labels.txt").write_bytes("玻璃\n塑膠瓶\n廚餘\n".encode("big5"))
+    told = run(
+        root, make_export("pir"), "--output", tmp_path / "out", "--labels", tmp_path / "labels.txt"
+    )
+    assert "labels.txt is neither UTF-8 nor GBK (line 1)" in told
+    assert not (tmp_path / "out").exists()
