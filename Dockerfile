@@ -11,7 +11,7 @@ RUN python -m venv /venv
 # packages are enough to resolve them; the code itself is not installed but copied beside its model.
 COPY setup.cfg pyproject.toml constraints.txt LICENSE README.md ./
 RUN mkdir -p protocol bundle converter client pipeline/stages pipeline/predictors pipeline/engine pipeline/hosts \
- && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[cpu]' \
+ && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,onnx]' \
  && /venv/bin/pip uninstall -y paddle-serving-kit \
  && find /venv -name '__pycache__' -prune -exec rm -rf {} + \
  && find /venv -type d \( -name tests -o -name test \) -path '*site-packages/*' -prune -exec rm -rf {} +

@@ -29,13 +29,13 @@ setup: $(VENV)/.serving  ## make .venv and install what serving needs (PYTHON=py
 setup-dev: $(VENV)/.developing  ## the same with the tools for tests and checks
 
 $(VENV)/.serving: setup.cfg constraints.txt $(VENV)/.python
-	@echo "==> installing the service and paddlepaddle ($(PADDLE)); about 300 MB, once"
-	@$(PIP) -c constraints.txt -e '.[$(PADDLE)]'
+	@echo "==> installing the service and paddlepaddle ($(PADDLE)); about 350 MB, once"
+	@$(PIP) -c constraints.txt -e '.[$(PADDLE),onnx]'
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.serving
 	@echo "==> installing the tools for tests and checks"
-	@$(PIP) -c constraints.txt -e '.[$(PADDLE),train,dev]'
+	@$(PIP) -c constraints.txt -e '.[$(PADDLE),onnx,train,dev]'
 	@touch $@
 
 # Holds the interpreter's version; rewritten only when it differs, so that nothing is reinstalled.

@@ -128,7 +128,9 @@ def _run(client: ClassifyClient, call: Call) -> int:
             if not call.json:
                 answered.append(answer)
     if answered:
-        print_table(answered, call.topk or 1, sys.stdout)
+        # with a threshold, all that reach it are wanted; otherwise the best is enough to read
+        rows = call.topk or (1 if call.threshold is None else None)
+        print_table(answered, rows, sys.stdout)
     if unreachable is not None:
         hint = "is the service running? start it with `make serve`"
         print(f"error: {unreachable}; {hint}", file=sys.stderr)

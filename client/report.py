@@ -40,8 +40,8 @@ def json_line(answer: Answer) -> str:
     )
 
 
-def print_table(answers: Sequence[Answer], topk: int, file: TextIO) -> None:
-    """Write a table with up to `topk` rows a picture."""
+def print_table(answers: Sequence[Answer], topk: int | None, file: TextIO) -> None:
+    """Write a table with up to `topk` rows a picture, all of them if None."""
     table = Table("picture", "label", header_style="bold")
     table.add_column("probability", justify="right")
     table.add_column("time", justify="right")
