@@ -118,9 +118,10 @@ def _center_crop(options: Options) -> TransformOp:
 
 
 def _normalize(options: Options) -> TransformOp:
-    """((pixel - min) / (max - min) - mean) / std, with one range for all channels."""
-    if options.get("is_scale", True) is not True:
-        raise ValueError("is_scale")
+    """((pixel - min) / (max - min) - mean) / std, with one range for all channels.
+
+    PaddleX 2.1 writes `is_scale` and does not heed it.
+    """
     lows, highs = _range(options, "min_val", 0), _range(options, "max_val", 255)
     if len(set(lows)) > 1 or len(set(highs)) > 1:
         raise ValueError("min_val and max_val that differ between channels")

@@ -154,7 +154,6 @@ def test_beside_the_model_it_is_all_that_is_needed(make_export: MakeExport, tmp_
         ({"Transforms": [{"Resize": {"target_size": 9, "keep_ratio": True}}]}, "keep_ratio"),
         ({"Transforms": [{"Resize": {}}]}, "Resize is not understood: 'target_size'"),
         ({"Transforms": [{"Resize": {"target_size": 9, "interp": "RANDOM"}}]}, "interp RANDOM"),
-        ({"Transforms": [{"Normalize": {"is_scale": False}}]}, "is_scale"),
         ({"Transforms": [{"Normalize": {"min_val": [0, 1, 0]}}]}, "differ between channels"),
         ({"Transforms": [{"Normalize": {"max_val": [0, 0, 0]}}]}, "not above min_val"),
         ({"Transforms": [{"Normalize": 3}]}, "takes options by name"),

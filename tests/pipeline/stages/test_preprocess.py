@@ -61,7 +61,10 @@ def test_a_model_that_wants_bgr_gets_it() -> None:
 @pytest.mark.parametrize(
     ("operators", "told"),
     [
-        ([{"Blur": {}}], "unknown operator Blur in transform_ops; known: DecodeImage, ResizeImage"),
+        (
+            [{"Blur": {}}],
+            "unknown operator Blur in transform_ops; known: DecodeImage, ToFloat32, ResizeImage",
+        ),
         ([{"ResizeImage": {}}], "needs size or resize_short"),
         ([{"ResizeImage": {"size": [1, 2, 3]}}], "ResizeImage: size"),
         ([{"ResizeImage": {"size": -1}}], "ResizeImage: size"),
