@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bundle.errors import BundleError
 
+from . import export_command
 from .convert import ConvertOptions, convert
 from .descriptions import PRESETS
 from .errors import ConversionError
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "convert":
             _convert(options)
+        elif options.command == "export":
+            export_command.run(options)
         else:
             _inspect(options)
     except (ConversionError, BundleError) as error:
@@ -95,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("inspect", parents=[files], help="look at an export or a bundle")
     command.add_argument("folder", type=Path, help="an export or a bundle")
     command.add_argument("--json", action="store_true", help="for scripts")
+
+    export_command.add_parser(commands)
     return parser
 
 

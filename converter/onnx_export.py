@@ -1,0 +1,134 @@
+"""A bundle as ONNX: translated by paddle2onnx, then run beside the bundle."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .errors import ConversionError
+from .export import (
+    Exported,
+    ExportOptions,
+    Run,
+    Say,
+    Source,
+    check_target,
+    open_source,
+    run_step,
+)
+from .output_folder import staged
+
+MODEL, DESCRIPTION, LABELS = "inference.onnx", "inference.yml", "labels.txt"
+_FILES = frozenset({MODEL, DESCRIPTION, LABELS})
+
+# Old enough for every runtime of the last years; paddle2onnx raises it where an operator needs it.
+_OPSET = 13
+
+
+def export_onnx(options: ExportOptions, say: Say) -> Exported:
+    """Write a bundle's model as ONNX, with its description and labels.
+
+    Raises:
+        ConversionError: the model cannot be expressed, or answers otherwise; nothing was written.
+        BundleError: the bundle is incomplete or damaged; nothing was written.
+    """
+    source = open_source(options.bundle_dir)
+    check_target(source, options, MODEL, "ONNX export")
+    _check_packages()
+    with staged(options.output, _FILES) as staging:
+        say(f"converting {options.bundle_dir} to ONNX")
+        _translate(source, staging / MODEL)
+        say("comparing the scores with the bundle's")
+        trial = source.trial(options.images)
+        runtime, run = _open_session(source, staging / MODEL)
+        agreement = trial.compare(runtime, run, options.tolerance)
+        shutil.copyfile(source.bundle.server_dir / DESCRIPTION, staging / DESCRIPTION)
+        files = {MODEL: "the model", DESCRIPTION: "preprocessing and labels"}
+        labels = source.bundle.labels
+        if labels is not None:
+            (staging / LABELS).write_text("\n".join(labels) + "\n", encoding="utf-8")
+            files[LABELS] = f"{len(labels)} labels, the first is class 0"
+    return Exported(options.output, files, agreement)
+
+
+def _check_packages() -> None:
+    missing = [n for n in ("paddle2onnx", "onnxruntime") if importlib.util.find_spec(n) is None]
+    if not missing:
+        return
+    # paddle2onnx 2.1 asks for onnx 1.17, which knows no newer Python
+    if sys.version_info >= (3, 13):
+        raise ConversionError(
+            f"{' and '.join(missing)} cannot be imported, and paddle2onnx is not made for Python"
+            " 3.13; export with Python 3.10 to 3.12: make setup PYTHON=python3.12 and"
+            " pip install 'paddle-serving-kit[cpu,export]'"
+        )
+    raise ConversionError(
+        f"{' and '.join(missing)} cannot be imported; install the extra export:"
+        " pip install 'paddle-serving-kit[cpu,export]'"
+    )
+
+
+def _translate(source: Source, target: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="onnx-") as folder:
+        graph, params = source.combined_files(Path(folder))
+        command = [sys.executable, "-W", "ignore", "-m", "paddle2onnx.command"]
+        command += ["--model_dir", folder, "--save_file", str(target.resolve())]
+        command += ["--model_filename", graph.name, "--params_filename", params.name]
+        command += ["--opset_version", str(_OPSET)]
+        # Its default tool installs packages while it runs, from an index of its own choice. ONNX
+        # Runtime folds the same constants when it loads the model.
+        command += ["--optimize_tool", "None"]
+        done = run_step(command, Path(folder), {**os.environ, "GLOG_minloglevel": "2"})
+    # It ends with 0 and an empty file where it failed.
+    if done.returncode != 0 or not target.is_file() or target.stat().st_size == 0:
+        raise ConversionError(
+            f"{source.bundle.path}: paddle2onnx cannot translate the model: {_cause(done.stdout)}"
+        )
+
+
+def _cause(output: str) -> str:
+    """The line of a log that says why: of an error, or the last."""
+    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
+    marks = ("not supported", "Error", "ERROR", "nvalid", "failed", "Fail")
+    told = [line for line in lines if any(mark in line for mark in marks)] or lines[-1:]
+    return told[0][:300] if told else "it says nothing"
+
+
+def _open_session(source: Source, file: Path) -> tuple[str, Run]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    try:
+        session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # noqa: BLE001 - its exceptions have no common class
+        raise ConversionError(
+            f"ONNX Runtime cannot load what paddle2onnx made: {' '.join(str(error).split())[:300]}"
+        ) from error
+    (feed,) = session.get_inputs()
+    fetch = session.get_outputs()[source.answering]
+    if source.fixed_batch is None and isinstance(feed.shape[0], int):
+        raise ConversionError(
+            f"{source.bundle.path}: the ONNX model takes {feed.shape[0]} pictures a run, the"
+            " bundle any number; report this to paddle2onnx"
+        )
+
+    def run(batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+        try:
+            answers = [session.run([fetch.name], {feed.name: batch})[0] for batch in batches]
+        except Exception as error:  # noqa: BLE001 - its exceptions have no common class
+            raise ConversionError(
+                f"ONNX Runtime fails with the exported model: {' '.join(str(error).split())[:300]}"
+            ) from error
+        return [np.asarray(a, np.float32).reshape(len(a), -1) for a in answers]
+
+    return f"ONNX Runtime {onnxruntime.__version__}", run
