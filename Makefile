@@ -55,6 +55,7 @@ $(VENV)/.python: force
 	fi
 
 paddle-lite-env: $(PADDLE_LITE_ENV)/.installed  ## the environment for export --to paddle-lite (PYTHON37=/path chooses its Python)
+	@:
 
 $(PADDLE_LITE_ENV)/.installed: requirements/paddle-lite.txt
 	@test -n "$(PYTHON37)" || { echo "error: no Python 3.7 found, the only one that paddlelite 2.12 is made for; install it (pyenv install 3.7) or give PYTHON37=/path/to/python3.7" >&2; exit 1; }
