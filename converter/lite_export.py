@@ -26,6 +26,7 @@ from .export import (
     run_step,
 )
 from .output_folder import staged
+from .program_writer import UnknownOperatorError, write_program
 
 DESCRIPTION, LABELS, CONFIG = "inference.yml", "labels.txt", "config.txt"
 
@@ -133,13 +134,20 @@ def _cause(output: str) -> str:
 
 
 def _program_files(source: Source, folder: Path) -> tuple[Path, Path]:
-    if source.model.graph_format == "pir":
+    """The model as Paddle-Lite reads it; it knows no inference.json."""
+    graph, params = source.combined_files(folder)
+    if source.model.graph_format != "pir":
+        return graph, params
+    program = graph.with_suffix(".pdmodel")
+    try:
+        write_program(graph, source.model.graph, program)
+    except UnknownOperatorError as error:
         raise ConversionError(
-            f"{source.bundle.model_file}: Paddle-Lite reads .pdmodel and not inference.json; export"
-            " the model again with FLAGS_enable_pir_api=0 in the environment, convert that export,"
-            " and export its bundle"
-        )
-    return source.combined_files(folder)
+            f"{source.bundle.model_file}: cannot be written as the .pdmodel that Paddle-Lite reads"
+            f" ({error} is not known); export the model again with FLAGS_enable_pir_api=0 in the"
+            " environment, which gives a .pdmodel, and convert that"
+        ) from error
+    return program, params
 
 
 def _compare(
