@@ -46,7 +46,7 @@ class ExportOptions:
         bundle_dir: serving_model/NAME.
         output: the folder to be written.
         images: pictures, or folders of them, to compare with; none: made ones.
-        tolerance: the largest difference of a score that is accepted.
+        tolerance: the largest difference of a score that is accepted, relative to the largest.
         force: replace an existing export.
     """
 
@@ -65,8 +65,9 @@ class Agreement:
         runtime: what ran the exported model.
         reference: what ran the bundle.
         pictures: how many were compared.
-        difference: the largest of all scores; where scores exceed 1 (logits), relative to them.
+        difference: the largest of all scores, relative to the largest score.
         same_best: in how many pictures both find the same class best.
+        telling: the bundle answers differently to different pictures.
     """
 
     runtime: str
@@ -74,6 +75,7 @@ class Agreement:
     pictures: int
     difference: float
     same_best: int
+    telling: bool
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,9 @@ class Trial:
                     f" bundle {list(ours.shape)}; nothing was written"
                 )
         ours, theirs = np.concatenate(self.scores), np.concatenate(answers)
-        difference = float(np.abs(ours - theirs).max()) / max(1.0, float(np.abs(ours).max()))
+        # relative: the 1000 scores of an undecided model are all near 0.001
+        largest = float(np.abs(ours).max()) or 1.0
+        difference = float(np.abs(ours - theirs).max()) / largest
         if not difference <= tolerance:  # a nan is no agreement either
             raise ConversionError(
                 f"the exported model differs from the bundle by {difference:.2g} ({runtime} beside"
@@ -128,6 +132,7 @@ class Trial:
             pictures=len(pictures),
             difference=difference,
             same_best=len(pictures - differing),
+            telling=float(np.ptp(ours, axis=0).max()) / largest > 10 * tolerance,
         )
 
 
@@ -279,7 +284,9 @@ def _given_pictures(images: Sequence[Path]) -> list[tuple[str, np.ndarray]]:
     for path in images:
         found = sorted(f for f in path.glob("*") if f.suffix.lower() in _PICTURE_NAMES)
         if path.is_dir() and not found:
-            raise ConversionError(f"{path}: holds no pictures ({', '.join(sorted(_PICTURE_NAMES))})")
+            raise ConversionError(
+                f"{path}: holds no pictures ({', '.join(sorted(_PICTURE_NAMES))})"
+            )
         files += found if path.is_dir() else [path]
     pictures = []
     for file in files:

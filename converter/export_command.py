@@ -36,7 +36,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=_tolerance,
         default=DEFAULT_TOLERANCE,
         metavar="X",
-        help=f"the largest difference of a score that is accepted (default {DEFAULT_TOLERANCE:g})",
+        help="the largest difference that is accepted, as a part of the largest score"
+        f" (default {DEFAULT_TOLERANCE:g})",
     )
     command.add_argument("--force", action="store_true", help="replace an existing export")
 
@@ -92,6 +93,12 @@ def _print_report(exported: Exported, console: Console) -> None:
             style="green" if found.same_best == found.pictures else "yellow",
         ),
     )
-    for note in exported.notes:
+    notes = list(exported.notes)
+    if not found.telling:
+        notes.append(
+            "the model answers these pictures all alike, so the comparison says little; give"
+            " --images with pictures of your own"
+        )
+    for note in notes:
         table.add_row("note", Text(note, style="yellow"))
     console.print(table)

@@ -50,7 +50,7 @@ def export_lite(options: ExportOptions, say: Say) -> Exported:
     source = open_source(options.bundle_dir)
     model = f"{source.name}.nb"
     check_target(source, options, model, "Paddle-Lite export")
-    lite = _PaddleLite(_python())
+    lite = _PaddleLite(_python(), source.bundle.path)
     everything = frozenset({model, DESCRIPTION, LABELS, CONFIG})
     with (
         staged(options.output, everything) as staging,
@@ -86,15 +86,16 @@ def _python() -> Path:
 class _PaddleLite:
     """Paddle-Lite in its own environment, one process a step."""
 
-    def __init__(self, python: Path) -> None:
+    def __init__(self, python: Path, bundle: Path) -> None:
         # not resolved: a virtual environment's interpreter is a link
         self._python = python.absolute()
+        self._bundle = bundle
 
     def optimize(self, graph: Path, params: Path, target: Path, kind: str) -> None:
         output = str(target.absolute().with_suffix(""))
         self._step(graph.parent, "optimize", str(graph), str(params), output, kind)
         if not target.is_file():
-            raise ConversionError(f"{graph.name}: Paddle-Lite wrote no model for {kind}")
+            raise ConversionError(f"{self._bundle}: Paddle-Lite wrote no model for {kind}")
 
     def run(
         self, model: Path, index: int, batches: Sequence[np.ndarray]
@@ -121,7 +122,8 @@ class _PaddleLite:
                 f" `make paddle-lite-env`, or let {PYTHON_VARIABLE} name another interpreter"
             )
         raise ConversionError(
-            f"Paddle-Lite cannot {arguments[0]} the model: {_cause(done.stdout)}"
+            f"{self._bundle}: Paddle-Lite cannot {arguments[0]} the model ({_cause(done.stdout)});"
+            " it knows PP-LCNet, MobileNet, ShuffleNet, ResNet and their like: train one of them"
         )
 
 
@@ -130,7 +132,7 @@ def _cause(output: str) -> str:
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     fatal = [line.partition("] ")[2] for line in lines if line.startswith("[F ")]
     told = fatal[:1] or lines[-1:]
-    return told[0][:300] if told else "it says nothing"
+    return told[0][:200].rstrip(": ") if told else "it says nothing"
 
 
 def _program_files(source: Source, folder: Path) -> tuple[Path, Path]:
@@ -202,7 +204,9 @@ def _demo_sizes(source: Source) -> tuple[int, int]:
     if source.answering != 0:
         raise _BeyondDemoError("it reads the first output, and the scores are another")
     if source.fixed_batch not in (None, 1):
-        raise _BeyondDemoError(f"the model takes {source.fixed_batch} pictures a run, and it gives one")
+        raise _BeyondDemoError(
+            f"the model takes {source.fixed_batch} pictures a run, and it gives one"
+        )
     steps = _steps(source.bundle.description)
     if list(steps) not in (
         ["ResizeImage", "CropImage", "NormalizeImage", "ToCHWImage"],
@@ -214,7 +218,9 @@ def _demo_sizes(source: Source) -> tuple[int, int]:
     resize, normalize = steps["ResizeImage"], steps["NormalizeImage"]
     short_side = resize.get("resize_short")
     if not isinstance(short_side, int) or short_side <= 0:
-        raise _BeyondDemoError(f"it resizes the short side; the model needs size {resize.get('size')}")
+        raise _BeyondDemoError(
+            f"it resizes the short side; the model needs size {resize.get('size')}"
+        )
     crop = steps["CropImage"].get("size")
     width, height = (crop, crop) if isinstance(crop, int) else crop or (0, 1)
     if width != height:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -59,18 +60,15 @@ def export_onnx(options: ExportOptions, say: Say) -> Exported:
 
 
 def _check_packages() -> None:
-    missing = [n for n in ("paddle2onnx", "onnxruntime") if importlib.util.find_spec(n) is None]
+    wanted = ("paddle", "paddle2onnx", "onnxruntime")
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if not missing:
         return
     # paddle2onnx 2.1 asks for onnx 1.17, which knows no newer Python
-    if sys.version_info >= (3, 13):
-        raise ConversionError(
-            f"{' and '.join(missing)} cannot be imported, and paddle2onnx is not made for Python"
-            " 3.13; export with Python 3.10 to 3.12: make setup PYTHON=python3.12 and"
-            " pip install 'paddle-serving-kit[cpu,export]'"
-        )
+    newest = sys.version_info >= (3, 13) and "paddle2onnx" in missing
+    where = ", which paddle2onnx asks for, on Python 3.10 to 3.12" if newest else ""
     raise ConversionError(
-        f"{' and '.join(missing)} cannot be imported; install the extra export:"
+        f"{' and '.join(missing)} cannot be imported; install the extras cpu and export{where}:"
         " pip install 'paddle-serving-kit[cpu,export]'"
     )
 
@@ -89,16 +87,21 @@ def _translate(source: Source, target: Path) -> None:
     # It ends with 0 and an empty file where it failed.
     if done.returncode != 0 or not target.is_file() or target.stat().st_size == 0:
         raise ConversionError(
-            f"{source.bundle.path}: paddle2onnx cannot translate the model: {_cause(done.stdout)}"
+            f"{source.bundle.path}: paddle2onnx cannot translate the model"
+            f" ({_cause(done.stdout)}); export the model again with Paddle 3, or keep serving the"
+            " bundle itself"
         )
 
 
 def _cause(output: str) -> str:
     """The line of a log that says why: of an error, or the last."""
-    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    lines = [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
     marks = ("not supported", "Error", "ERROR", "nvalid", "failed", "Fail")
     told = [line for line in lines if any(mark in line for mark in marks)] or lines[-1:]
-    return told[0][:300] if told else "it says nothing"
+    if not told:
+        return "it says nothing"
+    return told[0].rpartition("Failed to convert PaddlePaddle model: ")[2][:200]
 
 
 def _open_session(source: Source, file: Path) -> tuple[str, Run]:
@@ -110,7 +113,7 @@ def _open_session(source: Source, file: Path) -> tuple[str, Run]:
         session = onnxruntime.InferenceSession(
             str(file), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # noqa: BLE001 - its exceptions have no common class
+    except Exception as error:
         raise ConversionError(
             f"ONNX Runtime cannot load what paddle2onnx made: {' '.join(str(error).split())[:300]}"
         ) from error
@@ -125,7 +128,7 @@ def _open_session(source: Source, file: Path) -> tuple[str, Run]:
     def run(batches: Sequence[np.ndarray]) -> list[np.ndarray]:
         try:
             answers = [session.run([fetch.name], {feed.name: batch})[0] for batch in batches]
-        except Exception as error:  # noqa: BLE001 - its exceptions have no common class
+        except Exception as error:
             raise ConversionError(
                 f"ONNX Runtime fails with the exported model: {' '.join(str(error).split())[:300]}"
             ) from error

@@ -42,7 +42,9 @@ def check_output(
             f"{output}: lies inside the {source_kind} {export_dir}; choose another place"
         )
     if target in source.parents:
-        raise ConversionError(f"{output}: holds the {source_kind} {export_dir}; choose another place")
+        raise ConversionError(
+            f"{output}: holds the {source_kind} {export_dir}; choose another place"
+        )
     if not output.exists() and not output.is_symlink():
         return
     if not output.is_dir() or output.is_symlink():

@@ -91,7 +91,8 @@ def _graph(path: Path, ops: list[Node]) -> Graph:
     makers = {result["%"]: op for op in ops for result in results_of(op)}
     inputs = [op for op in ops if kind_of(op) in ("data", "feed") and not is_persistable(op)]
     outputs = sorted(
-        (op for op in ops if kind_of(op) == "fetch"), key=lambda op: int(attribute_of(op, "col") or 0)
+        (op for op in ops if kind_of(op) == "fetch"),
+        key=lambda op: int(attribute_of(op, "col") or 0),
     )
     if not inputs or not outputs:
         raise ConversionError(
@@ -117,11 +118,13 @@ def kind_of(op: Node) -> str:
 
 
 def results_of(op: Node) -> Iterator[Node]:
+    """The values that an operator gives."""
     results = op.get("O", [])
     yield from [results] if isinstance(results, dict) else results
 
 
 def attribute_of(op: Node, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The value of a named attribute, or None."""
     for attribute in op["A"]:
         if attribute["N"] == name:
             return attribute["AT"]["D"]
@@ -129,6 +132,7 @@ def attribute_of(op: Node, name: str) -> Any:  # noqa: ANN401 - whatever JSON ho
 
 
 def is_persistable(op: Node) -> bool:
+    """Whether an input is a stored buffer, and none of the caller's."""
     if kind_of(op) != "data":
         return False
     for attribute in op.get("OA", []):

@@ -13,9 +13,16 @@ from typing import Any
 
 from bundle.parameter_file import DTYPES
 
-from .errors import ConversionError
 from .graph import Graph
-from .pir_graph import Node, attribute_of, is_persistable, kind_of, read_operators, results_of, understood
+from .pir_graph import (
+    Node,
+    attribute_of,
+    is_persistable,
+    kind_of,
+    read_operators,
+    results_of,
+    understood,
+)
 from .program_graph import MESSAGES
 
 # framework.proto: VarType.Type and AttrType.
@@ -59,13 +66,13 @@ class _Operands:
     def __init__(self, op: Node, constants: Mapping[int, list[float]]) -> None:
         self._op, self._constants = op, constants
 
-    def ints(self, position: int) -> list[int]:
+    def integers(self, position: int) -> list[int]:
         return [int(number) for number in self._constant(position)]
 
-    def int(self, position: int) -> int:
-        return self.ints(position)[0]
+    def integer(self, position: int) -> int:
+        return self.integers(position)[0]
 
-    def float(self, position: int) -> float:
+    def number(self, position: int) -> float:
         return float(self._constant(position)[0])
 
     def _constant(self, position: int) -> list[float]:
@@ -103,13 +110,13 @@ _RULES = {
             "data_format": "data_layout",
         },
     ),
-    "concat": _Rule("concat", more=lambda operands: {"axis": operands.int(1)}),
+    "concat": _Rule("concat", more=lambda operands: {"axis": operands.integer(1)}),
     "conv2d": _Rule("conv2d", ("Input", "Filter"), ("Output",), _CONVOLUTION),
     "depthwise_conv2d": _Rule("depthwise_conv2d", ("Input", "Filter"), ("Output",), _CONVOLUTION),
     "dropout": _Rule(
         "dropout",
         attributes={"is_test": "is_test", "mode": "dropout_implementation"},
-        more=lambda operands: {"dropout_prob": operands.float(2)},
+        more=lambda operands: {"dropout_prob": operands.number(2)},
     ),
     "flatten": _Rule("flatten_contiguous_range", attributes=_same("start_axis", "stop_axis")),
     "hardsigmoid": _Rule("hard_sigmoid", attributes=_same("slope", "offset")),
@@ -121,19 +128,21 @@ _RULES = {
     ),
     "multiply": _pairwise("elementwise_mul"),
     "pool2d": _Rule(
-        "pool2d", attributes=_POOLING, more=lambda operands: {"ksize": operands.ints(1)}
+        "pool2d", attributes=_POOLING, more=lambda operands: {"ksize": operands.integers(1)}
     ),
     "relu": _Rule("relu"),
     "relu6": _Rule("relu6", more=lambda _: {"threshold": 6.0}),
     "reshape": _Rule(
-        "reshape2", more=lambda operands: {"shape": operands.ints(1)}, by_shape=True
+        "reshape2", more=lambda operands: {"shape": operands.integers(1)}, by_shape=True
     ),
     "sigmoid": _Rule("sigmoid"),
     "softmax": _Rule("softmax", attributes=_same("axis")),
     "split": _Rule(
-        "split", more=lambda o: {"sections": o.ints(1), "num": 0, "axis": o.int(2)}
+        "split", more=lambda o: {"sections": o.integers(1), "num": 0, "axis": o.integer(2)}
     ),
-    "squeeze": _Rule("squeeze2", more=lambda operands: {"axes": operands.ints(1)}, by_shape=True),
+    "squeeze": _Rule(
+        "squeeze2", more=lambda operands: {"axes": operands.integers(1)}, by_shape=True
+    ),
     "swish": _Rule("swish", more=lambda _: {"beta": 1.0}),
     "transpose": _Rule("transpose2", attributes={"perm": "axis"}, by_shape=True),
 }
