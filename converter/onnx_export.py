@@ -25,6 +25,7 @@ from .export import (
     run_step,
 )
 from .output_folder import staged
+from .program_graph import MESSAGES
 
 MODEL, DESCRIPTION, LABELS = "inference.onnx", "inference.yml", "labels.txt"
 _FILES = frozenset({MODEL, DESCRIPTION, LABELS})
@@ -76,6 +77,8 @@ def _check_packages() -> None:
 def _translate(source: Source, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="onnx-") as folder:
         graph, params = source.combined_files(Path(folder))
+        if source.model.graph_format != "pir":
+            _keep_axes_of_sizes(graph)
         command = [sys.executable, "-W", "ignore", "-m", "paddle2onnx.command"]
         command += ["--model_dir", folder, "--save_file", str(target.resolve())]
         command += ["--model_filename", graph.name, "--params_filename", params.name]
@@ -91,6 +94,50 @@ def _translate(source: Source, target: Path) -> None:
             f" ({_cause(done.stdout)}); export the model again with Paddle 3, or keep serving the"
             " bundle itself"
         )
+    _drop_unused_constants(target)
+
+
+def _keep_axes_of_sizes(graph: Path) -> None:
+    """Let a size that is cut out of a shape stay an array of one number.
+
+    Before 2.5, Paddle had no tensors without dimensions, and a graph of then joins such a size with
+    arrays to a new shape. paddle2onnx reads it as Paddle 3 would, and writes a Concat of a number
+    and an array, which no runtime loads.
+    """
+    program = MESSAGES["ProgramDesc"]()
+    program.ParseFromString(graph.read_bytes())
+    operators = program.blocks[0].ops
+    sizes = {
+        name
+        for op in operators
+        for variable in op.inputs
+        if variable.parameter == "ShapeTensor"
+        for name in variable.arguments
+    }
+    for op in operators:
+        results = {name for variable in op.outputs for name in variable.arguments}
+        if op.type == "slice" and results <= sizes:
+            for attribute in op.attrs:
+                if attribute.name == "decrease_axis":
+                    del attribute.ints[:]
+    graph.unlink()  # it is a link to the bundle's own
+    graph.write_bytes(program.SerializeToString())
+
+
+def _drop_unused_constants(file: Path) -> None:
+    """ONNX Runtime warns of every one of them, line by line, each time the model is loaded."""
+    import onnx
+
+    model = onnx.load(str(file))
+    graph = model.graph
+    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+        return  # what a loop or a branch uses is not looked for
+    used = {name for node in graph.node for name in node.input}
+    used |= {output.name for output in graph.output}
+    kept = [node for node in graph.node if node.op_type != "Constant" or node.output[0] in used]
+    del graph.node[:]
+    graph.node.extend(kept)
+    onnx.save(model, str(file))
 
 
 def _cause(output: str) -> str:
