@@ -123,8 +123,14 @@ _RULES = {
     "hardswish": _Rule(
         "hard_swish", more=lambda _: {"threshold": 6.0, "scale": 6.0, "offset": 3.0}
     ),
+    "leaky_relu": _Rule("leaky_relu", attributes={"negative_slope": "alpha"}),
     "matmul": _Rule(
         "matmul_v2", ("X", "Y"), attributes={"transpose_x": "trans_x", "transpose_y": "trans_y"}
+    ),
+    "mean": _Rule(
+        "reduce_mean",
+        attributes={"keepdim": "keep_dim"},
+        more=lambda operands: {"dim": operands.integers(1), "reduce_all": False},
     ),
     "multiply": _pairwise("elementwise_mul"),
     "pool2d": _Rule(
@@ -135,15 +141,28 @@ _RULES = {
     "reshape": _Rule(
         "reshape2", more=lambda operands: {"shape": operands.integers(1)}, by_shape=True
     ),
+    "scale": _Rule(
+        "scale",
+        attributes=_same("bias", "bias_after_scale"),
+        more=lambda operands: {"scale": operands.number(1)},
+    ),
     "sigmoid": _Rule("sigmoid"),
+    # the same function by a name that Paddle-Lite knows
+    "silu": _Rule("swish", more=lambda _: {"beta": 1.0}),
     "softmax": _Rule("softmax", attributes=_same("axis")),
     "split": _Rule(
         "split", more=lambda o: {"sections": o.integers(1), "num": 0, "axis": o.integer(2)}
+    ),
+    "split_with_num": _Rule(
+        "split",
+        attributes=_same("num"),
+        more=lambda operands: {"sections": [], "axis": operands.integer(1)},
     ),
     "squeeze": _Rule(
         "squeeze2", more=lambda operands: {"axes": operands.integers(1)}, by_shape=True
     ),
     "swish": _Rule("swish", more=lambda _: {"beta": 1.0}),
+    "tanh": _Rule("tanh"),
     "transpose": _Rule("transpose2", attributes={"perm": "axis"}, by_shape=True),
 }
 _CONSTANTS = ("full", "full_int_array")

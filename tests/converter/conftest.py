@@ -254,7 +254,7 @@ def real_bundle(
     def bundle(name: str) -> Path:
         if name not in made:
             output = tmp_path_factory.mktemp("bundle") / name.replace(" ", "_")
-            if name in ("pir", "pdmodel", "two outputs"):
+            if name in ("pir", "pdmodel", "two outputs", "operators"):
                 folder = request.getfixturevalue("paddle_export")(name)
             else:
                 folder = request.getfixturevalue("shared") / "models" / name

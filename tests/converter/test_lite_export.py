@@ -53,6 +53,7 @@ def lite_python(root: Path) -> Path:
         ("waste", True),
         ("pir", False),
         ("pdmodel", False),
+        ("operators", False),
         ("PP-LCNet_x1_0_doc_ori", True),
         ("PP-LCNet_x0_25_textline_ori", False),
         ("ch_ppocr_mobile_v2_cls_infer", False),

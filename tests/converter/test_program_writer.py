@@ -30,6 +30,7 @@ def _write(folder: Path, target: Path) -> Path:
     [
         ("waste", (2, 3, 224, 224)),
         ("pir", (2, 3, 4, 4)),
+        ("operators", (2, 3, 4, 4)),
         ("PP-LCNet_x1_0_doc_ori", (2, 3, 224, 224)),
         ("PP-LCNet_x0_25_textline_ori", (2, 3, 80, 160)),
     ],
