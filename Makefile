@@ -15,13 +15,18 @@ PADDLE ?= cpu
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CONFIG ?= configs/waste.yml
+# Paddle-Lite's tools know Python 3.7 and no newer one, so they live in an environment of their own.
+PADDLE_LITE_ENV ?= build/paddle-lite-env
+PYTHON37 ?= $(shell for p in python3.7 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.7.*/bin/python; do \
+              $$p -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 7))' 2>/dev/null \
+              && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test check format proto constraints bench image clean
+.PHONY: help setup setup-dev paddle-lite-env demo serve test check format proto constraints bench image clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
-	  | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	  | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 # A stamp for what serves, another for what develops. The virtual environment is made anew when
 # another Python is asked for.
@@ -35,7 +40,7 @@ $(VENV)/.serving: setup.cfg constraints.txt $(VENV)/.python
 
 $(VENV)/.developing: $(VENV)/.serving
 	@echo "==> installing the tools for tests and checks"
-	@$(PIP) -c constraints.txt -e '.[$(PADDLE),onnx,train,dev]'
+	@$(PIP) -c constraints.txt -e '.[$(PADDLE),onnx,train,export,dev]'
 	@touch $@
 
 # Holds the interpreter's version; rewritten only when it differs, so that nothing is reinstalled.
@@ -48,6 +53,18 @@ $(VENV)/.python: force
 	  $(PYTHON) -m venv --clear $(VENV) || { echo "error: cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	  echo "$$want" > $@; \
 	fi
+
+paddle-lite-env: $(PADDLE_LITE_ENV)/.installed  ## the environment for export --to paddle-lite (PYTHON37=/path chooses its Python)
+	@:
+
+$(PADDLE_LITE_ENV)/.installed: requirements/paddle-lite.txt
+	@test -n "$(PYTHON37)" || { echo "error: no Python 3.7 found, the only one that paddlelite 2.12 is made for; install it (pyenv install 3.7) or give PYTHON37=/path/to/python3.7" >&2; exit 1; }
+	@echo "==> making $(PADDLE_LITE_ENV) with $$($(PYTHON37) --version) and paddlelite; about 75 MB, once"
+	@$(PYTHON37) -m venv --clear $(PADDLE_LITE_ENV)
+	@$(PADDLE_LITE_ENV)/bin/python -m pip --disable-pip-version-check install --quiet -r requirements/paddle-lite.txt
+	@$(PADDLE_LITE_ENV)/bin/python -c 'from paddlelite import lite'
+	@test $(PADDLE_LITE_ENV) = build/paddle-lite-env || echo "==> export PADDLE_LITE_PYTHON=$(abspath $(PADDLE_LITE_ENV))/bin/python for the converter to find it"
+	@touch $@
 
 demo: setup  ## serve the embedded model, classify the sample pictures over HTTP and RPC, stop
 	@$(BIN)/python examples/demo.py
@@ -80,7 +97,7 @@ proto:  ## make protocol/*_pb2*.py from the .proto file
 
 constraints:  ## resolve setup.cfg's ranges into constraints.txt again
 	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
-	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra train \
+	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra export --extra onnx --extra train \
 	  --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from bundle.errors import BundleError
 from bundle.model_config import to_prototxt
 
+from . import export_command
 from .convert import ConvertOptions, convert, preview
 from .descriptions import Wishes
 from .errors import ConversionError
@@ -164,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="T",
         help="the largest difference of a score; default: %(default)g",
     )
+
+    export_command.add_parser(commands)
     return parser
 
 

@@ -6,10 +6,11 @@ beside it ("external data") that the graph names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pipeline.predictors.onnx_runtime import cause_of
 
 from .errors import ConversionError
 from .graph import Graph, GraphTensor
@@ -34,7 +35,8 @@ _ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 # Operators that pass scores on unchanged, between a softmax and the output.
 _PASSING = frozenset({"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 # Sets of operators that ONNX Runtime brings along.
-_KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_STANDARD = ("", "ai.onnx")
+_KNOWN_DOMAINS = frozenset({*_STANDARD, "ai.onnx.ml", "com.microsoft"})
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 # Messages of the onnx package have no static types here.
@@ -74,7 +76,7 @@ def read_onnx(path: Path) -> OnnxModel:
         ) from error
     if not model.graph.node or not model.graph.output:
         raise ConversionError(f"{path}: is no ONNX model, or is cut off; export it again")
-    _check_operators(path, model, onnx.defs.onnx_opset_version())
+    _check_operators(path, model)
     data_files = _data_files(path, model.graph)
     stored = {tensor.name for tensor in model.graph.initializer}
     feeds = [value for value in model.graph.input if value.name not in stored]
@@ -89,18 +91,13 @@ def read_onnx(path: Path) -> OnnxModel:
         ),
         activations=tuple(_activation(model.graph, value.name) for value in model.graph.output),
     )
-    _check_loads(path)
+    opsets = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
+    _check_loads(path, opsets[0] if opsets else 0)
     return OnnxModel(graph, data_files)
 
 
-def _check_operators(path: Path, model: Message, newest: int) -> None:
+def _check_operators(path: Path, model: Message) -> None:
     known = _KNOWN_DOMAINS | {function.domain for function in model.functions}
-    for entry in model.opset_import:
-        if entry.domain in ("", "ai.onnx") and entry.version > newest:
-            raise ConversionError(
-                f"{path}: is of ONNX opset {entry.version}, the package onnx here knows up to"
-                f" {newest}; pip install -U onnx onnxruntime, or export with an older opset"
-            )
     own = sorted({f"{n.domain}::{n.op_type}" for n in model.graph.node if n.domain not in known})
     if own:
         raise ConversionError(
@@ -163,7 +160,7 @@ def _activation(graph: Message, name: str) -> str:
     return "none"
 
 
-def _check_loads(path: Path) -> None:
+def _check_loads(path: Path, opset: int) -> None:
     try:
         import onnxruntime
     except ImportError as error:
@@ -177,13 +174,12 @@ def _check_loads(path: Path) -> None:
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        cause = cause_of(error)
+        if "opset versions" in cause:
+            cause = f"its opset {opset} is newer"
+        newer = "newer" in cause or "IR version" in cause
+        advice = "pip install -U onnxruntime, or export with an older opset" if newer else ""
         raise ConversionError(
-            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it:"
-            f" {_without_codes(str(error).splitlines())}"
+            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {cause};"
+            f" {advice or 'export it again'}"
         ) from error
-
-
-def _without_codes(lines: Iterable[str]) -> str:
-    """Return the cause of "[ONNXRuntimeError] : 10 : INVALID_GRAPH : cause"."""
-    text = " ".join(" ".join(lines).split())
-    return text.rpartition(" : ")[2][:300] if text.startswith("[ONNXRuntimeError]") else text[:300]

@@ -14,8 +14,24 @@ from .errors import ConversionError
 _OURS = frozenset({"serving_server", "serving_client", "bundle.yml"})
 
 
-def check_output(export_dir: Path, output: Path, *, force: bool) -> None:
-    """Refuse an output that would harm the input or something that is no bundle.
+def check_output(
+    export_dir: Path,
+    output: Path,
+    *,
+    force: bool,
+    ours: frozenset[str] = _OURS,
+    kind: str = "bundle",
+    source_kind: str = "export",
+) -> None:
+    """Refuse an output that would harm the input or something that is no `kind`.
+
+    Args:
+        export_dir: the input.
+        output: the folder to be written.
+        force: an existing one may be replaced.
+        ours: names of what is written; a folder with none of them is the user's.
+        kind: what is written, for people.
+        source_kind: what is read, likewise.
 
     Raises:
         ConversionError: saying which folder stands in the way.
@@ -23,27 +39,29 @@ def check_output(export_dir: Path, output: Path, *, force: bool) -> None:
     source, target = export_dir.resolve(), output.resolve()
     if source == target or source in target.parents:
         raise ConversionError(
-            f"{output}: lies inside the export {export_dir}; choose another place"
+            f"{output}: lies inside the {source_kind} {export_dir}; choose another place"
         )
     if target in source.parents:
-        raise ConversionError(f"{output}: holds the export {export_dir}; choose another place")
+        raise ConversionError(
+            f"{output}: holds the {source_kind} {export_dir}; choose another place"
+        )
     if not output.exists() and not output.is_symlink():
         return
     if not output.is_dir() or output.is_symlink():
         raise ConversionError(f"{output}: exists and is no folder; choose another place")
     if not any(output.iterdir()):
         return
-    if not any((output / name).exists() for name in _OURS):
-        raise ConversionError(f"{output}: exists and is no bundle; choose another place")
+    if not any((output / name).exists() for name in ours):
+        raise ConversionError(f"{output}: exists and is no {kind}; choose another place")
     if not force:
         raise ConversionError(f"{output}: exists; give --force to replace it")
 
 
 @contextmanager
-def staged(output: Path) -> Iterator[Path]:
+def staged(output: Path, ours: frozenset[str] = _OURS) -> Iterator[Path]:
     """A new folder beside the output, put in its place when the block ends without an error.
 
-    Files in an existing output that no conversion writes are kept.
+    Files in an existing output that are not `ours`, for no conversion writes them, are kept.
 
     Raises:
         ConversionError: a folder cannot be made or replaced; the output is as it was.
@@ -58,19 +76,19 @@ def staged(output: Path) -> Iterator[Path]:
         staging = workspace / "new"
         staging.mkdir()
         yield staging
-        _replace(staging, output, workspace / "old")
+        _replace(staging, output, workspace / "old", ours)
     except OSError as error:
         raise ConversionError(f"{output}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
 
 
-def _replace(staging: Path, output: Path, old: Path) -> None:
+def _replace(staging: Path, output: Path, old: Path, ours: frozenset[str]) -> None:
     if not output.exists():
         staging.rename(output)
         return
     for kept in output.iterdir():
-        if kept.name in _OURS:
+        if kept.name in ours:
             continue
         if kept.is_dir() and not kept.is_symlink():
             shutil.copytree(kept, staging / kept.name, symlinks=True)

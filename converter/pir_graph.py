@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,16 @@ def read_pir_graph(path: Path) -> Graph:
     Raises:
         ConversionError: the file is not JSON, no PIR program, or holds no inference graph.
     """
+    with understood(path):
+        return _graph(path, read_operators(path))
+
+
+def read_operators(path: Path) -> list[Node]:
+    """The operators of a PIR program, in the order in which they run.
+
+    Raises:
+        ConversionError: the file is not JSON, or no PIR program.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -60,12 +71,19 @@ def read_pir_graph(path: Path) -> Graph:
         raise ConversionError(
             f"{path}: is not JSON, or is cut off ({error}); export the model again"
         ) from error
-    try:
+    with understood(path):
         if document["base_code"]["magic"] != "pir":
             raise KeyError("magic")
         _check_version(path, document["base_code"].get("version", 1))
         ops: list[Node] = document["program"]["regions"][0]["blocks"][0]["ops"]
-        return _graph(path, ops)
+    return ops
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Within it, JSON of another form than a PIR program's is an error of the file."""
+    try:
+        yield
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ConversionError(
             f"{path}: is no Paddle graph that is understood here ({error!r} is not as expected);"
@@ -82,10 +100,11 @@ def _check_version(path: Path, version: int) -> None:
 
 
 def _graph(path: Path, ops: list[Node]) -> Graph:
-    makers = {result["%"]: op for op in ops for result in _results(op)}
-    inputs = [op for op in ops if _kind(op) in ("data", "feed") and not _is_persistable(op)]
+    makers = {result["%"]: op for op in ops for result in results_of(op)}
+    inputs = [op for op in ops if kind_of(op) in ("data", "feed") and not is_persistable(op)]
     outputs = sorted(
-        (op for op in ops if _kind(op) == "fetch"), key=lambda op: int(_attribute(op, "col") or 0)
+        (op for op in ops if kind_of(op) == "fetch"),
+        key=lambda op: int(attribute_of(op, "col") or 0),
     )
     if not inputs or not outputs:
         raise ConversionError(
@@ -94,10 +113,10 @@ def _graph(path: Path, ops: list[Node]) -> Graph:
         )
     # Buffers that are saved without being parameters are persistable inputs.
     stored = [(op["A"][-1], op) for op in ops if op["#"] == "p"]
-    stored += [(_attribute(op, "name"), op) for op in ops if _is_persistable(op)]
+    stored += [(attribute_of(op, "name"), op) for op in ops if is_persistable(op)]
     return Graph(
-        feeds=tuple(_tensor(path, _attribute(op, "name"), op) for op in inputs),
-        fetches=tuple(_tensor(path, _attribute(op, "name"), op) for op in outputs),
+        feeds=tuple(_tensor(path, attribute_of(op, "name"), op) for op in inputs),
+        fetches=tuple(_tensor(path, attribute_of(op, "name"), op) for op in outputs),
         parameters=tuple(
             _tensor(path, name, op) for name, op in sorted(stored, key=lambda pair: pair[0])
         ),
@@ -105,25 +124,28 @@ def _graph(path: Path, ops: list[Node]) -> Graph:
     )
 
 
-def _kind(op: Node) -> str:
+def kind_of(op: Node) -> str:
     """The operator's name without its dialect: "1.softmax" -> "softmax"."""
     return str(op["#"]).rpartition(".")[2]
 
 
-def _results(op: Node) -> Iterator[Node]:
+def results_of(op: Node) -> Iterator[Node]:
+    """The values that an operator gives."""
     results = op.get("O", [])
     yield from [results] if isinstance(results, dict) else results
 
 
-def _attribute(op: Node, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+def attribute_of(op: Node, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The value of a named attribute, or None."""
     for attribute in op["A"]:
         if attribute["N"] == name:
             return attribute["AT"]["D"]
     return None
 
 
-def _is_persistable(op: Node) -> bool:
-    if _kind(op) != "data":
+def is_persistable(op: Node) -> bool:
+    """Whether an input is a stored buffer, and none of the caller's."""
+    if kind_of(op) != "data":
         return False
     for attribute in op.get("OA", []):
         if isinstance(attribute, dict) and attribute["N"] == "persistable":
@@ -132,7 +154,7 @@ def _is_persistable(op: Node) -> bool:
 
 
 def _tensor(path: Path, name: str, op: Node) -> GraphTensor:
-    element, shape = next(_results(op))["TT"]["D"][:2]
+    element, shape = next(results_of(op))["TT"]["D"][:2]
     dtype = _DTYPES.get(str(element["#"]).rpartition(".")[2])
     if dtype is None:
         raise ConversionError(
@@ -149,7 +171,7 @@ def _activation(fetch: Node, makers: dict[int, Node]) -> str:
         maker = makers.get(operands[0]["%"]) if operands else None
         if maker is None:
             break
-        op, kind = maker, _kind(maker).rstrip("_")
+        op, kind = maker, kind_of(maker).rstrip("_")
         if kind in ACTIVATIONS:
             return kind
         if kind not in PASSING:

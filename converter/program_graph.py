@@ -16,14 +16,18 @@ from .graph import ACTIVATIONS, PASSING, Graph, GraphTensor
 # framework.proto's VarType.Type of a variable that holds a dense tensor.
 _LOD_TENSOR = 7
 
-# Only the fields that are read here; the rest of a message is skipped.
+# Only the fields that are read here or written by program_writer; the rest is skipped.
 MESSAGES = build_messages(
     "paddle.framework.proto",
     {
         "Attr": {
             "name": Field(1, "string"),
+            "type": Field(2, "int32"),
             "i": Field(3, "int32"),
             "f": Field(4, "float"),
+            "s": Field(5, "string"),
+            "ints": Field(6, "int32", repeated=True),
+            "b": Field(10, "bool"),
             "l": Field(13, "int64"),
         },
         "OpVar": {
@@ -55,10 +59,15 @@ MESSAGES = build_messages(
         },
         "BlockDesc": {
             "idx": Field(1, "int32"),
+            "parent_idx": Field(2, "int32"),
             "vars": Field(3, "VarDesc", repeated=True),
             "ops": Field(4, "OpDesc", repeated=True),
         },
-        "ProgramDesc": {"blocks": Field(1, "BlockDesc", repeated=True)},
+        "Version": {"version": Field(1, "int64")},
+        "ProgramDesc": {
+            "blocks": Field(1, "BlockDesc", repeated=True),
+            "version": Field(4, "Version"),
+        },
     },
 )
 

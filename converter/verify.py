@@ -25,14 +25,13 @@ from protocol.reply import Category
 
 from .convert import model_config
 from .descriptions import beside_the_model
-from .drawn_pictures import drawn_pictures
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
+from .pictures import drawn_pictures, given_pictures
 from .record import changed_files, file_facts, read_record
 
 DEFAULT_TOLERANCE = 1e-4
 _BATCH = 8
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _EVERYTHING = float("-inf")  # a threshold that logits pass too
 _PLAIN = PredictorOptions(onednn=False, graph_optim=False, memory_optim=False)
 
@@ -98,7 +97,7 @@ def verify(
         reference, whose = bundle, "the bundle's own copy of the export"
     else:
         reference, whose = _as_bundle(export_dir, bundle, record), f"the export {export_dir}"
-    pictures = drawn_pictures() if images is None else _pictures(images)
+    pictures = drawn_pictures() if images is None else given_pictures([images])
     try:
         plain = Classifier(reference, create_predictor(reference, options=_PLAIN))
         served = Classifier(bundle, create_predictor(bundle))
@@ -236,20 +235,6 @@ def _as_bundle(export_dir: Path, bundle: Bundle, record: Mapping[str, Any]) -> B
         graph=GraphFiles(export.graph_format, export.model_file, export.params_file),
         description=description,
     )
-
-
-def _pictures(images: Path) -> dict[str, bytes]:
-    if not images.exists():
-        raise ConversionError(f"--images {images}: there is no such file or folder")
-    files = [images]
-    if images.is_dir():
-        files = sorted(path for path in images.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise ConversionError(f"--images {images}: holds no picture (jpg, png, bmp, webp, tif)")
-    try:
-        return {str(path): path.read_bytes() for path in files}
-    except OSError as error:
-        raise ConversionError(f"--images {images}: cannot be read ({error.strerror})") from error
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from bundle import Bundle
@@ -52,7 +54,7 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
             raise
         except Exception as error:
             raise PredictorError(
-                f"ONNX Runtime cannot load {bundle.model_file}: {_one_line(error)}; convert the "
+                f"ONNX Runtime cannot load {bundle.model_file}: {cause_of(error)}; convert the "
                 "model again"
             ) from error
         self.name = f"ONNX Runtime {onnxruntime.__version__} on {options.device}"
@@ -61,7 +63,7 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         try:
             (scores,) = self._session.run([self._fetch.name], {self._feed.name: feed})
         except Exception as error:
-            raise PredictorError(f"ONNX Runtime failed: {_one_line(error)}") from error
+            raise PredictorError(f"ONNX Runtime failed: {cause_of(error)}") from error
         return np.asarray(scores)
 
 
@@ -79,7 +81,16 @@ def _providers(device: str) -> list[str]:
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-def _one_line(error: BaseException) -> str:
-    """Return the cause of "[ONNXRuntimeError] : 10 : INVALID_GRAPH : cause"."""
+def cause_of(error: BaseException) -> str:
+    """Return the line of an ONNX Runtime error that says what happened.
+
+    Before it stand a code ("[ONNXRuntimeError] : 10 : INVALID_GRAPH : "), the model's path, and the
+    file and signature of a C++ function.
+    """
     text = " ".join(str(error).split())
-    return (text.rpartition(" : ")[2] if text.startswith("[ONNXRuntimeError]") else text)[:300]
+    if text.startswith("[ONNXRuntimeError]"):
+        text = text.split(" : ", 3)[-1]
+    text = re.sub(r"^Load model from .*? failed:\s*", "", text)
+    # "/onnxruntime_src/.../model.h:46 void function(const std::map<...>&) Cause"
+    text = re.sub(r"^(Exception during initialization: )?/\S+:\d+ .*?\) (?=[A-Z])", "", text)
+    return text[:300].rstrip(". ")

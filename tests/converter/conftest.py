@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converter.convert import ConvertOptions, convert
+from converter.descriptions import Wishes
 from converter.program_graph import MESSAGES
 
 CLASSES = 3
@@ -211,3 +213,84 @@ def paddle_predict() -> Callable[..., tuple[str, str, np.ndarray]]:
         return name, output, np.array(scores)
 
     return predict
+
+
+Export = Callable[..., "subprocess.CompletedProcess[str]"]
+_SHUFFLENET = "imagenet_shufflenetv2_fluid_sep"
+_TEXT_LINE = "ch_ppocr_mobile_v2_cls_infer"
+_TEXT_LINE_OPS = """\
+- ResizeImage: {size: [192, 48]}
+- NormalizeImage: {scale: 1.0/255.0, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], order: ''}
+- ToCHWImage: null
+"""
+
+
+@pytest.fixture(scope="session")
+def export_bundle() -> Export:
+    """Run `python -m converter export` as a user does: bundle, format, output, more."""
+
+    def export(
+        bundle: Path, to: str, output: Path, *more: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "converter", "export", str(bundle), "--to", to]
+        return subprocess.run(
+            [*command, "--output", str(output), *more],
+            env={**os.environ, "COLUMNS": "200", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def real_bundle(
+    request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The bundle of a real model: "waste", a kind of `paddle_export`, or a model of `shared`."""
+    made: dict[str, Path] = {"waste": root / "serving_model/waste"}
+
+    def bundle(name: str) -> Path:
+        if name not in made:
+            output = tmp_path_factory.mktemp("bundle") / name.replace(" ", "_")
+            if name in ("pir", "pdmodel", "two outputs", "operators"):
+                folder = request.getfixturevalue("paddle_export")(name)
+            else:
+                folder = request.getfixturevalue("shared") / "models" / name
+            convert(ConvertOptions(folder, output, _wishes(folder, output.parent)))
+            made[name] = output
+        return made[name]
+
+    return bundle
+
+
+def _wishes(folder: Path, scratch: Path) -> Wishes:
+    if folder.name == _SHUFFLENET:
+        return Wishes(folder.parent / "synset_words.txt", "imagenet-224")
+    if folder.name == _TEXT_LINE:
+        (scratch / "ops.yml").write_text(_TEXT_LINE_OPS)
+        (scratch / "labels.txt").write_text("0\n180\n")
+        return Wishes(scratch / "labels.txt", str(scratch / "ops.yml"))
+    return Wishes()
+
+
+@pytest.fixture(scope="session")
+def exported(
+    export_bundle: Export,
+    real_bundle: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], tuple[Path, str]]:
+    """Export a `real_bundle` once: its name, the format -> the folder and what was printed."""
+    made: dict[tuple[str, str], tuple[Path, str]] = {}
+
+    def export(name: str, to: str) -> tuple[Path, str]:
+        if (name, to) not in made:
+            output = tmp_path_factory.mktemp("exported") / "out"
+            done = export_bundle(real_bundle(name), to, output)
+            assert done.returncode == 0, done.stderr[-2000:]
+            made[name, to] = output, done.stdout
+        return made[name, to]
+
+    return export

@@ -182,7 +182,7 @@ class TestBadInput:
 
     def test_a_newer_format(self, export: Path, write_onnx: WriteOnnx) -> None:
         write_onnx(export / "net.onnx", opset=999)
-        with pytest.raises(ConversionError, match=r"opset 999.*older opset"):
+        with pytest.raises(ConversionError, match=r"[Oo]pset 999 .*older opset"):
             read_export(export)
 
     def test_parameters_beside_it_are_missing_or_cut_off(

@@ -17,8 +17,8 @@ from bundle.inference_yml import write_inference_yml
 from bundle.model_config import ModelConfig, read_model_config, write_model_config
 from converter.convert import ConvertOptions, convert
 from converter.descriptions import Wishes
-from converter.drawn_pictures import drawn_pictures
 from converter.errors import ConversionError
+from converter.pictures import drawn_pictures
 from converter.verify import verify
 
 WriteOnnx = Callable[..., dict[str, np.ndarray]]
@@ -107,7 +107,7 @@ def test_unreadable_pictures_are_counted(bundle_dir: Path, tmp_path: Path) -> No
     with pytest.raises(ConversionError, match="none of the pictures can be read"):
         verify(bundle_dir, images=images)
     (images / "bad.jpg").unlink()
-    with pytest.raises(ConversionError, match="holds no picture"):
+    with pytest.raises(ConversionError, match="holds no pictures"):
         verify(bundle_dir, images=images)
     with pytest.raises(ConversionError, match="there is no such file or folder"):
         verify(bundle_dir, images=tmp_path / "nowhere")
