@@ -77,7 +77,8 @@ class PicturesIn:
     max_images: int
 
     def unpack_request_package(
-        self, request: Any  # noqa: ANN401 - the official engine's Request
+        self,
+        request: Any,  # noqa: ANN401 - the official engine's Request
     ) -> tuple[dict[str, Any], int, int | None, str]:
         """Return pictures and options, the log id, and err_no with its text where it is refused."""
         try:
@@ -163,7 +164,7 @@ class ClassifyOp:
             return None, wire_codes(failed).err_no, str(failed)
         return {"scores": scores}, 0, ""
 
-    def _predict(self, arrays: Sequence[np.ndarray], size: int) -> np.ndarray:
+    def _predict(self, arrays: np.ndarray, size: int) -> np.ndarray:
         """Return a row of scores for each of `arrays`; `size` rows go in, the last one repeated."""
         batch = np.stack([arrays[min(i, len(arrays) - 1)] for i in range(size)])
         outputs = self.client.predict(feed={self._feed: batch}, fetch=None, batch=True)

@@ -109,9 +109,9 @@ def plan_of(path: Path) -> Plan:
     server["op"] = {}
     services = []
     cores = max(1, len(os.sched_getaffinity(0)) // len(ops))
-    for name, op in ops.items():
+    for name, given in ops.items():
         where = "op.{}".format(name)
-        op = _mapping(op, where)
+        op = _mapping(given, where)
         local = _mapping(op.get("local_service_conf"), where + ".local_service_conf")
         left_out += _unknown(op, where + ".", OP_KEYS + OUR_OP_KEYS)
         left_out += _unknown(local, where + ".local_service_conf.", LOCAL_KEYS + OUR_LOCAL_KEYS)
@@ -147,11 +147,11 @@ def _dag(dag: Mapping[str, Any], left_out: list[str]) -> dict[str, Any]:
     return {**known, "is_thread_op": False}
 
 
-def _service(
-    name: str, op: Mapping[str, Any], local: Mapping[str, Any], path: Path
-) -> ServicePlan:
+def _service(name: str, op: Mapping[str, Any], local: Mapping[str, Any], path: Path) -> ServicePlan:
     where = "{}: op.{}".format(path, name)
-    if local.get("client_type", "local_predictor") != "local_predictor" or op.get("server_endpoints"):
+    if local.get("client_type", "local_predictor") != "local_predictor" or op.get(
+        "server_endpoints"
+    ):
         raise ConfigurationError(
             "{}: only client_type: local_predictor is served here, no remote engine".format(where)
         )

@@ -3,8 +3,8 @@
 `protocol.request` and `protocol.reply` need Python 3.10; here is the little of them that the
 official engine's ops need, for Python 3.8. tests/conformance holds the two equal.
 
-    Request       -> pictures and options          (InvalidRequest: which part, and how it should be)
-    results       -> label, prob, topk, errors     (JSON texts)
+    Request  ->  pictures and options          (or InvalidRequest: which part, and how it should be)
+    results  ->  label, prob, topk, errors     (JSON texts)
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def asked_of(message: Any) -> Asked:  # noqa: ANN401 - the official engine's Req
 
 def reply_fields(results: Sequence[Result]) -> Mapping[str, str]:
     """Return the keys and JSON texts that answer `results`, one a picture, in order."""
-    best = [result[0] if not isinstance(result, ServingError) and result else None for result in results]
+    best = [
+        result[0] if not isinstance(result, ServingError) and result else None for result in results
+    ]
     fields: dict[str, list[Any]] = {
         "label": [one and one[1] for one in best],
         "prob": [one and one[2] for one in best],
@@ -97,7 +99,9 @@ def _tensor_images(tensor: Any) -> list[bytes]:  # noqa: ANN401 - the official e
         return [_decode_base64(text, tensor.name, i) for i, text in enumerate(tensor.str_data)]
     if not tensor.byte_data:
         raise InvalidRequest(
-            "{} holds no picture; send encoded pictures in value, str_data or byte_data".format(where)
+            "{} holds no picture; send encoded pictures in value, str_data or byte_data".format(
+                where
+            )
         )
     if tensor.byte_data.startswith(b"\x93NUMPY"):
         raise InvalidRequest(

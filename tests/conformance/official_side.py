@@ -1,0 +1,136 @@
+"""The other side of the conformance tests: runs in the official environment, on Python 3.8.
+
+python official_side.py COMMAND < JSON: the answer is the last line of stdout, as JSON. The official
+packages print what they like before it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def predict(order: dict[str, Any]) -> dict[str, Any]:
+    """Scores of LocalPredictor for arrays in an .npz file, or the error it raises."""
+    import numpy as np
+    import requests  # noqa: F401 - before paddle, as the tutorials' own servers import it
+    from paddle_serving_app.local_predict import LocalPredictor
+
+    predictor = LocalPredictor()
+    predictor.load_model_config(
+        order["server_dir"], use_mkldnn=order["onednn"], ir_optim=order["onednn"]
+    )
+    answer = {}
+    for name, array in np.load(order["arrays"]).items():
+        try:
+            scores = predictor.predict({order["feed"]: array[None]}, order["fetch"], batch=True)
+        except Exception as error:
+            return {"error": repr(error)}
+        answer[name] = {alias: scores[alias][0].tolist() for alias in order["fetch"]}
+    return answer
+
+
+def message(order: dict[str, Any]) -> dict[str, Any]:
+    """Each file as the official message: its fields, and its bytes written anew."""
+    from google.protobuf import json_format, text_format
+    from paddle_serving_app.proto import general_model_config_pb2 as pb
+
+    answer = {}
+    for file in order["files"]:
+        parsed = pb.GeneralModelConfig()
+        if file.endswith(".stream.prototxt"):
+            parsed.ParseFromString(Path(file).read_bytes())
+        else:
+            text_format.Merge(Path(file).read_text(encoding="utf-8"), parsed)
+        answer[file] = {
+            "fields": json_format.MessageToDict(parsed, preserving_proto_field_name=True),
+            "bytes": base64.b64encode(parsed.SerializeToString()).decode(),
+        }
+    return answer
+
+
+def read(order: dict[str, Any]) -> dict[str, Any]:
+    """What 0.9's readers make of pictures, into an .npz file."""
+    import cv2
+    import numpy as np
+    from paddle_serving_app import reader
+
+    steps: list[Any] = []
+    for name, arguments in order["chain"]:
+        if name == "Transpose":
+            arguments = [tuple(arguments[0])]
+        if name == "Resize" and isinstance(arguments[0], list):
+            arguments = [tuple(arguments[0]), *arguments[1:]]
+        steps.append(getattr(reader, name)(*arguments))
+    prepare = reader.Sequential(steps)
+    arrays = {}
+    for name, text in order["pictures"].items():
+        data = base64.b64decode(text)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        arrays[name] = np.asarray(prepare(picture), np.float32)
+    np.savez(order["arrays"], **arrays)
+    return {}
+
+
+def ask(order: dict[str, Any]) -> dict[str, Any]:
+    """Send requests as the clients of the tutorials do; the answers as they come."""
+    import requests
+    from paddle_serving_server.pipeline import PipelineClient
+    from paddle_serving_server.pipeline.proto import pipeline_service_pb2 as pb
+
+    client = PipelineClient()
+    client.connect([order["endpoint"]])
+    answer: dict[str, Any] = {}
+    for name, request in order["requests"].items():
+        if "url" in request:
+            reply = requests.post(url=request["url"], data=json.dumps(request["data"]))
+            answer[name] = {"status": reply.status_code, **reply.json()}
+            continue
+        if "message" in request:
+            reply = client._stub.inference(_message(pb, request["message"]))
+        else:
+            reply = client.predict(**request)
+            reply = reply.result() if request.get("asyn") else reply
+        answer[name] = {
+            "err_no": reply.err_no,
+            "err_msg": reply.err_msg,
+            "key": list(reply.key),
+            "value": list(reply.value),
+        }
+    return answer
+
+
+def _message(pb: Any, fields: dict[str, Any]) -> Any:
+    import numpy as np
+
+    request = pb.Request(**{key: value for key, value in fields.items() if key != "pickled"})
+    if "pickled" in fields:
+        file = io.BytesIO()
+        np.save(file, np.array([_Touch(fields["pickled"])], dtype=object), allow_pickle=True)
+        request.tensors.add(name="image", elem_type=13, byte_data=file.getvalue())
+    return request
+
+
+class _Touch:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (open, (self.path, "w"))
+
+
+def main() -> None:
+    commands = {"predict": predict, "message": message, "read": read, "ask": ask}
+    answer = commands[sys.argv[1]](json.load(sys.stdin))
+    print()
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
