@@ -1,4 +1,4 @@
-"""The official Paddle Serving 0.9 in processes of its own environment, and models for both sides."""
+"""The official Paddle Serving 0.9 in an environment of its own, and models for both sides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +105,8 @@ class OfficialService:
         return self.process.wait(STOP_GUARD_S)
 
     def close(self) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         self._reader.join()
         assert self.process.stdout is not None
@@ -208,6 +206,16 @@ def config(bundles: Path) -> Path:
     }
     file.write_text(yaml.safe_dump(tree), encoding="utf-8")
     return file
+
+
+@pytest.fixture(scope="session")
+def single(bundles: Path, start_service: Any) -> Iterator[Any]:  # noqa: F811 - the fixture
+    """One model in our engine: 0.9's RPC client names no service."""
+    file = bundles / "single.yml"
+    op = {"imagenet": {"concurrency": 1, "local_service_conf": {"model_config": "imagenet"}}}
+    file.write_text(yaml.safe_dump({"http_port": 0, "op": op}), encoding="utf-8")
+    with start_service(file) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")
