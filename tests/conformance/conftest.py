@@ -23,12 +23,12 @@ from tests.e2e.conftest import start_service  # noqa: F401
 START_GUARD_S = 90
 STOP_GUARD_S = 30
 
-PPOCR_CLS = """
-PreProcess:
-  transform_ops:
-  - ResizeImage: {size: [192, 48]}
-  - NormalizeImage: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], order: '', scale: 1.0/255.0}
-  - ToCHWImage:
+PPOCR, SHUFFLENET = "ch_ppocr_mobile_v2_cls_infer", "imagenet_shufflenetv2_fluid_sep"
+ALIASES = ("--feed-alias", "picture", "--fetch-alias", "score")
+RESIZE = "- ResizeImage: {size: [192, 48]}\n"
+NORMALIZE = """
+- NormalizeImage: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], order: '', scale: 1.0/255.0}
+- ToCHWImage:
 """
 
 Ask = Callable[..., dict[str, Any]]
@@ -149,21 +149,22 @@ def start_official(
 
 @pytest.fixture(scope="session")
 def bundles(shared: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A `.pdmodel` and a `__model__` with separate parameters, converted by our command."""
+    """Bundles that our command converts: a `.pdmodel`, and a `__model__` with separate parameters.
+
+    `anysize` is the first one with aliases that are not the names, and pictures as large as sent.
+    """
     folder = tmp_path_factory.mktemp("bundles")
-    (folder / "ppocr.yml").write_text(PPOCR_CLS, encoding="utf-8")
+    (folder / "ppocr.yml").write_text(RESIZE + NORMALIZE, encoding="utf-8")
+    (folder / "anysize.yml").write_text(NORMALIZE, encoding="utf-8")
     (folder / "ppocr.txt").write_text("0, upright\n180, turned\n", encoding="utf-8")
     models = shared / "models"
-    for name, export, preprocess, labels in (
-        ("ppocr", "ch_ppocr_mobile_v2_cls_infer", folder / "ppocr.yml", folder / "ppocr.txt"),
-        (
-            "imagenet",
-            "imagenet_shufflenetv2_fluid_sep",
-            "imagenet-224",
-            models / "synset_words.txt",
-        ),
+    synset = models / "synset_words.txt"
+    for name, export, preprocess, labels, *options in (
+        ("ppocr", PPOCR, folder / "ppocr.yml", folder / "ppocr.txt"),
+        ("imagenet", SHUFFLENET, "imagenet-224", synset),
+        ("anysize", PPOCR, folder / "anysize.yml", folder / "ppocr.txt", *ALIASES),
     ):
-        command = ["convert", str(models / export), "--output", str(folder / name)]
+        command = ["convert", str(models / export), "--output", str(folder / name), *options]
         command += ["--preprocess", str(preprocess), "--labels", str(labels)]
         done = subprocess.run(
             [sys.executable, "-m", "converter", *command],
@@ -178,7 +179,7 @@ def bundles(shared: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def config(bundles: Path) -> Path:
-    """One configuration for both engines: two services, keys of 0.9 and keys of ours."""
+    """One configuration for both engines: several services, keys of 0.9 and keys of ours."""
     file = bundles / "config.yml"
     tree = {
         "host": "127.0.0.1",
@@ -190,6 +191,7 @@ def config(bundles: Path) -> Path:
                 "topk": 2,
                 "local_service_conf": {"model_config": "ppocr", "backend": "paddle"},
             },
+            "anysize": {"concurrency": 1, "local_service_conf": {"model_config": "anysize"}},
             "imagenet": {
                 "concurrency": 1,
                 "timeout": 20_000,
@@ -220,14 +222,14 @@ def single(bundles: Path, start_service: Any) -> Iterator[Any]:  # noqa: F811 - 
 
 @pytest.fixture(scope="session")
 def ours(config: Path, start_service: Any) -> Iterator[Any]:  # noqa: F811 - the fixture
-    """Both models in our engine."""
+    """All of it in our engine."""
     with start_service(config) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def theirs(config: Path, start_official: Any) -> Iterator[Any]:
-    """Both models in the official server, from the same configuration."""
+    """All of it in the official server, from the same configuration."""
     tree = yaml.safe_load(config.read_text(encoding="utf-8"))
     with start_official(config) as service:
         service.url = f"http://127.0.0.1:{tree['http_port']}"

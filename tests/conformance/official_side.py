@@ -79,6 +79,56 @@ def check_config(order: dict[str, Any]) -> dict[str, Any]:
     return checked
 
 
+def engine_quirks(order: dict[str, Any]) -> dict[str, Any]:
+    """What 0.9's own Op and RequestOp do where a defect of theirs shows without a server."""
+    import numpy as np
+    from paddle_serving_server.pipeline import RequestOp
+    from paddle_serving_server.pipeline.proto import pipeline_service_pb2 as pb
+    from paddle_serving_server.web_service import Op
+
+    RequestOp().unpack_request_package(_message(pb, {"pickled": order["pickled"]}))
+
+    op = Op(name="it")
+    op.init_from_dict(
+        {
+            **{"concurrency": 1, "retry": 3, "timeout": -1, "batch_size": 2},
+            **{"auto_batching_timeout": 10, "local_service_conf": {}},
+        }
+    )
+    op.with_serving = True
+    op.process = lambda feed, logid: ({"scores": np.zeros(1)}, 0, "")
+    answer = {"retry of 3": op._retry}
+    rows = {"x": np.zeros((1, 3, 32, 32), np.float32)}
+    others = {"x": np.zeros((1, 3, 48, 32), np.float32)}
+    op._timeout = 5
+    _, errors = op._run_process({0: [rows, rows]}, "", {}, {0: 0})
+    answer["timeout and mini-batch"] = errors[0].error_info
+    try:
+        op._run_process({0: rows, 1: others}, "", {}, {0: 0, 1: 0})
+        answer["two shapes in a batch"] = "fine"
+    except ValueError as error:
+        answer["two shapes in a batch"] = str(error)
+    return answer
+
+
+def client_quirks(order: dict[str, Any]) -> dict[str, Any]:
+    """What PipelineClient does to its caller's dict, and with a name instead of an address."""
+    import grpc
+    from paddle_serving_server.pipeline import PipelineClient
+
+    feed = {"image": order["picture"], "logid": 5, "clientip": "10.0.0.1"}
+    client = PipelineClient()
+    client.connect(["127.0.0.1:{}".format(order["port"])])
+    client.predict(feed)
+    by_name = PipelineClient()
+    by_name.connect(["localhost:{}".format(order["port"])])
+    try:
+        code = str(by_name.predict({"image": order["picture"]}).err_no)
+    except grpc.RpcError as error:
+        code = error.code().name
+    return {"left of the dict": list(feed), "localhost": code}
+
+
 def _is_pair(name: str, argument: Any) -> bool:
     return name in ("Transpose", "Resize") and isinstance(argument, list)
 
@@ -135,7 +185,7 @@ class _Touch:
 
 
 def main() -> None:
-    commands = (predict, message, read, check_config, ask)
+    commands = (predict, message, read, check_config, engine_quirks, client_quirks, ask)
     command = {command.__name__: command for command in commands}[sys.argv[1]]
     answer = command(json.load(sys.stdin))
     print()

@@ -24,6 +24,9 @@ from protocol.request import ClassifyRequest
 
 from .conftest import free_ports
 
+# Starting both engines takes longer than most tests.
+pytestmark = pytest.mark.slow
+
 KNOWN = {
     "ppocr": {"textline_orientation_test_0_1.png": 0, "textline_orientation_test_1_1.png": 1},
     "imagenet": {"egypt_cat.jpg": 281, "daisy.jpg": 985},
@@ -68,7 +71,7 @@ def test_a_bad_picture_fails_alone_in_the_official_engine_too(
         assert "cut off" in str(reply.results[1])
         with pytest.raises(UndecodableImage, match="this looks like"):
             client.classify(b"hello")
-    missing = pytest.raises(ServiceNotFound, match="services: imagenet, ppocr")
+    missing = pytest.raises(ServiceNotFound, match="services: anysize, imagenet, ppocr")
     with connect(theirs, wire, "nobody") as client, missing:
         client.classify(good)
 
