@@ -3,8 +3,8 @@
     make paddle-serving-env
     build/paddle-serving-env/bin/python pipeline/hosts/paddle_serving.py --config configs/NAME.yml
 
-    request -> PicturesIn (RequestOp)  -> ClassifyOp (Op): preprocess, process, postprocess -> reply
-               keys to pictures           decode, prepare   LocalPredictor  top-k, labels
+    config.yml -> Plan -> a WebService for each op, with our ops in it -> their servicers by name
+                                                          -> one gRPC server, one HTTP gateway
 
 Serves every op of the configuration on the same two ports, for the same clients and with the same
 answers as our own engine. Deadlines, overload answers and the HTTP statuses are our engine's alone:
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import logging
 import multiprocessing
 import os
 import signal
@@ -27,6 +26,7 @@ import sys
 import threading
 import time
 from concurrent import futures
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -38,9 +38,6 @@ if __package__ in (None, ""):
 # What Paddle says of each model it loads is pages.
 os.environ.setdefault("GLOG_minloglevel", "2")
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-
 from bundle import BundleError  # noqa: E402
 from pipeline.hosts.paddle_serving_config import (  # noqa: E402
     ConfigurationError,
@@ -48,167 +45,13 @@ from pipeline.hosts.paddle_serving_config import (  # noqa: E402
     ServicePlan,
     plan_of,
 )
-from pipeline.hosts.paddle_serving_wire import Result, asked_of, reply_fields  # noqa: E402
-from pipeline.stages.decode import DecodeLimits, decode_image  # noqa: E402
+from pipeline.hosts.paddle_serving_ops import ClassifyOp, PicturesIn  # noqa: E402
 from pipeline.stages.errors import PreprocessError  # noqa: E402
 from pipeline.stages.preprocess import build_preprocess  # noqa: E402
-from pipeline.stages.topk import top_k  # noqa: E402
-from protocol.errors import (  # noqa: E402
-    InvalidRequest,
-    PredictionFailed,
-    ServiceNotFound,
-    ServingError,
-    public_message,
-    wire_codes,
-)
-
-logger = logging.getLogger(__name__)
+from protocol.errors import ServiceNotFound, wire_codes  # noqa: E402
 
 MAX_MESSAGE_BYTES = 256 * 2**20  # as the official server has it
 STOP_GRACE_S = 5
-
-
-class PicturesIn:
-    """What a RequestOp of ours does: any key is a picture, in order, also where keys repeat.
-
-    0.9's own puts keys into a dict, so that a repeated one is lost, and unpickles byte tensors.
-    """
-
-    max_images: int
-
-    def unpack_request_package(
-        self,
-        request: Any,  # noqa: ANN401 - the official engine's Request
-    ) -> tuple[dict[str, Any], int, int | None, str]:
-        """Return pictures and options, the log id, and err_no with its text where it is refused."""
-        try:
-            asked = asked_of(request)
-            if len(asked.images) > self.max_images:
-                raise InvalidRequest(
-                    "{} pictures in one request; the most is {}".format(
-                        len(asked.images), self.max_images
-                    )
-                )
-        except ServingError as error:
-            return {}, request.logid, wire_codes(error).err_no, public_message(error)
-        return asked._asdict(), request.logid, None, ""
-
-
-class ClassifyOp:
-    """What an Op of ours does in its three steps; 0.9 calls them in a process of its own.
-
-    Between the steps 0.9 joins the rows of several requests and takes them apart again. The rows
-    are objects, so that pictures of different shapes can be joined; `process` sorts them.
-    """
-
-    service: ServicePlan
-    ready: Any  # a multiprocessing.Semaphore: one up for each process that can answer
-    client: Any  # 0.9's LocalPredictor
-
-    def init_op(self) -> None:
-        """Prepare one process; 0.9 swallows what is raised here, so `ready` tells of success."""
-        cv2.setNumThreads(1)
-        bundle = self.service.bundle
-        for feed in bundle.model_config.feeds:
-            # 0.9 looks types up by alias and inputs up by name, and fails where the two differ.
-            self.client.feed_types_.setdefault(feed.name, self.client.feed_types_[feed.alias])
-        self._feed = bundle.model_config.feeds[0].name
-        self._preprocess = build_preprocess(bundle.description.transform_ops)
-        reduce_to = self._preprocess.short_side if self.service.fast_decode else None
-        self._limits = DecodeLimits(self.service.max_image_pixels, reduce_to)
-        self.ready.release()
-
-    def preprocess(
-        self,
-        input_dicts: Mapping[str, dict[str, Any]],
-        data_id: int = 0,  # noqa: ARG002 - 0.9 gives it
-        log_id: int = 0,  # noqa: ARG002 - 0.9 gives it
-    ) -> tuple[dict[str, np.ndarray] | None, bool, int | None, str]:
-        """Decode and prepare; a bad picture is remembered for `postprocess`, the others go on."""
-        ((_, asked),) = input_dicts.items()
-        errors: dict[int, ServingError] = {}
-        arrays = []
-        for position, image in enumerate(asked["images"]):
-            try:
-                arrays.append(self._preprocess(decode_image(image, self._limits)))
-            except ServingError as error:
-                errors[position] = error
-        asked["errors"] = errors
-        if not arrays:
-            first = errors[0]
-            return None, False, wire_codes(first).err_no, public_message(first)
-        return {self._feed: _rows(arrays)}, False, None, ""
-
-    def process(
-        self,
-        feed_batch: Sequence[Mapping[str, np.ndarray]],
-        typical_logid: int = 0,  # noqa: ARG002 - 0.9 gives it
-    ) -> tuple[dict[str, np.ndarray] | None, int, str]:
-        """Predict; pictures of one shape go through the model together."""
-        arrays = feed_batch[0][self._feed]
-        scores = np.empty(len(arrays), dtype=object)
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for position, array in enumerate(arrays):
-            by_shape.setdefault(array.shape, []).append(position)
-        try:
-            for positions in by_shape.values():
-                size = self.service.bundle.fixed_batch or len(positions)
-                for begin in range(0, len(positions), size):
-                    chosen = positions[begin : begin + size]
-                    for position, row in zip(chosen, self._predict(arrays[chosen], size)):
-                        scores[position] = row
-        except Exception as error:
-            # What Paddle says is pages of its own code; it belongs in the log.
-            logger.error("the prediction failed", exc_info=error)
-            failed = PredictionFailed("the prediction failed")
-            return None, wire_codes(failed).err_no, str(failed)
-        return {"scores": scores}, 0, ""
-
-    def _predict(self, arrays: np.ndarray, size: int) -> np.ndarray:
-        """Return a row of scores for each of `arrays`; `size` rows go in, the last one repeated."""
-        batch = np.stack([arrays[min(i, len(arrays) - 1)] for i in range(size)])
-        outputs = self.client.predict(feed={self._feed: batch}, fetch=None, batch=True)
-        fetches = self.service.bundle.model_config.fetches
-        # Paddle names outputs anew in some exports; their order stays.
-        by_order = list(outputs.values())[fetches.index(self.service.fetch)]
-        scores = outputs.get(self.service.fetch.name, by_order)
-        return np.asarray(scores, np.float32).reshape(size, -1)[: len(arrays)]
-
-    def postprocess(
-        self,
-        input_dicts: Mapping[str, dict[str, Any]],
-        fetch_data: Mapping[str, np.ndarray],
-        data_id: int = 0,  # noqa: ARG002 - 0.9 gives it
-        log_id: int = 0,  # noqa: ARG002 - 0.9 gives it
-    ) -> tuple[Mapping[str, str], int | None, str]:
-        """Return label, prob, topk and errors of the request, in the order of its pictures."""
-        ((_, asked),) = input_dicts.items()
-        rows = iter(fetch_data["scores"])
-        results: list[Result] = [
-            asked["errors"][position]
-            if position in asked["errors"]
-            else self._answer(next(rows), asked["topk"], asked["threshold"])
-            for position in range(len(asked["images"]))
-        ]
-        failed = [result for result in results if isinstance(result, ServingError)]
-        if len(failed) == len(results):
-            return {}, wire_codes(failed[0]).err_no, public_message(failed[0])
-        return reply_fields(results), None, ""
-
-    def _answer(self, row: np.ndarray, topk: int | None, threshold: float | None) -> Result:
-        if not np.isfinite(row).all():
-            return PredictionFailed("the model answered with numbers that are not finite")
-        labels = self.service.labels or tuple(map(str, range(len(row))))
-        wanted = self.service.threshold if threshold is None else threshold
-        return top_k(row, labels, topk or self.service.topk, wanted)
-
-
-def _rows(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return an array of objects; 0.9 joins and cuts arrays, never lists."""
-    rows = np.empty(len(arrays), dtype=object)
-    for position, array in enumerate(arrays):
-        rows[position] = array
-    return rows
 
 
 class Services:
@@ -269,48 +112,53 @@ def serve(plan: Plan) -> int:
     Raises:
         ConfigurationError: a port is taken, or an op is not ready in time.
     """
-    import grpc
     from paddle_serving_server.pipeline.pipeline_server import PipelineServicer
-    from paddle_serving_server.pipeline.proto import pipeline_service_pb2_grpc as pb_grpc
 
     web_services = [_web_service(plan, service) for service in plan.services]
-    # 0.9 chooses the RPC port if there is none, and fills defaults in.
-    conf = web_services[0]._server._conf
-    http_port, rpc_port = conf.get("http_port"), web_services[0]._server._rpc_port
     servicers = {}
     for web_service in web_services:
         official = web_service._server
         servicers[web_service.name] = PipelineServicer(
             web_service.name, official._response_op, official._conf
         )
+    # The list leaves out those that have ended, so it is taken once.
+    processes = multiprocessing.active_children()
     for web_service in web_services:
-        _wait_until_ready(web_service.op)
-    server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=conf["worker_num"]),
-        options=[
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ],
-    )
-    pb_grpc.add_PipelineServiceServicer_to_server(Services(servicers), server)
-    if not server.add_insecure_port("[::]:{}".format(rpc_port)):
-        raise ConfigurationError("rpc_port {} is taken; choose another".format(rpc_port))
-    server.start()
+        _wait_until_ready(web_service.op, processes)
+    # 0.9 chooses the RPC port if there is none.
+    first, http_port = web_services[0]._server, plan.server.get("http_port")
+    server = _rpc_server(Services(servicers), plan.server["worker_num"], first._rpc_port)
+    address = "rpc {}".format(first._rpc_port)
     if http_port:
-        web_services[0]._server._run_grpc_gateway(grpc_port=rpc_port, http_port=http_port)
+        first._run_grpc_gateway(grpc_port=first._rpc_port, http_port=http_port)
         _wait_for_port(http_port)
-    print(
-        "ready on Paddle Serving 0.9: {}; {}rpc {}".format(
-            ", ".join(servicers), "http {}, ".format(http_port) if http_port else "", rpc_port
-        ),
-        flush=True,
-    )
-    code = _wait_for_stop()
+        address = "http {}, {}".format(http_port, address)
+    print("ready on Paddle Serving 0.9: {}; {}".format(", ".join(servicers), address), flush=True)
+    code = _wait_for_stop(processes)
     server.stop(STOP_GRACE_S).wait(STOP_GRACE_S)
     _end_processes()
     sys.stdout.flush()
     # 0.9's threads wait for answers without an end; a normal exit would wait for them.
     os._exit(code)
+
+
+def _rpc_server(services: Services, threads: int, port: int) -> Any:  # noqa: ANN401 - a grpc.Server
+    """Start a server as the official one does, and no HTTP gateway yet."""
+    import grpc
+    from paddle_serving_server.pipeline.proto import pipeline_service_pb2_grpc as pb_grpc
+
+    server = grpc.server(
+        futures.ThreadPoolExecutor(max_workers=threads),
+        options=[
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ],
+    )
+    pb_grpc.add_PipelineServiceServicer_to_server(services, server)
+    if not server.add_insecure_port("[::]:{}".format(port)):
+        raise ConfigurationError("rpc_port {} is taken; choose another".format(port))
+    server.start()
+    return server
 
 
 def _web_service(plan: Plan, service: ServicePlan) -> Any:  # noqa: ANN401 - 0.9's WebService
@@ -335,13 +183,24 @@ def _web_service(plan: Plan, service: ServicePlan) -> Any:  # noqa: ANN401 - 0.9
     return web_service
 
 
-def _wait_until_ready(op: Any) -> None:  # noqa: ANN401 - our ClassifyOp as an Op of 0.9
+def _wait_until_ready(
+    op: Any,  # noqa: ANN401 - our ClassifyOp as an Op of 0.9
+    processes: Sequence[BaseProcess],
+) -> None:
+    service = op.service
+    deadline = time.monotonic() + service.start_timeout_s
     for _ in range(op.concurrency):
-        if not op.ready.acquire(timeout=op.service.start_timeout_s):
-            raise ConfigurationError(
-                "op.{} was not ready within {:g} s; PipelineServingLogs/pipeline.log.wf says "
-                "why".format(op.service.name, op.service.start_timeout_s)
-            )
+        while not op.ready.acquire(timeout=0.5):
+            dead = not all(process.is_alive() for process in processes)
+            if dead or time.monotonic() > deadline:
+                raise ConfigurationError(
+                    "op.{}: {}; PipelineServingLogs/pipeline.log.wf says why".format(
+                        service.name,
+                        "its process died"
+                        if dead
+                        else "not ready within {:g} s".format(service.start_timeout_s),
+                    )
+                )
 
 
 def _wait_for_port(port: int) -> None:
@@ -355,7 +214,7 @@ def _wait_for_port(port: int) -> None:
     raise ConfigurationError("the HTTP gateway of 0.9 did not open port {}".format(port))
 
 
-def _wait_for_stop() -> int:
+def _wait_for_stop(processes: Sequence[BaseProcess]) -> int:
     """Return 0 at SIGTERM or Ctrl-C, 1 when a process of 0.9 has died.
 
     0.9 would leave the requests of a dead process without an answer for ever, and a supervisor
@@ -364,7 +223,6 @@ def _wait_for_stop() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    processes = multiprocessing.active_children()
     while not stop.wait(0.5):
         if not all(process.is_alive() for process in processes):
             print("error: a process of Paddle Serving died", file=sys.stderr)

@@ -40,7 +40,6 @@ from pipeline.config import load_settings
 from protocol.errors import InvalidRequest
 from protocol.request import ClassifyRequest
 
-
 # Starting both engines takes longer than most tests.
 pytestmark = pytest.mark.slow
 
