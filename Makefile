@@ -20,13 +20,18 @@ PADDLE_LITE_ENV ?= build/paddle-lite-env
 PYTHON37 ?= $(shell for p in python3.7 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.7.*/bin/python; do \
               $$p -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 7))' 2>/dev/null \
               && { echo $$p; break; }; done)
+# The official Paddle Serving 0.9 in an environment of its own, and the Python it is made with.
+PADDLE_SERVING_ENV  ?= build/paddle-serving-env
+PADDLE_SERVING_BASE ?= $(shell for p in python3.8 python3.9 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.[89].*/bin/python; do \
+             $$p -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] not in ((3, 8), (3, 9)))' 2>/dev/null \
+             && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev paddle-lite-env demo serve test check format proto constraints bench image clean
+.PHONY: help setup setup-dev demo serve test check format proto constraints bench image clean paddle-serving-env paddle-lite-env
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
-	  | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+	  | awk -F'|' '{ printf "  make %-19s %s\n", $$1, $$2 }'
 
 # A stamp for what serves, another for what develops. The virtual environment is made anew when
 # another Python is asked for.
@@ -100,6 +105,21 @@ constraints:  ## resolve setup.cfg's ranges into constraints.txt again
 	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra export --extra onnx --extra train \
 	  --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
+
+# Every package without its requirements: those of 0.9.0 cannot be met any more. What pip would warn
+# about (-qq) is just that. Importing the official server makes a folder of logs, so it gets one.
+paddle-serving-env: $(PADDLE_SERVING_ENV)/.complete  ## the official Paddle Serving 0.9, for those who stay on it
+$(PADDLE_SERVING_ENV)/.complete: requirements/paddle-serving-0.9.txt requirements/paddle-serving-0.9-packages.txt
+	@test -n "$(PADDLE_SERVING_BASE)" || { echo "error: Paddle Serving 0.9 needs Python 3.8 or 3.9 and none was found; install one (pyenv install 3.8) or give PADDLE_SERVING_BASE=/path/to/python3.8" >&2; exit 1; }
+	@echo "==> making $(PADDLE_SERVING_ENV) with $$($(PADDLE_SERVING_BASE) --version); about 1 GB of disk, once"
+	@$(PADDLE_SERVING_BASE) -m venv --clear $(PADDLE_SERVING_ENV)
+	@$(PADDLE_SERVING_ENV)/bin/python -m pip --disable-pip-version-check install -qq --no-deps \
+	  $(foreach file,$^,-r $(file))
+	@SERVING_LOG_PATH=$(PADDLE_SERVING_ENV) $(PADDLE_SERVING_ENV)/bin/python -c \
+	  'import requests, paddle_serving_client, paddle_serving_server.web_service, paddle_serving_app.reader, paddle_serving_app.local_predict' \
+	  || { echo "error: the official packages were installed and cannot be imported" >&2; exit 1; }
+	@touch $@
+	@echo "==> ready: $(PADDLE_SERVING_ENV)/bin/python pipeline/hosts/paddle_serving.py --config FILE"
 
 image:  ## build the container image paddle-serving-kit:cpu
 	docker build -t paddle-serving-kit:cpu .

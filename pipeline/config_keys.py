@@ -208,6 +208,7 @@ TOP: Section = {
     ),
     "host": Key(text, "0.0.0.0", "address both listen on", ours=True),  # noqa: S104 - as 0.9 does
     "worker_num": Key(anything, None, "", no_effect=_ONE_LOOP),
+    "grpc_gateway_port": Key(anything, None, "", no_effect="HTTP needs no gateway here"),
     "build_dag_each_worker": Key(anything, None, "", no_effect=_OWN_WORKERS),
     "max_body_mb": Key(whole(1, 2047), 64, "largest request body in MiB", ours=True),
     "max_images": Key(whole(1), 64, "most pictures a request", ours=True),

@@ -1,0 +1,241 @@
+"""config.yml, as our own engine takes it -> what Paddle Serving 0.9 takes, and what our op needs.
+
+    config.yml -> keys of 0.9 that work there   -> Plan.server, the official server's own mapping
+               -> labels, topk, threshold ...   -> Plan.services, for our op
+               -> everything else               -> Plan.left_out, told in one line
+
+Where a key is missing, our default stands in, so that one file means the same on both engines.
+Kept clean for Python 3.8.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping
+
+from bundle import Bundle, BundleError, load_bundle
+from bundle.bundle import FLUID, PDMODEL
+from bundle.labels import check_count, read_labels
+from bundle.model_config import TensorSpec
+from bundle.strict_yaml import read_yaml
+from pipeline.stages.decode import DEFAULT_MAX_PIXELS
+
+# 0.9 answers as many requests at a time as it has threads, and its own default is one.
+DEFAULT_WORKER_NUM = 32
+DEFAULT_MAX_IMAGES = 64
+DEFAULT_START_TIMEOUT_S = 120
+
+# What reaches the official server as it stands. Left out of 0.9's own keys are those that break
+# it (dag.retry, is_thread_op: True, build_dag_each_worker) and those of remote engines.
+TOP_KEYS = ("http_port", "rpc_port", "worker_num", "dag", "op")
+DAG_KEYS = ("use_profile", "channel_size", "tracer", "enable_prometheus", "prometheus_port")
+OP_KEYS = ("concurrency", "timeout", "retry", "batch_size", "auto_batching_timeout")
+LOCAL_KEYS = (
+    "device_type",
+    "devices",
+    "thread_num",
+    "mem_optim",
+    "ir_optim",
+    "precision",
+    "use_calib",
+    "use_mkldnn",
+    "mkldnn_cache_capacity",
+    "mkldnn_op_list",
+    "mkldnn_bf16_op_list",
+    "min_subgraph_size",
+)
+# What the op of this host reads; 0.9 never sees them.
+OUR_TOP_KEYS = ("max_images",)
+OUR_OP_KEYS = (
+    "fetch_list",
+    "local_service_conf",
+    "labels",
+    "topk",
+    "threshold",
+    "max_image_pixels",
+    "fast_decode",
+    "start_timeout",
+)
+OUR_LOCAL_KEYS = ("model_config", "client_type", "fetch_list")
+
+
+class ConfigurationError(Exception):
+    """0.9 cannot serve this configuration; the text names the key and what to do."""
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """One op of the configuration: the bundle it serves, and how its answers are made."""
+
+    name: str
+    bundle: Bundle
+    fetch: TensorSpec
+    labels: tuple[str, ...] | None
+    topk: int
+    threshold: float | None
+    max_image_pixels: int
+    fast_decode: bool
+    start_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is handed to the official server, what to our ops, and what to nobody."""
+
+    server: Mapping[str, Any]
+    services: tuple[ServicePlan, ...]
+    max_images: int
+    left_out: tuple[str, ...]
+
+
+def plan_of(path: Path) -> Plan:
+    """Read `path` and translate it.
+
+    Raises:
+        ConfigurationError: a key asks for what 0.9 cannot do.
+        BundleError: the file, a bundle or a label file cannot be read.
+    """
+    tree = _mapping(read_yaml(path), str(path))
+    ops = _mapping(tree.get("op"), "op")
+    if not ops:
+        raise ConfigurationError("{}: op holds no service".format(path))
+    left_out = _unknown(tree, "", TOP_KEYS + OUR_TOP_KEYS)
+    server = {key: tree[key] for key in TOP_KEYS if tree.get(key) is not None}
+    server.setdefault("worker_num", DEFAULT_WORKER_NUM)
+    _set_ports(server, tree, path)
+    server["dag"] = _dag(_mapping(tree.get("dag"), "dag"), left_out)
+    server["op"] = {}
+    services = []
+    cores = max(1, len(os.sched_getaffinity(0)) // len(ops))
+    for name, given in ops.items():
+        where = "op.{}".format(name)
+        op = _mapping(given, where)
+        local = _mapping(op.get("local_service_conf"), where + ".local_service_conf")
+        left_out += _unknown(op, where + ".", OP_KEYS + OUR_OP_KEYS)
+        left_out += _unknown(local, where + ".local_service_conf.", LOCAL_KEYS + OUR_LOCAL_KEYS)
+        service = _service(str(name), op, local, path)
+        services.append(service)
+        server["op"][service.name] = _op(service, op, local, cores)
+    max_images = tree.get("max_images") or DEFAULT_MAX_IMAGES
+    return Plan(server, tuple(services), max_images, tuple(sorted(left_out)))
+
+
+def _unknown(tree: Mapping[str, Any], prefix: str, known: tuple[str, ...]) -> list[str]:
+    return [prefix + str(key) for key in tree if key not in known]
+
+
+def _set_ports(server: dict[str, Any], tree: Mapping[str, Any], path: Path) -> None:
+    for key in ("http_port", "rpc_port"):
+        if server.get(key) == 0:
+            raise ConfigurationError(
+                "{}: {}: 0.9 cannot take any free port; give a number from 1024".format(path, key)
+            )
+    if "rpc_port" not in tree and "http_port" in server:
+        server["rpc_port"] = server["http_port"] + 1
+    if "rpc_port" not in server and "http_port" not in server:
+        raise ConfigurationError("{}: give http_port, rpc_port or both".format(path))
+
+
+def _dag(dag: Mapping[str, Any], left_out: list[str]) -> dict[str, Any]:
+    left_out += _unknown(dag, "dag.", (*DAG_KEYS, "is_thread_op"))
+    if dag.get("is_thread_op"):
+        left_out.append("dag.is_thread_op: True")
+    known = {key: dag[key] for key in DAG_KEYS if dag.get(key) is not None}
+    # The threads of thread mode share one predictor, and crash under load.
+    return {**known, "is_thread_op": False}
+
+
+def _service(name: str, op: Mapping[str, Any], local: Mapping[str, Any], path: Path) -> ServicePlan:
+    where = "{}: op.{}".format(path, name)
+    if local.get("client_type", "local_predictor") != "local_predictor" or op.get(
+        "server_endpoints"
+    ):
+        raise ConfigurationError(
+            "{}: only client_type: local_predictor is served here, no remote engine".format(where)
+        )
+    if not local.get("model_config"):
+        raise ConfigurationError("{}.local_service_conf.model_config is missing".format(where))
+    bundle = load_bundle(_find(local["model_config"], path))
+    if bundle.graph_format not in (PDMODEL, FLUID):
+        raise ConfigurationError(
+            "{}: 0.9 cannot read {}; export the model as .pdmodel (Paddle 2.6, or Paddle 3 with "
+            "FLAGS_enable_pir_api=0), or serve it with pipeline/web_service.py".format(
+                where, bundle.model_file.name
+            )
+        )
+    labels = bundle.labels
+    if op.get("labels"):
+        labels = read_labels(_find(op["labels"], path))
+        check_count(labels, bundle.classes, str(op["labels"]))
+    threshold = op.get("threshold")
+    return ServicePlan(
+        name=name,
+        bundle=bundle,
+        fetch=_fetch(bundle, local.get("fetch_list") or op.get("fetch_list"), where),
+        labels=labels,
+        topk=op.get("topk") or bundle.description.topk,
+        threshold=bundle.description.threshold if threshold is None else threshold,
+        max_image_pixels=op.get("max_image_pixels") or DEFAULT_MAX_PIXELS,
+        fast_decode=bool(op.get("fast_decode")),
+        start_timeout_s=float(op.get("start_timeout") or DEFAULT_START_TIMEOUT_S),
+    )
+
+
+def _fetch(bundle: Bundle, listed: list[str] | None, where: str) -> TensorSpec:
+    """Return the fetch to answer from: the one that is listed, else the bundle's own."""
+    fetches = bundle.model_config.fetches
+    if len(listed or ()) > 1:
+        raise ConfigurationError("{}: fetch_list: give the one to answer from".format(where))
+    if not listed:
+        return fetches[bundle.model_config.answering]
+    named = [fetch for fetch in fetches if fetch.alias == listed[0]]
+    if not named:
+        raise ConfigurationError(
+            "{}: fetch_list: the model has no fetch {!r}; it has {}".format(
+                where, listed[0], ", ".join(fetch.alias for fetch in fetches)
+            )
+        )
+    return named[0]
+
+
+def _op(
+    service: ServicePlan, op: Mapping[str, Any], local: Mapping[str, Any], cores: int
+) -> dict[str, Any]:
+    conf = {key: op[key] for key in OP_KEYS if op.get(key) is not None}
+    conf.setdefault("concurrency", cores)
+    conf["retry"] = max(1, conf.get("retry", 1))
+    wait_ms = int(conf.get("auto_batching_timeout", -1))
+    conf["auto_batching_timeout"] = wait_ms
+    if wait_ms <= 0:
+        # Without a time to wait, 0.9 waits for the batch to be full, for ever.
+        conf["batch_size"] = 1
+    predictor = {key: local[key] for key in LOCAL_KEYS if local.get(key) is not None}
+    predictor["devices"] = str(predictor.get("devices", ""))
+    predictor.setdefault("thread_num", max(1, cores // conf["concurrency"]))
+    for key in ("ir_optim", "use_mkldnn"):
+        predictor.setdefault(key, True)
+    predictor["client_type"] = "local_predictor"
+    predictor["model_config"] = str(service.bundle.server_dir)
+    conf["local_service_conf"] = predictor
+    return conf
+
+
+def _find(given: str, path: Path) -> Path:
+    """Return an existing path: from the working directory as in 0.9, else near the config file."""
+    candidate = Path(given).expanduser()
+    for folder in (Path(), path.parent, path.parent.parent):
+        if (folder / candidate).exists():
+            return (folder / candidate).resolve()
+    raise BundleError(
+        "{}: there is no {} (looked in {} and beside the configuration)".format(
+            path, given, Path.cwd()
+        )
+    )
+
+
+def _mapping(value: object, name: str) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise ConfigurationError("{} must hold keys, not {!r}".format(name, value))
+    return value or {}
