@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,37 @@ NORMALIZE = """
 """
 
 Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def published(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function: package, version, folder in it -> that folder, from the wheel on the index.
+
+    Wheels are kept in `build/wheels`, or where PADDLE_SERVING_KIT_WHEELS says, without their
+    dependencies: only files that stand alone are loaded from them.
+    """
+
+    def unpack(package: str, version: str, inside: str) -> Path:
+        folder = Path(os.environ.get("PADDLE_SERVING_KIT_WHEELS", root / "build" / "wheels"))
+        pattern = f"{package}-{version}-*.whl"
+        if not list(folder.glob(pattern)):
+            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+            done = subprocess.run(
+                [*command, "--dest", str(folder), f"{package}=={version}"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode != 0:
+                pytest.skip(f"the wheel of {package} {version} is not here, nor to be downloaded")
+        unpacked = tmp_path_factory.mktemp(package)
+        with zipfile.ZipFile(next(folder.glob(pattern))) as wheel:
+            for name in wheel.namelist():
+                if name.startswith(inside):
+                    wheel.extract(name, unpacked)
+        return unpacked / inside
+
+    return unpack
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,15 @@
 """Our preprocessing beside PaddleClas' own code, from the wheel it publishes.
 
-The wheel is looked for where PADDLE_SERVING_KIT_PADDLECLAS says, else downloaded into `build/`
-without its dependencies; only deploy/python/preprocess.py of it is loaded.
+Only its deploy/python/preprocess.py is loaded.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import io
-import os
-import subprocess
 import sys
 import types
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +39,9 @@ ABSENT: dict[str, tuple[str, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def source(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def paddleclas(published: Callable[..., Path]) -> Iterator[Any]:
     pytest.importorskip("PIL", reason="PaddleClas' preprocessing imports Pillow")
-    folder = Path(os.environ.get("PADDLE_SERVING_KIT_PADDLECLAS", root / "build" / "paddleclas"))
-    if not list(folder.glob("paddleclas-*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-        done = subprocess.run(
-            [*command, "--dest", str(folder), "paddleclas==2.6.0"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            pytest.skip("PaddleClas' wheel is not here and cannot be downloaded")
-    unpacked = tmp_path_factory.mktemp("paddleclas")
-    with zipfile.ZipFile(next(folder.glob("paddleclas-*.whl"))) as wheel:
-        return Path(wheel.extract(MODULE, unpacked))
-
-
-@pytest.fixture(scope="module")
-def paddleclas(source: Path) -> Iterator[Any]:
+    source = published("paddleclas", "2.6.0", MODULE)
     saved = {name: sys.modules.get(name) for name in [*ABSENT, "six", "paddleclas_preprocess"]}
     for name, members in ABSENT.items():
         module: Any = types.ModuleType(name)

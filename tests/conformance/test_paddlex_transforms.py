@@ -1,17 +1,13 @@
 """A translated `model.yml` beside the code of PaddleX 1.3.11 and 2.1.0 that it was written by.
 
-The wheels are looked for where PADDLE_SERVING_KIT_PADDLEX says, else downloaded into `build/`
-without their dependencies; only the transforms for pictures are loaded.
+Only the transforms for pictures are loaded, from the wheels it published.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
 import sys
 import types
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,37 +50,19 @@ ONLY_2: list[list[dict[str, dict[str, Any]]]] = [
 ]  # fmt: skip
 
 
-def unpack(version: str, root: Path, target: Path) -> None:
-    folder = Path(os.environ.get("PADDLE_SERVING_KIT_PADDLEX", root / "build" / "paddlex"))
-    if not list(folder.glob(f"paddlex-{version}-*.whl")):
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-        done = subprocess.run(
-            [*command, "--dest", str(folder), f"paddlex=={version}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            pytest.skip("PaddleX' wheels are not here and cannot be downloaded")
-    with zipfile.ZipFile(next(folder.glob(f"paddlex-{version}-*.whl"))) as wheel:
-        for name in wheel.namelist():
-            if name.startswith(PACKAGE):
-                wheel.extract(name, target)
-
-
 @pytest.fixture
 def load(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str, str], Any]]:
     """A function: version and module of PaddleX' transforms -> the module."""
     pytest.importorskip("PIL", reason="PaddleX' transforms import Pillow")
 
     def load_module(version: str, name: str) -> Any:
-        unpack(version, root, tmp_path)
+        folder = published("paddlex", version, PACKAGE)
         for absent, names in ABSENT.items():
             module = types.ModuleType(absent)
             module.__dict__.update(names)
-            module.__path__ = [str(tmp_path / PACKAGE)] if absent.endswith("transforms") else []
+            module.__path__ = [str(folder)] if absent.endswith("transforms") else []
             monkeypatch.setitem(sys.modules, absent, module)
         monkeypatch.setattr(
             sys.modules["paddlex"], "utils", sys.modules["paddlex.utils"], raising=False
@@ -96,7 +74,7 @@ def load(
             raising=False,
         )
         full = f"paddlex.cv.transforms.{name}"
-        spec = importlib.util.spec_from_file_location(full, tmp_path / PACKAGE / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(full, folder / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
