@@ -21,6 +21,21 @@ from .pir_graph import is_pir, read_pir_graph
 from .program_graph import read_program_graph
 
 _LABEL_NAMES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
+# What lies beside models and holds no parameters.
+_NO_PARAMETERS = frozenset(
+    {
+        ".json",
+        ".md",
+        ".onnx",
+        ".pdmodel",
+        ".pdopt",
+        ".pdparams",
+        ".prototxt",
+        ".txt",
+        ".yaml",
+        ".yml",
+    }
+)
 _COMBINED_NAMES = ("__params__", "params")
 
 
@@ -157,11 +172,19 @@ def _choose_params(
         return folder / params_file
     if graph_format != "fluid":
         own = model.with_suffix(".pdiparams")
-        others = sorted(folder.glob("*.pdiparams"))
+        others = sorted(folder.glob("*.pdiparams")) or _of_unusual_name(folder, model)
         return own if own.is_file() or len(others) != 1 else others[0]
     if (folder / "__params__").is_file():
         return folder / "__params__"
     if any((folder / parameter.name).is_file() for parameter in graph.parameters):
         return None
     combined = [folder / name for name in _COMBINED_NAMES] + sorted(folder.glob("*.pdiparams"))
-    return next((path for path in combined if path.is_file()), None)
+    found = [path for path in combined if path.is_file()] or _of_unusual_name(folder, model)
+    return found[0] if found else None
+
+
+def _of_unusual_name(folder: Path, model: Path) -> list[Path]:
+    """The only other file that may hold parameters; whether it does is checked next."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path != model]
+    found = [path for path in files if path.suffix.lower() not in _NO_PARAMETERS]
+    return found if len(found) == 1 else []

@@ -49,6 +49,26 @@ def test_files_with_other_names(make_export: MakeExport) -> None:
 
 
 @pytest.mark.parametrize(
+    ("layout", "params"),
+    [("fluid", "__params__"), ("pdmodel", "inference.pdiparams"), ("pir", "inference.pdiparams")],
+)
+@pytest.mark.parametrize("name", ["weights", "model.params.bin", "other.pdiparams"])
+def test_the_only_other_file_holds_the_parameters(
+    make_export: MakeExport, layout: str, params: str, name: str
+) -> None:
+    export = make_export(layout)
+    (export / params).rename(export / name)
+    (export / "README.md").write_text("mine")
+    (export / "labels.txt").write_text("a\nb\nc\n")
+    assert read_export(export).params_file == export / name
+    # two of them: nobody can tell
+    (export / "another").write_bytes((export / name).read_bytes())
+    if not name.endswith(".pdiparams"):
+        with pytest.raises(ConversionError, match="missing"):
+            read_export(export)
+
+
+@pytest.mark.parametrize(
     ("files", "cause"),
     [
         ([], "no exported model"),
