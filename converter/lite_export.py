@@ -124,8 +124,10 @@ class _PaddleLite:
                 f"{self._python}: has no paddlelite ({_cause(done.stdout)}); run"
                 f" `make paddle-lite-env`, or let {PYTHON_VARIABLE} name another interpreter"
             )
+        crash = f"it crashed with signal {-done.returncode}: " if done.returncode < 0 else ""
         raise ConversionError(
-            f"{self._bundle}: Paddle-Lite cannot {arguments[0]} the model ({_cause(done.stdout)});"
+            f"{self._bundle}: Paddle-Lite cannot {arguments[0]} the model"
+            f" ({crash}{_cause(done.stdout)});"
             " it knows PP-LCNet, MobileNet, ShuffleNet, ResNet and their like: train one of them"
         )
 
