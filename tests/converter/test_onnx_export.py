@@ -304,3 +304,18 @@ def test_wrong_usage(more: list[str], capsys: pytest.CaptureFixture[str]) -> Non
         main(["export", "bundle", "--output", "out", *more])
     assert exit_error.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [("onnx", "is ONNX already; take serving_server/inference.onnx"), ("paddle-lite", "is ONNX; ")],
+)
+def test_an_export_is_converted_again_and_not_exported_again(
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str, told: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    assert main(["convert", str(exported("pir", "onnx")[0]), "--output", str(bundle)]) == 0
+    assert main(["verify", str(bundle)]) == 0
+    capsys.readouterr()
+    assert told in _refused(bundle, to, tmp_path / "out", capsys)
