@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,8 +44,11 @@ class PaddleInferencePredictor(SingleFeedPredictor):
                 f"Paddle does not read {bundle.model_file.name}; set backend to onnxruntime or auto"
             )
         super().__init__(bundle, options.fetch)
+        self._has_run = False
         try:
-            self._predictor = inference.create_predictor(_config(inference, bundle, options))
+            config = _config(inference, bundle, options)
+            with _silent_stdout():
+                self._predictor = inference.create_predictor(config)
             self._input = self._predictor.get_input_handle(self._feed.name)
             self._output = self._predictor.get_output_handle(self._output_name(bundle))
         except Exception as error:
@@ -55,7 +61,10 @@ class PaddleInferencePredictor(SingleFeedPredictor):
     def _run(self, feed: np.ndarray) -> np.ndarray:
         try:
             self._input.copy_from_cpu(feed)
-            self._predictor.run()
+            # the first run chooses kernels, and some of them tell the world
+            with contextlib.nullcontext() if self._has_run else _silent_stdout():
+                self._predictor.run()
+            self._has_run = True
             scores: np.ndarray = self._output.copy_to_cpu()
         except Exception as error:
             raise PredictorError(f"Paddle failed: {last_line(error)}") from error
@@ -67,6 +76,24 @@ class PaddleInferencePredictor(SingleFeedPredictor):
         if self._fetch.name in names:
             return self._fetch.name
         return names[bundle.model_config.fetches.index(self._fetch)]
+
+
+@contextlib.contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """Keep what Paddle prints of some operators, a line each, off stdout.
+
+    They write to the file descriptor; Python's own stream is none the wiser.
+    """
+    sys.stdout.flush()
+    saved = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def _config(inference: Any, bundle: Bundle, options: PredictorOptions) -> Any:  # noqa: ANN401
@@ -90,6 +117,11 @@ def _config(inference: Any, bundle: Bundle, options: PredictorOptions) -> Any:  
         # Without these two, memory optimisation fails on PIR graphs.
         config.enable_new_ir(True)
         config.enable_new_executor(True)
+        if options.onednn:
+            # Paddle 3.3 lets an operator write over a value that another one still needs: with
+            # oneDNN, (x - mean) / sqrt(((x - mean) ** 2).mean()) gives other numbers, as in the
+            # normalisation over channels of ConvNeXt.
+            config.delete_pass("inplace_pass")
     if options.memory_optim:
         config.enable_memory_optim()
     config.disable_glog_info()

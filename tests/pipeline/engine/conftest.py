@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -118,10 +119,21 @@ def batches(tmp_path: Path) -> Callable[[], list[list[str]]]:
     return read
 
 
+def _children() -> dict[int, str]:
+    """Process number -> state of the processes that this one started."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,state=", "--ppid", str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {int(pid): state for pid, state in map(str.split, listed.stdout.splitlines())}
+
+
 @pytest.fixture(autouse=True)
 def _no_child_is_left() -> Any:
     """Every worker is reaped when its engine is closed."""
+    before = _children()
     yield
-    with contextlib.suppress(ChildProcessError):
-        pid, _ = os.waitpid(-1, os.WNOHANG)
-        assert pid == 0, f"process {pid} was left as a zombie"
+    left = [pid for pid, state in _children().items() if state == "Z" and pid not in before]
+    assert not left, f"{left} were left as zombies"
