@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from converter.presets import PRESETS
 from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
 
@@ -36,11 +37,11 @@ def normalize(mean: list[float], std: list[float], scale: str = "1.0/255.0") -> 
 AS_IT_IS = normalize([0.0] * 3, [1.0] * 3, "1")
 
 # name -> 0.9's chain, our transform_ops, whether the numbers are equal to the last bit
-CHAINS: dict[str, tuple[list[list[Any]], list[dict[str, Any]], bool]] = {
+CHAINS: dict[str, tuple[list[list[Any]], list[Any], bool]] = {
     # deploy/paddleserving/classification_web_service.py of PaddleClas
     "sample": (
         [*CUT, ["RGB2BGR"], PLANES, ["Div", 255], ["Normalize", MEAN, STD, True]],
-        [*IMAGENET, normalize(MEAN, STD), CHW],
+        list(PRESETS["paddle-serving-sample"]),
         False,
     ),
     "pixels first": (
