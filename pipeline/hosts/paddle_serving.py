@@ -179,6 +179,8 @@ def _web_service(plan: Plan, service: ServicePlan) -> Any:  # noqa: ANN401 - 0.9
     web_service = kind(name=service.name)
     conf = copy.deepcopy(dict(plan.server))
     conf["op"] = {service.name: conf["op"][service.name]}
+    if service is not plan.services[0]:
+        conf["dag"]["enable_prometheus"] = False  # each would open the same port
     web_service.prepare_pipeline_config(yml_dict=conf)
     return web_service
 

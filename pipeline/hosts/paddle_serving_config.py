@@ -118,6 +118,8 @@ def plan_of(path: Path) -> Plan:
         service = _service(str(name), op, local, path)
         services.append(service)
         server["op"][service.name] = _op(service, op, local, cores)
+    if server["dag"].get("enable_prometheus") and len(services) > 1:
+        left_out.append("dag.enable_prometheus of every service but the first")
     max_images = tree.get("max_images") or DEFAULT_MAX_IMAGES
     return Plan(server, tuple(services), max_images, tuple(sorted(left_out)))
 

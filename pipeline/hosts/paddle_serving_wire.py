@@ -119,7 +119,7 @@ def _topk(value: str | None) -> int | None:
         topk = -1
     if topk < 1:
         raise InvalidRequest(
-            "topk must be a whole number of at least 1, got {!r}".format(value[:40])
+            "topk must be a whole number of at least 1, got {}".format(_shown(value))
         )
     return topk
 
@@ -132,5 +132,10 @@ def _threshold(value: str | None) -> float | None:
     except ValueError:
         threshold = -1.0
     if not 0.0 <= threshold <= 1.0:
-        raise InvalidRequest("threshold must be a number from 0 to 1, got {!r}".format(value[:40]))
+        raise InvalidRequest("threshold must be a number from 0 to 1, got {}".format(_shown(value)))
     return threshold
+
+
+def _shown(value: str) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -270,9 +271,13 @@ def theirs(config: Path, start_official: Any) -> Iterator[Any]:
 
 
 def free_ports() -> dict[str, int]:
-    """Two ports nobody listens on; 0.9 cannot choose one by itself."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as http,
-        socket.create_server(("127.0.0.1", 0)) as rpc,
-    ):
-        return {"http_port": http.getsockname()[1], "rpc_port": rpc.getsockname()[1]}
+    """Two ports nobody listens on; 0.9 cannot choose one by itself.
+
+    Below the range that outgoing connections take theirs from: seconds pass until 0.9 listens.
+    """
+    free: list[int] = []
+    while len(free) < 2:
+        port = random.randrange(15_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            free += [port] if port not in free else []
+    return {"http_port": free[0], "rpc_port": free[1]}

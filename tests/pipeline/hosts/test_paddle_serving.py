@@ -87,6 +87,15 @@ def test_our_keys_reach_our_op_and_the_rest_is_told(model: Path) -> None:
     )
 
 
+def test_metrics_have_one_port_and_so_one_service(model: Path) -> None:
+    local = {"local_service_conf": {"model_config": "model"}}
+    tree = {"http_port": 18080, "dag": {"enable_prometheus": True}, "op": {"a": local, "b": local}}
+    (model.parent / "config.yml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    made = plan_of(model.parent / "config.yml")
+    assert [service.name for service in made.services] == ["a", "b"]
+    assert made.left_out == ("dag.enable_prometheus of every service but the first",)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
