@@ -1,29 +1,20 @@
-"""What every export shares: the bundle, pictures to try, their scores, and the comparison."""
+"""What every export shares: the bundle it starts from, what is asked and written, its steps."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from bundle import Bundle, load_bundle
-from bundle.inference_yml import InferenceDescription
-from pipeline.predictors import Predictor, PredictorError, create_predictor
-from pipeline.stages.decode import decode_image
-from pipeline.stages.errors import PreprocessError
-from pipeline.stages.preprocess import build_preprocess
-from protocol.errors import ServingError
 
+from .comparison import Agreement
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
 from .output_folder import check_output
-from .pictures import drawn_pictures, given_pictures
 
 # Scores of fp32 runtimes differ by less than 1e-5; a wrong conversion by 1e-2 and more.
 DEFAULT_TOLERANCE = 1e-4
@@ -31,8 +22,6 @@ DEFAULT_TOLERANCE = 1e-4
 STEP_TIMEOUT_S = 600.0
 
 Say = Callable[[str], None]
-# Batches of prepared pictures -> scores [N, classes] of each.
-Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -55,27 +44,6 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How near the exported model's scores are to the bundle's.
-
-    Attributes:
-        runtime: what ran the exported model.
-        reference: what ran the bundle.
-        pictures: how many were compared.
-        difference: the largest of all scores, relative to the largest score.
-        same_best: in how many pictures both find the same class best.
-        telling: the bundle answers differently to different pictures.
-    """
-
-    runtime: str
-    reference: str
-    pictures: int
-    difference: float
-    same_best: int
-    telling: bool
-
-
-@dataclass(frozen=True)
 class Exported:
     """What an export wrote: file name -> what it is, and what a user should know besides."""
 
@@ -83,54 +51,6 @@ class Exported:
     files: Mapping[str, str]
     agreement: Agreement
     notes: tuple[str, ...] = field(default=())
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Prepared pictures in batches, and the bundle's own scores of them.
-
-    Where the model takes any batch size, the first batch is one picture and another holds several:
-    a picture may stand in two. `owners` says of every row which picture it is.
-    """
-
-    batches: tuple[np.ndarray, ...]
-    owners: tuple[int, ...]
-    scores: tuple[np.ndarray, ...]
-    reference: str
-
-    def compare(self, runtime: str, run: Run, tolerance: float) -> Agreement:
-        """Run the same pictures through an exported model.
-
-        Raises:
-            ConversionError: the model answers otherwise than the bundle.
-        """
-        answers = run(self.batches)
-        for ours, theirs in zip(self.scores, answers, strict=True):
-            if ours.shape != theirs.shape:
-                raise ConversionError(
-                    f"the exported model gives scores of the shape {list(theirs.shape)} and the"
-                    f" bundle {list(ours.shape)}; nothing was written"
-                )
-        ours, theirs = np.concatenate(self.scores), np.concatenate(answers)
-        # relative: the 1000 scores of an undecided model are all near 0.001
-        largest = float(np.abs(ours).max()) or 1.0
-        difference = float(np.abs(ours - theirs).max()) / largest
-        if not difference <= tolerance:  # a nan is no agreement either
-            raise ConversionError(
-                f"the exported model differs from the bundle by {difference:.2g} ({runtime} beside"
-                f" {self.reference}), more than the tolerance {tolerance:g}; nothing was written"
-            )
-        pictures = set(self.owners)
-        same = ours.argmax(axis=1) == theirs.argmax(axis=1)
-        differing = {owner for owner, equal in zip(self.owners, same, strict=True) if not equal}
-        return Agreement(
-            runtime=runtime,
-            reference=self.reference,
-            pictures=len(pictures),
-            difference=difference,
-            same_best=len(pictures - differing),
-            telling=float(np.ptp(ours, axis=0).max()) / largest > 10 * tolerance,
-        )
 
 
 @dataclass(frozen=True)
@@ -169,25 +89,6 @@ class Source:
                 with file.open("rb") as parameter:
                     shutil.copyfileobj(parameter, out)
         return graph, params
-
-    def trial(self, images: Sequence[Path]) -> Trial:
-        """Prepare pictures and ask the bundle for its own scores.
-
-        Raises:
-            ConversionError: a picture cannot be read, or the bundle does not run.
-        """
-        arrays = _prepared(self.bundle.description, images)
-        groups = _groups(arrays, self.fixed_batch)
-        batches = tuple(np.stack([arrays[i] for i in group]) for group in groups)
-        try:
-            with warnings.catch_warnings():
-                # Paddle wishes for a compiler's cache when it is imported
-                warnings.simplefilter("ignore")
-                predictor: Predictor = create_predictor(self.bundle)
-            scores = tuple(predictor.predict(batch) for batch in batches)
-        except PredictorError as error:
-            raise ConversionError(f"{self.bundle.path}: does not run: {error}") from error
-        return Trial(batches, tuple(i for group in groups for i in group), scores, predictor.name)
 
 
 def open_source(bundle_dir: Path, *, of_onnx: str) -> Source:
@@ -266,35 +167,3 @@ def run_step(
 def megabytes(path: Path) -> str:
     """A file's size for people."""
     return f"{path.stat().st_size / 1e6:.1f} MB"
-
-
-def _prepared(description: InferenceDescription, images: Sequence[Path]) -> list[np.ndarray]:
-    try:
-        preprocess = build_preprocess(description.transform_ops)
-    except PreprocessError as error:
-        raise ConversionError(f"preprocessing: {error}") from error
-    arrays = []
-    pictures = given_pictures(images) if images else drawn_pictures()
-    for name, data in pictures.items():
-        try:
-            arrays.append(preprocess(decode_image(data)))
-        except ServingError as error:
-            raise ConversionError(f"{name}: {error}") from error
-    return arrays
-
-
-def _groups(arrays: Sequence[np.ndarray], fixed_batch: int | None) -> list[list[int]]:
-    """Which pictures make a batch: those of one shape, as many as the model takes."""
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for position, array in enumerate(arrays):
-        by_shape.setdefault(array.shape, []).append(position)
-    groups = []
-    for same in by_shape.values():
-        if fixed_batch is None:
-            # alone, and then all: an export that lost its dynamic batch fails at one of them
-            groups += [same[:1], same if len(same) > 1 else same * 2]
-        else:
-            runs = range(0, len(same), fixed_batch)
-            filled = same + same[-1:] * fixed_batch
-            groups += [filled[begin : begin + fixed_batch] for begin in runs]
-    return groups

@@ -15,11 +15,11 @@ import numpy as np
 
 from pipeline.predictors.onnx_runtime import cause_of
 
+from .comparison import Run, open_trial
 from .errors import ConversionError
 from .export import (
     Exported,
     ExportOptions,
-    Run,
     Say,
     Source,
     check_target,
@@ -52,7 +52,7 @@ def export_onnx(options: ExportOptions, say: Say) -> Exported:
         say(f"converting {options.bundle_dir} to ONNX")
         _translate(source, staging / MODEL)
         say("comparing the scores with the bundle's")
-        trial = source.trial(options.images)
+        trial = open_trial(source.bundle, options.images, source.fixed_batch)
         runtime, run = _open_session(source, staging / MODEL)
         agreement = trial.compare(runtime, run, options.tolerance)
         shutil.copyfile(source.bundle.server_dir / DESCRIPTION, staging / DESCRIPTION)

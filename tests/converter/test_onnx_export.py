@@ -18,8 +18,8 @@ from bundle import load_bundle
 from bundle.inference_yml import read_inference_yml
 from bundle.labels import read_labels
 from converter.__main__ import main
+from converter.comparison import Trial
 from converter.errors import ConversionError
-from converter.export import Trial
 from pipeline.stages.preprocess import build_preprocess
 
 MakeExport = Callable[..., Path]
