@@ -31,12 +31,14 @@ class Graph:
         fetches: outputs, in the model's order.
         parameters: sorted by name, which is their order in a combined parameter file.
         activations: what gives each output: "softmax", "sigmoid", or "none" (logits).
+        written_by: what the file tells of its writer: a version of Paddle or of PyTorch, a format.
     """
 
     feeds: tuple[GraphTensor, ...]
     fetches: tuple[GraphTensor, ...]
     parameters: tuple[GraphTensor, ...]
     activations: tuple[str, ...]
+    written_by: str = ""
 
     @property
     def fixed_batch(self) -> int | None:

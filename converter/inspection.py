@@ -81,6 +81,7 @@ def _facts(
         "kind": kind,
         "path": str(export.folder),
         "graph_format": export.graph_format,
+        "written_by": graph.written_by or None,
         "model_file": export.model_file.name,
         "params_file": None if params is None else params.name,
         "parameters": len(graph.parameters),

@@ -78,6 +78,8 @@ def read_onnx(path: Path) -> OnnxModel:
         raise ConversionError(f"{path}: is no ONNX model, or is cut off; export it again")
     _check_operators(path, model)
     data_files = _data_files(path, model.graph)
+    opsets = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
+    opset = opsets[0] if opsets else 0
     stored = {tensor.name for tensor in model.graph.initializer}
     feeds = [value for value in model.graph.input if value.name not in stored]
     if not feeds:
@@ -90,10 +92,15 @@ def read_onnx(path: Path) -> OnnxModel:
             for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name))
         ),
         activations=tuple(_activation(model.graph, value.name) for value in model.graph.output),
+        written_by=_producer(model, opset),
     )
-    opsets = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
-    _check_loads(path, opsets[0] if opsets else 0)
+    _check_loads(path, opset)
     return OnnxModel(graph, data_files)
+
+
+def _producer(model: Message, opset: int) -> str:
+    name = f"{model.producer_name} {model.producer_version}".strip()
+    return f"{name}, opset {opset}" if name else f"opset {opset}"
 
 
 def _check_operators(path: Path, model: Message) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,10 @@ def read_pir_graph(path: Path) -> Graph:
     Raises:
         ConversionError: the file is not JSON, no PIR program, or holds no inference graph.
     """
+    document = _load(path)
     with understood(path):
-        return _graph(path, read_operators(path))
+        version = document["base_code"].get("version", 1)
+        return replace(_graph(path, _operators(document)), written_by=f"format {version}")
 
 
 def read_operators(path: Path) -> list[Node]:
@@ -63,6 +66,18 @@ def read_operators(path: Path) -> list[Node]:
     Raises:
         ConversionError: the file is not JSON, or no PIR program.
     """
+    document = _load(path)
+    with understood(path):
+        return _operators(document)
+
+
+def _operators(document: Node) -> list[Node]:
+    ops: list[Node] = document["program"]["regions"][0]["blocks"][0]["ops"]
+    return ops
+
+
+def _load(path: Path) -> Node:
+    """The document, once it is known to be a PIR program of a format that is read."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -75,8 +90,8 @@ def read_operators(path: Path) -> list[Node]:
         if document["base_code"]["magic"] != "pir":
             raise KeyError("magic")
         _check_version(path, document["base_code"].get("version", 1))
-        ops: list[Node] = document["program"]["regions"][0]["blocks"][0]["ops"]
-    return ops
+    content: Node = document
+    return content
 
 
 @contextmanager

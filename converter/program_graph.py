@@ -113,7 +113,15 @@ def read_program_graph(path: Path) -> Graph:
             if variables[name].persistable and variables[name].type.type == _LOD_TENSOR
         ),
         activations=tuple(_activation(block, name) for name in fetches),
+        written_by=_version(program.version.version),
     )
+
+
+def _version(number: int) -> str:
+    """2006002 -> "Paddle 2.6.2"; builds that are no release write 0."""
+    if number <= 0:
+        return ""
+    return f"Paddle {number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
 def _ends(block: Message, op_type: str, side: str, parameter: str) -> list[str]:

@@ -49,6 +49,7 @@ def write_record(
         "options": {name: _plain(value) for name, value in options.items()},
         "model": {
             "graph_format": export.graph_format,
+            "written_by": graph.written_by or None,
             "feeds": _tensors(graph.feeds),
             "fetches": _tensors(graph.fetches),
             "parameters": len(graph.parameters),

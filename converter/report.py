@@ -43,7 +43,8 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     table.add_column(overflow="fold")
     if facts["model_name"]:
         table.add_row("model", Text(facts["model_name"]))
-    table.add_row("graph", _FORMATS[facts["graph_format"]])
+    written_by = f"; {facts['written_by']}" if facts["written_by"] else ""
+    table.add_row("graph", Text(_FORMATS[facts["graph_format"]] + written_by))
     where = facts["params_file"] or "in the graph's file"
     if facts["parameter_files"]:
         where = f"{facts['parameter_files']} files of their own"

@@ -126,6 +126,16 @@ def test_aliases_by_number(make_export: MakeExport) -> None:
         preview(export, fetch_aliases=("",))
 
 
+def test_what_wrote_a_graph_is_told(
+    make_export: MakeExport, tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {}
+    for folder in (make_export("pir"), shared / "models/ch_ppocr_mobile_v2_cls_infer"):
+        assert main(["inspect", str(folder), "--json"]) == 0
+        told[folder.name] = json.loads(capsys.readouterr().out)["written_by"]
+    assert told == {"pir": "format 1", "ch_ppocr_mobile_v2_cls_infer": "Paddle 2.3.2"}
+
+
 def test_inspect_shows_where_a_bundle_came_from(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
