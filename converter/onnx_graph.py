@@ -63,8 +63,8 @@ def read_onnx(path: Path) -> OnnxModel:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise ConversionError(
-            f"{path}: reading ONNX needs more packages ({error.name}); pip install"
-            " 'paddle-serving-kit[onnx]'"
+            f"{path}: reading ONNX needs more packages ({error.name}); in the kit's folder: pip"
+            " install -e '.[onnx]'"
         ) from error
     try:
         model = onnx.load_model(str(path), load_external_data=False)
@@ -172,8 +172,8 @@ def _check_loads(path: Path, opset: int) -> None:
         import onnxruntime
     except ImportError as error:
         raise ConversionError(
-            f"{path}: serving ONNX needs the package onnxruntime; pip install"
-            " 'paddle-serving-kit[onnx]'"
+            f"{path}: serving ONNX needs the package onnxruntime; in the kit's folder: pip"
+            " install -e '.[onnx]'"
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

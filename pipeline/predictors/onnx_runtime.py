@@ -23,8 +23,8 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
             import onnxruntime
         except ImportError as error:
             raise PredictorError(
-                f"onnxruntime cannot be imported ({error}); install the extra onnx: "
-                "pip install 'paddle-serving-kit[onnx]'"
+                f"onnxruntime cannot be imported ({error}); in the kit's folder: "
+                "pip install -e '.[onnx]'"
             ) from error
         if bundle.graph_format != "onnx":
             raise PredictorError(

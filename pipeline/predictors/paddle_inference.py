@@ -35,8 +35,8 @@ class PaddleInferencePredictor(SingleFeedPredictor):
                 from paddle import inference
         except ImportError as error:
             raise PredictorError(
-                f"paddlepaddle cannot be imported ({error}); install the extra cpu or gpu: "
-                "pip install 'paddle-serving-kit[cpu]'"
+                f"paddlepaddle cannot be imported ({error}); in the kit's folder: "
+                "pip install -e '.[cpu]' (or gpu)"
             ) from error
         _check_device(options.device)
         if bundle.graph_format == "onnx":

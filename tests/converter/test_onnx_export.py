@@ -295,7 +295,7 @@ def test_a_missing_package_is_named(
 ) -> None:
     line = _refused(real_bundle("waste"), "onnx", tmp_path / "out", capsys)
     assert "cannot be imported; install" in line
-    assert "paddle-serving-kit[cpu,export]" in line
+    assert "-e '.[cpu,export]'" in line
 
 
 @pytest.mark.parametrize("more", [["--to", "tflite"], [], ["--to", "onnx", "--tolerance", "-1"]])
