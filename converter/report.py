@@ -47,7 +47,8 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     table.add_row("graph", Text(_FORMATS[facts["graph_format"]] + written_by))
     where = facts["params_file"] or "in the graph's file"
     if facts["parameter_files"]:
-        where = f"{facts['parameter_files']} files of their own"
+        count = facts["parameter_files"]
+        where = f"{count} files of their own" if count > 1 else "a file of their own"
     megabytes = facts["parameter_bytes"] / 1e6
     table.add_row("parameters", Text(f"{facts['parameters']}, {megabytes:.1f} MB ({where})"))
     if facts["fixed_batch"]:
@@ -116,6 +117,9 @@ def print_verification(verification: Verification, console: Console | None = Non
         "scores", Text(f"differ by {difference}; {verification.tolerance:g} allowed", style=color)
     )
     table.add_row("best class", f"the same for {verification.agreeing} of {verification.pictures}")
+    if not verification.telling:
+        note = "the model answers all of them alike, so this says little; give --images of your own"
+        table.add_row("note", Text(note, style="yellow"))
     console.print(table)
 
 

@@ -51,6 +51,7 @@ class Verification:
         largest_at: the picture it was found on.
         agreeing: pictures whose best class is the same.
         tolerance: the largest difference allowed.
+        telling: the model answers differently to different pictures.
     """
 
     bundle: Path
@@ -63,6 +64,7 @@ class Verification:
     largest_at: str
     agreeing: int
     tolerance: float
+    telling: bool
 
     @property
     def passed(self) -> bool:
@@ -116,6 +118,7 @@ def verify(
         largest_at=largest_at,
         agreeing=compared.agreeing,
         tolerance=tolerance,
+        telling=compared.spread > 10 * tolerance,
     )
 
 
@@ -123,10 +126,12 @@ def verify(
 class _Compared:
     differences: Mapping[str, float]
     agreeing: int
+    spread: float  # of one class between pictures, relative to the largest score
 
 
 def _compare(plain: Classifier, served: Classifier, pictures: Mapping[str, bytes]) -> _Compared:
     differences: dict[str, float] = {}
+    rows: list[np.ndarray] = []
     agreeing = 0
     names = list(pictures)
     batches = [names[at : at + _BATCH] for at in range(0, len(names), _BATCH)]
@@ -146,9 +151,11 @@ def _compare(plain: Classifier, served: Classifier, pictures: Mapping[str, bytes
             scale = max(1.0, float(np.abs(expected).max()))
             differences[name] = float(np.abs(scores - expected).max()) / scale
             agreeing += int(scores.argmax() == expected.argmax())
+            rows.append(expected)
     if not differences:
         raise ConversionError("none of the pictures can be read; give others with --images")
-    return _Compared(differences, agreeing)
+    spread = float(np.ptp(rows, axis=0).max() / np.abs(rows).max()) if len(rows) > 1 else 0.0
+    return _Compared(differences, agreeing, spread)
 
 
 def _expected(plain: Classifier, picture: bytes) -> np.ndarray | ServingError:

@@ -63,6 +63,7 @@ def test_a_bundle_beside_its_own_copy_and_its_export(bundle_dir: Path, export: P
         assert found.pictures == found.agreeing == len(drawn_pictures())
         assert found.largest_difference < 1e-6
         assert found.files == 6
+        assert found.telling
 
 
 def test_the_pictures_differ_in_their_answers(bundle_dir: Path) -> None:
@@ -103,6 +104,7 @@ def test_unreadable_pictures_are_counted(bundle_dir: Path, tmp_path: Path) -> No
     (images / "bad.jpg").write_bytes(b"no picture")
     found = verify(bundle_dir, images=images)
     assert (found.pictures, found.unreadable, found.agreeing) == (1, 1, 1)
+    assert not found.telling
     (images / "good.png").unlink()
     with pytest.raises(ConversionError, match="none of the pictures can be read"):
         verify(bundle_dir, images=images)
