@@ -135,7 +135,10 @@ def _served_by(graph_format: str, config: ModelConfig) -> dict[str, dict[str, An
     }
     if graph_format == "onnx":
         notes = dict.fromkeys(notes, _ONLY_ONNX) | {"ONNX Runtime": ""}
-    if old and any(feed.alias != feed.name for feed in config.feeds):
+    if len(config.feeds) != 1:
+        inputs = f"has {len(config.feeds)} inputs; pictures are fed to one"
+        notes = {runtime: note or inputs for runtime, note in notes.items()}
+    elif old and any(feed.alias != feed.name for feed in config.feeds):
         notes["Paddle Serving 0.9"] = "its local predictor needs feed alias = input name"
     return {
         runtime: {"serves": not notes[runtime], "note": notes[runtime]} for runtime in _RUNTIMES

@@ -14,6 +14,7 @@ from bundle.parameter_file import DTYPES
 from converter.__main__ import main
 from converter.convert import ConvertOptions, convert, preview
 from converter.errors import ConversionError
+from converter.inspection import inspect_folder
 from converter.program_graph import MESSAGES
 from pipeline.predictors import PredictorError, create_predictor
 
@@ -114,6 +115,8 @@ def test_several_feeds_are_converted_and_not_served_as_a_classifier(
     (export / "inference.yml").write_text("PreProcess: {transform_ops: [ToCHWImage: null]}\n")
     bundle = convert(ConvertOptions(export, tmp_path / "out"))
     assert [feed.name for feed in bundle.model_config.feeds] == ["x", "scale_factor"]
+    served = inspect_folder(bundle.path)["served_by"]["ONNX Runtime"]
+    assert served == {"serves": False, "note": "has 2 inputs; pictures are fed to one"}
     with pytest.raises(PredictorError, match="has one feed; this model has 2: x, scale_factor"):
         create_predictor(load_bundle(tmp_path / "out"))
 
