@@ -84,7 +84,7 @@ def _translate(entry: object, source: str) -> TransformOp:
         raise ConversionError(f"{source}: {name} takes options by name, not {options!r}")
     try:
         return _TRANSLATORS[name](options)
-    except (KeyError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise ConversionError(f"{source}: {name} is not understood: {error}") from error
 
 

@@ -94,6 +94,9 @@ def read_program_graph(path: Path) -> Graph:
         raise ConversionError(f"{path}: holds no operators; export the model again")
     block = program.blocks[0]
     variables = {var.name: var for var in block.vars}
+    if not all(isinstance(name, str) for name in variables):
+        # protobuf hands out bytes where a name is no UTF-8
+        raise ConversionError(f"{path}: is damaged: a name in it is no text; copy it again")
     feeds = _ends(block, "feed", "outputs", "Out")
     fetches = _ends(block, "fetch", "inputs", "X")
     if not feeds or not fetches:

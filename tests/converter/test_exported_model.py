@@ -115,6 +115,13 @@ class TestGraph:
         with pytest.raises(ConversionError, match=r"inference\.pdmodel: .*cut off"):
             read_export(graph.parent)
 
+    def test_a_name_that_is_no_text(self, make_export: MakeExport) -> None:
+        export = make_export("pdmodel")
+        content = (export / "inference.pdmodel").read_bytes()
+        (export / "inference.pdmodel").write_bytes(content.replace(b"fc.w_0", b"fc\xff\xfe_0"))
+        with pytest.raises(ConversionError, match="a name in it is no text"):
+            read_export(export)
+
     @pytest.mark.parametrize("content", [b"", b"\x0a\x00", b"hello, world"])
     def test_what_is_no_program(self, make_export: MakeExport, content: bytes) -> None:
         graph = make_export("pdmodel") / "inference.pdmodel"
