@@ -27,7 +27,7 @@ from .errors import DatasetError
 from .finding import printable
 from .list_files import FORMS, PADDLEX, check_names, write_lists
 from .output import COPY, HARD_LINK, SYMLINK, check_output, place, staged, write_record
-from .pictures import SPLITS, Picture, read_usable_folder
+from .pictures import Picture, read_usable_folder, split_order
 from .regrouping import read_rules, regroup
 from .report import print_check, print_counts, print_statistics
 from .sources import for_training, read_sources
@@ -140,8 +140,7 @@ def _write(
     notes: Sequence[str],
 ) -> None:
     """Write the folder that `split` and `map` make, and tell what is in it."""
-    found = {picture.split for picture, _ in files}
-    splits = sorted(found, key=lambda name: (SPLITS.index(name) if name in SPLITS else 9, name))
+    splits = split_order({picture.split for picture, _ in files})
     counted = Counter((picture.class_name, picture.split) for picture, _ in files)
     counts = {name: {split: counted[name, split] for split in splits} for name in classes}
     with staged(options.output) as staging:

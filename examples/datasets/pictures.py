@@ -7,6 +7,7 @@ whatever else it is called, it is a class. Hidden folders (.git, .ipynb_checkpoi
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -72,8 +73,7 @@ def read_folder(folder: Path, split: str = "") -> Dataset:
         loose = "its pictures lie in no class" if _pictures(folder) else "it has no folders"
         raise DatasetError(f"{folder} must hold one folder per class: {loose}")
     if is_split(folder, names):
-        order = {name: position for position, name in enumerate(SPLITS)}
-        dataset.splits = tuple(sorted(names, key=lambda name: (order.get(name, 9), name)))
+        dataset.splits = split_order(names)
         for name in dataset.splits:
             _read_classes(folder / name, name, dataset)
     else:
@@ -104,6 +104,12 @@ def read_usable_folder(folder: Path) -> Dataset:
 def is_split(folder: Path, names: list[str]) -> bool:
     """Tell whether the folders in `folder`, called `names`, are splits and not classes."""
     return set(names) <= _SPLIT_NAMES and all(_folders(folder / name) for name in names)
+
+
+def split_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of splits as people expect them: train, val, test, then any others."""
+    order = {name: position for position, name in enumerate(SPLITS)}
+    return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
 
 
 def _read_classes(folder: Path, split: str, dataset: Dataset) -> None:

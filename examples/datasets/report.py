@@ -100,8 +100,9 @@ def _finding(finding: Finding) -> Text:
         where += f" line {ranges(finding.lines)}"
     pictures = [printable(picture) for picture in finding.pictures[:_SHOWN_PICTURES]]
     more = len(finding.pictures) - len(pictures)
-    text = Text(f"  {printable(where)}: {printable(finding.text)}")
-    if len(finding.pictures) > 1 or finding.lines:
+    copies = len(finding.pictures) > 1 and not finding.lines
+    text = Text("  " + ("" if copies else f"{printable(where)}: ") + printable(finding.text))
+    if copies or finding.lines:
         text.append("".join(f"\n    {picture}" for picture in pictures), style="dim")
         text.append(f"\n    and {more} more" if more else "", style="dim")
     return text

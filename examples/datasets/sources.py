@@ -15,7 +15,7 @@ from .lists import (
     read_label_file,
     read_list,
 )
-from .pictures import Dataset, Picture, read_folder
+from .pictures import Dataset, Picture, read_folder, split_order
 
 
 def read_sources(
@@ -102,7 +102,7 @@ def _joined(datasets: Sequence[Dataset]) -> Dataset:
         joined.pictures += dataset.pictures
         joined.findings += dataset.findings
         joined.others += dataset.others
-    joined.splits = tuple(dict.fromkeys(name for one in datasets for name in one.splits))
+    joined.splits = split_order({name for one in datasets for name in one.splits})
     classes = tuple(dict.fromkeys(name for one in datasets for name in one.classes))
     # Lists without labels have numbers for names: 10 comes after 9.
     numbers = all(name.isdecimal() for name in classes)

@@ -143,9 +143,8 @@ def _draw(digest: bytes, seed: int) -> bytes:
 def _check_splits(pictures: Sequence[Picture], classes: Sequence[str], plan: Plan) -> None:
     found = {(picture.class_name, picture.split) for picture in pictures}
     for name in classes:
-        lacking = [split for split in plan.splits if (name, split) not in found]
-        if lacking:
+        if any((name, split) not in found for split in plan.splits):
             raise DatasetError(
-                f"the class {printable(name)} has too few different pictures: none would be left "
-                f"for {' and '.join(lacking)}; add pictures, or take the class out"
+                f"the class {printable(name)} has too few pictures of its own: {', '.join(plan.splits)}"
+                " need one each, and copies stay together; add pictures, or take the class out"
             )
