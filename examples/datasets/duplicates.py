@@ -15,7 +15,8 @@ import numpy as np
 LIMIT = 2
 # (shift, width) of the three bands; one more than the bits that may differ.
 _BANDS = ((0, 22), (22, 21), (43, 21))
-_ROWS = 512
+# How many are compared at once: enough for numpy to be fast, and 8 MiB a table.
+_BLOCK = 1 << 20
 
 
 def exact_groups(digests: Sequence[bytes]) -> list[list[int]]:
@@ -56,14 +57,15 @@ def _close_pairs(hashes: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def _close_in(hashes: np.ndarray, bucket: np.ndarray) -> Iterator[tuple[int, int]]:
-    inside = hashes[bucket]
-    for start in range(0, len(bucket), _ROWS):
-        rows = inside[start : start + _ROWS, None]
-        differing = rows ^ inside[None, start:]
-        close = (_ones(differing) <= LIMIT).all(axis=2)
-        for row, column in zip(*np.nonzero(close), strict=True):
-            if row < column:
-                yield int(bucket[start + row]), int(bucket[start + column])
+    across, down = hashes[bucket].T
+    rows = max(1, _BLOCK // len(bucket))
+    for start in range(0, len(bucket), rows):
+        differing = across[start : start + rows, None] ^ across[None, start:]
+        first, second = np.nonzero(_ones(differing) <= LIMIT)
+        later = first < second
+        first, second = first[later] + start, second[later] + start
+        both = _ones(down[first] ^ down[second]) <= LIMIT
+        yield from zip(bucket[first[both]].tolist(), bucket[second[both]].tolist(), strict=True)
 
 
 def _ones(words: np.ndarray) -> np.ndarray:

@@ -144,7 +144,8 @@ def _check_splits(pictures: Sequence[Picture], classes: Sequence[str], plan: Pla
     found = {(picture.class_name, picture.split) for picture in pictures}
     for name in classes:
         if any((name, split) not in found for split in plan.splits):
+            needing = ", ".join(plan.splits)
             raise DatasetError(
-                f"the class {printable(name)} has too few pictures of its own: {', '.join(plan.splits)}"
+                f"the class {printable(name)} has too few pictures of its own: {needing}"
                 " need one each, and copies stay together; add pictures, or take the class out"
             )
