@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from .checking import check
 from .errors import DatasetError
-from .finding import printable
+from .finding import printable, ranges
 from .list_files import FORMS, PADDLEX, check_names, write_lists
 from .output import COPY, HARD_LINK, SYMLINK, check_output, place, staged, write_record
 from .pictures import Picture, read_usable_folder, split_order
@@ -36,6 +36,10 @@ from .statistics import measure
 from .workers import default_jobs
 
 _RATIOS = (0.7, 0.2, 0.1)
+# Findings that keep pictures out, so that something else than the dataset would be measured.
+_LEFT_OUT = frozenset(
+    {"folder in a class", "missing file", "no class number", "class number out of range"}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,9 +103,10 @@ def check_command(options: argparse.Namespace) -> int:
 def statistics_command(options: argparse.Namespace) -> int:
     """Print mean and standard deviation of every channel."""
     dataset = read_sources([options.data], options.root)
-    if dataset.findings:
-        first = dataset.findings[0]
-        raise DatasetError(f"{first.where}: {first.text} (`check {options.data}` lists everything)")
+    for finding in dataset.findings:
+        if finding.kind in _LEFT_OUT:
+            line = f" line {ranges(finding.lines)}" if finding.lines else ""
+            raise DatasetError(f"{finding.where}{line}: {finding.text}")
     source, pictures = for_training(dataset)
     result = measure(source, pictures, options.size, jobs=options.jobs)
     if options.json:

@@ -449,7 +449,9 @@ def test_what_cannot_be_measured_is_told(data: Path, capsys: pytest.CaptureFixtu
     list_file = data / "train_list.txt"
     with list_file.open("a", encoding="utf-8") as file:
         file.write("train/can/gone.png 1\n")
-    assert "is not under" in refused(capsys, "statistics", list_file)
+    assert "train_list.txt line 13: is not under" in refused(capsys, "statistics", list_file)
+    list_file.write_text("train/can/0.png 1\r\n", encoding="utf-8")  # no picture of class 0
+    assert statistics(capsys, list_file)["pictures"] == 1
     grey = np.full((8, 8, 3), 7, np.uint8)
     for name in ("a", "b"):
         save(data.parent / "flat" / name / "0.png", grey)
