@@ -1,0 +1,260 @@
+"""`python -m examples.datasets`: split, check, measure and regroup pictures in class folders.
+
+    python -m examples.datasets split DATA --output DIR --form paddleclas
+    python -m examples.datasets check DIR
+    python -m examples.datasets check DIR/train_list.txt DIR/val_list.txt
+    python -m examples.datasets statistics DIR
+    python -m examples.datasets map DATA --rules RULES.yml --output DIR
+
+Exit code: 0, 1 if `check` has findings, 2 with one line on stderr if something cannot be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .checking import check
+from .errors import DatasetError
+from .finding import printable, ranges
+from .list_files import FORMS, PADDLEX, check_names, write_lists
+from .output import COPY, HARD_LINK, SYMLINK, check_output, place, staged, write_record
+from .pictures import Picture, read_usable_folder, split_order
+from .pixel_statistics import measure
+from .regrouping import read_rules, regroup
+from .report import print_check, print_counts, print_statistics
+from .sources import for_training, read_sources
+from .splitting import Plan, divide
+from .workers import default_jobs
+
+_RATIOS = (0.7, 0.2, 0.1)
+# Findings that keep pictures out, so that something else than the dataset would be measured.
+_LEFT_OUT = frozenset(
+    {"folder in a class", "missing file", "no class number", "class number out of range"}
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except DatasetError as error:
+        sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
+    except BrokenPipeError:  # of `| head`; what is still buffered has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted; nothing was written\n")
+        return 130
+    return 2
+
+
+def split_command(options: argparse.Namespace) -> int:
+    """Write train/, val/ and test/ folders and their lists."""
+    plan = _plan(options)
+    check_output(options.data, options.output, force=options.force)
+    dataset = read_usable_folder(options.data)
+    if dataset.splits != ("",):
+        raise DatasetError(
+            f"{options.data} is split already ({', '.join(dataset.splits)}); give the folder that "
+            "holds the classes themselves"
+        )
+    check_names(dataset.pictures, options.form)
+    division = divide(dataset, plan, jobs=options.jobs)
+    files = [(p, f"{p.split}/{p.class_name}/{p.name}") for p in division.pictures]
+    facts: dict[str, Any] = {
+        "command": "split",
+        "form": options.form,
+        **({"every": plan.every} if plan.every else {"ratios": plan.ratios, "seed": plan.seed}),
+        "copies": division.copies,
+        "copies_in_two_classes": division.in_two_classes,
+    }
+    notes = []
+    if division.in_two_classes:
+        notes.append(
+            f"{division.in_two_classes} pictures are in more than one class; "
+            f"`check {options.data}` lists them"
+        )
+    _write(options, files, dataset.classes, facts, notes)
+    return 0
+
+
+def check_command(options: argparse.Namespace) -> int:
+    """Print what is in a dataset and what is wrong with it."""
+    result = check(read_sources(options.data, options.root, options.labels), jobs=options.jobs)
+    if options.json:
+        _print_json(result.as_json())
+    else:
+        print_check(result)
+    return 1 if result.findings else 0
+
+
+def statistics_command(options: argparse.Namespace) -> int:
+    """Print mean and standard deviation of every channel."""
+    dataset = read_sources([options.data], options.root)
+    for finding in dataset.findings:
+        if finding.kind in _LEFT_OUT:
+            line = f" line {ranges(finding.lines)}" if finding.lines else ""
+            raise DatasetError(f"{finding.where}{line}: {finding.text}")
+    source, pictures = for_training(dataset)
+    result = measure(source, pictures, options.size, jobs=options.jobs)
+    if options.json:
+        _print_json(
+            {
+                "source": printable(result.source),
+                "pictures": result.pictures,
+                "pixels": result.pixels,
+                "size": options.size,
+                "mean": result.mean,
+                "std": result.std,
+                "NormalizeImage": result.normalize_image(),
+            }
+        )
+    else:
+        print_statistics(result)
+    return 0
+
+
+def map_command(options: argparse.Namespace) -> int:
+    """Write a dataset of other classes."""
+    rules = read_rules(options.rules)
+    check_output(options.data, options.output, force=options.force)
+    dataset = read_usable_folder(options.data)
+    files = regroup(dataset, rules, options.rules)
+    classes = tuple(sorted({picture.class_name for picture, _ in files}))
+    _write(options, files, classes, {"command": "map", "rules": rules}, [])
+    return 0
+
+
+def _write(
+    options: argparse.Namespace,
+    files: Sequence[tuple[Picture, str]],
+    classes: Sequence[str],
+    facts: Mapping[str, Any],
+    notes: Sequence[str],
+) -> None:
+    """Write the folder that `split` and `map` make, and tell what is in it."""
+    splits = split_order({picture.split for picture, _ in files})
+    counted = Counter((picture.class_name, picture.split) for picture, _ in files)
+    counts = {name: {split: counted[name, split] for split in splits} for name in classes}
+    with staged(options.output) as staging:
+        place(staging, files, options.how)
+        lists = write_lists(staging, files, classes, getattr(options, "form", "folders"))
+        write_record(staging, {**facts, "classes": classes, "counts": counts})
+    summary = {"output": printable(str(options.output)), **facts, "lists": lists, "counts": counts}
+    if options.json:
+        _print_json(summary)
+    else:
+        print_counts(counts, splits)
+        sys.stdout.write(f"wrote {summary['output']}, {options.how} each\n")
+    for note in notes:
+        sys.stderr.write(f"note: {note}\n")
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    if options.every is not None:
+        if options.ratios is not None or options.seed is not None:
+            raise DatasetError("--every goes by the order of names; leave out --ratios and --seed")
+        if options.every < 2:
+            raise DatasetError(
+                f"--every {options.every} leaves nothing to train on; give 2 or more"
+            )
+        return Plan(every=options.every)
+    ratios = tuple(options.ratios or _RATIOS)
+    if len(ratios) not in (2, 3):
+        raise DatasetError("--ratios takes two or three numbers: of train, val and test")
+    whole = (*ratios, 0.0)[:3]
+    sound = all(math.isfinite(r) and r >= 0 for r in whole) and math.isclose(sum(whole), 1)
+    if not sound or not whole[0] or not whole[1]:
+        raise DatasetError(
+            "--ratios must add up to 1, with a part for train and val; for example 0.7 0.2 0.1"
+        )
+    return Plan(ratios=(whole[0], whole[1], whole[2]), seed=options.seed or 0)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a call."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; {self.prog} --help tells more\n")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m examples.datasets",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    common = _Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    common.add_argument(
+        "--jobs", type=_positive, default=default_jobs(), help="processes; default: one a processor"
+    )
+    writing = _Parser(add_help=False)
+    writing.add_argument("data", type=Path, help="folder with a folder per class")
+    writing.add_argument("--output", type=Path, required=True, help="folder to write")
+    writing.add_argument("--force", action="store_true", help="replace an output of this tool")
+    how = writing.add_mutually_exclusive_group()
+    how.add_argument(
+        "--copy", dest="how", action="store_const", const=COPY, default=HARD_LINK, help="copy files"
+    )
+    how.add_argument("--link", dest="how", action="store_const", const=SYMLINK, help="symlinks")
+    _add_split(commands, [writing, common])
+    _add_reading(commands, common)
+    mapping = commands.add_parser("map", parents=[writing, common], help="put classes together")
+    mapping.set_defaults(command=map_command)
+    mapping.add_argument(
+        "--rules", type=Path, required=True, help="YAML, `old class: new class`; null drops"
+    )
+    return parser
+
+
+def _add_split(commands: argparse._SubParsersAction[_Parser], parents: list[_Parser]) -> None:
+    split = commands.add_parser("split", parents=parents, help="train, val and test")
+    split.set_defaults(command=split_command)
+    split.add_argument(
+        "--ratios", type=float, nargs="+", metavar="R", help="train val [test]; default 0.7 0.2 0.1"
+    )
+    split.add_argument("--seed", type=int, help="another number shares out another way; default 0")
+    split.add_argument("--form", choices=FORMS, default=PADDLEX, help="of the lists; folders: none")
+    split.add_argument("--every", type=int, metavar="N", help="every Nth picture to val, no test")
+
+
+def _add_reading(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
+    checking = commands.add_parser("check", parents=[common], help="look for faults")
+    checking.set_defaults(command=check_command)
+    checking.add_argument("data", type=Path, nargs="+", help="folders, or list files")
+    checking.add_argument("--labels", type=Path, help="of the lists, if not beside them")
+    measuring = commands.add_parser("statistics", parents=[common], help="mean and std")
+    measuring.set_defaults(command=statistics_command)
+    measuring.add_argument("data", type=Path, help="folder (of a split one, train), or list file")
+    measuring.add_argument("--size", type=_positive, help="resize to SIZE x SIZE first")
+    for parser in (checking, measuring):
+        parser.add_argument("--root", type=Path, help="where paths in lists begin")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

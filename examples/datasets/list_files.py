@@ -1,0 +1,61 @@
+"""Writes list and label files in the forms that PaddleX and PaddleClas read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import DatasetError
+from .finding import printable
+from .pictures import Picture
+
+PADDLEX, PADDLECLAS, FOLDERS = "paddlex", "paddleclas", "folders"
+FORMS = (PADDLEX, PADDLECLAS, FOLDERS)
+
+
+def check_names(pictures: Sequence[Picture], form: str) -> None:
+    """Refuse names that a list file cannot hold.
+
+    Raises:
+        DatasetError: a name holds a blank, or is not text.
+    """
+    for picture in pictures if form != FOLDERS else ():
+        for kind, name in (("folder", picture.class_name), ("picture", picture.name)):
+            where = printable(picture.path)
+            if any(character.isspace() for character in name):
+                raise DatasetError(
+                    f"{where}: the {kind} has a blank in its name, and the frameworks cut a list's "
+                    f"line at blanks; rename it to {printable('_'.join(name.split()))}, or give "
+                    "--form folders"
+                )
+            if any("\udc80" <= character <= "\udcff" for character in name):
+                raise DatasetError(f"{where}: the {kind}'s name is not UTF-8; rename it")
+
+
+def write_lists(
+    folder: Path, files: Sequence[tuple[Picture, str]], classes: Sequence[str], form: str
+) -> list[str]:
+    """Write the lists of all splits and the labels; return the names of the files.
+
+    Args:
+        folder: where they go; paths in the lists begin here.
+        files: pictures, and their paths below `folder`.
+        classes: in the order of their numbers.
+        form: one of `FORMS`.
+    """
+    if form == FOLDERS:
+        return []
+    number = {name: position for position, name in enumerate(classes)}
+    lines: dict[str, list[str]] = {}
+    for picture, path in files:
+        lines.setdefault(picture.split, []).append(f"{path} {number[picture.class_name]}")
+    written = {f"{split}_list.txt": texts for split, texts in lines.items()}
+    if form == PADDLEX:
+        written["labels.txt"] = list(classes)
+    else:
+        written["label_list.txt"] = [f"{position} {name}" for name, position in number.items()]
+    for name, texts in written.items():
+        # newline: Windows would write CRLF, which becomes part of a label
+        with (folder / name).open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{text}\n" for text in texts)
+    return sorted(written)

@@ -1,0 +1,151 @@
+"""Shares pictures out to train, val and test: class by class, and the same way every time.
+
+Copies of one picture to the byte form a group that is never divided. The order in which groups are
+shared out comes from their content and the seed, so neither renamed files nor another machine
+changes it, and a new class leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import DatasetError
+from .finding import printable
+from .inspection import digest_of
+from .pictures import SPLITS, Dataset, Picture
+from .workers import each
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to split: by `ratios` (train, val, test), or every `every`th picture to val."""
+
+    ratios: tuple[float, float, float] = (0.7, 0.2, 0.1)
+    seed: int = 0
+    every: int | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that get pictures."""
+        if self.every:
+            return SPLITS[:2]
+        return tuple(name for name, ratio in zip(SPLITS, self.ratios, strict=True) if ratio > 0)
+
+
+@dataclass(frozen=True)
+class Division:
+    """The pictures with their splits, and how many are copies of another."""
+
+    pictures: list[Picture]
+    copies: int
+    in_two_classes: int
+
+
+def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
+    """Give every picture of `dataset` its split.
+
+    Raises:
+        DatasetError: a file cannot be read, or a class has too few different pictures.
+    """
+    groups = _groups(dataset.pictures, jobs)
+    chosen: dict[bytes, str] = {}
+    for name in dataset.classes:
+        own = {digest: group for digest, group in groups.items() if group[0].class_name == name}
+        if plan.every:
+            chosen.update(_every(own, plan.every))
+        else:
+            held = _held(groups, chosen, name)
+            chosen.update(_by_ratio(own, held, plan))
+    divided = [
+        picture._replace(split=chosen[digest])
+        for digest, group in groups.items()
+        for picture in group
+    ]
+    divided.sort(key=lambda picture: (picture.class_name, picture.path))
+    _check_splits(divided, dataset.classes, plan)
+    return Division(
+        divided,
+        copies=len(divided) - len(groups),
+        in_two_classes=sum(len({p.class_name for p in group}) > 1 for group in groups.values()),
+    )
+
+
+def _groups(pictures: Sequence[Picture], jobs: int) -> dict[bytes, list[Picture]]:
+    """Return the pictures by content, groups and their members in order of class and name."""
+    groups: dict[bytes, list[Picture]] = defaultdict(list)
+    paths = [picture.path for picture in pictures]
+    results = each(digest_of, paths, jobs=jobs, title="comparing pictures")
+    for picture, (digest, error) in zip(pictures, results, strict=True):
+        if error:
+            raise DatasetError(f"{printable(picture.path)}: {error}; mend it or take it out")
+        groups[digest].append(picture)
+    return groups
+
+
+def _every(groups: dict[bytes, list[Picture]], every: int) -> dict[bytes, str]:
+    """Give val the first of every `every` different pictures in order of name, train the rest."""
+    return {
+        digest: "train" if position % every else "val" for position, digest in enumerate(groups)
+    }
+
+
+def _held(
+    groups: dict[bytes, list[Picture]], chosen: dict[bytes, str], class_name: str
+) -> dict[str, int]:
+    """Count what a class has got already, as copies of an earlier class's pictures."""
+    held: dict[str, int] = defaultdict(int)
+    for digest, split in chosen.items():
+        if len(groups[digest]) > 1:
+            held[split] += sum(picture.class_name == class_name for picture in groups[digest])
+    return held
+
+
+def _by_ratio(
+    groups: dict[bytes, list[Picture]], held: dict[str, int], plan: Plan
+) -> dict[bytes, str]:
+    """Give each group to the split that lacks most; a split with nothing comes before that."""
+    total = sum(len(group) for group in groups.values()) + sum(held.values())
+    lacking = {split: count - held[split] for split, count in _shares(total, plan).items()}
+    empty = [split for split in plan.splits if not held[split]]
+    # The largest first, for they are hardest to fit.
+    order = sorted(groups, key=lambda digest: (-len(groups[digest]), _draw(digest, plan.seed)))
+    chosen = {}
+    for position, digest in enumerate(order):
+        candidates = empty if len(order) - position <= len(empty) else plan.splits
+        split = max(candidates, key=lambda name: lacking[name])
+        chosen[digest] = split
+        lacking[split] -= len(groups[digest])
+        empty = [name for name in empty if name != split]
+    return chosen
+
+
+def _shares(total: int, plan: Plan) -> dict[str, int]:
+    """Return how many pictures each split gets: whole numbers by largest remainder, none empty."""
+    exact = {
+        split: ratio * total for split, ratio in zip(SPLITS, plan.ratios, strict=True) if ratio > 0
+    }
+    shares = {split: max(1, int(share + 1e-9)) for split, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda split: shares[split] - exact[split])
+    for split in by_remainder[: max(0, total - sum(shares.values()))]:
+        shares[split] += 1
+    # More than there are only if a small split was raised to one: the largest gives it.
+    shares[max(shares, key=lambda split: shares[split])] -= max(0, sum(shares.values()) - total)
+    return shares
+
+
+def _draw(digest: bytes, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:".encode() + digest).digest()
+
+
+def _check_splits(pictures: Sequence[Picture], classes: Sequence[str], plan: Plan) -> None:
+    found = {(picture.class_name, picture.split) for picture in pictures}
+    for name in classes:
+        if any((name, split) not in found for split in plan.splits):
+            needing = ", ".join(plan.splits)
+            raise DatasetError(
+                f"the class {printable(name)} has too few pictures of its own: {needing}"
+                " need one each, and copies stay together; add pictures, or take the class out"
+            )
