@@ -36,6 +36,7 @@ _NO_PARAMETERS = frozenset(
         ".yml",
     }
 )
+_LARGEST_BATCH = 1024
 _COMBINED_NAMES = ("__params__", "params")
 
 
@@ -95,6 +96,11 @@ def read_export(
             separate = check_separate(folder, graph.parameters)
         else:
             check_combined(params, graph.parameters)
+    if (graph.fixed_batch or 0) > _LARGEST_BATCH:
+        raise ConversionError(
+            f"{model}: takes {graph.fixed_batch} pictures a run and no other number; export it with"
+            " an open batch, or one of 1"
+        )
     return ExportedModel(
         folder=folder,
         graph_format=graph_format,

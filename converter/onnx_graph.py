@@ -14,6 +14,7 @@ from pipeline.predictors.onnx_runtime import cause_of
 
 from .errors import ConversionError
 from .graph import Graph, GraphTensor
+from .onnx_data import data_files, every_graph
 
 # TensorProto.DataType, by numpy's names; "string" as in the bundle's feed types.
 _DTYPES = {
@@ -37,7 +38,6 @@ _PASSING = frozenset({"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsq
 # Sets of operators that ONNX Runtime brings along.
 _STANDARD = ("", "ai.onnx")
 _KNOWN_DOMAINS = frozenset({*_STANDARD, "ai.onnx.ml", "com.microsoft"})
-_EXTERNAL = 1  # TensorProto.DataLocation
 
 # Messages of the onnx package have no static types here.
 Message = Any
@@ -60,6 +60,7 @@ def read_onnx(path: Path) -> OnnxModel:
     """
     try:
         import onnx
+        import onnx.inliner
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise ConversionError(
@@ -76,8 +77,11 @@ def read_onnx(path: Path) -> OnnxModel:
         ) from error
     if not model.graph.node or not model.graph.output:
         raise ConversionError(f"{path}: is no ONNX model, or is cut off; export it again")
+    if model.functions:
+        # What PyTorch writes as functions of the model hides the operators that are looked for.
+        model = onnx.inliner.inline_local_functions(model)
     _check_operators(path, model)
-    data_files = _data_files(path, model.graph)
+    files = data_files(path, model.graph)
     opsets = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
     opset = opsets[0] if opsets else 0
     stored = {tensor.name for tensor in model.graph.initializer}
@@ -95,7 +99,7 @@ def read_onnx(path: Path) -> OnnxModel:
         written_by=_producer(model, opset),
     )
     _check_loads(path, opset)
-    return OnnxModel(graph, data_files)
+    return OnnxModel(graph, files)
 
 
 def _producer(model: Message, opset: int) -> str:
@@ -104,40 +108,13 @@ def _producer(model: Message, opset: int) -> str:
 
 
 def _check_operators(path: Path, model: Message) -> None:
-    known = _KNOWN_DOMAINS | {function.domain for function in model.functions}
-    own = sorted({f"{n.domain}::{n.op_type}" for n in model.graph.node if n.domain not in known})
+    nodes = [node for part in every_graph(model.graph) for node in part.node]
+    own = sorted({f"{n.domain}::{n.op_type}" for n in nodes if n.domain not in _KNOWN_DOMAINS})
     if own:
         raise ConversionError(
             f"{path}: has operators of its own ({', '.join(own[:3])}), which no runtime here knows;"
             " export it with standard ONNX operators"
         )
-
-
-def _data_files(path: Path, graph: Message) -> tuple[Path, ...]:
-    """The files that hold parameters, each as long as the graph wants it."""
-    ends: dict[str, int] = {}
-    for tensor in graph.initializer:
-        if tensor.data_location == _EXTERNAL:
-            facts = {entry.key: entry.value for entry in tensor.external_data}
-            end = int(facts.get("offset", 0)) + int(facts.get("length", 0))
-            location = facts.get("location", "")
-            ends[location] = max(end, ends.get(location, 0))
-    files = []
-    for location, end in sorted(ends.items()):
-        file = path.parent / location
-        if path.parent.resolve() not in file.resolve().parents:
-            raise ConversionError(f"{path}: the graph names a parameter file outside its folder")
-        if not file.is_file():
-            raise ConversionError(
-                f"{file}: the parameter file is missing; copy it beside {path.name}"
-            )
-        if file.stat().st_size < end:
-            raise ConversionError(
-                f"{file}: is truncated: {file.stat().st_size} bytes, at least {end} needed; copy or"
-                " export it again"
-            )
-        files.append(file)
-    return tuple(files)
 
 
 def _tensor(path: Path, value: Message) -> GraphTensor:
@@ -160,7 +137,8 @@ def _activation(graph: Message, name: str) -> str:
         if node is None:
             break
         if node.op_type in _ACTIVATIONS:
-            return _ACTIVATIONS[node.op_type]
+            over_batch = any(a.name == "axis" and a.i == 0 for a in node.attribute)
+            return "none" if over_batch else _ACTIVATIONS[node.op_type]
         if node.op_type not in _PASSING:
             break
         name = next(iter(node.input), "")

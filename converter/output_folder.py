@@ -14,6 +14,16 @@ from .errors import ConversionError
 _OURS = frozenset({"serving_server", "serving_client", "bundle.yml"})
 
 
+def inside(name: str) -> bool:
+    """Whether a name that a model gives stays within its folder, read as it is written.
+
+    A link in the folder may lead elsewhere: the caches of model hubs are made of them.
+    """
+    parts = Path(name).parts
+    usable = bool(parts) and "\0" not in name and all(len(part) < 256 for part in parts)
+    return usable and ".." not in parts and not Path(name).is_absolute()
+
+
 def check_output(
     export_dir: Path,
     output: Path,

@@ -15,6 +15,7 @@ from bundle.parameter_file import NoRecordError, read_record
 
 from .errors import ConversionError
 from .graph import GraphTensor
+from .output_folder import inside
 
 
 def check_combined(path: Path, parameters: Sequence[GraphTensor]) -> None:
@@ -54,10 +55,12 @@ def check_separate(folder: Path, parameters: Sequence[GraphTensor]) -> tuple[Pat
     Raises:
         ConversionError: one is missing, truncated, or belongs to another model.
     """
+    for parameter in parameters:
+        if not inside(parameter.name):
+            raise ConversionError(
+                f"{folder}: the graph names a parameter outside it: {parameter.name!r}"
+            )
     paths = [folder / parameter.name for parameter in parameters]
-    for path in paths:
-        if folder.resolve() not in path.resolve().parents:
-            raise ConversionError(f"{folder}: the graph names a parameter outside it: {path}")
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")

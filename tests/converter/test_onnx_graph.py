@@ -150,6 +150,27 @@ def test_a_fixed_batch(export: Path, tmp_path: Path, wishes: Wishes, write_onnx:
     assert answers(bundle.path, *[picture(200, 30, 90)] * 3) == [pytest.approx(one[0])] * 3
 
 
+def test_a_softmax_within_a_function_of_the_model(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx", last=None)
+    model = onnx.load(str(export / "net.onnx"))
+    body = [onnx.helper.make_node("Softmax", ["a"], ["b"], axis=-1)]
+    opset = onnx.helper.make_opsetid("", 17)
+    model.functions.append(
+        onnx.helper.make_function("local", "Probabilities", ["a"], ["b"], body, [opset])
+    )
+    model.opset_import.append(onnx.helper.make_opsetid("local", 1))
+    model.graph.node[-1].CopyFrom(
+        onnx.helper.make_node("Probabilities", ["fc"], ["scores"], domain="local")
+    )
+    onnx.save(model, str(export / "net.onnx"))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    assert bundle.output_activation == "softmax"
+    assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+
+
 class TestBadInput:
     def test_truncated(self, export: Path, write_onnx: WriteOnnx) -> None:
         write_onnx(export / "net.onnx")
@@ -197,6 +218,53 @@ class TestBadInput:
         with pytest.raises(
             ConversionError, match=r"net\.onnx\.data: the parameter file is missing"
         ):
+            read_export(export)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "cause"),
+        [
+            ("location", "../net.onnx.data", "outside its folder"),
+            ("location", "/etc/passwd", "outside its folder"),
+            ("location", "", "outside its folder"),
+            ("location", "w" * 400, "outside its folder"),
+            ("location", "other.data", r"other\.data: the parameter file is missing"),
+            ("offset", "abc", "place of 'fc.w' in its file is no number"),
+            ("offset", "-4", "place of 'fc.w' in its file is no number"),
+            ("length", "9" * 20, "is truncated"),
+            ("length", "", "is truncated"),
+        ],
+    )
+    def test_odd_places_of_parameters(
+        self, export: Path, write_onnx: WriteOnnx, key: str, value: str, cause: str
+    ) -> None:
+        onnx = pytest.importorskip("onnx")
+        write_onnx(export / "net.onnx", external=True)
+        model = onnx.load(str(export / "net.onnx"), load_external_data=False)
+        for entry in model.graph.initializer[0].external_data:
+            if entry.key == key:
+                entry.value = value
+        (export / "net.onnx").write_bytes(model.SerializeToString())
+        data = export / "net.onnx.data"
+        data.write_bytes(data.read_bytes()[:30] if not value else data.read_bytes())
+        with pytest.raises(ConversionError, match=cause):
+            read_export(export)
+
+    def test_links_of_a_hubs_cache_are_followed(
+        self, export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    ) -> None:
+        write_onnx(export / "net.onnx", external=True)
+        cache = tmp_path / "blobs"
+        cache.mkdir()
+        for name in ("net.onnx", "net.onnx.data"):
+            (export / name).rename(cache / f"sha-{name}")
+            (export / name).symlink_to(cache / f"sha-{name}")
+        bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+        assert not bundle.model_file.is_symlink()
+        assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+
+    def test_a_batch_that_no_memory_holds(self, export: Path, write_onnx: WriteOnnx) -> None:
+        write_onnx(export / "net.onnx", batch=2**40)
+        with pytest.raises(ConversionError, match="takes 1099511627776 pictures a run"):
             read_export(export)
 
     def test_several_candidates(self, export: Path, write_onnx: WriteOnnx) -> None:
