@@ -104,7 +104,12 @@ class ModelConfig:
     def classes(self) -> int:
         """The number of classes of that fetch, or -1 where the graph leaves it open."""
         fetch = self.fetches[self.answering]
-        return fetch.shape[-1] if fetch.shape and not fetch.is_lod else -1
+        if not fetch.shape or fetch.is_lod or min(fetch.shape) < 0:
+            return -1
+        count = 1  # of all dimensions: some networks leave [classes, 1, 1]
+        for dim in fetch.shape:
+            count *= dim
+        return count
 
 
 def read_model_config(path: Path) -> ModelConfig:

@@ -202,6 +202,9 @@ def _specs(
     if not all(aliases) or twice:
         what = f"{twice[0]!r} is given twice" if twice else "one is empty"
         raise ConversionError(f"--{side}-alias: {what}; give {len(names)} different names")
+    for alias in aliases:
+        if not alias.isprintable():  # bytes of a terminal that are no text among them
+            raise ConversionError(f"--{side}-alias: {alias!r} is no name; give letters and digits")
     for tensor in tensors:
         if tensor.dtype not in DTYPE_CODES:
             raise ConversionError(

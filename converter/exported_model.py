@@ -24,6 +24,7 @@ _LABEL_NAMES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "lab
 # What lies beside models and holds no parameters.
 _NO_PARAMETERS = frozenset(
     {
+        ".info",
         ".json",
         ".md",
         ".onnx",
@@ -143,15 +144,15 @@ def _choose(folder: Path, model_file: str | None) -> tuple[str, Path]:
 
 
 def _candidates(folder: Path) -> list[Path]:
-    found = [path for path in sorted(folder.glob("*.json")) if is_pir(path)]
-    found += sorted(folder.glob("*.pdmodel"))
-    found += sorted(folder.glob("*.onnx"))
-    found += [path for path in [folder / "__model__"] if path.is_file()]
-    return found
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    found = [path for path in files if path.suffix.lower() == ".json" and is_pir(path)]
+    found += [path for path in files if path.suffix.lower() in (".pdmodel", ".onnx")]
+    return found + [path for path in files if path.name == "__model__"]
 
 
 def _format_of(model: Path) -> str:
-    return {".json": "pir", ".pdmodel": "pdmodel", ".onnx": "onnx"}.get(model.suffix, "fluid")
+    formats = {".json": "pir", ".pdmodel": "pdmodel", ".onnx": "onnx"}
+    return formats.get(model.suffix.lower(), "fluid")
 
 
 def _why_none(folder: Path) -> str:
@@ -192,5 +193,9 @@ def _choose_params(
 def _of_unusual_name(folder: Path, model: Path) -> list[Path]:
     """The only other file that may hold parameters; whether it does is checked next."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path != model]
-    found = [path for path in files if path.suffix.lower() not in _NO_PARAMETERS]
+    found = [
+        path
+        for path in files
+        if path.suffix.lower() not in _NO_PARAMETERS and not path.name.startswith(".")
+    ]
     return found if len(found) == 1 else []

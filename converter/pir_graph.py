@@ -42,7 +42,7 @@ def is_pir(path: Path) -> bool:
     """Whether a .json file holds a PIR program; other .json files lie beside models too."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         # A damaged inference.json is a model all the same: reading it says what is wrong.
         return path.name == "inference.json"
     return isinstance(document, dict) and "base_code" in document and "program" in document
@@ -82,7 +82,7 @@ def _load(path: Path) -> Node:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConversionError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConversionError(
             f"{path}: is not JSON, or is cut off ({error}); export the model again"
         ) from error

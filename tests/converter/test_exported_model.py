@@ -31,6 +31,16 @@ def test_two_models_in_one_folder_are_listed(make_export: MakeExport) -> None:
     assert read_export(export, model_file="inference.json").graph_format == "pir"
 
 
+def test_what_only_looks_like_a_model(make_export: MakeExport) -> None:
+    export = make_export("pir")
+    (export / "old.pdmodel").mkdir()
+    (export / "deep.json").write_text("[" * 100_000)
+    assert read_export(export).model_file.name == "inference.json"
+    (export / "inference.json").write_text("[" * 100_000)
+    with pytest.raises(ConversionError, match=r"inference\.json: is not JSON"):
+        read_export(export)
+
+
 def test_other_json_files_are_no_models(make_export: MakeExport) -> None:
     export = make_export("pir")
     (export / "config.json").write_text('{"model_name": "tiny"}')
@@ -58,7 +68,8 @@ def test_the_only_other_file_holds_the_parameters(
 ) -> None:
     export = make_export(layout)
     (export / params).rename(export / name)
-    (export / "README.md").write_text("mine")
+    for beside in ("README.md", "inference.pdiparams.info", ".DS_Store"):
+        (export / beside).write_text("mine")
     (export / "labels.txt").write_text("a\nb\nc\n")
     assert read_export(export).params_file == export / name
     # two of them: nobody can tell

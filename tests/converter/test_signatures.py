@@ -127,6 +127,14 @@ def test_aliases_by_number(make_export: MakeExport) -> None:
         preview(export, feed_aliases=("a", "b"))
     with pytest.raises(ConversionError, match="--fetch-alias: one is empty"):
         preview(export, fetch_aliases=("",))
+    with pytest.raises(ConversionError, match=r"--fetch-alias: '\\udcff' is no name"):
+        preview(export, fetch_aliases=("\udcff",))
+
+
+def test_scores_with_sides_of_one(export: Path) -> None:
+    feeds = {"x": ("float32", (-1, 3, 8, 8), 0)}
+    write_program(export, feeds, {"scores": ("float32", (-1, 7, 1, 1))})
+    assert preview(export).classes == 7
 
 
 def test_what_wrote_a_graph_is_told(
