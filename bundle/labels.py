@@ -14,7 +14,8 @@ from .strict_yaml import parse_yaml
 # The ImageNet list's form: "n01440764 tench, Tinca tinca".
 _SYNSET = re.compile(r"n\d{8}\s+(\S.*)")
 # PaddleClas' form (class_id_map_file): "0 tench, Tinca tinca".
-_NUMBERED = re.compile(r"(\d+)[ \t]+(\S.*)")
+_NUMBERED = re.compile(r"([0-9]{1,9})[ \t]+(\S.*)")
+_CLASS_ID = re.compile(r"[0-9]{1,9}")
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
@@ -175,7 +176,7 @@ def _from_document(document: object, path: Path) -> Tuple[str, ...]:
 def _class_id(value: Hashable) -> Optional[int]:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
-    return int(value) if str(value).isdigit() else None
+    return int(value) if _CLASS_ID.fullmatch(str(value)) else None
 
 
 def _name(label: object, path: Path) -> str:

@@ -9,6 +9,9 @@ import yaml
 
 from .errors import BundleError
 
+# What PyYAML lets through where a value does not fit its tag (!!timestamp x), or is too large.
+_TAG_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
 
 def read_yaml(path: Path) -> object:
     """Return what a YAML file holds.
@@ -33,7 +36,7 @@ def parse_yaml(text: str, source: str) -> object:
     """
     try:
         document: object = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, *_TAG_ERRORS) as error:
         raise BundleError(
             "{} is not YAML in UTF-8: {}".format(source, " ".join(str(error).split()))
         ) from error

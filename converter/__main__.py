@@ -30,9 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (ConversionError, BundleError) as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return 1
-    return 0
+        cause = str(error)
+    except OSError as error:  # of a path that the system refuses, wherever it was first touched
+        cause = f"{error.filename or 'a file'}: {error.strerror or error}; give another path"
+    else:
+        return 0
+    sys.stderr.write(f"error: {' '.join(cause.split())}\n")
+    return 1
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -81,7 +81,9 @@ def convert(options: ConvertOptions) -> Bundle:
     try_preprocessing(description, config)
     with staged(options.output) as staging:
         _write(staging, export, description, config, options)
-        load_bundle(staging)
+        written = load_bundle(staging)
+        # what was copied is a whole model too, in its new place
+        read_export(written.server_dir, written.model_file.name)
     return load_bundle(options.output)
 
 

@@ -39,11 +39,10 @@ def data_files(path: Path, graph: Message) -> tuple[Path, ...]:
         ConversionError: a file is missing, truncated, or outside the model's folder.
     """
     ends: dict[str, int] = {}
-    for part in every_graph(graph):
-        for tensor in part.initializer:
-            if tensor.data_location == _EXTERNAL:
-                location, end = _place(path, tensor)
-                ends[location] = max(end, ends.get(location, 0))
+    for tensor in _tensors(graph):
+        if tensor.data_location == _EXTERNAL:
+            location, end = _place(path, tensor)
+            ends[location] = max(end, ends.get(location, 0))
     files = []
     for location, end in sorted(ends.items()):
         file = path.parent / location
@@ -62,6 +61,15 @@ def data_files(path: Path, graph: Message) -> tuple[Path, ...]:
             )
         files.append(file)
     return tuple(files)
+
+
+def _tensors(graph: Message) -> Iterator[Message]:
+    """Parameters, and constants that operators hold."""
+    for part in every_graph(graph):
+        yield from part.initializer
+        for node in part.node:
+            for attribute in node.attribute:
+                yield from [attribute.t] if attribute.HasField("t") else attribute.tensors
 
 
 def _place(path: Path, tensor: Message) -> tuple[str, int]:

@@ -46,7 +46,10 @@ def check_output(
     Raises:
         ConversionError: saying which folder stands in the way.
     """
-    source, target = export_dir.resolve(), output.resolve()
+    try:
+        source, target = export_dir.resolve(), output.resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise ConversionError(f"{output}: cannot be followed: {error}") from error
     if source == target or source in target.parents:
         raise ConversionError(
             f"{output}: lies inside the {source_kind} {export_dir}; choose another place"

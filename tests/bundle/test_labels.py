@@ -29,6 +29,7 @@ def test_one_a_line(tmp_path: Path, encoding: str, newline: str, end: str) -> No
         ("l.txt", "0 tench, Tinca tinca\n1 b\n", ("tench, Tinca tinca", "b")),
         ("l.txt", "1\tb\n0\t可回收物/纸板\n", ("可回收物/纸板", "b")),
         ("l.txt", "5 yuan\n10 yuan\n", ("5 yuan", "10 yuan")),
+        ("l.txt", "9" * 5000 + " a\n0 b\n", ("9" * 5000 + " a", "0 b")),
         ("l.txt", "n01440764 tench, Tinca tinca\nn01443537 goldfish\n",
          ("tench, Tinca tinca", "goldfish")),
         ("l.txt", "[a]\n[b]\n", ("[a]", "[b]")),
@@ -62,6 +63,10 @@ def test_forms(
         ("l.json", "{}", "empty"),
         ("l.yml", "- a\n- no\n", "label is False, not text"),
         ("l.yml", "a: [\n", "not YAML"),
+        ("l.yml", "- !!timestamp abc\n", "not YAML"),
+        ("l.yml", "- !!bool abc\n", "not YAML"),
+        ("l.yml", "- " + "9" * 5000 + "\n", "l.yml"),
+        ("l.json", '{"²": "a"}', "must hold a list of labels"),
         ("l.yml", "text", "must hold a list of labels"),
     ],
 )

@@ -69,6 +69,28 @@ def test_a_place_that_cannot_be_written(
     assert cause in told
 
 
+@pytest.mark.parametrize("which", ["export", "output", "labels", "preprocess", "model", "params"])
+def test_a_path_that_the_system_refuses(
+    make_export: MakeExport, tmp_path: Path, root: Path, which: str
+) -> None:
+    long = "x" * 400
+    export, output = make_export("pir"), tmp_path / "out"
+    options = {"labels": "--labels", "preprocess": "--preprocess", "model": "--model-file",
+               "params": "--params-file"}  # fmt: skip
+    arguments = [long if which == "export" else export]
+    arguments += ["--output", output / long if which == "output" else output]
+    arguments += [options[which], long] if which in options else []
+    assert long[:50] in run(root, *arguments)
+
+
+def test_an_output_that_is_a_loop_of_links(
+    make_export: MakeExport, tmp_path: Path, root: Path
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    told = run(root, make_export("pir"), "--output", tmp_path / "loop" / "x")
+    assert "loop" in told
+
+
 def test_a_label_file_of_another_encoding(
     make_export: MakeExport, tmp_path: Path, root: Path
 ) -> None:

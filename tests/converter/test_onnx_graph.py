@@ -171,6 +171,21 @@ def test_a_softmax_within_a_function_of_the_model(
     assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
 
 
+def test_a_constant_that_lies_beside_the_model(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx", external=True)
+    model = onnx.load(str(export / "net.onnx"), load_external_data=False)
+    constant = onnx.helper.make_node("Constant", [], ["fc.b"])
+    attribute = constant.attribute.add(name="value", type=onnx.AttributeProto.TENSOR)
+    attribute.t.CopyFrom(model.graph.initializer.pop(1))
+    model.graph.node.insert(0, constant)
+    (export / "net.onnx").write_bytes(model.SerializeToString())
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+
+
 class TestBadInput:
     def test_truncated(self, export: Path, write_onnx: WriteOnnx) -> None:
         write_onnx(export / "net.onnx")
