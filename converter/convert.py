@@ -34,6 +34,7 @@ _FILE_NAMES = {
     "fluid": ("__model__", "__params__"),
     "onnx": ("inference.onnx", ""),
 }
+_LARGEST_DIMENSION = 2**31 - 1  # what a prototxt holds
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,11 @@ def _specs(
         if tensor.dtype not in DTYPE_CODES:
             raise ConversionError(
                 f"{side} {tensor.name!r} is {tensor.dtype}, which cannot be served"
+            )
+        if any(dim > _LARGEST_DIMENSION for dim in tensor.shape):
+            raise ConversionError(
+                f"{side} {tensor.name!r} is {list(tensor.shape)}, which no memory holds; export the"
+                " model again"
             )
     # What is a LoD tensor has no batch dimension; -1 is what 0.9 writes for it.
     return tuple(

@@ -65,7 +65,7 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
     facts = _facts("bundle", export, bundle.model_config, bundle.description)
     record = read_record(bundle.path)
     made = {name: record[name] for name in ("made_by", "source", "options") if name in record}
-    files = {name: facts.get("sha256") for name, facts in (record.get("files") or {}).items()}
+    files = {name: facts.get("sha256") for name, facts in record.get("files", {}).items()}
     return {**facts, "path": str(bundle.path), "record": {**made, "files": files}}
 
 

@@ -99,7 +99,7 @@ def understood(path: Path) -> Iterator[None]:
     """Within it, JSON of another form than a PIR program's is an error of the file."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ConversionError(
             f"{path}: is no Paddle graph that is understood here ({error!r} is not as expected);"
             " export it again with Paddle 3.x"
@@ -169,7 +169,10 @@ def is_persistable(op: Node) -> bool:
 
 
 def _tensor(path: Path, name: str, op: Node) -> GraphTensor:
-    element, shape = next(results_of(op))["TT"]["D"][:2]
+    first, *_ = results_of(op)
+    element, shape = first["TT"]["D"][:2]
+    if not isinstance(name, str) or not all(isinstance(dim, int) for dim in shape):
+        raise TypeError(f"the tensor {name!r} of {shape!r}")
     dtype = _DTYPES.get(str(element["#"]).rpartition(".")[2])
     if dtype is None:
         raise ConversionError(

@@ -89,7 +89,7 @@ def changed_files(bundle_dir: Path) -> list[str]:
     """
     record = read_record(bundle_dir)
     changed = []
-    for name, facts in (record.get("files") or {}).items():
+    for name, facts in record.get("files", {}).items():
         if not name.endswith((".yml", ".prototxt")):
             file = bundle_dir / name
             if not file.is_file() or file_facts(file)["sha256"] != facts.get("sha256"):
@@ -104,8 +104,22 @@ def read_record(bundle_dir: Path) -> dict[str, Any]:
         BundleError: it is not YAML.
     """
     file = bundle_dir / RECORD
-    record = read_yaml(file) if file.is_file() else {}
-    return record if isinstance(record, dict) else {}
+    if not file.is_file():
+        return {}
+    record = _mapping(read_yaml(file))
+    source = _mapping(record.get("source"))
+    files = _mapping(record.get("files"))
+    return {
+        **record,
+        # in the forms that are read; whoever edits the record loses no more than it
+        "source": {**source, "descriptions": _mapping(source.get("descriptions"))},
+        "options": _mapping(record.get("options")),
+        "files": {str(name): _mapping(facts) for name, facts in files.items()},
+    }
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _tensors(tensors: Sequence[GraphTensor]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def verify(
     largest_at = max(compared.differences, key=lambda name: _worst(compared.differences[name]))
     return Verification(
         bundle=bundle_dir,
-        files=len(_mapping(record.get("files"))) or None,
+        files=len(record.get("files", {})) or None,
         reference=f"{whose}; {plain.predictor.name}, not optimised, one picture at a time",
         runtime=f"{served.predictor.name}, as served, in batches of {_BATCH}",
         pictures=len(compared.differences),
@@ -223,7 +223,7 @@ def _check_signature(bundle: Bundle, export: ExportedModel) -> None:
 
 def _as_bundle(export_dir: Path, bundle: Bundle, record: Mapping[str, Any]) -> Bundle:
     """The export in a form that runs, prepared as its own description says."""
-    source = _mapping(record.get("source"))
+    source = record.get("source", {})
     model_file, params_file = source.get("model_file"), source.get("params_file")
     export = read_export(export_dir, model_file, params_file)
     if file_facts(export.model_file) != file_facts(bundle.model_file):
@@ -231,7 +231,7 @@ def _as_bundle(export_dir: Path, bundle: Bundle, record: Mapping[str, Any]) -> B
             f"{export.model_file}: is not the graph that the bundle was made from; convert it again"
         )
     description = bundle.description
-    if "preprocess" not in _mapping(record.get("options")):
+    if "preprocess" not in record.get("options", {}):
         beside = beside_the_model(export)
         if beside is not None:
             description = replace(description, transform_ops=beside.transform_ops)
@@ -242,7 +242,3 @@ def _as_bundle(export_dir: Path, bundle: Bundle, record: Mapping[str, Any]) -> B
         graph=GraphFiles(export.graph_format, export.model_file, export.params_file),
         description=description,
     )
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -153,6 +153,33 @@ def test_graphs_and_parameters(
     assert 1 in codes
 
 
+def test_a_pir_program(make_export: MakeExport, answer: Callable[..., int]) -> None:
+    chance = random.Random(3)
+    export = make_export("pir")
+    document = json.loads((export / "inference.json").read_text())
+    codes = set()
+    for _ in range(150):
+        (export / "inference.json").write_text(json.dumps(mutated(document, chance)))
+        codes.add(answer(export))
+    assert codes == {0, 1}
+
+
+def test_the_record_of_a_bundle(
+    make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not needed to serve, and looking at a bundle with an odd one is no crash."""
+    chance = random.Random(4)
+    bundle = tmp_path / "bundle"
+    assert main(["convert", str(make_export("pir")), "--output", str(bundle)]) == 0
+    document = yaml.safe_load((bundle / "bundle.yml").read_text(encoding="utf-8"))
+    for _ in range(100):
+        changed = mutated(document, chance)
+        (bundle / "bundle.yml").write_text(yaml.safe_dump(changed), encoding="utf-8")
+        capsys.readouterr()
+        code = main(["inspect", str(bundle)])
+        assert capsys.readouterr().err.count("\n") == code
+
+
 def test_onnx(
     write_onnx: Callable[..., object], answer: Callable[..., int], tmp_path: Path
 ) -> None:
