@@ -26,8 +26,16 @@ PADDLE_SERVING_BASE ?= $(shell for p in python3.8 python3.9 "$${PYENV_ROOT:-$$HO
              $$p -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] not in ((3, 8), (3, 9)))' 2>/dev/null \
              && { echo $$p; break; }; done)
 
+# PaddleClas twice: beside the Paddle that writes inference.json, and beside the last one that writes
+# .pdmodel. paddlepaddle 2.6 has no wheel for Python 3.13.
+PADDLECLAS_ENV  ?= build/paddleclas-env
+PADDLECLAS_26_ENV ?= build/paddleclas-2.6-env
+PADDLECLAS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.10 python3.9 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[0-2].*/bin/python; do \
+             $$p -c 'import ensurepip, sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+             && { echo $$p; break; }; done)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test check format proto constraints bench image clean paddle-serving-env paddle-lite-env
+.PHONY: help setup setup-dev demo serve test check format proto constraints bench image clean paddle-serving-env paddle-lite-env paddleclas-env deployments
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -120,6 +128,21 @@ $(PADDLE_SERVING_ENV)/.complete: requirements/paddle-serving-0.9.txt requirement
 	  || { echo "error: the official packages were installed and cannot be imported" >&2; exit 1; }
 	@touch $@
 	@echo "==> ready: $(PADDLE_SERVING_ENV)/bin/python pipeline/hosts/paddle_serving.py --config FILE"
+
+# Without requirements, as requirements/paddleclas.txt says.
+paddleclas-env: $(PADDLECLAS_ENV)/.complete $(PADDLECLAS_26_ENV)/.complete  ## PaddleClas, to export its networks with
+	@:
+$(PADDLECLAS_ENV)/.complete: PADDLE_VERSION = 3.3.1
+$(PADDLECLAS_26_ENV)/.complete: PADDLE_VERSION = 2.6.2
+$(PADDLECLAS_ENV)/.complete $(PADDLECLAS_26_ENV)/.complete: requirements/paddleclas.txt
+	@test -n "$(PADDLECLAS_BASE)" || { echo "error: exporting with PaddleClas needs Python 3.9 to 3.12 and none was found; install one or give PADDLECLAS_BASE=/path/to/python3.11" >&2; exit 1; }
+	@echo "==> making $(@D) with $$($(PADDLECLAS_BASE) --version) and Paddle $(PADDLE_VERSION); about 1 GB of disk, once"
+	@$(PADDLECLAS_BASE) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install -qq --no-deps paddlepaddle==$(PADDLE_VERSION) -r $<
+	@touch $@
+
+deployments: setup-dev paddleclas-env  ## export, convert, serve and compare the five deployments (ARGS="--measure" measures them)
+	@$(BIN)/python -m examples.deployments $(ARGS)
 
 image:  ## build the container image paddle-serving-kit:cpu
 	docker build -t paddle-serving-kit:cpu .

@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         connections=tuple(options.connections),
         overrides=tuple(options.override),
     )
-    measured = run(plan, Console())
-    outcomes = [outcome for result in measured.values() for outcome in result.outcomes]
+    throughput = run(plan, Console())
+    outcomes = [outcome for result in throughput.measured.values() for outcome in result.outcomes]
     return 1 if any(outcome.wrong or outcome.failed for outcome in outcomes) else 0
 
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from client.health import ask as ask_health
-
 from .bare import ROOT, BareLimit
 from .load import Order, Outcome
-
-HOST = "127.0.0.1"
-START_TIMEOUT_S = 120.0
+from .service import HOST, RunningService, run_service
 
 
 @dataclass(frozen=True)
@@ -51,8 +44,19 @@ class Measured:
     outcomes: list[Outcome] = field(default_factory=list)
 
 
-def run(plan: Plan, console: Console) -> dict[tuple[str, int], Measured]:
-    """Measure `plan`; return what each (protocol, connections) gave.
+@dataclass
+class Throughput:
+    """What a plan gave: pictures a second of the bare limit, and each (protocol, connections)."""
+
+    limits: list[float]
+    batched: list[float]
+    measured: dict[tuple[str, int], Measured]
+    start_s: float
+    memory_mib: float
+
+
+def run(plan: Plan, console: Console) -> Throughput:
+    """Measure `plan`, and print the table.
 
     A ratio is taken against the limit measured in the same round, before and after.
     """
@@ -61,7 +65,7 @@ def run(plan: Plan, console: Console) -> dict[tuple[str, int], Measured]:
     limits: list[float] = []
     batched: list[float] = []
     try:
-        with service(plan) as ports, console.status("") as status:
+        with _service(plan) as running, console.status("") as status:
             limit.measure(1.0)
             for number in range(plan.rounds):
                 status.update(f"round {number + 1} of {plan.rounds}: the limit")
@@ -71,36 +75,33 @@ def run(plan: Plan, console: Console) -> dict[tuple[str, int], Measured]:
                     status.update(
                         f"round {number + 1} of {plan.rounds}: {protocol} on {connections}"
                     )
-                    outcome = _send(plan, ports, protocol, connections, limit.answers)
+                    outcome = _send(plan, running, protocol, connections, limit.answers)
                     result.outcomes.append(outcome)
                     result.rates.append(outcome.requests_per_s)
             limits.append(limit.measure(plan.seconds))
+            memory = running.memory_mib()
         for result in measured.values():
             result.ratios = [
                 rate / ((limits[i] + limits[i + 1]) / 2) for i, rate in enumerate(result.rates)
             ]
     finally:
         limit.close()
-    show(plan, limits, batched, measured, console)
-    return measured
+    result_of_all = Throughput(limits, batched, measured, running.start_s, memory)
+    show(plan, result_of_all, console)
+    return result_of_all
 
 
-def show(
-    plan: Plan,
-    limits: list[float],
-    batched: list[float],
-    measured: dict[tuple[str, int], Measured],
-    console: Console,
-) -> None:
+def show(plan: Plan, throughput: Throughput, console: Console) -> None:
     """Print the table: medians over the rounds."""
     title = f"{plan.service}, {plan.workers} workers, {plan.rounds} rounds of {plan.seconds:g} s"
     table = Table(title=title)
     for name in ("", "conn.", "req/s", "of limit", "p50 ms", "p99 ms", "health ms"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    single, many = statistics.median(limits), statistics.median(batched)
+    single = statistics.median(throughput.limits)
+    many = statistics.median(throughput.batched)
     table.add_row("limit, one by one", "", f"{single:.1f}", "1.00")
     table.add_row(f"limit, batches of {plan.batch_size}", "", f"{many:.1f}", f"{many / single:.2f}")
-    for (protocol, connections), result in measured.items():
+    for (protocol, connections), result in throughput.measured.items():
         last = result.outcomes
         table.add_row(
             protocol.upper(),
@@ -112,7 +113,7 @@ def show(
             f"{max(o.health_max_ms for o in last):.1f}",
         )
     console.print(table)
-    outcomes = [outcome for result in measured.values() for outcome in result.outcomes]
+    outcomes = [outcome for result in throughput.measured.values() for outcome in result.outcomes]
     wrong, failed = sum(o.wrong for o in outcomes), sum(o.failed for o in outcomes)
     console.print(
         f"Every answer was checked: {wrong} wrong, {failed} failed. The limit: {plan.workers} "
@@ -122,50 +123,29 @@ def show(
         console.print(f"  {error}")
 
 
-@contextlib.contextmanager
-def service(plan: Plan) -> Iterator[tuple[int, int]]:
-    """Run the real service on free ports; yield (HTTP, RPC)."""
-    ports = []
-    with contextlib.ExitStack() as stack:
-        for _ in range(2):
-            probe = stack.enter_context(socket.create_server((HOST, 0)))
-            ports.append(probe.getsockname()[1])
-    command = [sys.executable, "pipeline/web_service.py", "--config", str(plan.config)]
-    for override in (
-        f"host={HOST}",
-        f"http_port={ports[0]}",
-        f"rpc_port={ports[1]}",
-        f"op.{plan.service}.concurrency={plan.workers}",
-        f"op.{plan.service}.batch_size={plan.batch_size}",
-        f"op.{plan.service}.local_service_conf.thread_num=1",
+def _service(plan: Plan) -> contextlib.AbstractContextManager[RunningService]:
+    op = f"op.{plan.service}"
+    overrides = (
+        f"{op}.concurrency={plan.workers}",
+        f"{op}.batch_size={plan.batch_size}",
+        f"{op}.local_service_conf.thread_num=1",
         *plan.overrides,
-    ):
-        command += ["-o", override]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        _wait(process, f"http://{HOST}:{ports[0]}/health/ready")
-        yield ports[0], ports[1]
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not ask_health(url)[0]:
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit("error: the service did not become ready; see its message above")
-        time.sleep(0.1)
+    )
+    return run_service(plan.config, overrides)
 
 
 def _send(
-    plan: Plan, ports: tuple[int, int], protocol: str, connections: int, answers: list[list[float]]
+    plan: Plan,
+    running: RunningService,
+    protocol: str,
+    connections: int,
+    answers: list[list[float]],
 ) -> Outcome:
     order = Order(
         protocol=protocol,
         host=HOST,
-        port=ports[0] if protocol == "http" else ports[1],
-        http_port=ports[0],
+        port=running.http_port if protocol == "http" else running.rpc_port,
+        http_port=running.http_port,
         service=plan.service,
         connections=connections,
         seconds=plan.seconds,

@@ -27,7 +27,7 @@ def test_a_short_run_measures_every_scenario_and_checks_every_answer(root: Path)
         connections=(2,),
     )
     console = Console(record=True, width=100)
-    measured = run(plan, console)
+    measured = run(plan, console).measured
     assert set(measured) == {("http", 2), ("rpc", 2)}
     for result in measured.values():
         (outcome,) = result.outcomes

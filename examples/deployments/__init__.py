@@ -1,0 +1,1 @@
+"""The five deployments: exported, converted, served, compared and measured by one command."""

@@ -1,0 +1,80 @@
+"""What a deployment costs: requests a second, latency, memory, start."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.throughput import Plan, run
+
+from .deployment import Deployment
+from .trying import serving
+
+WORKERS = 2
+CONNECTIONS = (1, 16)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Measured on one machine at one time; compare rows, not absolute numbers with elsewhere.
+
+    `limit` is the pictures a second of two bare predictors in batches of the service's size; rates
+    are requests a second, one picture each, at 16 connections; latencies in ms, `alone_ms` with one
+    connection; memory in MiB with two workers; `start_s` from the start until ready.
+    """
+
+    limit: float
+    http: float
+    rpc: float
+    alone_ms: float
+    p50_ms: float
+    p99_ms: float
+    memory_mib: float
+    bundle_mib: float
+    start_s: float
+    wrong: int
+
+
+def measure(
+    deployment: Deployment, bundle: Path, pictures: Sequence[Path], *, seconds: float, rounds: int
+) -> Figures:
+    """Load the service in rounds that take turns with the bare predictor."""
+    batch = 4 if deployment.size > 300 or deployment.classes > 200 else 8
+    plan = Plan(
+        config=deployment.config,
+        bundle=bundle,
+        service=deployment.name,
+        pictures=list(pictures),
+        workers=WORKERS,
+        rounds=rounds,
+        seconds=seconds,
+        connections=CONNECTIONS,
+        batch_size=batch,
+        overrides=(
+            *serving(deployment, bundle),
+            f"op.{deployment.name}.threshold=0",
+            f"op.{deployment.name}.timeout=60000",
+        ),
+    )
+    result = run(plan, Console(file=io.StringIO()))
+    http, rpc = result.measured["http", 16], result.measured["rpc", 16]
+    alone = result.measured["http", 1]
+    everything = [outcome for one in result.measured.values() for outcome in one.outcomes]
+    files = [path for path in bundle.rglob("*") if path.is_file()]
+    return Figures(
+        limit=statistics.median(result.batched),
+        http=statistics.median(http.rates),
+        rpc=statistics.median(rpc.rates),
+        alone_ms=statistics.median(o.latency_p50_ms for o in alone.outcomes),
+        p50_ms=statistics.median(o.latency_p50_ms for o in http.outcomes),
+        p99_ms=statistics.median(o.latency_p99_ms for o in http.outcomes),
+        memory_mib=result.memory_mib,
+        bundle_mib=sum(path.stat().st_size for path in files) / 2**20,
+        start_s=result.start_s,
+        wrong=sum(o.wrong + o.failed for o in everything),
+    )

@@ -1,0 +1,80 @@
+"""The tables of docs/deployments.md, between its markers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .deployment import Deployment, Form
+from .errors import DeploymentError
+from .measuring import Figures
+from .trying import Trial
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+FORM_FILES = {"pir": "inference.json", "pdmodel": ".pdmodel", "onnx": ".onnx"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One form of one deployment: what it answered, and its figures if it was measured."""
+
+    deployment: Deployment
+    form: Form
+    trial: Trial
+    figures: Figures | None
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the tables: scores of all rows, figures of those that were measured."""
+    lines = [
+        "| deployment | network | export | pictures | largest difference, HTTP | RPC |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        trial = row.trial
+        lines.append(
+            f"| {row.deployment.name} | {row.deployment.architecture}, {row.deployment.size} px "
+            f"| {FORM_FILES[row.form.name]} | {trial.pictures} "
+            f"| {trial.http_difference:.1e} | {trial.rpc_difference:.1e} |"
+        )
+    measured = [(row, row.figures) for row in rows if row.figures]
+    if not measured:
+        return "\n".join(lines) + "\n"
+    lines += [
+        "",
+        "| deployment | export | bare limit/s | HTTP/s | RPC/s | HTTP of limit | alone ms "
+        "| p50 ms | p99 ms | memory MiB | bundle MiB | start s |",
+        "|---" * 12 + "|",
+    ]
+    for row, figures in measured:
+        numbers = (
+            f"{figures.limit:.1f}",
+            f"{figures.http:.1f}",
+            f"{figures.rpc:.1f}",
+            f"{figures.http / figures.limit:.2f}",
+            f"{figures.alone_ms:.0f}",
+            f"{figures.p50_ms:.0f}",
+            f"{figures.p99_ms:.0f}",
+            f"{figures.memory_mib:.0f}",
+            f"{figures.bundle_mib:.0f}",
+            f"{figures.start_s:.1f}",
+        )
+        lines.append(
+            f"| {row.deployment.name} | {FORM_FILES[row.form.name]} | {' | '.join(numbers)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def put_into(page: Path, tables: str) -> None:
+    """Replace what stands between the markers of `page`.
+
+    Raises:
+        DeploymentError: the page has no markers.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise DeploymentError(f"{page} has no lines {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after}", encoding="utf-8")

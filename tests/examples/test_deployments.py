@@ -1,0 +1,236 @@
+"""The deployments: their files fit together, and `make deployments` sees what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("paddle", reason="the models run on the extra cpu or gpu")
+
+from bundle.labels import read_labels
+from converter.presets import PRESETS
+from examples.deployments.__main__ import main
+from examples.deployments.deployment import Deployment, Form, names, read_deployment
+from examples.deployments.errors import DeploymentError
+from examples.deployments.exporting import ENVIRONMENTS, Exporter
+from examples.deployments.measuring import measure
+from examples.deployments.table import BEGIN, END, Row, markdown, put_into
+from examples.deployments.trying import Trial, make_bundle, try_service
+from pipeline.classifier import Classifier, ClassifierSettings, EncodedImage
+from pipeline.config import load_settings
+
+FIVE = ["garbage265", "garbage40", "peach4", "steel6", "waste4"]
+
+
+def test_there_are_the_five() -> None:
+    assert names() == FIVE
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_its_files_fit_together(name: str, root: Path) -> None:
+    deployment = read_deployment(name)
+    assert len(read_labels(deployment.labels)) == deployment.classes
+    assert {form.name for form in deployment.forms} >= {"pir", "pdmodel"}
+    for form in deployment.forms:
+        for file in form.beside:
+            assert (deployment.folder / file).is_file()
+        for word in form.convert:
+            assert "/" not in word or (root / word).is_file()
+    assert (deployment.folder / "README.md").is_file()
+    assert (deployment.folder / "README.zh-CN.md").is_file()
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_its_configuration_is_read(name: str, root: Path) -> None:
+    deployment = read_deployment(name)
+    # Bundles of these are not in the repository; the embedded one stands in their place.
+    bundle = root / "serving_model" / "waste"
+    override = f"op.{name}.local_service_conf.model_config={bundle}"
+    settings = load_settings(deployment.config, [override])
+    assert [op.name for op in settings.ops] == [name]
+
+
+def test_forty_labels_are_the_same_in_both_forms(root: Path) -> None:
+    lines = read_labels(root / "labels" / "garbage40.txt")
+    rule = root / "examples" / "garbage40" / "garbage_classify_rule.json"
+    assert read_labels(rule) == lines
+    assert (lines[0], lines[23], lines[39]) == (
+        "其他垃圾/一次性快餐盒", "可回收物/易拉罐", "有害垃圾/过期药物",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["garbage40", "garbage265"])
+def test_labels_have_one_of_the_four_groups(name: str, root: Path) -> None:
+    labels = read_labels(root / "labels" / f"{name}.txt")
+    groups = {label.split("/")[0] for label in labels}
+    assert groups == {"其他垃圾", "厨余垃圾", "可回收物", "有害垃圾"}
+    assert len(set(labels)) == len(labels)
+
+
+def test_the_tutorials_numbers_are_those_of_the_preset() -> None:
+    described = {op: options for one in read_deployment("garbage40").transform_ops
+                 for op, options in one.items()}  # fmt: skip
+    known = {operator.name: operator.options for operator in PRESETS["garbage40"]}
+    assert described["ResizeImage"]["size"] == list(known["ResizeImage"]["size"])
+    for key in ("mean", "std"):
+        assert described["NormalizeImage"][key] == list(known["NormalizeImage"][key])
+
+
+def test_an_unknown_deployment_is_told() -> None:
+    with pytest.raises(DeploymentError, match="there are garbage265, garbage40, peach4"):
+        read_deployment("peach5")
+
+
+@pytest.fixture(scope="module")
+def pictures(root: Path) -> list[Path]:
+    return sorted((root / "examples" / "images").glob("*.jpg"))[:3]
+
+
+@pytest.fixture(scope="module")
+def waste(root: Path) -> Deployment:
+    """The embedded model as a deployment of its own: it has a configuration and labels too."""
+    operators = read_deployment("peach4").transform_ops
+    return Deployment("waste", "shufflenet_v2_x1_0", 6, "none", operators, (Form("pir"),))
+
+
+@pytest.fixture(scope="module")
+def direct(root: Path, pictures: list[Path]) -> dict[str, list[float]]:
+    settings = ClassifierSettings(str(root / "serving_model" / "waste"), topk=6)
+    classifier = Classifier.from_settings(settings)
+    answers = classifier.classify([EncodedImage(path.read_bytes()) for path in pictures])
+    scores = {}
+    for path, answer in zip(pictures, answers, strict=True):
+        assert not isinstance(answer, Exception)
+        by_class = {category.class_id: category.score for category in answer}
+        scores[str(path)] = [by_class[i] for i in range(6)]
+    return scores
+
+
+def test_a_service_that_answers_right_passes(
+    root: Path, waste: Deployment, pictures: list[Path], direct: dict[str, list[float]]
+) -> None:
+    trial = try_service(waste, root / "serving_model" / "waste", pictures, direct)
+    assert trial.pictures == 3
+    assert max(trial.http_difference, trial.rpc_difference) < 1e-5
+
+
+def test_another_score_is_seen(
+    root: Path, waste: Deployment, pictures: list[Path], direct: dict[str, list[float]]
+) -> None:
+    wrong = {**direct, str(pictures[1]): [score + 0.01 for score in direct[str(pictures[1])]]}
+    with pytest.raises(DeploymentError, match=rf"{pictures[1].name}: a score differs by 0\.01"):
+        try_service(waste, root / "serving_model" / "waste", pictures, wrong)
+
+
+def test_other_labels_are_seen(
+    root: Path,
+    waste: Deployment,
+    pictures: list[Path],
+    direct: dict[str, list[float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Deployment, "labels", root / "labels" / "steel6.txt")
+    with pytest.raises(DeploymentError, match="labels are not those of the label file"):
+        try_service(waste, root / "serving_model" / "waste", pictures, direct)
+
+
+def test_a_failed_command_is_told_and_logged(waste: Deployment, tmp_path: Path) -> None:
+    with pytest.raises(DeploymentError, match=r"exit code 1 of: .* convert"):
+        make_bundle(waste, Form("pir"), tmp_path / "nothing", [tmp_path / "x.jpg"], tmp_path)
+    log = (tmp_path / "logs" / "waste.log").read_text(encoding="utf-8")
+    assert "nothing" in log.splitlines()[0]
+    assert "error: " in log
+
+
+def test_the_embedded_model_is_measured(
+    root: Path, waste: Deployment, pictures: list[Path]
+) -> None:
+    bundle = root / "serving_model" / "waste"
+    figures = measure(waste, bundle, pictures, seconds=0.5, rounds=1)
+    assert figures.wrong == 0
+    assert min(dataclasses.astuple(figures)[:-1]) > 0
+    assert 4 < figures.bundle_mib < 10
+    # A service and two workers, each with Paddle in it.
+    assert figures.memory_mib > 200
+
+
+def test_pictures_are_saved_as_the_deployment_wants(tmp_path: Path) -> None:
+    exporter = Exporter(tmp_path, tmp_path / "no-samples", 4)
+    (first, *_) = exporter.pictures(read_deployment("steel6"))
+    assert first.suffix == ".bmp"
+    # Eight bits a pixel: the field biBitCount of a BMP's header.
+    assert int.from_bytes(first.read_bytes()[28:30], "little") == 8
+    assert exporter.pictures(read_deployment("peach4"))[0].suffix == ".jpg"
+
+
+def test_a_missing_environment_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exporter = Exporter(tmp_path, tmp_path, 2, {"pir": "none", "pdmodel": "none"})
+    deployment = read_deployment("peach4")
+    with pytest.raises(DeploymentError, match="run `make paddleclas-env` first"):
+        exporter.export(deployment, deployment.forms[0])
+    assert main(["peach5"]) == 1
+    assert "error: there is no deployment peach5" in capsys.readouterr().err
+
+
+def test_tables_go_between_the_markers(tmp_path: Path) -> None:
+    row = Row(read_deployment("peach4"), Form("pir"), Trial(tmp_path, 24, 1e-6, 2e-6), None)
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    put_into(page, markdown([row]))
+    text = page.read_text(encoding="utf-8")
+    assert "old" not in text
+    assert "| peach4 | PPLCNetV2_base, 224 px | inference.json | 24 | 1.0e-06 | 2.0e-06 |" in text
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    page.write_text("no markers", encoding="utf-8")
+    with pytest.raises(DeploymentError, match="has no lines"):
+        put_into(page, "x")
+
+
+@pytest.fixture(scope="module", params=sorted(ENVIRONMENTS))
+def paddleclas(request: pytest.FixtureRequest, root: Path) -> Path:
+    python: Path = root / ENVIRONMENTS[request.param] / "bin" / "python"
+    if not python.is_file():
+        pytest.skip("PaddleClas is not here; make paddleclas-env makes its environments")
+    return python
+
+
+@pytest.mark.slow
+def test_paddleclas_says_what_is_wrong(paddleclas: Path, root: Path, tmp_path: Path) -> None:
+    def tool(*arguments: str | Path) -> str:
+        command = [paddleclas, "examples/with_paddleclas.py", *arguments]
+        done = subprocess.run(
+            [str(word) for word in command], cwd=root, capture_output=True, text=True, check=False
+        )
+        return done.stderr.strip().splitlines()[-1] if done.returncode else done.stdout.strip()
+
+    network: list[str | Path] = ["PPLCNet_x0_25", "--size", "64", "--output"]
+    images = ["--pictures", root / "examples" / "images"]
+    weights = tmp_path / "random.pdparams"
+    assert "has no PPLCNet_x9" in tool(
+        "random", "PPLCNet_x9", "--classes", "4", *images, "--output", weights
+    )
+    assert tool("random", *network, weights, *images, "--classes", "4").startswith("wrote ")
+    given = ["--weights", weights]
+    out = tmp_path / "export"
+    told = tool("export", *network, out, *given, "--classes", "5")
+    assert "another number of --classes" in told
+    told = tool("export", "PPLCNet_x0_35", *network[1:], out, *given, "--classes", "4")
+    assert told.startswith("error: ")
+    told = tool("export", *network, out, "--weights", tmp_path / "none", "--classes", "4")
+    assert "give a trained .pdparams" in told
+    assert "inference.pdiparams" in tool("export", *network, out, *given, "--classes", "4")
+    (graph,) = [path for path in out.iterdir() if path.suffix in (".json", ".pdmodel")]
+    operators = tmp_path / "operators.json"
+    operators.write_text(json.dumps([{"ResizeImage": {"size": [64, 64]}}, {"ToCHWImage": None}]))
+    answers = tmp_path / "scores.json"
+    picture = root / "examples" / "images" / "glass_jar.jpg"
+    tool("score", graph, out / "inference.pdiparams", picture, "--operators", operators,
+         "--output", answers)  # fmt: skip
+    (scores,) = json.loads(answers.read_text()).values()
+    assert len(scores) == 4
+    assert sum(scores) == pytest.approx(1, abs=1e-5)
