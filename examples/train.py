@@ -5,8 +5,10 @@
     python examples/train.py average runs/*/best.pdparams --output soup.pdparams
     python examples/train.py export ../data --weights soup.pdparams --output exports/mine
 
-`DATA` holds train/<class>/* and val/<class>/*. Any network of `paddle.vision.models` that takes
-`num_classes` can be trained. A run that was stopped goes on with `--resume`.
+`DATA` holds train/<class>/* and val/<class>/*, or the list files of PaddleX (train_list.txt,
+val_list.txt, labels.txt) or PaddleClas (label_list.txt). Any network of `paddle.vision.models` that
+takes `num_classes` can be trained. A run that was stopped goes on with `--resume`. docs/training.md
+walks three roads.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 # Strided views make ShuffleNet's channel shuffle slow on the CPU: without them a step takes 0.75 of
 # the time. It must be set before paddle is imported.
@@ -30,9 +33,29 @@ from bundle.errors import BundleError  # noqa: E402
 from bundle.labels import read_labels  # noqa: E402
 from examples.training.export import export  # noqa: E402
 from examples.training.fluid_weights import WeightsError  # noqa: E402
-from examples.training.pictures import DataError, class_names, load_pictures  # noqa: E402
-from examples.training.recipe import Recipe, Trainer, evaluate  # noqa: E402
+from examples.training.pictures import DataError, Normalization  # noqa: E402
+from examples.training.recipe import OPTIMIZERS, Recipe, Trainer, evaluate  # noqa: E402
+from examples.training.splits import classes_of, load_split  # noqa: E402
 from examples.training.weights import average_weights, load_weights  # noqa: E402
+
+# Of the flags whose names do not say it.
+_MEANINGS = {
+    "size": "side of training views",
+    "head_factor": "times the learning rate for the last layer",
+    "warm_up_epochs": "the learning rate rises for so long",
+    "mixup": "probability that a batch is blended",
+    "cutmix": "probability that a batch is pasted into each other",
+    "balance": "0 draws pictures as they are, 1 classes equally often",
+    "ema": "share that stays in the averaged weights, which are what is kept",
+    "min_area": "smallest share of a picture that a view shows; 0.81 crops 0 to 10%% a side",
+    "rotation": "degrees, either way",
+    "quarter_turns": "by 0, 90, 180 or 270 degrees",
+    "colour": "largest relative change of brightness, contrast, saturation",
+    "erase": "probability that a part is painted over",
+    "plain_epochs": "without mixup and cutmix, at the end",
+    "drop_epochs": "the learning rate falls to a tenth where these begin",
+    "early_stop": "end after so many epochs without a better validation; 0: never",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,8 +72,8 @@ def fit(options: argparse.Namespace) -> int:
     """Train, and print the report of the best epoch."""
     recipe = _recipe(options)
     paddle.seed(recipe.seed)
-    train = load_pictures(options.data / "train", recipe.test_resize)
-    val = load_pictures(options.data / "val", recipe.test_resize, train.classes)
+    train = load_split(options.data, "train", recipe.test_resize)
+    val = load_split(options.data, "val", recipe.test_resize)
     print(
         f"{len(train.images)} pictures to train on, {len(val.images)} to validate, {train.classes}"
     )
@@ -66,12 +89,11 @@ def fit(options: argparse.Namespace) -> int:
 
 def evaluate_weights(options: argparse.Namespace) -> int:
     """Print the report of saved weights on the validation pictures."""
-    resize, size = _test_sizes(options.test_resize, options.test_size)
-    val = load_pictures(options.data / "val", resize, class_names(options.data / "train"))
+    resize, size, normalization = _as_tested(options)
+    val = load_split(options.data, "val", resize)
     network = _network(options.arch, len(val.classes))
     load_weights(network, options.weights)
-    report = evaluate(network, val, resize, size)
-    print(report.markdown())
+    print(evaluate(network, val, resize, size, normalization).markdown())
     return 0
 
 
@@ -84,14 +106,14 @@ def average(options: argparse.Namespace) -> int:
 
 def export_weights(options: argparse.Namespace) -> int:
     """Write inference.json, inference.pdiparams and inference.yml."""
-    resize, size = _test_sizes(options.test_resize, options.test_size)
-    classes = class_names(options.data / "train")
+    resize, size, normalization = _as_tested(options)
+    classes = classes_of(options.data)
     labels = read_labels(options.labels) if options.labels else classes
     if len(labels) != len(classes):
         raise DataError(f"{options.labels} has {len(labels)} labels for {len(classes)} classes")
     network = _network(options.arch, len(classes))
     load_weights(network, options.weights)
-    export(network, options.output, options.arch, labels, resize, size)
+    export(network, options.output, options.arch, labels, resize, size, normalization)
     print(
         f"wrote {options.output}; next: python -m converter convert {options.output} "
         "--output serving_model/NAME"
@@ -108,16 +130,33 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     elif (options.run / "last.pdparams").exists():
         raise DataError(f"{options.run} holds a run; add --resume, or give another --run")
     given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
-    recipe = Recipe(**{**settings, **{k: v for k, v in given.items() if v is not None}})
-    _test_sizes(recipe.test_resize, recipe.test_size)
+    recipe = Recipe(**_tuples(settings | {k: v for k, v in given.items() if v is not None}))
+    _check_sizes(recipe)
     return recipe
 
 
-def _test_sizes(resize: int | None, size: int | None) -> tuple[int, int]:
-    resize, size = resize or Recipe.test_resize, size or Recipe.test_size
+def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    # JSON and the command line have lists where a recipe has tuples.
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+
+
+def _as_tested(options: argparse.Namespace) -> tuple[int, int, Normalization]:
+    """Return short side, side and normalisation: of the flags, else of the weights' own run."""
+    beside = options.weights.parent / "recipe.json"
+    recipe = Recipe()
+    if beside.is_file():
+        recipe = Recipe(**_tuples(json.loads(beside.read_text(encoding="utf-8"))))
+    flags = ("test_resize", "test_size", "mean", "std")
+    given = {name: getattr(options, name, None) for name in flags}
+    recipe = replace(recipe, **_tuples({k: v for k, v in given.items() if v is not None}))
+    _check_sizes(recipe)
+    return recipe.test_resize, recipe.test_size, recipe.normalization
+
+
+def _check_sizes(recipe: Recipe) -> None:
+    resize, size = recipe.test_resize, recipe.test_size
     if size > resize:
         raise DataError(f"--test-size {size} cannot be cut out of a short side of {resize}")
-    return resize, size
 
 
 def _network(arch: str, classes: int) -> paddle.nn.Layer:
@@ -126,6 +165,22 @@ def _network(arch: str, classes: int) -> paddle.nn.Layer:
     if not arch.islower() or arch.startswith("_") or not callable(build):
         raise WeightsError(f"paddle.vision.models has no {arch}; for example shufflenet_v2_x1_0")
     return build(num_classes=classes)
+
+
+def _add_recipe_flag(parser: argparse.ArgumentParser, name: str, default: Any) -> None:  # noqa: ANN401
+    options: dict[str, Any] = {"default": argparse.SUPPRESS}
+    if isinstance(default, bool):
+        options["action"] = argparse.BooleanOptionalAction
+    elif name == "drop_epochs":
+        options.update(type=int, nargs="+", metavar="N")
+    elif name == "optimizer":
+        options["choices"] = sorted(OPTIMIZERS)
+    else:
+        options["type"] = type(default)
+    meaning = _MEANINGS.get(name, "")
+    shown = f"default {default}" if default != () else "default: a cosine"
+    help_text = f"{meaning} ({shown})" if meaning else shown
+    parser.add_argument(f"--{name.replace('_', '-')}", help=help_text, **options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,6 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--arch", default="shufflenet_v2_x1_0", help="of paddle.vision.models")
     shared.add_argument("--test-resize", type=int, help="short side before the middle is cut out")
     shared.add_argument("--test-size", type=int, help="side of what is cut out and served")
+    for name in ("mean", "std"):
+        of = f"{name} of red, green and blue in 0..1 (default: ImageNet's)"
+        shared.add_argument(f"--{name}", type=float, nargs=3, metavar=("R", "G", "B"), help=of)
 
     train = commands.add_parser("fit", parents=[shared], help="train")
     train.set_defaults(command=fit)
@@ -145,14 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--init", type=Path, help=".pdparams, or an old export's folder")
     train.add_argument("--resume", action="store_true", help="go on where the run stopped")
     for field in fields(Recipe):
-        if not field.name.startswith("test_"):
-            kind = type(field.default)
-            train.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=kind,
-                default=argparse.SUPPRESS,
-                help=f"default {field.default}",
-            )
+        if not field.name.startswith("test_") and field.name not in ("mean", "std"):
+            _add_recipe_flag(train, field.name, field.default)
 
     check = commands.add_parser("evaluate", parents=[shared], help="count right answers")
     check.set_defaults(command=evaluate_weights)

@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 from .checking import check
 from .errors import DatasetError
 from .finding import printable, ranges
-from .list_files import FORMS, PADDLEX, check_names, write_lists
+from .list_files import FOLDERS, FORMS, PADDLEX, check_names, write_lists
+from .lists import read_label_file
 from .output import COPY, HARD_LINK, SYMLINK, check_output, place, staged, write_record
 from .pictures import Picture, read_usable_folder, split_order
 from .pixel_statistics import measure
@@ -132,9 +133,22 @@ def map_command(options: argparse.Namespace) -> int:
     check_output(options.data, options.output, force=options.force)
     dataset = read_usable_folder(options.data)
     files = regroup(dataset, rules, options.rules)
-    classes = tuple(sorted({picture.class_name for picture, _ in files}))
-    _write(options, files, classes, {"command": "map", "rules": rules}, [])
+    check_names([picture for picture, _ in files], options.form)
+    classes = _classes_of_map({picture.class_name for picture, _ in files}, options.labels)
+    facts = {"command": "map", "form": options.form, "rules": rules}
+    _write(options, files, classes, facts, [])
     return 0
+
+
+def _classes_of_map(found: set[str], labels: Path | None) -> tuple[str, ...]:
+    """Return the classes in order: of the label file, which may know more, or of their names."""
+    if labels is None:
+        return tuple(sorted(found))
+    classes, _ = read_label_file(labels)
+    unknown = sorted(found - set(classes))
+    if unknown:
+        raise DatasetError(f"{labels} has no label {', '.join(unknown)}; add it, or change a rule")
+    return classes
 
 
 def _write(
@@ -229,6 +243,8 @@ def _parser() -> argparse.ArgumentParser:
     mapping.add_argument(
         "--rules", type=Path, required=True, help="YAML, `old class: new class`; null drops"
     )
+    mapping.add_argument("--form", choices=FORMS, default=FOLDERS, help="also write lists")
+    mapping.add_argument("--labels", type=Path, help="all classes in their order, for the lists")
     return parser
 
 

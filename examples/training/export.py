@@ -8,7 +8,7 @@ from pathlib import Path
 import paddle
 import yaml
 
-from .pictures import MEAN, STD
+from .pictures import IMAGENET, Normalization
 
 
 class _Scored(paddle.nn.Layer):  # type: ignore[misc]
@@ -30,6 +30,7 @@ def export(
     labels: Sequence[str],
     resize: int,
     size: int,
+    normalization: Normalization = IMAGENET,
 ) -> None:
     """Write `folder`/inference.{json,pdiparams,yml}; the batch stays open, the input is `x`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,10 +49,10 @@ def export(
                 {
                     "NormalizeImage": {
                         "channel_num": 3,
-                        "mean": [round(float(m), 6) for m in MEAN],
+                        "mean": list(normalization.mean),
                         "order": "",
                         "scale": 0.00392156862745098,
-                        "std": [round(float(s), 6) for s in STD],
+                        "std": list(normalization.std),
                     }
                 },
                 {"ToCHWImage": None},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,27 @@ import numpy as np
 from tqdm import tqdm
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class DataError(Exception):
     """The data folder cannot be trained on; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and deviation of each colour, red first, of pictures in 0..1."""
+
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return uint8 or float32 [H, W, 3] pictures of 0..255 as float32 [N, 3, H, W]."""
+        batch = np.stack(images).astype(np.float32) / 255.0
+        normal = (batch - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))
+
+
+IMAGENET = Normalization()
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,18 @@ def load_pictures(folder: Path, short_side: int, classes: tuple[str, ...] = ()) 
     if len(classes) < 2 or counts.min() == 0:
         empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
         raise DataError(f"{folder} needs two or more class folders with pictures; empty: {empty}")
-    images = [_read(path, short_side) for path, _ in tqdm(listed, f"reading {folder.name}")]
+    return read_pictures(listed, short_side, classes, folder.name)
+
+
+def read_pictures(
+    listed: Sequence[tuple[Path, int]], short_side: int, classes: tuple[str, ...], name: str
+) -> Pictures:
+    """Decode pictures with the number of their class; `name` is for the progress bar.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    images = [_read(path, short_side) for path, _ in tqdm(listed, f"reading {name}")]
     return Pictures(images, np.array([i for _, i in listed]), classes, [p for p, _ in listed])
 
 
@@ -78,12 +105,6 @@ def _read(path: Path, short_side: int) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def normalised(images: list[np.ndarray]) -> np.ndarray:
-    """Return uint8 or float32 [H, W, 3] pictures of 0..255 as float32 [N, 3, H, W]."""
-    batch = np.stack(images).astype(np.float32) / 255.0
-    return np.ascontiguousarray(((batch - MEAN) / STD).transpose(0, 3, 1, 2))
-
-
 def centre(image: np.ndarray, short_side: int, crop: int) -> np.ndarray:
     """Resize the short side and cut the middle, as the served preprocessing does."""
     height, width = image.shape[:2]
@@ -94,6 +115,10 @@ def centre(image: np.ndarray, short_side: int, crop: int) -> np.ndarray:
     return image[top : top + crop, left : left + crop]
 
 
+# Whole numbers, so that a quarter turn moves pixels and makes no new ones.
+_QUARTER_TURNS = [np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), turns) for turns in range(4)]
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How far a training picture may be changed; every field is the largest change."""
@@ -101,9 +126,12 @@ class Augmentation:
     size: int
     min_area: float = 0.3
     rotation_deg: float = 20.0
+    horizontal_flip: bool = True
     vertical_flip: bool = True
+    quarter_turns: bool = False
     colour: float = 0.3
     erase: float = 0.25
+    fill: tuple[float, ...] = IMAGENET.mean
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return one random view, float32 [size, size, 3] of 0..255."""
@@ -123,12 +151,14 @@ class Augmentation:
         x = rng.uniform(crop_w / 2, width - crop_w / 2)
         y = rng.uniform(crop_h / 2, height - crop_h / 2)
         angle = np.deg2rad(rng.uniform(-self.rotation_deg, self.rotation_deg))
-        flip_x = -1 if rng.random() < 0.5 else 1
+        flip_x = -1 if rng.random() < 0.5 and self.horizontal_flip else 1
         flip_y = -1 if self.vertical_flip and rng.random() < 0.5 else 1
+        turns = int(rng.integers(4)) if self.quarter_turns else 0
         scale = np.diag([flip_x * crop_w / self.size, flip_y * crop_h / self.size])
         cos, sin = np.cos(angle), np.sin(angle)
-        linear = np.array([[cos, -sin], [sin, cos]]) @ scale
-        offset = np.array([x, y]) - linear @ np.full(2, (self.size - 1) / 2)
+        linear = np.array([[cos, -sin], [sin, cos]]) @ scale @ _QUARTER_TURNS[turns]
+        # The middle of the crop in pixel numbers, which count from the middle of the first pixel.
+        offset = np.array([x, y]) - 0.5 - linear @ np.full(2, (self.size - 1) / 2)
         return cv2.warpAffine(
             image,
             np.column_stack([linear, offset]),
@@ -152,7 +182,7 @@ class Augmentation:
         ratio = np.exp(rng.uniform(-0.7, 0.7))
         height, width = int(side * ratio), int(side / ratio)
         top, left = rng.integers(0, self.size, 2)
-        view[top : top + height, left : left + width] = MEAN * 255
+        view[top : top + height, left : left + width] = np.asarray(self.fill, np.float32) * 255
 
 
 def mixed(

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,36 @@ import paddle
 from paddle.nn import functional
 from tqdm import tqdm
 
+from .curves import draw_curves
 from .fluid_weights import WeightsError
-from .pictures import Augmentation, Pictures, balanced_order, centre, mixed, normalised
+from .pictures import (
+    IMAGENET,
+    Augmentation,
+    Normalization,
+    Pictures,
+    balanced_order,
+    centre,
+    mixed,
+)
 from .report import Report, report_of
+
+OPTIMIZERS: dict[str, Any] = {
+    "momentum": partial(paddle.optimizer.Momentum, momentum=0.9, use_nesterov=True),
+    "adamw": paddle.optimizer.AdamW,
+    "nadam": paddle.optimizer.NAdam,
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a run besides the data and the network."""
+    """All that decides a run besides the data and the network.
+
+    `size` is the side of training views, `test_resize` the short side before `test_size` is cut
+    out of the middle; `mixup`, `cutmix` and `erase` are probabilities; `rotation` is in degrees,
+    `colour` the largest relative change; `balance` 0 draws pictures as they are, 1 classes
+    equally; `head_factor` times the learning rate is the last layer's; `plain_epochs` at the end
+    do without mixing; `early_stop` epochs without a better validation end a run (0: never).
+    """
 
     epochs: int = 40
     batch_size: int = 32
@@ -38,8 +61,54 @@ class Recipe:
     balance: float = 0.5
     ema: float = 0.998
     min_area: float = 0.3
+    rotation: float = 20.0
+    horizontal_flip: bool = True
+    vertical_flip: bool = True
+    quarter_turns: bool = False
+    colour: float = 0.3
+    erase: float = 0.25
+    mean: tuple[float, ...] = IMAGENET.mean
+    std: tuple[float, ...] = IMAGENET.std
     plain_epochs: int = 3
+    optimizer: str = "momentum"
+    drop_epochs: tuple[int, ...] = ()
+    early_stop: int = 0
     seed: int = 0
+
+    @property
+    def normalization(self) -> Normalization:
+        """Mean and deviation as the pictures are normalised with them."""
+        return Normalization(self.mean, self.std)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How the pictures are changed in training."""
+        return Augmentation(
+            self.size,
+            min_area=self.min_area,
+            rotation_deg=self.rotation,
+            horizontal_flip=self.horizontal_flip,
+            vertical_flip=self.vertical_flip,
+            quarter_turns=self.quarter_turns,
+            colour=self.colour,
+            erase=self.erase,
+            fill=self.mean,
+        )
+
+    def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
+        """Return the rate of a step: linear warm-up, then half a cosine to a hundredth.
+
+        With `drop_epochs` it stays instead, and falls to a tenth where each of them begins.
+        """
+        warm_up = self.warm_up_epochs * steps_per_epoch
+        if step < warm_up:
+            return self.learning_rate * (step + 1) / warm_up
+        if self.drop_epochs:
+            drops = sum(step >= epoch * steps_per_epoch for epoch in self.drop_epochs)
+            return float(self.learning_rate * 0.1**drops)
+        total = self.epochs * steps_per_epoch
+        done = min(1.0, (step - warm_up) / max(1.0, total - warm_up))
+        return self.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
 
 
 class Trainer:
@@ -60,6 +129,7 @@ class Trainer:
         self._step = 0
         self._epoch = 0
         self._best = 0.0
+        self._best_epoch = 0
 
     def resume(self) -> bool:
         """Go on from `last.pdparams` if there is one.
@@ -84,10 +154,11 @@ class Trainer:
         self._optimizer.set_state_dict(state["optimizer"])
         self._average = {k: paddle.to_tensor(v) for k, v in state["average"].items()}
         self._step, self._epoch, self._best = state["step"], state["epoch"], state["best"]
+        self._best_epoch = state.get("best_epoch", self._epoch)
         return True
 
     def fit(self) -> Report:
-        """Train to the last epoch; return the report of the best."""
+        """Train to the last epoch, or to where nothing gets better; return the best's report."""
         self._run.mkdir(parents=True, exist_ok=True)
         settings = json.dumps(asdict(self._recipe), indent=1)
         (self._run / "recipe.json").write_text(settings, encoding="utf-8")
@@ -97,9 +168,13 @@ class Trainer:
             self._epoch += 1
             report = self._evaluate_average()
             self._keep(report, loss, time.monotonic() - started)
+            if self._waited_in_vain():
+                print(f"stopped: nothing better in {self._recipe.early_stop} epochs")
+                break
+        draw_curves(self._run / "metrics.jsonl", self._run / "curves.png")
         paddle.save(self._average, str(self._run / "final.pdparams"))
         self._network.set_state_dict(paddle.load(str(self._run / "best.pdparams")))
-        best = evaluate(self._network, self._val, self._recipe.test_resize, self._recipe.test_size)
+        best = self._evaluate()
         best.save(self._run)
         return best
 
@@ -107,7 +182,7 @@ class Trainer:
         recipe = self._recipe
         # Seeded by epoch, so that a resumed run draws what the uninterrupted one would have.
         rng = np.random.default_rng((recipe.seed, self._epoch))
-        augment = Augmentation(recipe.size, min_area=recipe.min_area)
+        augment, normalised = recipe.augmentation, recipe.normalization
         mixing = self._epoch < recipe.epochs - recipe.plain_epochs
         order = balanced_order(self._train.targets, rng, recipe.balance)
         chunks = np.array_split(order, max(1, round(len(order) / recipe.batch_size)))
@@ -127,7 +202,7 @@ class Trainer:
 
     def _train_step(self, images: np.ndarray, targets: np.ndarray) -> float:
         recipe = self._recipe
-        self._optimizer.set_lr(self._rate())
+        self._optimizer.set_lr(recipe.learning_rate_at(self._step, self._steps_per_epoch))
         smooth = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / targets.shape[1]
         logits = self._network(paddle.to_tensor(images))
         log_probabilities = functional.log_softmax(logits)
@@ -138,16 +213,6 @@ class Trainer:
         self._step += 1
         self._move_average()
         return float(loss)
-
-    def _rate(self) -> float:
-        """Linear warm-up, then half a cosine to a hundredth."""
-        recipe = self._recipe
-        warm_up = recipe.warm_up_epochs * self._steps_per_epoch
-        total = recipe.epochs * self._steps_per_epoch
-        if self._step < warm_up:
-            return recipe.learning_rate * (self._step + 1) / warm_up
-        done = min(1.0, (self._step - warm_up) / max(1.0, total - warm_up))
-        return recipe.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
 
     def _move_average(self) -> None:
         """Exponential average with its own warm-up, so that the first steps do not linger."""
@@ -160,13 +225,22 @@ class Trainer:
     def _evaluate_average(self) -> Report:
         live = {k: v.clone() for k, v in self._network.state_dict().items()}
         self._network.set_state_dict(self._average)
-        report = evaluate(
-            self._network, self._val, self._recipe.test_resize, self._recipe.test_size
-        )
+        report = self._evaluate()
         self._network.set_state_dict(live)
         return report
 
+    def _evaluate(self) -> Report:
+        recipe = self._recipe
+        sizes = recipe.test_resize, recipe.test_size
+        return evaluate(self._network, self._val, *sizes, recipe.normalization)
+
+    def _waited_in_vain(self) -> bool:
+        wait = self._recipe.early_stop
+        return 0 < wait <= self._epoch - self._best_epoch
+
     def _keep(self, report: Report, loss: float, seconds: float) -> None:
+        if report.accuracy > self._best or self._epoch == 1:
+            self._best_epoch = self._epoch
         if report.accuracy >= self._best:
             self._best = report.accuracy
             paddle.save(self._average, str(self._run / "best.pdparams"))
@@ -177,13 +251,20 @@ class Trainer:
             "step": self._step,
             "epoch": self._epoch,
             "best": self._best,
+            "best_epoch": self._best_epoch,
             "classes": list(self._train.classes),
         }
         # Written beside and renamed, so that a run killed here still has its last checkpoint.
         part = self._run / "last.part.pdparams"
         paddle.save(state, str(part))
         part.replace(self._run / "last.pdparams")
-        line = {"epoch": self._epoch, "loss": loss, "val": report.accuracy, "seconds": seconds}
+        line = {
+            "epoch": self._epoch,
+            "loss": loss,
+            "val": report.accuracy,
+            "rate": self._recipe.learning_rate_at(self._step - 1, self._steps_per_epoch),
+            "seconds": seconds,
+        }
         with (self._run / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
             metrics.write(json.dumps(line) + "\n")
         print(
@@ -194,7 +275,7 @@ class Trainer:
 
 
 def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Optimizer:
-    """Nesterov momentum; biases and norms do not decay, the new last layer learns faster."""
+    """Biases and norms do not decay, the new last layer learns faster."""
     decayed: list[paddle.Tensor] = []
     plain: list[paddle.Tensor] = []
     parameters = list(network.named_parameters())
@@ -202,30 +283,38 @@ def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Opt
         if position >= len(parameters) - 2:
             parameter.optimize_attr["learning_rate"] = recipe.head_factor
         (decayed if len(parameter.shape) > 1 else plain).append(parameter)
-    return paddle.optimizer.Momentum(
-        recipe.learning_rate,
-        momentum=0.9,
-        use_nesterov=True,
-        parameters=[
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-    )
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[recipe.optimizer](recipe.learning_rate, parameters=groups)
 
 
-def scores_of(network: paddle.nn.Layer, pictures: Pictures, resize: int, size: int) -> np.ndarray:
+def scores_of(
+    network: paddle.nn.Layer,
+    pictures: Pictures,
+    resize: int,
+    size: int,
+    normalization: Normalization = IMAGENET,
+) -> np.ndarray:
     """Return softmax scores, float32 [N, classes], of the middle of each picture."""
     network.eval()
     scores = []
     with paddle.no_grad():
         for start in range(0, len(pictures.images), 32):
             chunk = pictures.images[start : start + 32]
-            batch = normalised([centre(image, resize, size) for image in chunk])
+            batch = normalization([centre(image, resize, size) for image in chunk])
             scores.append(functional.softmax(network(paddle.to_tensor(batch))).numpy())
     return np.concatenate(scores)
 
 
-def evaluate(network: paddle.nn.Layer, pictures: Pictures, resize: int, size: int) -> Report:
+def evaluate(
+    network: paddle.nn.Layer,
+    pictures: Pictures,
+    resize: int,
+    size: int,
+    normalization: Normalization = IMAGENET,
+) -> Report:
     """Count the network's best answers on `pictures`."""
-    answers = scores_of(network, pictures, resize, size).argmax(axis=1)
+    answers = scores_of(network, pictures, resize, size, normalization).argmax(axis=1)
     return report_of(pictures.targets, answers, pictures.classes)

@@ -425,3 +425,24 @@ def test_the_command_line_works_from_a_shell(root: Path, data: Path, tmp_path: P
     summary = json.loads(done.stdout)
     assert summary["lists"] == ["labels.txt", "test_list.txt", "train_list.txt", "val_list.txt"]
     assert summary["counts"]["trash"] == {"train": 7, "val": 2, "test": 1}
+
+
+def test_a_map_writes_lists_in_the_order_of_a_label_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, output, labels = tmp_path / "data", tmp_path / "out", tmp_path / "labels.txt"
+    rules = tmp_path / "rules.yml"
+    for name in ("can", "peel"):
+        (data / "train" / name).mkdir(parents=True)
+        image = np.full((8, 8, 3), len(name), np.uint8)
+        cv2.imwrite(str(data / "train" / name / f"{name}.png"), image)
+    rules.write_text("can: Recyclable\npeel: Food\n", encoding="utf-8")
+    labels.write_text("Recyclable\nHarmful\nFood\n", encoding="utf-8")
+    call = ["map", str(data), "--rules", str(rules), "--labels", str(labels), "--form", "paddlex"]
+    assert main([*call, "--output", str(output)]) == 0
+    assert (output / "labels.txt").read_text(encoding="utf-8") == "Recyclable\nHarmful\nFood\n"
+    listed = (output / "train_list.txt").read_text(encoding="utf-8")
+    assert listed == "train/Recyclable/can.png 0\ntrain/Food/peel.png 2\n"
+    labels.write_text("Recyclable\n", encoding="utf-8")
+    assert main([*call, "--output", str(tmp_path / "other")]) == 2
+    assert "has no label Food; add it, or change a rule" in capsys.readouterr().err

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 pytest.importorskip("tqdm", reason="training needs the extra train")
+paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 
-from examples.training.pictures import Augmentation, balanced_order, centre, mixed
-from examples.training.report import report_of
+from examples.training.pictures import (  # noqa: E402
+    Augmentation,
+    Pictures,
+    balanced_order,
+    centre,
+    mixed,
+)
+from examples.training.recipe import OPTIMIZERS, Recipe, Trainer  # noqa: E402
+from examples.training.report import report_of  # noqa: E402
 
 
 def test_views_have_the_size_asked_for_and_stay_in_range() -> None:
@@ -67,3 +78,48 @@ def test_a_report_counts() -> None:
     assert report.accuracy == 0.75
     assert report.confusion.tolist() == [[1, 1], [0, 2]]
     assert "| a | 1 | 1 | 0.500 |" in report.markdown()
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_quarter_turn_moves_pixels_and_makes_none(turns: int) -> None:
+    class Fixed:
+        """Draws the largest crop, no change, and this quarter turn."""
+
+        def uniform(self, low: float, high: float, size: int | None = None) -> Any:
+            value = high if (low, high) == (1.0, 1.0) else (low + high) / 2
+            return value if size is None else np.full(size, value)
+
+        def random(self) -> float:
+            return 0.9
+
+        def integers(self, *_: int) -> int:
+            return turns
+
+    image = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
+    plain = Augmentation(16, 1.0, 0.0, quarter_turns=True, colour=0.0, erase=0.0)
+    view = plain(image, Fixed())  # type: ignore[arg-type]
+    assert np.array_equal(view.astype(np.uint8), np.rot90(image, turns))
+
+
+def test_the_learning_rate_drops_where_it_is_told_to() -> None:
+    recipe = Recipe(learning_rate=1.0, warm_up_epochs=1, drop_epochs=(2, 3), epochs=9)
+    rates = [recipe.learning_rate_at(step, 2) for step in range(8)]
+    assert rates == pytest.approx([0.5, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+    cosine = Recipe(learning_rate=1.0, warm_up_epochs=0, epochs=4)
+    rates = [cosine.learning_rate_at(step, 1) for step in range(5)]
+    assert rates == pytest.approx([1, 0.853553, 0.5, 0.146447, 0.01], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_learns(name: str, tmp_path: Path) -> None:
+    paddle.seed(0)
+    rng = np.random.default_rng(0)
+    images = [np.full((16, 16, 3), 60 + 130 * (i % 2), np.uint8) for i in range(16)]
+    images = [image + rng.integers(0, 20, image.shape, np.uint8) for image in images]
+    pictures = Pictures(images, np.arange(16) % 2, ("dark", "light"), [])
+    network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(3 * 16 * 16, 2))
+    recipe = Recipe(
+        epochs=8, batch_size=8, size=16, test_resize=16, test_size=16, learning_rate=0.01,
+        warm_up_epochs=0, ema=0, mixup=0, cutmix=0, colour=0, erase=0, optimizer=name,
+    )  # fmt: skip
+    assert Trainer(network, recipe, pictures, pictures, tmp_path).fit().accuracy == 1

@@ -177,3 +177,80 @@ def test_weights_of_another_architecture_are_refused(root: Path, shared: Path) -
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "they are not the same architecture" in done.stderr
+
+
+def test_lists_of_the_frameworks_are_trained_on(root: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("green\nred\nblue\n", encoding="utf-8")
+    for split in ("train", "val"):
+        (tmp_path / split).symlink_to(data / split)
+        lines = [
+            f"{path.relative_to(data)} {('green', 'red', 'blue').index(path.parent.name)}\n"
+            for path in sorted((data / split).glob("*/*.png"))
+        ]
+        (tmp_path / f"{split}_list.txt").write_text("".join(lines), encoding="utf-8")
+    run = tmp_path / "run"
+    done = train(
+        root, "fit", tmp_path, "--run", run, "--epochs", 2, "--learning-rate", 0.05, *SMALL
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warning: no pictures of green: never learned" in done.stderr
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    # In the label file's order, and not in that of names.
+    assert report["classes"] == ["green", "red", "blue"]
+    assert [sum(row) for row in report["confusion"]] == [0, 4, 4]
+    out = tmp_path / "export"
+    weights = ["--weights", run / "best.pdparams"]
+    done = train(root, "export", tmp_path, *weights, "--output", out)
+    assert done.returncode == 0, done.stderr
+    description = read_inference_yml(out / "inference.yml")
+    assert description.labels == ("green", "red", "blue")
+    # Sizes are those of the run, which lie beside its weights.
+    assert {"ResizeImage", "CropImage"} <= {op.name for op in description.transform_ops}
+    assert [dict(op.options) for op in description.transform_ops][:2] == [
+        {"resize_short": 36},
+        {"size": 32},
+    ]
+    list_file = tmp_path / "val_list.txt"
+    list_file.write_text(list_file.read_text(encoding="utf-8") + "val/red/gone.png 1\n", "utf-8")
+    done = train(root, "evaluate", tmp_path, *weights)
+    assert done.returncode == 1
+    assert "val_list.txt line 9" in done.stderr
+    assert "examples.datasets check" in done.stderr
+
+
+def test_an_own_mean_and_deviation_reach_the_service(
+    root: Path, data: Path, tmp_path: Path
+) -> None:
+    from bundle.bundle import load_bundle
+    from converter.convert import ConvertOptions, convert
+    from examples.training.pictures import Normalization, centre
+    from pipeline.stages.preprocess import build_preprocess
+
+    mean, std = (0.25, 0.5, 0.75), (0.2, 0.25, 0.3)
+    own = ["--mean", *map(str, mean), "--std", *map(str, std)]
+    run, out = tmp_path / "run", tmp_path / "export"
+    done = train(root, "fit", data, "--run", run, "--epochs", 1, *own, *SMALL)
+    assert done.returncode == 0, done.stderr
+    done = train(root, "export", data, "--weights", run / "best.pdparams", "--output", out)
+    assert done.returncode == 0, done.stderr
+    convert(ConvertOptions(out, tmp_path / "bundle"))
+    served = build_preprocess(load_bundle(tmp_path / "bundle").description.transform_ops)
+    picture = np.random.default_rng(3).integers(0, 256, (40, 48, 3), np.uint8)
+    trained = Normalization(mean, std)([centre(picture, 36, 32)])[0]
+    assert np.abs(served(picture) - trained).max() < 1e-5
+
+
+def test_a_run_ends_where_nothing_gets_better_and_draws_its_curves(
+    root: Path, data: Path, tmp_path: Path
+) -> None:
+    # A rate of nearly nothing: no epoch after the first can be better.
+    flags = ["--learning-rate", 1e-9, "--warm-up-epochs", 0, "--early-stop", 2, "--epochs", 9]
+    done = train(root, "fit", data, "--run", tmp_path, *flags, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "stopped: nothing better in 2 epochs" in done.stdout
+    assert epochs(tmp_path) == [1, 2, 3]
+    curves = cv2.imread(str(tmp_path / "curves.png"))
+    assert curves.shape[0] > 300
+    # The point of the best epoch is drawn in red.
+    blue, green, red = np.moveaxis(curves.astype(int), -1, 0)
+    assert ((red > 180) & (green < 80) & (blue < 80)).any()
