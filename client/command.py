@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import math
 import os
@@ -17,11 +18,13 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from protocol.forms import FORMS
+
 from .address import DEFAULT_SERVICE
 from .classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, Answer, ClassifyClient
 from .errors import Unreachable
 from .pictures import NoPicture, find_pictures
-from .report import json_line, print_table, with_bar
+from .report import form_line, json_line, print_table, with_bar
 
 DEFAULT_RETRIES = 5
 ANSWERED, SOME_FAILED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 130
@@ -38,7 +41,7 @@ class Call:
     timeout_s: float
     retries: int
     jobs: int
-    json: bool
+    line: Callable[[Answer], str] | None  # how a picture is printed; None: a table of all
     options: argparse.Namespace
 
 
@@ -76,7 +79,13 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
         metavar="N",
         help=f"pictures sent at a time (default: {DEFAULT_JOBS})",
     )
-    add("--json", action="store_true", help="one JSON object a line: image, topk, error")
+    lines = parser.add_mutually_exclusive_group()
+    lines.add_argument("--json", action="store_true", help="a JSON line each: image, topk, error")
+    lines.add_argument(
+        "--form",
+        choices=FORMS,
+        help="a JSON line each, as PaddleX' predict or the waste contest's service answers",
+    )
     return parser
 
 
@@ -96,7 +105,7 @@ def run_command(
             timeout_s=options.timeout,
             retries=options.retries,
             jobs=options.jobs,
-            json=options.json,
+            line=_line(options),
             options=options,
         )
         client = connect(call)
@@ -113,6 +122,12 @@ def run_command(
         return SOME_FAILED
 
 
+def _line(options: argparse.Namespace) -> Callable[[Answer], str] | None:
+    if options.form:
+        return functools.partial(form_line, form=options.form)
+    return json_line if options.json else None
+
+
 def _run(client: ClassifyClient, call: Call) -> int:
     _set_encoding(call)
     failed = False
@@ -125,7 +140,7 @@ def _run(client: ClassifyClient, call: Call) -> int:
             if isinstance(answer.error, Unreachable):
                 unreachable = answer.error
                 break
-            if not call.json:
+            if call.line is None:
                 answered.append(answer)
     if answered:
         # with a threshold, all that reach it are wanted; otherwise the best is enough to read
@@ -139,14 +154,14 @@ def _run(client: ClassifyClient, call: Call) -> int:
 
 
 def _answers(client: ClassifyClient, call: Call) -> Generator[Answer, None, None]:
-    """Yield the answers in order, each printed already if JSON is asked for."""
+    """Yield the answers in order, each printed already if lines are asked for."""
     answers = client.classify_many(call.pictures, call.topk, call.threshold, jobs=call.jobs)
     # A bar among the lines on one terminal would garble both.
-    shown = not (call.json and sys.stdout.isatty())
+    shown = call.line is None or not sys.stdout.isatty()
     with contextlib.closing(with_bar(answers, len(call.pictures), shown=shown)) as answers:
         for answer in answers:
-            if call.json:
-                print(json_line(answer), flush=True)
+            if call.line is not None:
+                print(call.line(answer), flush=True)
             yield answer
 
 
@@ -154,7 +169,7 @@ def _set_encoding(call: Call) -> None:
     """JSON lines are UTF-8 everywhere; a table shows ? for what the terminal cannot."""
     if not isinstance(sys.stdout, io.TextIOWrapper):
         return
-    if call.json:
+    if call.line is not None:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     else:
         sys.stdout.reconfigure(errors="replace")

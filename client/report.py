@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from protocol.forms import in_form
+
 from .classify_client import Answer
 from .errors import error_text
 
@@ -38,6 +40,12 @@ def json_line(answer: Answer) -> str:
         },
         ensure_ascii=False,
     )
+
+
+def form_line(answer: Answer, form: str) -> str:
+    """Return the answer in one of `protocol.forms.FORMS`, on one line; an error as in `json_line`."""
+    told = {"error": error_text(answer.error)} if answer.error else in_form(answer.result, form)
+    return json.dumps(told, ensure_ascii=False)
 
 
 def print_table(answers: Sequence[Answer], topk: int | None, file: TextIO) -> None:

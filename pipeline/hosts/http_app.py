@@ -31,6 +31,7 @@ from protocol.errors import (
     TooLarge,
     wire_codes,
 )
+from protocol.forms import check_form, reply_in_form
 from protocol.reply import ClassifyReply, error_to_json, reply_to_json
 from protocol.request import ClassifyRequest, request_from_images, request_from_json
 
@@ -43,6 +44,7 @@ CLIENT_CLOSED_REQUEST = 499
 # A body over the limit is read on and thrown away up to this factor, so that the client gets to
 # read the answer instead of a reset connection.
 DISCARD_FACTOR = 4
+_RAW = ("application/octet-stream",)
 
 
 def build_http_app(services: Services, *, max_body_bytes: int) -> Starlette:
@@ -52,11 +54,12 @@ def build_http_app(services: Services, *, max_body_bytes: int) -> Starlette:
         service = request.path_params["service"]
         try:
             services.require(service)
+            form = _form(request)
             asked = await _read_request(request, service, max_body_bytes)
             reply = await _unless_disconnected(request, services.classify(asked))
         except ServingError as error:
             return error_response(error)
-        return _json_response(reply_to_json(reply), 200)
+        return _json_response(reply_in_form(reply, form) if form else reply_to_json(reply), 200)
 
     async def live(_request: Request) -> Response:
         return _json_response(b'{"status": "alive"}', 200)
@@ -122,15 +125,33 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:
 
 async def _read_request(request: Request, service: str, max_body_bytes: int) -> ClassifyRequest:
     """Read the body in the form its Content-Type names; without one it is the JSON envelope."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = _content_type(request)
     if content_type == "multipart/form-data":
         return await _read_multipart(request, service, max_body_bytes)
     body = await _read_body(request, max_body_bytes)
-    if content_type.startswith("image/") or content_type == "application/octet-stream":
+    if content_type in _RAW or content_type.startswith("image/"):
         if not body:
             raise InvalidRequest("the body is empty; send the bytes of one picture")
         return request_from_images([body], service, **_query_options(request))
     return request_from_json(body, service)
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _form(request: Request) -> str | None:
+    """Return the form of answer that `?form=` asks for; None is the envelope."""
+    form = request.query_params.get("form")
+    if form is None:
+        return None
+    content_type = _content_type(request)
+    if content_type not in (*_RAW, "multipart/form-data") and not content_type.startswith("image/"):
+        raise InvalidRequest(
+            "form is for raw pictures and multipart uploads; the key/value envelope is answered "
+            "in kind: leave form out, or send the picture itself"
+        )
+    return check_form(form)
 
 
 async def _read_body(request: Request, max_body_bytes: int) -> bytes:

@@ -115,3 +115,24 @@ def test_without_a_picture_the_samples_are_sent(root: Path, url: str) -> None:
     samples = sorted((root / "examples" / "images").glob("*.jpg"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == len(samples) > 0
+
+
+@pytest.mark.parametrize(
+    ("form", "right"),
+    [
+        ("paddlex", [{"category_id": 0, "category": "纸 0", "score": 0.9}]),
+        ("result", {"result": "纸 0"}),
+    ],
+)
+def test_programs_of_the_tutorials_get_their_form(
+    root: Path, wire: tuple[str, str], pictures: Path, form: str, right: object
+) -> None:
+    (pictures / "bad.jpg").write_text("bad", encoding="utf-8")
+    paths = [pictures / "sub" / "c.webp", pictures / "bad.jpg"]
+    done = call(root, *wire, *paths, "--form", form, "--topk", 1)
+    assert done.returncode == 1, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert answers[0] == right
+    assert list(answers[1]) == ["error"]
+    assert answers[1]["error"].startswith("err_no 5001: ")
+    assert call(root, *wire, *paths, "--form", "yaml").returncode == 2

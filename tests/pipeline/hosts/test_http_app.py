@@ -233,3 +233,51 @@ async def test_a_client_that_goes_away_cancels_its_request(services: Services, e
     messages.put_nowait({"type": "http.disconnect"})
     await asyncio.wait_for(running, 10)
     assert engine.cancelled == 1
+
+
+JPEG = {"Content-Type": "image/jpeg"}
+
+
+@pytest.mark.parametrize(
+    ("form", "answer"),
+    [
+        ("paddlex", [{"category_id": 1, "category": "dog", "score": 0.5}]),
+        ("result", {"result": "dog"}),
+    ],
+)
+async def test_a_picture_is_answered_in_the_form_asked_for(
+    http: httpx.AsyncClient, form: str, answer: Any
+) -> None:
+    url = f"/waste/prediction?form={form}&topk=1"
+    raw = await http.post(url, content=b"dog", headers=JPEG)
+    assert (raw.status_code, raw.json()) == (200, answer)
+    uploaded = await http.post(url, files={"input_img": ("a.jpg", b"dog")})
+    assert (uploaded.status_code, uploaded.json()) == (200, answer)
+
+
+async def test_several_pictures_are_answered_in_a_list(http: httpx.AsyncClient) -> None:
+    files = [("a", ("a.jpg", b"dog")), ("a", ("b.jpg", b"bad"))]
+    response = await http.post("/waste/prediction?form=result", files=files)
+    assert response.status_code == 200
+    assert response.json() == [
+        {"result": "dog"},
+        {"error": "err_no 5001: this looks like text"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "headers", "err_no", "told"),
+    [
+        ("form=yaml", b"dog", JPEG, 5000, "form must be one of paddlex, result"),
+        ("form=result", b"bad", JPEG, 5001, "this looks like text"),
+        ("form=result", json.dumps({"key": ["x"], "value": [PICTURE]}).encode(), {}, 5000,
+         "leave form out"),
+    ],
+)  # fmt: skip
+async def test_a_form_that_cannot_be_is_an_error_in_the_envelope(
+    http: httpx.AsyncClient, query: str, content: bytes, headers: Any, err_no: int, told: str
+) -> None:
+    response = await http.post(f"/waste/prediction?{query}", content=content, headers=headers)
+    assert response.status_code == 400
+    assert response.json()["err_no"] == err_no
+    assert told in response.json()["err_msg"]
