@@ -100,25 +100,22 @@ def labels_of(model: Model, pictures: Sequence[str]) -> tuple[str, ...]:
     Raises:
         EvaluationError: it answers none of `pictures`, or does not number its classes.
     """
-    fault: ServingError | None = None
+    faults: list[ServingError] = []
     for picture in pictures:
         (result,) = model.answers([picture], _ALL_CLASSES)
         if not isinstance(result, ServingError):
             by_number = {category.class_id: category.label for category in result}
             if sorted(by_number) != list(range(len(result))) or not result:
                 raise EvaluationError(
-                    f"{model.name} does not answer with all classes 0, 1, 2 ... (Paddle Serving 0.9 "
-                    "tells no numbers, scores below 0 are left out); evaluate its bundle with "
+                    f"{model.name} does not answer with all classes 0, 1, 2 ... (Paddle Serving "
+                    "0.9 tells no numbers, scores below 0 are left out); evaluate its bundle with "
                     "--bundle"
                 )
             return tuple(by_number[number] for number in range(len(by_number)))
-        fault = fault or result
+        faults.append(result)
         if not isinstance(result, _OWN_FAULTS):
             raise EvaluationError(f"{model.name} does not answer: {error_text(result)}")
-    raise EvaluationError(
-        f"none of {len(pictures)} pictures could be evaluated"
-        + (f"; the first: {error_text(fault)}" if fault else "")
-    )
+    raise _nothing(len(pictures), faults)
 
 
 def ask(
@@ -148,10 +145,15 @@ def ask(
         Asked(path, class_id, result or PredictionFailed("the answer holds no category"))
         for (path, class_id), result in zip(wanted, answers, strict=True)
     )
-    if all(isinstance(one.result, ServingError) for one in asked):
-        first = f"; the first: {error_text(asked[0].result)}" if asked else ""
-        raise EvaluationError(f"none of {len(asked)} pictures could be evaluated{first}")
+    errors = [one.result for one in asked if isinstance(one.result, ServingError)]
+    if len(errors) == len(asked):
+        raise _nothing(len(asked), errors)
     return asked
+
+
+def _nothing(count: int, faults: Sequence[ServingError]) -> EvaluationError:
+    first = f"; the first: {error_text(faults[0])}" if faults else ""
+    return EvaluationError(f"none of {count} pictures could be evaluated{first}")
 
 
 def _read(path: str) -> bytes | UnreadablePicture:

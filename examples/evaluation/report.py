@@ -35,7 +35,7 @@ def print_report(head: str, tables: Sequence[Table]) -> None:
     for table in tables:
         console.print()
         console.print(Text(table.title, style="bold cyan"))
-        shown = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        shown = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         for position, column in enumerate(table.columns):
             justify = "left" if position < table.left else "right"
             shown.add_column(Text(column), justify=justify, overflow="fold")  # type: ignore[arg-type]
