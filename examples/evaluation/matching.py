@@ -54,11 +54,12 @@ def _by_name(
         name for name, label in wanted.items() if label is not None and label not in labels
     ]
     if unmatched:
-        shown = wanted[unmatched[0]]
-        called = "" if shown == unmatched[0] else f" (as {shown!r})"
+        texts = [
+            name if wanted[name] == name else f"{name} as {wanted[name]}" for name in unmatched
+        ]
         raise EvaluationError(
-            f"{dataset.source} has classes that the model does not know: {_listed(unmatched)}"
-            f"{called}; its labels are {_listed(labels)}; give --classes FILE with lines "
+            f"{dataset.source} has classes that the model does not know: {_listed(texts)}; "
+            f"its labels are {_listed(labels)}; give --classes FILE with lines "
             f"`{unmatched[0]}: LABEL`"
         )
     twice = [label for label in wanted.values() if label is not None and labels.count(label) > 1]

@@ -124,7 +124,9 @@ def write_report(
     text = json.dumps(document, ensure_ascii=False)
     try:
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "report.md").write_text(_markdown(head, tables), encoding="utf-8")
+        (folder / "report.md").write_text(
+            _markdown(head, tables, evaluation.notes), encoding="utf-8"
+        )
         _write_answers(folder, rows)
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -142,7 +144,7 @@ def _unwritable(folder: Path, error: OSError) -> EvaluationError:
     return EvaluationError(f"the report cannot be written to {folder}: {why}; give another folder")
 
 
-def _markdown(head: str, tables: Sequence[Table]) -> str:
+def _markdown(head: str, tables: Sequence[Table], notes: Sequence[str]) -> str:
     lines = ["# Evaluation", "", head, ""]
     for table in tables:
         lines += [f"## {table.title}", "", _line(table.columns)]
@@ -150,6 +152,8 @@ def _markdown(head: str, tables: Sequence[Table]) -> str:
         lines += ["|" + "|".join(marks) + "|", *map(_line, table.rows), ""]
         if table.below:
             lines += [table.below, ""]
+    for note in notes:
+        lines += [f"Note: {printable(note)}", ""]
     return "\n".join(lines)
 
 

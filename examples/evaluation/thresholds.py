@@ -62,7 +62,7 @@ def smallest_threshold(answers: Sequence[Answered], wanted: float) -> Threshold 
 def _shortest(below: float, up_to: float) -> float:
     """Return the number of the fewest digits that is over `below` and not over `up_to`."""
     low, high = Decimal(below), Decimal(up_to)
-    digits = 2
+    digits = 1
     while True:
         found = high.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR)
         if found > low and below < float(found) <= up_to:
