@@ -187,17 +187,30 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--endpoint", metavar="HOST:PORT", help="a service over RPC")
     add = group.add_argument
     add("--service", metavar="NAME", help=f"its name (default: {DEFAULT_SERVICE})")
-    add("--jobs", type=_count, default=DEFAULT_JOBS, metavar="N", help="requests at a time")
-    add("--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, metavar="S", help="of a request")
+    add(
+        "--jobs",
+        type=_count,
+        default=DEFAULT_JOBS,
+        metavar="N",
+        help="requests at a time; default: 4",
+    )
+    add(
+        "--timeout",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="of a request; default: 10",
+    )
     add("--batch-size", type=_count, default=8, metavar="N", help="with --bundle; default: 8")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("what the classes are").add_argument
+    group = parser.add_argument_group("what the classes are")
+    add = group.add_argument
     add("--split", metavar="NAME", help="of a split folder; default: val")
     add("--root", type=Path, help="where the paths in a list begin, if not at its own folder")
     add("--labels", type=Path, help="label file of a list, if not beside it")
-    names = parser.add_mutually_exclusive_group()
+    names = group.add_mutually_exclusive_group()
     names.add_argument(
         "--classes",
         type=Path,
