@@ -135,9 +135,12 @@ class Evaluation:
         """One of the best five is; None for a model of five classes or fewer."""
         if len(self.labels) <= TOPK:
             return None
-        results = [one for one in self.asked if not isinstance(one.result, ServingError)]
-        hits = sum(one.truth in {c.class_id for c in one.result[:TOPK]} for one in results)  # type: ignore[index]
-        return Share(hits, len(results))
+        found = [
+            one.truth in {category.class_id for category in one.result[:TOPK]}
+            for one in self.asked
+            if not isinstance(one.result, ServingError)
+        ]
+        return Share(sum(found), len(found))
 
     @cached_property
     def confusion(self) -> np.ndarray:

@@ -37,8 +37,8 @@ def print_report(head: str, tables: Sequence[Table]) -> None:
         console.print(Text(table.title, style="bold cyan"))
         shown = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         for position, column in enumerate(table.columns):
-            justify = "left" if position < table.left else "right"
-            shown.add_column(Text(column), justify=justify, overflow="fold")  # type: ignore[arg-type]
+            left = position < table.left
+            shown.add_column(Text(column), justify="left" if left else "right", overflow="fold")
         for row in table.rows:
             shown.add_row(*map(Text, row))
         console.print(shown)
