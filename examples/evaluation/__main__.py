@@ -103,6 +103,8 @@ def _report(evaluation: Evaluation, options: argparse.Namespace) -> None:
     document = as_json(evaluation, thresholds, wanted, reached)
     head = heading(evaluation)
     tables = list(tables_of(evaluation, thresholds, wanted, reached))
+    for note in evaluation.notes:
+        sys.stderr.write(f"note: {printable(note)}\n")
     if options.report:
         write_report(options.report, head, tables, document, evaluation)
     if options.json:
@@ -110,8 +112,6 @@ def _report(evaluation: Evaluation, options: argparse.Namespace) -> None:
         sys.stdout.flush()
     else:
         print_report(head, tables)
-    for note in evaluation.notes:
-        sys.stderr.write(f"note: {printable(note)}\n")
 
 
 def _verdict(evaluation: Evaluation, at_least: float | None) -> int:
