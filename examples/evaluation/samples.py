@@ -74,8 +74,8 @@ def _notes(dataset: Dataset) -> list[str]:
     notes = [_line(finding) for finding in dataset.findings if finding.kind in _WITHOUT_PICTURES]
     more = len(dataset.findings) - len(notes)
     if more:
-        also = f"{dataset.source} has {more} kinds of faults that do no harm here"
-        notes.append(f"{also}; `python -m examples.datasets check` lists them")
+        found = f"{dataset.source} has other findings that do no harm here: {more}"
+        notes.append(f"{found}; `python -m examples.datasets check` lists them")
     return notes
 
 

@@ -153,6 +153,10 @@ def test_lists_are_matched_by_name_or_by_number(
     paddlex.write_text("".join(sorted(lines)), encoding="utf-8")
     # without label file the numbers are the model's
     assert evaluated(paddlex)["accuracy_top1"]["right"] == 9
+    paddlex.write_text("".join(lines).replace("\n", "\r\n"), encoding="utf-8")
+    report = evaluated(paddlex)
+    assert report["accuracy_top1"]["right"] == 9
+    assert "do no harm here: 1" in report["notes"][0]
     # with one, names count, unless told otherwise
     (data / "labels.txt").write_text("\n".join(LABELS), encoding="utf-8")
     assert "cardboard, glass, metal, paper, plastic, trash" in refused(paddlex)
