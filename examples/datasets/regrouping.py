@@ -17,6 +17,19 @@ def read_rules(path: Path) -> dict[str, str | None]:
     """Return the new class of each old one; None drops it.
 
     Raises:
+        DatasetError: the file cannot be read, or holds something else than names of folders.
+    """
+    rules = read_renaming(path)
+    for new in rules.values():
+        if new is not None:
+            _check_folder_name(new, path)
+    return rules
+
+
+def read_renaming(path: Path) -> dict[str, str | None]:
+    """Return what each class is called instead, be it a folder's name or not; None drops it.
+
+    Raises:
         DatasetError: the file cannot be read, or holds something else than names.
     """
     try:
@@ -29,8 +42,6 @@ def read_rules(path: Path) -> dict[str, str | None]:
         if not isinstance(old, str) or not isinstance(new, str | None):
             wrong = old if not isinstance(old, str) else new
             raise DatasetError(f"{path}: {wrong!r} is no name of a class; put it in quotes")
-        if new is not None:
-            _check_folder_name(new, path)
     return document
 
 
