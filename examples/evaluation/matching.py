@@ -30,7 +30,8 @@ def match_classes(
         DatasetError: `renaming_file` cannot be used.
         EvaluationError: a class of the data is none of the model's; the text lists all such.
     """
-    used = tuple(dict.fromkeys(picture.class_name for picture in dataset.pictures))
+    named = {picture.class_name for picture in dataset.pictures}
+    used = tuple(name for name in dataset.classes if name in named)
     if by_number:
         return _by_number({name: dataset.classes.index(name) for name in used}, labels, dataset)
     if renaming_file:
