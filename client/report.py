@@ -43,7 +43,7 @@ def json_line(answer: Answer) -> str:
 
 
 def form_line(answer: Answer, form: str) -> str:
-    """Return the answer in one of `protocol.forms.FORMS`, on one line; an error as in `json_line`."""
+    """Return the answer in one of `protocol.forms.FORMS`; an error is told as in `json_line`."""
     told = {"error": error_text(answer.error)} if answer.error else in_form(answer.result, form)
     return json.dumps(told, ensure_ascii=False)
 
