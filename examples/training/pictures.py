@@ -125,6 +125,7 @@ class Augmentation:
 
     size: int
     min_area: float = 0.3
+    aspect: float = 4 / 3
     rotation_deg: float = 20.0
     horizontal_flip: bool = True
     vertical_flip: bool = True
@@ -145,7 +146,7 @@ class Augmentation:
         """Crop, scale, rotate and flip in one warp, so that the picture is sampled only once."""
         height, width = image.shape[:2]
         area = height * width * rng.uniform(self.min_area, 1.0)
-        aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+        aspect = np.exp(rng.uniform(-np.log(self.aspect), np.log(self.aspect)))
         crop_w = min(np.sqrt(area * aspect), width)
         crop_h = min(np.sqrt(area / aspect), height)
         x = rng.uniform(crop_w / 2, width - crop_w / 2)

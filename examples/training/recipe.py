@@ -41,9 +41,10 @@ class Recipe:
 
     `size` is the side of training views, `test_resize` the short side before `test_size` is cut
     out of the middle; `mixup`, `cutmix` and `erase` are probabilities; `rotation` is in degrees,
-    `colour` the largest relative change; `balance` 0 draws pictures as they are, 1 classes
-    equally; `head_factor` times the learning rate is the last layer's; `plain_epochs` at the end
-    do without mixing; `early_stop` epochs without a better validation end a run (0: never).
+    `colour` the largest relative change, `aspect` the largest stretch; `balance` 0 draws pictures
+    as they are, 1 classes equally; `head_factor` times the learning rate is the last layer's;
+    `plain_epochs` at the end do without mixing; `drop_epochs` are those where the rate falls to a
+    tenth; `early_stop` epochs without a better validation end a run (0: never).
     """
 
     epochs: int = 40
@@ -61,6 +62,7 @@ class Recipe:
     balance: float = 0.5
     ema: float = 0.998
     min_area: float = 0.3
+    aspect: float = 4 / 3
     rotation: float = 20.0
     horizontal_flip: bool = True
     vertical_flip: bool = True
@@ -86,6 +88,7 @@ class Recipe:
         return Augmentation(
             self.size,
             min_area=self.min_area,
+            aspect=self.aspect,
             rotation_deg=self.rotation,
             horizontal_flip=self.horizontal_flip,
             vertical_flip=self.vertical_flip,
@@ -162,15 +165,14 @@ class Trainer:
         self._run.mkdir(parents=True, exist_ok=True)
         settings = json.dumps(asdict(self._recipe), indent=1)
         (self._run / "recipe.json").write_text(settings, encoding="utf-8")
-        while self._epoch < self._recipe.epochs:
+        while self._epoch < self._recipe.epochs and not self._waited_in_vain():
             started = time.monotonic()
             loss = self._train_epoch()
             self._epoch += 1
             report = self._evaluate_average()
             self._keep(report, loss, time.monotonic() - started)
-            if self._waited_in_vain():
-                print(f"stopped: nothing better in {self._recipe.early_stop} epochs")
-                break
+        if self._waited_in_vain():
+            print(f"stopped: nothing better in {self._recipe.early_stop} epochs")
         draw_curves(self._run / "metrics.jsonl", self._run / "curves.png")
         paddle.save(self._average, str(self._run / "final.pdparams"))
         self._network.set_state_dict(paddle.load(str(self._run / "best.pdparams")))

@@ -34,13 +34,31 @@ def test_a_view_without_change_shows_the_picture_flipped_at_most() -> None:
     rng = np.random.default_rng(0)
     image = np.zeros((48, 48, 3), np.uint8)
     image[:, :24] = 200
-    augment = Augmentation(48, 1.0, 0.0, vertical_flip=False, colour=0.0, erase=0.0)
-    views = [augment(image, rng) for _ in range(20)]
-    flips = [image.astype(np.float32), image[:, ::-1].astype(np.float32)]
-    # The aspect may change by a third, so the edge may move a little and no more.
-    nearest = [[np.abs(view - flip).mean() for flip in flips] for view in views]
-    assert all(min(distances) < 30 for distances in nearest)
-    assert {int(np.argmin(distances)) for distances in nearest} == {0, 1}
+    augment = Augmentation(
+        48, min_area=1.0, aspect=1.0, rotation_deg=0.0, vertical_flip=False, colour=0.0, erase=0.0
+    )
+    views = [augment(image, rng).round().astype(np.uint8) for _ in range(20)]
+    flips = [image, image[:, ::-1]]
+    assert {[np.array_equal(view, flip) for flip in flips].index(True) for view in views} == {0, 1}
+
+
+@pytest.mark.parametrize(("aspect", "stretched"), [(1.0, False), (2.0, True)])
+def test_a_view_is_stretched_only_as_far_as_it_may_be(aspect: float, *, stretched: bool) -> None:
+    # Red rises by one a pixel to the right and green downwards: the slopes tell the scale.
+    across, down = np.meshgrid(np.arange(96), np.arange(96))
+    image = np.stack([across, down, down], axis=-1).astype(np.uint8)
+    augment = Augmentation(
+        48, min_area=0.25, aspect=aspect, rotation_deg=0.0, horizontal_flip=False,
+        vertical_flip=False, colour=0.0, erase=0.0,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(40):
+        view = augment(image, rng)
+        ratios.append((view[24, 40, 0] - view[24, 8, 0]) / (view[40, 24, 1] - view[8, 24, 1]))
+    furthest = max(*ratios, 1 / min(ratios))
+    assert furthest > 1.4 if stretched else furthest < 1.1
+    assert furthest < aspect * 1.1
 
 
 def test_the_centre_is_what_serving_cuts_out() -> None:
@@ -77,7 +95,14 @@ def test_a_report_counts() -> None:
     report = report_of(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ("a", "b"))
     assert report.accuracy == 0.75
     assert report.confusion.tolist() == [[1, 1], [0, 2]]
+    assert "Accuracy 0.7500 (3 of 4), 95% interval 0.301 to 0.954" in report.markdown()
     assert "| a | 1 | 1 | 0.500 |" in report.markdown()
+
+
+def test_a_class_without_pictures_has_no_recall() -> None:
+    text = report_of(np.array([0, 0, 1]), np.array([0, 0, 1]), ("a", "b", "c")).markdown()
+    assert "| c | 0 | 0 | 0 | - |" in text
+    assert "| precision | 1.000 | 1.000 | - | |" in text
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -96,7 +121,9 @@ def test_a_quarter_turn_moves_pixels_and_makes_none(turns: int) -> None:
             return turns
 
     image = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
-    plain = Augmentation(16, 1.0, 0.0, quarter_turns=True, colour=0.0, erase=0.0)
+    plain = Augmentation(
+        16, min_area=1.0, rotation_deg=0.0, quarter_turns=True, colour=0.0, erase=0.0
+    )
     view = plain(image, Fixed())  # type: ignore[arg-type]
     assert np.array_equal(view.astype(np.uint8), np.rot90(image, turns))
 
