@@ -35,8 +35,9 @@ from bundle.labels import read_labels  # noqa: E402
 from examples.training.export import export  # noqa: E402
 from examples.training.fluid_weights import WeightsError  # noqa: E402
 from examples.training.pictures import DataError, Normalization  # noqa: E402
-from examples.training.recipe import OPTIMIZERS, Recipe, Trainer, evaluate  # noqa: E402
+from examples.training.recipe import OPTIMIZERS, Recipe  # noqa: E402
 from examples.training.splits import classes_of, load_split  # noqa: E402
+from examples.training.trainer import Trainer, evaluate  # noqa: E402
 from examples.training.weights import average_weights, load_weights  # noqa: E402
 
 # Of the flags whose names do not say it.
@@ -137,7 +138,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         raise DataError(f"{options.run} holds a run; add --resume, or give another --run")
     given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
     recipe = Recipe(**_tuples(settings | {k: v for k, v in given.items() if v is not None}))
-    _check_sizes(recipe)
+    recipe.check()
     return recipe
 
 
@@ -155,14 +156,8 @@ def _as_tested(options: argparse.Namespace) -> tuple[int, int, Normalization]:
     flags = ("test_resize", "test_size", "mean", "std")
     given = {name: getattr(options, name, None) for name in flags}
     recipe = replace(recipe, **_tuples({k: v for k, v in given.items() if v is not None}))
-    _check_sizes(recipe)
+    recipe.check()
     return recipe.test_resize, recipe.test_size, recipe.normalization
-
-
-def _check_sizes(recipe: Recipe) -> None:
-    resize, size = recipe.test_resize, recipe.test_size
-    if size > resize:
-        raise DataError(f"--test-size {size} cannot be cut out of a short side of {resize}")
 
 
 def _network(arch: str, classes: int) -> paddle.nn.Layer:

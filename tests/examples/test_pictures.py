@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or g
 
 from examples.training.pictures import (  # noqa: E402
     Augmentation,
+    DataError,
     Pictures,
     balanced_order,
     centre,
     mixed,
 )
-from examples.training.recipe import OPTIMIZERS, Recipe, Trainer  # noqa: E402
+from examples.training.recipe import OPTIMIZERS, Recipe  # noqa: E402
 from examples.training.report import report_of  # noqa: E402
+from examples.training.trainer import Trainer  # noqa: E402
 
 
 def test_views_have_the_size_asked_for_and_stay_in_range() -> None:
@@ -135,6 +138,36 @@ def test_the_learning_rate_drops_where_it_is_told_to() -> None:
     cosine = Recipe(learning_rate=1.0, warm_up_epochs=0, epochs=4)
     rates = [cosine.learning_rate_at(step, 1) for step in range(5)]
     assert rates == pytest.approx([1, 0.853553, 0.5, 0.146447, 0.01], abs=1e-5)
+
+
+def test_a_run_drops_its_rate_at_the_epoch_it_was_told(tmp_path: Path) -> None:
+    # 20 pictures in batches of 8: two steps an epoch, and not three.
+    images = [np.full((16, 16, 3), i, np.uint8) for i in range(20)]
+    pictures = Pictures(images, np.arange(20) % 2, ("a", "b"), [])
+    network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(3 * 16 * 16, 2))
+    recipe = Recipe(
+        epochs=3, batch_size=8, size=16, test_resize=16, test_size=16, warm_up_epochs=1,
+        learning_rate=0.1, drop_epochs=(2,),
+    )  # fmt: skip
+    Trainer(network, recipe, pictures, pictures, tmp_path).fit()
+    lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["rate"] for line in lines] == pytest.approx([0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"epochs": 0}, "--epochs 0 must be from 1 on"),
+        ({"min_area": 1.5}, "--min-area 1.5 must be from 0.01 to 1"),
+        ({"mixup": 0.6, "cutmix": 0.6}, "together 1 at most"),
+        ({"mean": (123.7, 116.3, 103.5)}, "divide those of 0..255"),
+        ({"std": (0.0, 0.2, 0.2)}, "--std are of pictures in 0..1"),
+        ({"test_size": 224, "test_resize": 200}, "cannot be cut out"),
+    ],
+)
+def test_numbers_that_no_run_can_be_made_with_are_told(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        Recipe(**settings).check()
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))

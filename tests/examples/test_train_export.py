@@ -15,7 +15,8 @@ pytest.importorskip("tqdm", reason="training needs the extra train")
 
 from examples.training.export import export  # noqa: E402
 from examples.training.pictures import Pictures  # noqa: E402
-from examples.training.recipe import Recipe, Trainer  # noqa: E402
+from examples.training.recipe import Recipe  # noqa: E402
+from examples.training.trainer import Trainer  # noqa: E402
 
 # Paddle warns of its own ways, such as the statistics that batch norm tracks.
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:paddle\.")
