@@ -18,7 +18,7 @@ _HARMLESS = {"class without pictures", "CRLF", "byte order mark", "blank line", 
 
 
 def load_split(data: Path, split: str, short_side: int) -> Pictures:
-    """Read the pictures of `split` ("train" or "val"), short side at most `short_side`.
+    """Read the pictures of `split`: "train", short side at most `short_side`, or "val", as served.
 
     `data` holds train/<class>/* and val/<class>/*, or train_list.txt and val_list.txt (or train.txt
     and val.txt) of PaddleX or PaddleClas with their label file, which then gives the classes and
@@ -29,7 +29,8 @@ def load_split(data: Path, split: str, short_side: int) -> Pictures:
         DataError: the folder or its lists cannot be trained on.
     """
     if _list_file(data, "train") is None:
-        return load_pictures(data / split, short_side, class_names(data / "train"))
+        classes = class_names(data / "train")
+        return load_pictures(data / split, short_side, classes, as_served=split != "train")
     path = _list_file(data, split)
     if path is None:
         raise DataError(f"{data} has lists and no {split}_list.txt")
@@ -42,7 +43,7 @@ def load_split(data: Path, split: str, short_side: int) -> Pictures:
         print(f"warning: no pictures of {', '.join(missing)}: never learned", file=sys.stderr)
     if len(seen) < 2 and split == "train":
         raise DataError(f"{path} has pictures of fewer than two classes")
-    return read_pictures(listed, short_side, classes, path.name)
+    return read_pictures(listed, short_side, classes, path.name, as_served=split != "train")
 
 
 def classes_of(data: Path) -> tuple[str, ...]:
