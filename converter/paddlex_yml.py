@@ -73,6 +73,11 @@ def _translate(entry: object, source: str) -> TransformOp:
     if not isinstance(entry, dict) or len(entry) != 1:
         raise ConversionError(f"{source}: each entry of Transforms is one operator, not {entry!r}")
     name, options = next(iter(entry.items()))
+    if str(name).startswith("Random"):
+        raise ConversionError(
+            f"{source}: {name} of Transforms changes pictures at random, and a service answers the "
+            f"same picture the same way; it belongs into training alone: remove it from {source}"
+        )
     if name not in _TRANSLATORS:
         raise ConversionError(
             f"{source}: the operator {name} of Transforms is not known"

@@ -152,6 +152,10 @@ def test_beside_the_model_it_is_all_that_is_needed(make_export: MakeExport, tmp_
     [
         ({"Transforms": [{"Padding": {"target_size": 9}}]}, "Padding of Transforms is not known"),
         ({"Transforms": [{"Resize": {"target_size": 9, "keep_ratio": True}}]}, "keep_ratio"),
+        (
+            {"Transforms": [{"RandomRotate": {"prob": 1}}]},
+            "RandomRotate .* at random, .* remove it",
+        ),
         ({"Transforms": [{"Resize": {}}]}, "Resize is not understood: 'target_size'"),
         ({"Transforms": [{"Resize": {"target_size": 9, "interp": "RANDOM"}}]}, "interp RANDOM"),
         ({"Transforms": [{"Normalize": {"min_val": [0, 1, 0]}}]}, "differ between channels"),
