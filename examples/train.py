@@ -27,6 +27,7 @@ from typing import Any
 os.environ.setdefault("FLAGS_use_stride_kernel", "0")
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+import cv2  # noqa: E402
 import paddle  # noqa: E402
 
 from bundle.errors import BundleError  # noqa: E402
@@ -34,8 +35,9 @@ from bundle.labels import read_labels  # noqa: E402
 from examples.training.export import export  # noqa: E402
 from examples.training.fluid_weights import WeightsError  # noqa: E402
 from examples.training.pictures import DataError, Normalization  # noqa: E402
-from examples.training.recipe import OPTIMIZERS, Recipe, Trainer, evaluate  # noqa: E402
+from examples.training.recipe import OPTIMIZERS, Recipe  # noqa: E402
 from examples.training.splits import classes_of, load_split  # noqa: E402
+from examples.training.trainer import Trainer, evaluate  # noqa: E402
 from examples.training.weights import average_weights, load_weights  # noqa: E402
 
 # Of the flags whose names do not say it.
@@ -47,7 +49,8 @@ _MEANINGS = {
     "cutmix": "probability that a batch is pasted into each other",
     "balance": "0 draws pictures as they are, 1 classes equally often",
     "ema": "share that stays in the averaged weights, which are what is kept",
-    "min_area": "smallest share of a picture that a view shows; 0.81 crops 0 to 10%% a side",
+    "min_area": "smallest share of a picture that a view shows",
+    "aspect": "a view is stretched up to so many times; 1: not at all",
     "rotation": "degrees, either way",
     "quarter_turns": "by 0, 90, 180 or 270 degrees",
     "colour": "largest relative change of brightness, contrast, saturation",
@@ -56,11 +59,15 @@ _MEANINGS = {
     "drop_epochs": "the learning rate falls to a tenth where these begin",
     "early_stop": "end after so many epochs without a better validation; 0: never",
 }
+_THREADS = "of the processor (default: OMP_NUM_THREADS, else 1); the last digits depend on it"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands; return the exit code."""
     options = _parser().parse_args(arguments)
+    if getattr(options, "threads", None):
+        paddle.base.core.set_num_threads(options.threads)
+        cv2.setNumThreads(options.threads)
     try:
         return int(options.command(options))
     except (BundleError, DataError, WeightsError) as error:
@@ -131,7 +138,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         raise DataError(f"{options.run} holds a run; add --resume, or give another --run")
     given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
     recipe = Recipe(**_tuples(settings | {k: v for k, v in given.items() if v is not None}))
-    _check_sizes(recipe)
+    recipe.check()
     return recipe
 
 
@@ -149,14 +156,8 @@ def _as_tested(options: argparse.Namespace) -> tuple[int, int, Normalization]:
     flags = ("test_resize", "test_size", "mean", "std")
     given = {name: getattr(options, name, None) for name in flags}
     recipe = replace(recipe, **_tuples({k: v for k, v in given.items() if v is not None}))
-    _check_sizes(recipe)
+    recipe.check()
     return recipe.test_resize, recipe.test_size, recipe.normalization
-
-
-def _check_sizes(recipe: Recipe) -> None:
-    resize, size = recipe.test_resize, recipe.test_size
-    if size > resize:
-        raise DataError(f"--test-size {size} cannot be cut out of a short side of {resize}")
 
 
 def _network(arch: str, classes: int) -> paddle.nn.Layer:
@@ -189,7 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("data", type=Path, help="folder with train/ and val/")
+    shared.add_argument("--threads", type=int, metavar="N", help=_THREADS)
+    shared.add_argument("data", type=Path, help="folder with train/ and val/, or list files")
     shared.add_argument("--arch", default="shufflenet_v2_x1_0", help="of paddle.vision.models")
     shared.add_argument("--test-resize", type=int, help="short side before the middle is cut out")
     shared.add_argument("--test-size", type=int, help="side of what is cut out and served")

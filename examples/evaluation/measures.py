@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,34 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from examples.training.report import report_of
+from examples.training.report import Share, report_of
 from protocol.errors import ServingError
 from protocol.reply import Category
 
 TOPK = 5
-_Z = 1.959964  # of the normal distribution, for 95%
-
-
-class Share(NamedTuple):
-    """`hits` of `of`."""
-
-    hits: int
-    of: int
-
-    @property
-    def value(self) -> float:
-        """The share, 0..1; NaN of nothing."""
-        return self.hits / self.of if self.of else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95% interval: sound for few pictures and for shares near 1, too."""
-        if not self.of:
-            return 0.0, 1.0
-        n, p = self.of, self.value
-        middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from rich.text import Text
 
 from client.errors import error_text
 from examples.datasets.finding import printable
+from examples.training.report import Share
 from protocol.errors import ServingError
 
 from .errors import EvaluationError
-from .measures import ClassCounts, Evaluation, Share
+from .measures import ClassCounts, Evaluation
 from .tables import Table
 from .thresholds import Threshold
 

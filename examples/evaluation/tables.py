@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from client.errors import error_text
 from examples.datasets.finding import printable
+from examples.training.report import Share
 
-from .measures import ClassCounts, Evaluation, Share
+from .measures import ClassCounts, Evaluation
 from .thresholds import Threshold
 
 FULL_MATRIX = 12

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .measures import Answered, Share
+from examples.training.report import Share
+
+from .measures import Answered
 
 STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _ROUNDING = 1e-12

@@ -29,7 +29,8 @@ def draw_curves(metrics: Path, output: Path) -> None:
         axis.set_ylabel(panels[key])
         axis.grid(visible=True, alpha=0.3)
         if key == "val":
-            best = max(range(len(values)), key=values.__getitem__)
+            # The last of equals, whose weights are those that were kept.
+            best = max(range(len(values)), key=lambda i: (values[i], i))
             axis.plot(epochs[best], values[best], "o", color="tab:red")
             axis.annotate(
                 f"{values[best]:.4f}", (epochs[best], values[best]),

@@ -44,8 +44,10 @@ class Pictures:
     paths: list[Path]
 
 
-def load_pictures(folder: Path, short_side: int, classes: tuple[str, ...] = ()) -> Pictures:
-    """Read `folder`/<class>/* with the short side at most `short_side`.
+def load_pictures(
+    folder: Path, short_side: int, classes: tuple[str, ...] = (), *, as_served: bool = False
+) -> Pictures:
+    """Read `folder`/<class>/*, sized as `read_pictures` says.
 
     Classes are the sub-folders in alphabetical order, or `classes` if given.
 
@@ -62,18 +64,28 @@ def load_pictures(folder: Path, short_side: int, classes: tuple[str, ...] = ()) 
     if len(classes) < 2 or counts.min() == 0:
         empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
         raise DataError(f"{folder} needs two or more class folders with pictures; empty: {empty}")
-    return read_pictures(listed, short_side, classes, folder.name)
+    return read_pictures(listed, short_side, classes, folder.name, as_served=as_served)
 
 
 def read_pictures(
-    listed: Sequence[tuple[Path, int]], short_side: int, classes: tuple[str, ...], name: str
+    listed: Sequence[tuple[Path, int]],
+    short_side: int,
+    classes: tuple[str, ...],
+    name: str,
+    *,
+    as_served: bool = False,
 ) -> Pictures:
     """Decode pictures with the number of their class; `name` is for the progress bar.
+
+    To train on, larger pictures are made smaller in the best way; with `as_served` all are resized
+    as the service resizes them, so that their answers are the service's.
 
     Raises:
         DataError: one cannot be read.
     """
-    images = [_read(path, short_side) for path, _ in tqdm(listed, f"reading {name}")]
+    images = [
+        _read(path, short_side, as_served=as_served) for path, _ in tqdm(listed, f"reading {name}")
+    ]
     return Pictures(images, np.array([i for _, i in listed]), classes, [p for p, _ in listed])
 
 
@@ -94,24 +106,28 @@ def _listed(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
-def _read(path: Path, short_side: int) -> np.ndarray:
+def _read(path: Path, short_side: int, *, as_served: bool) -> np.ndarray:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise DataError(f"{path} cannot be read as a picture; take it out or mend it")
-    ratio = short_side / min(image.shape[:2])
-    if ratio < 1:
-        size = (round(image.shape[1] * ratio), round(image.shape[0] * ratio))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if as_served:
+        image = _resized(image, short_side, cv2.INTER_LINEAR)
+    elif short_side < min(image.shape[:2]):
+        image = _resized(image, short_side, cv2.INTER_AREA)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _resized(image: np.ndarray, short_side: int, interpolation: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    ratio = short_side / min(height, width)
+    size = (round(width * ratio), round(height * ratio))
+    return cv2.resize(image, size, interpolation=interpolation)
 
 
 def centre(image: np.ndarray, short_side: int, crop: int) -> np.ndarray:
     """Resize the short side and cut the middle, as the served preprocessing does."""
-    height, width = image.shape[:2]
-    ratio = short_side / min(height, width)
-    size = (round(width * ratio), round(height * ratio))
-    image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    top, left = (size[1] - crop) // 2, (size[0] - crop) // 2
+    image = _resized(image, short_side, cv2.INTER_LINEAR)
+    top, left = (image.shape[0] - crop) // 2, (image.shape[1] - crop) // 2
     return image[top : top + crop, left : left + crop]
 
 
@@ -125,6 +141,7 @@ class Augmentation:
 
     size: int
     min_area: float = 0.3
+    aspect: float = 4 / 3
     rotation_deg: float = 20.0
     horizontal_flip: bool = True
     vertical_flip: bool = True
@@ -145,7 +162,7 @@ class Augmentation:
         """Crop, scale, rotate and flip in one warp, so that the picture is sampled only once."""
         height, width = image.shape[:2]
         area = height * width * rng.uniform(self.min_area, 1.0)
-        aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+        aspect = np.exp(rng.uniform(-np.log(self.aspect), np.log(self.aspect)))
         crop_w = min(np.sqrt(area * aspect), width)
         crop_h = min(np.sqrt(area / aspect), height)
         x = rng.uniform(crop_w / 2, width - crop_w / 2)

@@ -1,37 +1,40 @@
-"""The training loop: schedule, averaged weights, checkpoints, and an evaluation each epoch."""
+"""A recipe: what decides a run besides the data and the network, and its learning rates."""
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle
-from paddle.nn import functional
-from tqdm import tqdm
 
-from .curves import draw_curves
-from .fluid_weights import WeightsError
-from .pictures import (
-    IMAGENET,
-    Augmentation,
-    Normalization,
-    Pictures,
-    balanced_order,
-    centre,
-    mixed,
-)
-from .report import Report, report_of
+from .pictures import IMAGENET, Augmentation, DataError, Normalization
 
 OPTIMIZERS: dict[str, Any] = {
     "momentum": partial(paddle.optimizer.Momentum, momentum=0.9, use_nesterov=True),
     "adamw": paddle.optimizer.AdamW,
     "nadam": paddle.optimizer.NAdam,
+}
+
+
+_RANGES = {
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "size": (8, math.inf),
+    "test_resize": (8, math.inf),
+    "test_size": (8, math.inf),
+    "learning_rate": (0, math.inf),
+    "label_smoothing": (0, 1),
+    "mixup": (0, 1),
+    "cutmix": (0, 1),
+    "balance": (0, 1),
+    "ema": (0, 1),
+    "min_area": (0.01, 1),
+    "aspect": (1, 10),
+    "colour": (0, 1),
+    "erase": (0, 1),
+    "seed": (0, math.inf),
 }
 
 
@@ -41,9 +44,10 @@ class Recipe:
 
     `size` is the side of training views, `test_resize` the short side before `test_size` is cut
     out of the middle; `mixup`, `cutmix` and `erase` are probabilities; `rotation` is in degrees,
-    `colour` the largest relative change; `balance` 0 draws pictures as they are, 1 classes
-    equally; `head_factor` times the learning rate is the last layer's; `plain_epochs` at the end
-    do without mixing; `early_stop` epochs without a better validation end a run (0: never).
+    `colour` the largest relative change, `aspect` the largest stretch; `balance` 0 draws pictures
+    as they are, 1 classes equally; `head_factor` times the learning rate is the last layer's;
+    `plain_epochs` at the end do without mixing; `drop_epochs` are those where the rate falls to a
+    tenth; `early_stop` epochs without a better validation end a run (0: never).
     """
 
     epochs: int = 40
@@ -61,6 +65,7 @@ class Recipe:
     balance: float = 0.5
     ema: float = 0.998
     min_area: float = 0.3
+    aspect: float = 4 / 3
     rotation: float = 20.0
     horizontal_flip: bool = True
     vertical_flip: bool = True
@@ -75,6 +80,27 @@ class Recipe:
     early_stop: int = 0
     seed: int = 0
 
+    def check(self) -> None:
+        """Refuse numbers that no run can be made with.
+
+        Raises:
+            DataError: the first such number, by its flag.
+        """
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                limits = f"from {low} on" if high == math.inf else f"from {low} to {high}"
+                raise DataError(f"--{name.replace('_', '-')} {value} must be {limits}")
+        if self.mixup + self.cutmix > 1:
+            raise DataError("--mixup and --cutmix are chances of one batch: together 1 at most")
+        if self.test_size > self.test_resize:
+            raise DataError(
+                f"--test-size {self.test_size} cannot be cut out of a short side of "
+                f"{self.test_resize}"
+            )
+        if not (min(self.mean) >= 0 and max(self.mean) <= 1 and 0 < min(self.std) <= 1):
+            raise DataError("--mean and --std are of pictures in 0..1; divide those of 0..255")
+
     @property
     def normalization(self) -> Normalization:
         """Mean and deviation as the pictures are normalised with them."""
@@ -86,6 +112,7 @@ class Recipe:
         return Augmentation(
             self.size,
             min_area=self.min_area,
+            aspect=self.aspect,
             rotation_deg=self.rotation,
             horizontal_flip=self.horizontal_flip,
             vertical_flip=self.vertical_flip,
@@ -109,212 +136,3 @@ class Recipe:
         total = self.epochs * steps_per_epoch
         done = min(1.0, (step - warm_up) / max(1.0, total - warm_up))
         return self.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
-
-
-class Trainer:
-    """Trains `network` in place; `average` holds the averaged weights, which are what is kept.
-
-    The folder of the run gets `last.pdparams` (to resume), `best.pdparams` (averaged weights of the
-    best epoch), `final.pdparams` (of the last), `metrics.jsonl` and the report of the best.
-    """
-
-    def __init__(
-        self, network: paddle.nn.Layer, recipe: Recipe, train: Pictures, val: Pictures, run: Path
-    ) -> None:
-        self._network, self._recipe = network, recipe
-        self._train, self._val, self._run = train, val, run
-        self._steps_per_epoch = math.ceil(len(train.images) / recipe.batch_size)
-        self._optimizer = _optimizer(network, recipe)
-        self._average = {k: v.clone() for k, v in network.state_dict().items()}
-        self._step = 0
-        self._epoch = 0
-        self._best = 0.0
-        self._best_epoch = 0
-
-    def resume(self) -> bool:
-        """Go on from `last.pdparams` if there is one.
-
-        Raises:
-            WeightsError: the run was of another architecture or other classes.
-        """
-        path = self._run / "last.pdparams"
-        if not path.is_file():
-            return False
-        state = paddle.load(str(path))
-        own = {key: list(value.shape) for key, value in self._network.state_dict().items()}
-        classes = tuple(state.get("classes", self._train.classes))
-        if own != {key: list(value.shape) for key, value in state["network"].items()} or (
-            classes != self._train.classes
-        ):
-            raise WeightsError(
-                f"{self._run} was a run of another --arch or other classes ({classes}); "
-                "give those, or another --run"
-            )
-        self._network.set_state_dict(state["network"])
-        self._optimizer.set_state_dict(state["optimizer"])
-        self._average = {k: paddle.to_tensor(v) for k, v in state["average"].items()}
-        self._step, self._epoch, self._best = state["step"], state["epoch"], state["best"]
-        self._best_epoch = state.get("best_epoch", self._epoch)
-        return True
-
-    def fit(self) -> Report:
-        """Train to the last epoch, or to where nothing gets better; return the best's report."""
-        self._run.mkdir(parents=True, exist_ok=True)
-        settings = json.dumps(asdict(self._recipe), indent=1)
-        (self._run / "recipe.json").write_text(settings, encoding="utf-8")
-        while self._epoch < self._recipe.epochs:
-            started = time.monotonic()
-            loss = self._train_epoch()
-            self._epoch += 1
-            report = self._evaluate_average()
-            self._keep(report, loss, time.monotonic() - started)
-            if self._waited_in_vain():
-                print(f"stopped: nothing better in {self._recipe.early_stop} epochs")
-                break
-        draw_curves(self._run / "metrics.jsonl", self._run / "curves.png")
-        paddle.save(self._average, str(self._run / "final.pdparams"))
-        self._network.set_state_dict(paddle.load(str(self._run / "best.pdparams")))
-        best = self._evaluate()
-        best.save(self._run)
-        return best
-
-    def _train_epoch(self) -> float:
-        recipe = self._recipe
-        # Seeded by epoch, so that a resumed run draws what the uninterrupted one would have.
-        rng = np.random.default_rng((recipe.seed, self._epoch))
-        augment, normalised = recipe.augmentation, recipe.normalization
-        mixing = self._epoch < recipe.epochs - recipe.plain_epochs
-        order = balanced_order(self._train.targets, rng, recipe.balance)
-        chunks = np.array_split(order, max(1, round(len(order) / recipe.batch_size)))
-        self._network.train()
-        losses = []
-        with tqdm(chunks, f"epoch {self._epoch + 1}/{recipe.epochs}", mininterval=2) as bar:
-            for chunk in bar:
-                images = normalised([augment(self._train.images[i], rng) for i in chunk])
-                targets = np.eye(len(self._train.classes), dtype=np.float32)[
-                    self._train.targets[chunk]
-                ]
-                if mixing:
-                    images, targets = mixed(images, targets, rng, recipe.mixup, recipe.cutmix)
-                losses.append(self._train_step(images, targets))
-                bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
-        return float(np.mean(losses))
-
-    def _train_step(self, images: np.ndarray, targets: np.ndarray) -> float:
-        recipe = self._recipe
-        self._optimizer.set_lr(recipe.learning_rate_at(self._step, self._steps_per_epoch))
-        smooth = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / targets.shape[1]
-        logits = self._network(paddle.to_tensor(images))
-        log_probabilities = functional.log_softmax(logits)
-        loss = -(paddle.to_tensor(smooth.astype(np.float32)) * log_probabilities).sum(1).mean()
-        loss.backward()
-        self._optimizer.step()
-        self._optimizer.clear_grad()
-        self._step += 1
-        self._move_average()
-        return float(loss)
-
-    def _move_average(self) -> None:
-        """Exponential average with its own warm-up, so that the first steps do not linger."""
-        keep = min(self._recipe.ema, (1 + self._step) / (10 + self._step))
-        with paddle.no_grad():
-            for name, value in self._network.state_dict().items():
-                average = self._average[name]
-                average.set_value(average * keep + value * (1 - keep))
-
-    def _evaluate_average(self) -> Report:
-        live = {k: v.clone() for k, v in self._network.state_dict().items()}
-        self._network.set_state_dict(self._average)
-        report = self._evaluate()
-        self._network.set_state_dict(live)
-        return report
-
-    def _evaluate(self) -> Report:
-        recipe = self._recipe
-        sizes = recipe.test_resize, recipe.test_size
-        return evaluate(self._network, self._val, *sizes, recipe.normalization)
-
-    def _waited_in_vain(self) -> bool:
-        wait = self._recipe.early_stop
-        return 0 < wait <= self._epoch - self._best_epoch
-
-    def _keep(self, report: Report, loss: float, seconds: float) -> None:
-        if report.accuracy > self._best or self._epoch == 1:
-            self._best_epoch = self._epoch
-        if report.accuracy >= self._best:
-            self._best = report.accuracy
-            paddle.save(self._average, str(self._run / "best.pdparams"))
-        state: dict[str, Any] = {
-            "network": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "average": self._average,
-            "step": self._step,
-            "epoch": self._epoch,
-            "best": self._best,
-            "best_epoch": self._best_epoch,
-            "classes": list(self._train.classes),
-        }
-        # Written beside and renamed, so that a run killed here still has its last checkpoint.
-        part = self._run / "last.part.pdparams"
-        paddle.save(state, str(part))
-        part.replace(self._run / "last.pdparams")
-        line = {
-            "epoch": self._epoch,
-            "loss": loss,
-            "val": report.accuracy,
-            "rate": self._recipe.learning_rate_at(self._step - 1, self._steps_per_epoch),
-            "seconds": seconds,
-        }
-        with (self._run / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-            metrics.write(json.dumps(line) + "\n")
-        print(
-            f"epoch {self._epoch}: loss {loss:.4f}, val {report.accuracy:.4f}, "
-            f"best {self._best:.4f}, {seconds:.0f} s",
-            flush=True,
-        )
-
-
-def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Optimizer:
-    """Biases and norms do not decay, the new last layer learns faster."""
-    decayed: list[paddle.Tensor] = []
-    plain: list[paddle.Tensor] = []
-    parameters = list(network.named_parameters())
-    for position, (_, parameter) in enumerate(parameters):
-        if position >= len(parameters) - 2:
-            parameter.optimize_attr["learning_rate"] = recipe.head_factor
-        (decayed if len(parameter.shape) > 1 else plain).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return OPTIMIZERS[recipe.optimizer](recipe.learning_rate, parameters=groups)
-
-
-def scores_of(
-    network: paddle.nn.Layer,
-    pictures: Pictures,
-    resize: int,
-    size: int,
-    normalization: Normalization = IMAGENET,
-) -> np.ndarray:
-    """Return softmax scores, float32 [N, classes], of the middle of each picture."""
-    network.eval()
-    scores = []
-    with paddle.no_grad():
-        for start in range(0, len(pictures.images), 32):
-            chunk = pictures.images[start : start + 32]
-            batch = normalization([centre(image, resize, size) for image in chunk])
-            scores.append(functional.softmax(network(paddle.to_tensor(batch))).numpy())
-    return np.concatenate(scores)
-
-
-def evaluate(
-    network: paddle.nn.Layer,
-    pictures: Pictures,
-    resize: int,
-    size: int,
-    normalization: Normalization = IMAGENET,
-) -> Report:
-    """Count the network's best answers on `pictures`."""
-    answers = scores_of(network, pictures, resize, size, normalization).argmax(axis=1)
-    return report_of(pictures.targets, answers, pictures.classes)

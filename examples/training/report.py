@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+
+_Z = 1.959964  # of the normal distribution, for 95%
+
+
+class Share(NamedTuple):
+    """`hits` of `of`."""
+
+    hits: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """The share, 0..1; NaN of nothing."""
+        return self.hits / self.of if self.of else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95% interval: sound for few pictures and for shares near 1, too."""
+        if not self.of:
+            return 0.0, 1.0
+        n, p = self.of, self.value
+        middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+        half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True)
@@ -19,22 +45,32 @@ class Report:
     @property
     def accuracy(self) -> float:
         """Share of pictures answered right."""
-        return float(np.trace(self.confusion) / self.confusion.sum())
+        return self._right.value
+
+    @property
+    def _right(self) -> Share:
+        return Share(int(np.trace(self.confusion)), int(self.confusion.sum()))
 
     def markdown(self) -> str:
         """Return both tables, as they stand in a model's README."""
+        right = self._right
+        low, high = right.interval
         lines = [
-            f"Accuracy {self.accuracy:.4f} ({np.trace(self.confusion)} of {self.confusion.sum()})",
+            f"Accuracy {right.value:.4f} ({right.hits} of {right.of}), "
+            f"95% interval {low:.3f} to {high:.3f}",
             "",
             "| truth \\ answer | " + " | ".join(self.classes) + " | recall |",
             "|---" * (len(self.classes) + 2) + "|",
         ]
-        for name, row in zip(self.classes, self.confusion, strict=True):
-            own = row[self.classes.index(name)] / max(row.sum(), 1)
-            lines.append(f"| {name} | " + " | ".join(map(str, row)) + f" | {own:.3f} |")
-        precision = np.diag(self.confusion) / np.maximum(self.confusion.sum(axis=0), 1)
-        lines.append("| precision | " + " | ".join(f"{p:.3f}" for p in precision) + " | |")
+        for name, row, own in zip(self.classes, self.confusion, self._own(axis=1), strict=True):
+            lines.append(f"| {name} | " + " | ".join(map(str, row)) + f" | {own} |")
+        lines.append("| precision | " + " | ".join(self._own(axis=0)) + " | |")
         return "\n".join(lines) + "\n"
+
+    def _own(self, axis: int) -> list[str]:
+        """Return the share of the diagonal in each row (1) or column (0)."""
+        pairs = zip(np.diag(self.confusion), self.confusion.sum(axis=axis), strict=True)
+        return [f"{hits / of:.3f}" if of else "-" for hits, of in pairs]
 
     def save(self, folder: Path, stem: str = "report") -> None:
         """Write `stem`.md and `stem`.json into `folder`."""

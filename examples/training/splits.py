@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from examples.datasets.errors import DatasetError
-from examples.datasets.lists import LABEL_FILES, read_label_file
+from examples.datasets.lists import LABEL_FILES, find_labels, read_label_file
 from examples.datasets.pictures import Dataset
 from examples.datasets.sources import read_sources
 
@@ -18,51 +18,61 @@ _HARMLESS = {"class without pictures", "CRLF", "byte order mark", "blank line", 
 
 
 def load_split(data: Path, split: str, short_side: int) -> Pictures:
-    """Read the pictures of `split` ("train" or "val"), short side at most `short_side`.
+    """Read the pictures of `split`: "train", short side at most `short_side`, or "val", as served.
 
-    `data` holds train/<class>/* and val/<class>/*, or train_list.txt and val_list.txt of PaddleX or
-    PaddleClas with their label file, which then gives the classes and their order. A class of the
-    label file may have no pictures: it is answered by the network and never learned.
+    `data` holds train/<class>/* and val/<class>/*, or train_list.txt and val_list.txt (or train.txt
+    and val.txt) of PaddleX or PaddleClas with their label file, which then gives the classes and
+    their order. A class of the label file may have no pictures: the network has an answer for it,
+    which is never learned.
 
     Raises:
         DataError: the folder or its lists cannot be trained on.
     """
-    if not _has_lists(data):
-        return load_pictures(data / split, short_side, class_names(data / "train"))
-    dataset = _read_list(data, split)
+    if _list_file(data, "train") is None:
+        classes = class_names(data / "train")
+        return load_pictures(data / split, short_side, classes, as_served=split != "train")
+    path = _list_file(data, split)
+    if path is None:
+        raise DataError(f"{data} has lists and no {split}_list.txt")
     classes = classes_of(data)
+    dataset = _read_list(path)
     listed = [(Path(p.path), classes.index(p.class_name)) for p in dataset.pictures]
-    missing = [name for i, name in enumerate(classes) if i not in {number for _, number in listed}]
+    seen = {number for _, number in listed}
+    missing = [name for number, name in enumerate(classes) if number not in seen]
     if missing and split == "train":
         print(f"warning: no pictures of {', '.join(missing)}: never learned", file=sys.stderr)
-    if len(classes) - len(missing) < 2 and split == "train":
-        raise DataError(f"{data}/train_list.txt has pictures of fewer than two classes")
-    return read_pictures(listed, short_side, classes, f"{split}_list.txt")
+    if len(seen) < 2 and split == "train":
+        raise DataError(f"{path} has pictures of fewer than two classes")
+    return read_pictures(listed, short_side, classes, path.name, as_served=split != "train")
 
 
 def classes_of(data: Path) -> tuple[str, ...]:
     """Return the names of the classes in the order of the network's answers.
 
     Raises:
-        DataError: there is neither a folder of classes nor a label file.
+        DataError: there is neither a folder of classes nor a list with its label file.
     """
-    if not _has_lists(data):
+    path = _list_file(data, "train")
+    if path is None:
         return class_names(data / "train")
-    for name in LABEL_FILES:
-        if (data / name).is_file():
-            labels, findings = read_label_file(data / name)
-            if labels:
-                return labels
-            raise DataError(findings[-1].text)
-    return _read_list(data, "train").classes
+    label_file = find_labels(path, None)
+    if label_file is None:
+        raise DataError(f"{path} has no {' or '.join(LABEL_FILES)} beside it; write one, in order")
+    try:
+        labels, findings = read_label_file(label_file)
+    except DatasetError as error:
+        raise DataError(str(error)) from error
+    if not labels:
+        raise DataError(findings[-1].text)
+    return labels
 
 
-def _has_lists(data: Path) -> bool:
-    return (data / "train_list.txt").is_file()
+def _list_file(data: Path, split: str) -> Path | None:
+    named = [data / f"{split}_list.txt", data / f"{split}.txt"]
+    return next((path for path in named if path.is_file()), None)
 
 
-def _read_list(data: Path, split: str) -> Dataset:
-    path = data / f"{split}_list.txt"
+def _read_list(path: Path) -> Dataset:
     try:
         dataset = read_sources([path])
     except DatasetError as error:

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from examples.evaluation.measures import Answered, Asked, Confusion, Evaluation, Share
+from examples.evaluation.measures import Answered, Asked, Confusion, Evaluation
 from examples.evaluation.tables import tables_of
 from examples.evaluation.thresholds import at_threshold, smallest_threshold
+from examples.training.report import Share
 from protocol.errors import UndecodableImage
 from protocol.reply import Category
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or g
 
 from examples.training.pictures import (  # noqa: E402
     Augmentation,
+    DataError,
     Pictures,
     balanced_order,
     centre,
     mixed,
 )
-from examples.training.recipe import OPTIMIZERS, Recipe, Trainer  # noqa: E402
+from examples.training.recipe import OPTIMIZERS, Recipe  # noqa: E402
 from examples.training.report import report_of  # noqa: E402
+from examples.training.trainer import Trainer  # noqa: E402
 
 
 def test_views_have_the_size_asked_for_and_stay_in_range() -> None:
@@ -34,13 +37,31 @@ def test_a_view_without_change_shows_the_picture_flipped_at_most() -> None:
     rng = np.random.default_rng(0)
     image = np.zeros((48, 48, 3), np.uint8)
     image[:, :24] = 200
-    augment = Augmentation(48, 1.0, 0.0, vertical_flip=False, colour=0.0, erase=0.0)
-    views = [augment(image, rng) for _ in range(20)]
-    flips = [image.astype(np.float32), image[:, ::-1].astype(np.float32)]
-    # The aspect may change by a third, so the edge may move a little and no more.
-    nearest = [[np.abs(view - flip).mean() for flip in flips] for view in views]
-    assert all(min(distances) < 30 for distances in nearest)
-    assert {int(np.argmin(distances)) for distances in nearest} == {0, 1}
+    augment = Augmentation(
+        48, min_area=1.0, aspect=1.0, rotation_deg=0.0, vertical_flip=False, colour=0.0, erase=0.0
+    )
+    views = [augment(image, rng).round().astype(np.uint8) for _ in range(20)]
+    flips = [image, image[:, ::-1]]
+    assert {[np.array_equal(view, flip) for flip in flips].index(True) for view in views} == {0, 1}
+
+
+@pytest.mark.parametrize(("aspect", "stretched"), [(1.0, False), (2.0, True)])
+def test_a_view_is_stretched_only_as_far_as_it_may_be(aspect: float, *, stretched: bool) -> None:
+    # Red rises by one a pixel to the right and green downwards: the slopes tell the scale.
+    across, down = np.meshgrid(np.arange(96), np.arange(96))
+    image = np.stack([across, down, down], axis=-1).astype(np.uint8)
+    augment = Augmentation(
+        48, min_area=0.25, aspect=aspect, rotation_deg=0.0, horizontal_flip=False,
+        vertical_flip=False, colour=0.0, erase=0.0,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(40):
+        view = augment(image, rng)
+        ratios.append((view[24, 40, 0] - view[24, 8, 0]) / (view[40, 24, 1] - view[8, 24, 1]))
+    furthest = max(*ratios, 1 / min(ratios))
+    assert furthest > 1.4 if stretched else furthest < 1.1
+    assert furthest < aspect * 1.1
 
 
 def test_the_centre_is_what_serving_cuts_out() -> None:
@@ -77,7 +98,14 @@ def test_a_report_counts() -> None:
     report = report_of(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ("a", "b"))
     assert report.accuracy == 0.75
     assert report.confusion.tolist() == [[1, 1], [0, 2]]
+    assert "Accuracy 0.7500 (3 of 4), 95% interval 0.301 to 0.954" in report.markdown()
     assert "| a | 1 | 1 | 0.500 |" in report.markdown()
+
+
+def test_a_class_without_pictures_has_no_recall() -> None:
+    text = report_of(np.array([0, 0, 1]), np.array([0, 0, 1]), ("a", "b", "c")).markdown()
+    assert "| c | 0 | 0 | 0 | - |" in text
+    assert "| precision | 1.000 | 1.000 | - | |" in text
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -96,7 +124,9 @@ def test_a_quarter_turn_moves_pixels_and_makes_none(turns: int) -> None:
             return turns
 
     image = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
-    plain = Augmentation(16, 1.0, 0.0, quarter_turns=True, colour=0.0, erase=0.0)
+    plain = Augmentation(
+        16, min_area=1.0, rotation_deg=0.0, quarter_turns=True, colour=0.0, erase=0.0
+    )
     view = plain(image, Fixed())  # type: ignore[arg-type]
     assert np.array_equal(view.astype(np.uint8), np.rot90(image, turns))
 
@@ -108,6 +138,36 @@ def test_the_learning_rate_drops_where_it_is_told_to() -> None:
     cosine = Recipe(learning_rate=1.0, warm_up_epochs=0, epochs=4)
     rates = [cosine.learning_rate_at(step, 1) for step in range(5)]
     assert rates == pytest.approx([1, 0.853553, 0.5, 0.146447, 0.01], abs=1e-5)
+
+
+def test_a_run_drops_its_rate_at_the_epoch_it_was_told(tmp_path: Path) -> None:
+    # 20 pictures in batches of 8: two steps an epoch, and not three.
+    images = [np.full((16, 16, 3), i, np.uint8) for i in range(20)]
+    pictures = Pictures(images, np.arange(20) % 2, ("a", "b"), [])
+    network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(3 * 16 * 16, 2))
+    recipe = Recipe(
+        epochs=3, batch_size=8, size=16, test_resize=16, test_size=16, warm_up_epochs=1,
+        learning_rate=0.1, drop_epochs=(2,),
+    )  # fmt: skip
+    Trainer(network, recipe, pictures, pictures, tmp_path).fit()
+    lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["rate"] for line in lines] == pytest.approx([0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"epochs": 0}, "--epochs 0 must be from 1 on"),
+        ({"min_area": 1.5}, "--min-area 1.5 must be from 0.01 to 1"),
+        ({"mixup": 0.6, "cutmix": 0.6}, "together 1 at most"),
+        ({"mean": (123.7, 116.3, 103.5)}, "divide those of 0..255"),
+        ({"std": (0.0, 0.2, 0.2)}, "--std are of pictures in 0..1"),
+        ({"test_size": 224, "test_resize": 200}, "cannot be cut out"),
+    ],
+)
+def test_numbers_that_no_run_can_be_made_with_are_told(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        Recipe(**settings).check()
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))

@@ -224,6 +224,7 @@ def test_an_own_mean_and_deviation_reach_the_service(
     from bundle.bundle import load_bundle
     from converter.convert import ConvertOptions, convert
     from examples.training.pictures import Normalization, centre
+    from examples.training.splits import load_split
     from pipeline.stages.preprocess import build_preprocess
 
     mean, std = (0.25, 0.5, 0.75), (0.2, 0.25, 0.3)
@@ -235,9 +236,11 @@ def test_an_own_mean_and_deviation_reach_the_service(
     assert done.returncode == 0, done.stderr
     convert(ConvertOptions(out, tmp_path / "bundle"))
     served = build_preprocess(load_bundle(tmp_path / "bundle").description.transform_ops)
-    picture = np.random.default_rng(3).integers(0, 256, (40, 48, 3), np.uint8)
-    trained = Normalization(mean, std)([centre(picture, 36, 32)])[0]
-    assert np.abs(served(picture) - trained).max() < 1e-5
+    val = load_split(data, "val", 36)
+    for path, image in zip(val.paths, val.images, strict=True):
+        file = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        trained = Normalization(mean, std)([centre(image, 36, 32)])[0]
+        assert np.abs(served(file) - trained).max() < 1e-5
 
 
 def test_a_run_ends_where_nothing_gets_better_and_draws_its_curves(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ pytest.importorskip("tqdm", reason="training needs the extra train")
 
 from examples.training.export import export  # noqa: E402
 from examples.training.pictures import Pictures  # noqa: E402
-from examples.training.recipe import Recipe, Trainer  # noqa: E402
+from examples.training.recipe import Recipe  # noqa: E402
+from examples.training.trainer import Trainer  # noqa: E402
 
 # Paddle warns of its own ways, such as the statistics that batch norm tracks.
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:paddle\.")
@@ -102,13 +105,24 @@ class CutTrainer(Trainer):
             raise Cut
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RECIPE,
+        replace(RECIPE, optimizer="nadam", drop_epochs=(1, 2), quarter_turns=True, mixup=1.0),
+        replace(RECIPE, optimizer="adamw", aspect=1.0, early_stop=1, learning_rate=1e-9),
+    ],
+    ids=["momentum", "nadam", "early stop"],
+)
+def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one(
+    tmp_path: Path, recipe: Recipe
+) -> None:
     train, val = noise(16), noise(6)
 
     def run(kind: type[Trainer], folder: Path) -> None:
         # The optimizer's state is named by counters, which are new in a new process; as here.
         with paddle.utils.unique_name.guard():
-            trainer = kind(network(), RECIPE, train, val, folder)
+            trainer = kind(network(), recipe, train, val, folder)
             assert trainer.resume() == (folder / "last.pdparams").is_file()
             trainer.fit()
 
@@ -119,3 +133,9 @@ def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one(tmp_path: Path)
     whole, cut = (paddle.load(str(tmp_path / name / "final.pdparams")) for name in ("whole", "cut"))
     assert list(whole) == list(cut)
     assert all(np.array_equal(whole[key].numpy(), cut[key].numpy()) for key in whole)
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "cut")
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]

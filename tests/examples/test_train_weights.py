@@ -18,7 +18,8 @@ pytest.importorskip("tqdm", reason="training needs the extra train")
 
 from examples.training.fluid_weights import WeightsError, load_fluid_weights  # noqa: E402
 from examples.training.pictures import DataError, Pictures, load_pictures  # noqa: E402
-from examples.training.recipe import Recipe, Trainer  # noqa: E402
+from examples.training.recipe import Recipe  # noqa: E402
+from examples.training.trainer import Trainer  # noqa: E402
 from examples.training.weights import average_weights, load_weights  # noqa: E402
 
 # Paddle warns of its own ways, such as the statistics that batch norm tracks.
