@@ -34,7 +34,12 @@ def try_preprocessing(description: InferenceDescription, config: ModelConfig) ->
         wanted in (-1, got) for wanted, got in zip(feed.shape, prepared.shape, strict=False)
     )
     if not fits:
+        mend = "correct the sizes in transform_ops"
+        if prepared.shape[-1] == 3 and feed.shape[:1] == (3,):
+            mend = "end transform_ops with ToCHWImage"
+        elif prepared.shape[0] == 3 and feed.shape[-1:] == (3,):
+            mend = "take ToCHWImage out of transform_ops"
         raise ConversionError(
             f"preprocessing gives {list(prepared.shape)}, the model's input {feed.name!r} is"
-            f" {list(feed.shape)} (channels, height, width); correct the sizes in transform_ops"
+            f" {list(feed.shape)}; {mend}"
         )

@@ -236,7 +236,11 @@ class TestDescriptions:
             ("- ResizeImage: {sizes: [4, 4]}\n", "ResizeImage"),
             (
                 "- ResizeImage: {size: [8, 8]}\n- ToCHWImage:\n",
-                r"gives \[3, 8, 8\], .* \[3, 4, 4\]",
+                r"gives \[3, 8, 8\], .* \[3, 4, 4\]; correct the sizes",
+            ),
+            (
+                "- ResizeImage: {size: [4, 4]}\n",
+                r"gives \[4, 4, 3\], .* \[3, 4, 4\]; end transform_ops with ToCHWImage",
             ),
         ],
     )

@@ -128,6 +128,11 @@ def test_a_model_of_pixels_takes_the_presets_too(
     assert names == ["ResizeImage", "NormalizeImage"]
     (answer,) = answers(bundle.path, picture(200, 30, 90))
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
+    planes = tmp_path / "planes.yml"
+    planes.write_text("- ResizeImage: {size: [456, 456]}\n- ToCHWImage:\n")
+    asked = Wishes(wishes.labels, str(planes))
+    with pytest.raises(ConversionError, match=r"\[456, 456, 3\]; take ToCHWImage out of"):
+        convert(ConvertOptions(export, tmp_path / "other", asked))
 
 
 def test_the_scores_are_found_among_several_outputs(
