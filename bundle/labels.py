@@ -15,6 +15,8 @@ from .strict_yaml import parse_yaml
 _SYNSET = re.compile(r"n\d{8}\s+(\S.*)")
 # PaddleClas' form (class_id_map_file): "0 tench, Tinca tinca".
 _NUMBERED = re.compile(r"([0-9]{1,9})[ \t]+(\S.*)")
+# Not a form: what spreadsheets and dictionaries write, "0,tench" and "0: tench".
+_SEPARATED = re.compile(r"([0-9]{1,9})\s*(?:[,;]|:\s)\s*\S.*")
 _CLASS_ID = re.compile(r"[0-9]{1,9}")
 
 _BYTE_ORDER_MARKS = (
@@ -71,8 +73,10 @@ def check_count(labels: Tuple[str, ...], classes: int, source: str) -> None:
     if classes > 0 and len(labels) != classes:
         few = "too few" if len(labels) < classes else "too many"
         raise BundleError(
-            "{} has {} labels, {} for the model's {} classes; write exactly one label a "
-            "class, in the order of training".format(source, len(labels), few, classes)
+            "{} has {} label{}, {} for the model's {} classes; write exactly one label a "
+            "class, in the order of training".format(
+                source, len(labels), "" if len(labels) == 1 else "s", few, classes
+            )
         )
 
 
@@ -122,7 +126,10 @@ def _from_lines(text: str, path: Path) -> Tuple[str, ...]:
     labels = [line.strip() for line in text.rstrip().split("\n")]
     for number, label in enumerate(labels, 1):
         if not label:
-            raise BundleError("{} line {} is blank; take it out".format(path, number))
+            raise BundleError(
+                "{} line {} is blank; write the label of class {} there, or take the line "
+                "out".format(path, number, number - 1)
+            )
     synsets = [_SYNSET.fullmatch(label) for label in labels]
     if all(synsets):
         return tuple(match.group(1) for match in synsets if match)
@@ -132,7 +139,18 @@ def _from_lines(text: str, path: Path) -> Tuple[str, ...]:
         # "5 yuan", "10 yuan" are names; what counts like class numbers is taken as such
         if any(class_id == 0 for class_id, _ in pairs) or _counts_from_one(pairs):
             return _in_order(pairs, path)
+    _refuse_table(labels, path)
     return tuple(labels)
+
+
+def _refuse_table(labels: List[str], path: Path) -> None:
+    found = [_SEPARATED.fullmatch(label) for label in labels]
+    numbers = [int(match.group(1)) for match in found if match]
+    if len(labels) > 1 and numbers == list(range(len(labels))):
+        raise BundleError(
+            "{}: its lines begin with the class number and a comma or colon; write '0 name', with "
+            "a space, or the names alone".format(path)
+        )
 
 
 def _counts_from_one(pairs: List[Tuple[int, str]]) -> bool:

@@ -48,6 +48,15 @@ _ITEM_BYTES = {
     "complex128": 16,
 }
 _LARGEST_DESC_BYTES = 4096
+# What lies under a parameter file's name when a download went wrong; none begins like a record.
+_OTHER_FILES = (
+    (b"version http", "it is a Git LFS pointer, and `git lfs pull` fetches the file"),
+    (b"<!DOCTYPE", "it is a web page"),
+    (b"<!doctype", "it is a web page"),
+    (b"<html", "it is a web page"),
+    (b"PK\x03\x04", "it is a ZIP archive"),
+    (b"\x80", "it is a pickle, as training checkpoints are"),
+)
 _TENSOR_DESC = build_messages(
     "paddle_serving_kit.parameter_file",
     {
@@ -77,7 +86,11 @@ def read_record(file: BinaryIO, size: int) -> Record:
     Raises:
         NoRecordError: there is none.
     """
-    version, lod_levels = struct.unpack("<IQ", _take(file, 12))
+    head = _take(file, 12)
+    for begin, what in _OTHER_FILES:
+        if head.startswith(begin):
+            raise NoRecordError(what)
+    version, lod_levels = struct.unpack("<IQ", head)
     if version != 0 or lod_levels > 8:
         raise NoRecordError("version {}".format(version))
     for _ in range(lod_levels):

@@ -69,7 +69,13 @@ def _convert(options: argparse.Namespace) -> None:
             force=options.force,
         )
     )
-    print_report(bundle_facts(bundle))
+    facts = bundle_facts(bundle)
+    print_report(facts)
+    if not any(answer["serves"] for answer in facts["served_by"].values()):
+        sys.stderr.write(
+            f"warning: nothing can serve {options.output}; the rows above say why, runtime by"
+            " runtime\n"
+        )
 
 
 def _inspect(options: argparse.Namespace) -> None:

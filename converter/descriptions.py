@@ -6,6 +6,7 @@ PaddleClas' inference_cls.yaml), a label file beside it.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,8 +118,10 @@ def _given(preprocess: str, export: ExportedModel, need_labels: bool) -> Inferen
         return InferenceDescription("", operators, topk=DEFAULT_TOPK)
     path = Path(preprocess)
     if not path.is_file():
+        close = difflib.get_close_matches(preprocess.lower(), PRESETS, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
         raise ConversionError(
-            f"--preprocess {preprocess}: neither a file nor a preset ({', '.join(PRESETS)})"
+            f"--preprocess {preprocess}: neither a file nor a preset ({', '.join(PRESETS)}){meant}"
         )
     return _read(path, export, need_labels=need_labels)
 

@@ -81,7 +81,7 @@ def read_export(
         ConversionError: there is no model, there are several, or its files do not fit together.
     """
     if not folder.is_dir():
-        raise ConversionError(f"{folder}: no such folder; give the folder of an exported model")
+        raise ConversionError(f"{folder}: {_why_no_folder(folder)}")
     graph_format, model = _choose(folder, model_file)
     separate: tuple[Path, ...] = ()
     params: Path | None = None
@@ -155,20 +155,41 @@ def _format_of(model: Path) -> str:
     return formats.get(model.suffix.lower(), "fluid")
 
 
+def _why_no_folder(path: Path) -> str:
+    if not path.is_file():
+        return "no such folder; give the folder of an exported model"
+    if path.suffix.lower() in _CHECKPOINTS:
+        return f"is {_CHECKPOINTS[path.suffix.lower()]}"
+    return "is a file; give the folder that it lies in"
+
+
 def _why_none(folder: Path) -> str:
-    inner = sorted(path.parent.name for path in folder.glob("*/*") if path.name in _USUAL_NAMES)
     if (folder / "serving_server").is_dir():
         return "is a bundle already; its model lies in serving_server"
+    if folder.name == "serving_client":
+        return "is the clients' half of a bundle; the model lies in serving_server beside it"
+    # as output/ of a training lies above its export, and serving_model/ above its bundles
+    below = [path for depth in ("*/*", "*/*/*") for path in sorted(folder.glob(depth))]
+    inner = [path.parent for path in below if path.name in _USUAL_NAMES and path.is_file()]
     if inner:
-        return f"holds no model itself; did you mean its folder {inner[0]}?"
-    if any(folder.glob("*.pth")) or any(folder.glob("*.pt")):
-        return "holds a PyTorch checkpoint; export it with torch.onnx.export first"
-    if any(folder.glob("*.pdparams")):
-        return "holds a training checkpoint (.pdparams); export it for inference first"
+        return f"holds no model itself; did you mean its folder {inner[0].relative_to(folder)}?"
+    for path in [*sorted(folder.iterdir()), *below]:
+        if path.suffix.lower() in _CHECKPOINTS or path.name == "saved_model.pb":
+            kind = _CHECKPOINTS.get(path.suffix.lower(), "a SavedModel of TensorFlow; " + _TF2ONNX)
+            return f"holds no exported model; {path.relative_to(folder)} is {kind}"
     return "holds no exported model (inference.json, *.pdmodel, __model__ or *.onnx)"
 
 
 _USUAL_NAMES = ("inference.json", "inference.pdmodel", "__model__")
+_TF2ONNX = "turn it into ONNX with tf2onnx first"
+# What training leaves behind, by its ending.
+_CHECKPOINTS = {
+    ".pdparams": "a training checkpoint; export it for inference first",
+    ".pth": "a PyTorch checkpoint; export it with torch.onnx.export first",
+    ".pt": "a PyTorch checkpoint; export it with torch.onnx.export first",
+    ".h5": "a model of Keras; " + _TF2ONNX,
+    ".keras": "a model of Keras; " + _TF2ONNX,
+}
 
 
 def _choose_params(

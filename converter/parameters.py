@@ -101,7 +101,8 @@ def _check_record(
     if not _same_shape(record.shape, parameter.shape):
         raise ConversionError(
             f"{path}: belongs to another model: parameter {position}, {parameter.name!r}, is"
-            f" {list(parameter.shape)} in the graph and {list(record.shape)} in the file"
+            f" {list(parameter.shape)} in the graph and {list(record.shape)} in the file; copy both"
+            " files from one export"
         )
     if record.end > size:
         raise ConversionError(

@@ -87,14 +87,26 @@ def changed_files(bundle_dir: Path) -> list[str]:
     Raises:
         BundleError: bundle.yml is not YAML.
     """
-    record = read_record(bundle_dir)
-    changed = []
-    for name, facts in record.get("files", {}).items():
-        if not name.endswith((".yml", ".prototxt")):
+    return _differing(bundle_dir, descriptions=False)
+
+
+def edited_files(bundle_dir: Path) -> list[str]:
+    """Names of the bundle's descriptions that are not as bundle.yml records them.
+
+    Raises:
+        BundleError: bundle.yml is not YAML.
+    """
+    return _differing(bundle_dir, descriptions=True)
+
+
+def _differing(bundle_dir: Path, *, descriptions: bool) -> list[str]:
+    found = []
+    for name, facts in read_record(bundle_dir).get("files", {}).items():
+        if name.endswith((".yml", ".prototxt")) == descriptions:
             file = bundle_dir / name
             if not file.is_file() or file_facts(file)["sha256"] != facts.get("sha256"):
-                changed.append(name)
-    return changed
+                found.append(name)
+    return found
 
 
 def read_record(bundle_dir: Path) -> dict[str, Any]:

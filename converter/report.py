@@ -105,7 +105,9 @@ def print_verification(verification: Verification, console: Console | None = Non
     recorded = "no bundle.yml to compare with"
     if verification.files is not None:
         recorded = f"{verification.files}, as bundle.yml records them"
-    table.add_row("files", recorded)
+    if verification.edited:
+        recorded += f", but for {', '.join(verification.edited)}, edited since"
+    table.add_row("files", Text(recorded, style="yellow" if verification.edited else ""))
     table.add_row("prototxt", "text and stream agree, with the client's copies and the graph")
     table.add_row("reference", Text(verification.reference))
     table.add_row("bundle", Text(verification.runtime))

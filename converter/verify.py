@@ -28,7 +28,7 @@ from .descriptions import beside_the_model
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
 from .pictures import drawn_pictures, given_pictures
-from .record import changed_files, file_facts, read_record
+from .record import changed_files, edited_files, file_facts, read_record
 
 DEFAULT_TOLERANCE = 1e-4
 _BATCH = 8
@@ -42,7 +42,8 @@ class Verification:
 
     Attributes:
         bundle: the bundle's folder.
-        files: how many files are as bundle.yml records them; None where there is no record.
+        files: how many files bundle.yml records; None where there is no record.
+        edited: those that are not as it records them: descriptions, which may be edited by hand.
         reference: what the bundle was compared with, and its runtime.
         runtime: what the bundle ran in.
         pictures: how many were compared.
@@ -56,6 +57,7 @@ class Verification:
 
     bundle: Path
     files: int | None
+    edited: tuple[str, ...]
     reference: str
     runtime: str
     pictures: int
@@ -110,6 +112,7 @@ def verify(
     return Verification(
         bundle=bundle_dir,
         files=len(record.get("files", {})) or None,
+        edited=tuple(edited_files(bundle.path)),
         reference=f"{whose}; {plain.predictor.name}, not optimised, one picture at a time",
         runtime=f"{served.predictor.name}, as served, in batches of {_BATCH}",
         pictures=len(compared.differences),
@@ -183,7 +186,7 @@ def _worst(difference: float) -> float:
 
 
 def _record(bundle: Bundle) -> dict[str, Any]:
-    """bundle.yml, once every file of the bundle has the hash that stands in it."""
+    """bundle.yml, once every model file of the bundle has the hash that stands in it."""
     changed = changed_files(bundle.path)
     if changed:
         raise ConversionError(

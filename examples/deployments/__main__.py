@@ -14,7 +14,7 @@ from .deployment import ROOT, Deployment, Form, names, read_deployment
 from .errors import DeploymentError
 from .exporting import Exporter
 from .measuring import measure
-from .table import Row, markdown, put_into
+from .table import Row, keep, kept, markdown, put_into
 from .trying import make_bundle, try_service
 
 PAGES = ("docs/deployments.md", "docs/deployments.zh-CN.md")
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         if options.write:
             for page in PAGES:
-                put_into(ROOT / page, markdown(rows))
+                put_into(ROOT / page, markdown(kept(exporter.work / "rows")))
                 console.print(f"wrote {page}")
     except DeploymentError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -81,7 +81,10 @@ def _run(
             f"limit is {figures.limit:.1f}; {figures.memory_mib:.0f} MiB; ready in "
             f"{figures.start_s:.1f} s"
         )
-    return Row(deployment, form, trial, figures)
+    row = Row(deployment, form, trial, figures)
+    if figures:
+        keep(row, exporter.work / "rows")
+    return row
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--measure", action="store_true", help="also load the services and measure them")
     add("--seconds", type=float, default=6.0, help="of each measurement (default 6)")
     add("--rounds", type=int, default=3, help="of measurements that take turns (default 3)")
-    add("--write", action="store_true", help=f"put the tables into {PAGES[0]}")
+    add("--write", action="store_true", help=f"put all that was measured into {PAGES[0]}")
     add("--work", type=Path, default=ROOT / "build/deployments", help="where products are kept")
     shared = os.environ.get("PADDLE_SERVING_KIT_SHARED", ROOT.parent / "shared")
     add("--shared", type=Path, default=Path(shared), help="folder of third-party samples")

@@ -44,7 +44,7 @@ def measure(
     deployment: Deployment, bundle: Path, pictures: Sequence[Path], *, seconds: float, rounds: int
 ) -> Figures:
     """Load the service in rounds that take turns with the bare predictor."""
-    batch = 4 if deployment.size > 300 or deployment.classes > 200 else 8
+    heavy = bundle_mib(bundle) > 100
     plan = Plan(
         config=deployment.config,
         bundle=bundle,
@@ -52,9 +52,10 @@ def measure(
         pictures=list(pictures),
         workers=WORKERS,
         rounds=rounds,
-        seconds=seconds,
+        # Enough for each of sixteen connections to be answered more than once.
+        seconds=2 * seconds if heavy else seconds,
         connections=CONNECTIONS,
-        batch_size=batch,
+        batch_size=4 if heavy else 8,
         overrides=(
             *serving(deployment, bundle),
             f"op.{deployment.name}.threshold=0",
@@ -65,7 +66,6 @@ def measure(
     http, rpc = result.measured["http", 16], result.measured["rpc", 16]
     alone = result.measured["http", 1]
     everything = [outcome for one in result.measured.values() for outcome in one.outcomes]
-    files = [path for path in bundle.rglob("*") if path.is_file()]
     return Figures(
         limit=statistics.median(result.batched),
         http=statistics.median(http.rates),
@@ -74,7 +74,12 @@ def measure(
         p50_ms=statistics.median(o.latency_p50_ms for o in http.outcomes),
         p99_ms=statistics.median(o.latency_p99_ms for o in http.outcomes),
         memory_mib=result.memory_mib,
-        bundle_mib=sum(path.stat().st_size for path in files) / 2**20,
+        bundle_mib=bundle_mib(bundle),
         start_s=result.start_s,
         wrong=sum(o.wrong + o.failed for o in everything),
     )
+
+
+def bundle_mib(bundle: Path) -> float:
+    """Return the size of all files of a bundle in MiB."""
+    return sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) / 2**20

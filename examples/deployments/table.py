@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .deployment import Deployment, Form
+from .deployment import Deployment, Form, names, read_deployment
 from .errors import DeploymentError
 from .measuring import Figures
 from .trying import Trial
@@ -23,6 +24,34 @@ class Row:
     form: Form
     trial: Trial
     figures: Figures | None
+
+
+def keep(row: Row, folder: Path) -> None:
+    """Write the row, so that deployments which were run apart come into one table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = {
+        "deployment": row.deployment.name,
+        "form": row.form.name,
+        "trial": {**asdict(row.trial), "bundle": str(row.trial.bundle)},
+        "figures": asdict(row.figures) if row.figures else None,
+    }
+    file = folder / f"{row.deployment.name}-{row.form.name}.json"
+    file.write_text(json.dumps(fields), encoding="utf-8")
+
+
+def kept(folder: Path) -> list[Row]:
+    """Return the rows that were kept, in the order of the deployments and their forms."""
+    rows = []
+    for deployment in map(read_deployment, names()):
+        for form in deployment.forms:
+            file = folder / f"{deployment.name}-{form.name}.json"
+            if not file.is_file():
+                continue
+            fields = json.loads(file.read_text(encoding="utf-8"))
+            trial = Trial(**{**fields["trial"], "bundle": Path(fields["trial"]["bundle"])})
+            figures = Figures(**fields["figures"]) if fields["figures"] else None
+            rows.append(Row(deployment, form, trial, figures))
+    return rows
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -1,6 +1,7 @@
 """HTTP, as an ASGI application: routes, bodies and statuses; every decision is made elsewhere.
 
-POST /<service>/prediction   the key/value envelope, a raw picture, or a multipart upload
+POST /<service>/prediction   the key/value envelope, a raw picture, or a multipart upload;
+                             the last two also with ?form=, answered as `protocol.forms` has it
 GET  /health/live            200 while the process answers
 GET  /health/ready           200 when every service can answer, 503 before and while stopping
 GET  /                       what is served here
@@ -54,8 +55,7 @@ def build_http_app(services: Services, *, max_body_bytes: int) -> Starlette:
         service = request.path_params["service"]
         try:
             services.require(service)
-            form = _form(request)
-            asked = await _read_request(request, service, max_body_bytes)
+            asked, form = await _read_request(request, service, max_body_bytes)
             reply = await _unless_disconnected(request, services.classify(asked))
         except ServingError as error:
             return error_response(error)
@@ -123,35 +123,33 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:
 # --- bodies --------------------------------------------------------------------------------------
 
 
-async def _read_request(request: Request, service: str, max_body_bytes: int) -> ClassifyRequest:
-    """Read the body in the form its Content-Type names; without one it is the JSON envelope."""
-    content_type = _content_type(request)
+async def _read_request(
+    request: Request, service: str, max_body_bytes: int
+) -> tuple[ClassifyRequest, str | None]:
+    """Read the body in the form its Content-Type names; without one it is the JSON envelope.
+
+    Returns:
+        The request, and the form its answer is to have; None is the envelope.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "multipart/form-data":
         return await _read_multipart(request, service, max_body_bytes)
     body = await _read_body(request, max_body_bytes)
     if content_type in _RAW or content_type.startswith("image/"):
         if not body:
             raise InvalidRequest("the body is empty; send the bytes of one picture")
-        return request_from_images([body], service, **_query_options(request))
-    return request_from_json(body, service)
-
-
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _form(request: Request) -> str | None:
-    """Return the form of answer that `?form=` asks for; None is the envelope."""
-    form = request.query_params.get("form")
-    if form is None:
-        return None
-    content_type = _content_type(request)
-    if content_type not in (*_RAW, "multipart/form-data") and not content_type.startswith("image/"):
+        form = _known_form(request.query_params)
+        return request_from_images([body], service, **_query_options(request)), form
+    if "form" in request.query_params:
         raise InvalidRequest(
-            "form is for raw pictures and multipart uploads; the key/value envelope is answered "
-            "in kind: leave form out, or send the picture itself"
+            "form goes with a multipart upload, or a picture as the body with its Content-Type, "
+            f"image/jpeg for one; {_shown(content_type)} is the key/value envelope: leave form out"
         )
-    return check_form(form)
+    return request_from_json(body, service), None
+
+
+def _shown(content_type: str) -> str:
+    return f"Content-Type {content_type[:40]}" if content_type else "a body without Content-Type"
 
 
 async def _read_body(request: Request, max_body_bytes: int) -> bytes:
@@ -172,7 +170,9 @@ async def _read_body(request: Request, max_body_bytes: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _read_multipart(request: Request, service: str, max_body_bytes: int) -> ClassifyRequest:
+async def _read_multipart(
+    request: Request, service: str, max_body_bytes: int
+) -> tuple[ClassifyRequest, str | None]:
     """Take every file of the form as one picture, in order; other fields are options."""
     # The form parser spools to disk; the size is bounded first, by reading the body ourselves.
     body = await _read_body(request, max_body_bytes)
@@ -187,7 +187,8 @@ async def _read_multipart(request: Request, service: str, max_body_bytes: int) -
         detail = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)
         raise InvalidRequest(f"the multipart form cannot be read: {detail}") from error
     options = {**_query_options(request), **_known_options(fields)}
-    return request_from_images(images, service, **options)
+    answer_form = _known_form({**request.query_params, **fields})
+    return request_from_images(images, service, **options), answer_form
 
 
 def _replay(body: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:
@@ -204,6 +205,11 @@ def _query_options(request: Request) -> dict[str, Any]:
 def _known_options(fields: Mapping[str, Any]) -> dict[str, Any]:
     names = {"topk": "topk", "threshold": "threshold", "logid": "log_id", "log_id": "log_id"}
     return {option: fields[name] for name, option in names.items() if name in fields}
+
+
+def _known_form(fields: Mapping[str, Any]) -> str | None:
+    form = fields.get("form")
+    return None if form is None else check_form(form)
 
 
 async def _unless_disconnected(request: Request, answer: Awaitable[ClassifyReply]) -> ClassifyReply:

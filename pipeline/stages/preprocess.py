@@ -7,6 +7,7 @@ a channel: exact, and several times faster than arithmetic on the whole picture.
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -129,7 +130,11 @@ def _build(operator: Operator) -> Step:
         return build(**operator.options)
     except TypeError as error:
         raise PreprocessError(
-            "{} does not take these options: {}".format(operator.name, dict(operator.options))
+            "{} does not take these options: {}; it takes {}".format(
+                operator.name,
+                dict(operator.options),
+                ", ".join(inspect.signature(build).parameters) or "none",
+            )
         ) from error
 
 

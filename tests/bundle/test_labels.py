@@ -126,3 +126,17 @@ def test_the_count_must_fit() -> None:
         check_count(("a", "b"), 3, "here")
     with pytest.raises(BundleError, match=r"here.*too many"):
         check_count(("a", "b"), 1, "here")
+    with pytest.raises(BundleError, match="has 1 label, too few"):
+        check_count(("a",), 3, "here")
+
+
+@pytest.mark.parametrize("separator", [",", ", ", ": ", ";"])
+def test_numbers_of_a_spreadsheet_are_no_part_of_a_label(separator: str, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    names = ("tench", "goldfish", "white shark, man-eater")
+    file.write_text("".join(f"{at}{separator}{name}\n" for at, name in enumerate(names)))
+    with pytest.raises(BundleError, match="a comma or colon; write '0 name', with"):
+        read_labels(file)
+    for labels in (("6, 7", "8, 9"), ("0:00", "1:00")):
+        file.write_text("\n".join(labels))
+        assert read_labels(file) == labels

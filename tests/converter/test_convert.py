@@ -252,8 +252,12 @@ class TestDescriptions:
     def test_an_unknown_preset_names_the_known_ones(
         self, make_export: MakeExport, tmp_path: Path
     ) -> None:
-        with pytest.raises(ConversionError, match="imagenet-224"):
-            convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(preprocess="imagenet")))
+        export = make_export()
+        for typed in "imagenet", "ImageNet224":
+            with pytest.raises(ConversionError, match=r"garbage40\); did you mean imagenet-224\?"):
+                convert(ConvertOptions(export, tmp_path / "out", Wishes(preprocess=typed)))
+        with pytest.raises(ConversionError, match=r"preset \(imagenet-224, .*garbage40\)$"):
+            convert(ConvertOptions(export, tmp_path / "out", Wishes(preprocess="none.yml")))
 
     @pytest.mark.parametrize("topk", [0, -1, 4])
     def test_topk_must_be_possible(

@@ -235,3 +235,62 @@ class TestParameters:
         (tmp_path / "secret").write_bytes(b"")
         with pytest.raises(ConversionError, match="outside"):
             read_export(tmp_path / "export")
+
+
+def test_a_file_in_place_of_its_folder(make_export: MakeExport, tmp_path: Path) -> None:
+    export = make_export("pir")
+    with pytest.raises(ConversionError, match=r"inference\.json: is a file; give the folder"):
+        read_export(export / "inference.json")
+    checkpoint = tmp_path / "best_model.pdparams"
+    checkpoint.write_bytes(b"\x80\x02")
+    with pytest.raises(ConversionError, match=r"pdparams: is a training checkpoint; export it"):
+        read_export(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("best_model.pdparams", "is a training checkpoint; export it for inference first"),
+        ("PPLCNetV2_base/best_model.pdparams", "is a training checkpoint"),
+        ("runs/mine/epoch_7.pdparams", "is a training checkpoint"),
+        ("net.pth", "is a PyTorch checkpoint; export it with torch.onnx.export first"),
+        ("net.keras", "is a model of Keras; turn it into ONNX with tf2onnx first"),
+        ("saved_model.pb", "is a SavedModel of TensorFlow; turn it into ONNX with tf2onnx first"),
+    ],
+)
+def test_what_training_leaves_is_told_from_an_export(tmp_path: Path, name: str, told: str) -> None:
+    file = tmp_path / "output" / name
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(ConversionError) as caught:
+        read_export(tmp_path / "output")
+    assert f"holds no exported model; {name} {told}" in str(caught.value)
+
+
+def test_a_model_further_down_is_found(make_export: MakeExport) -> None:
+    export = make_export("pir")
+    for above in export.parent, export.parent.parent:
+        meant = export.relative_to(above)
+        with pytest.raises(ConversionError, match=f"did you mean its folder {meant}\\?"):
+            read_export(above)
+
+
+def test_the_clients_half_of_a_bundle(tmp_path: Path) -> None:
+    (tmp_path / "serving_client").mkdir()
+    with pytest.raises(ConversionError, match="the model lies in serving_server beside it"):
+        read_export(tmp_path / "serving_client")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>not found</html>", "it is a web page"),
+        (b"\x80\x02}q\x00(X\x0b\x00\x00\x00conv", "it is a pickle, as training checkpoints are"),
+    ],
+)
+def test_a_download_that_went_wrong(make_export: MakeExport, content: bytes, told: str) -> None:
+    export = make_export("pir")
+    (export / "inference.pdiparams").write_bytes(content)
+    with pytest.raises(ConversionError, match=f"is no Paddle parameter file .*{told}"):
+        read_export(export)

@@ -100,7 +100,7 @@ def test_show_proto_prints_and_writes_nothing(
 
 
 def test_several_feeds_are_converted_and_not_served_as_a_classifier(
-    tmp_path: Path, write_onnx: Callable[..., object]
+    tmp_path: Path, write_onnx: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx = pytest.importorskip("onnx")
     export = tmp_path / "export"
@@ -119,6 +119,8 @@ def test_several_feeds_are_converted_and_not_served_as_a_classifier(
     assert served == {"serves": False, "note": "has 2 inputs; pictures are fed to one"}
     with pytest.raises(PredictorError, match="has one feed; this model has 2: x, scale_factor"):
         create_predictor(load_bundle(tmp_path / "out"))
+    assert main(["convert", str(export), "--output", str(tmp_path / "other")]) == 0
+    assert "warning: nothing can serve" in capsys.readouterr().err
 
 
 def test_aliases_by_number(make_export: MakeExport) -> None:

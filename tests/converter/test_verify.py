@@ -19,6 +19,7 @@ from converter.convert import ConvertOptions, convert
 from converter.descriptions import Wishes
 from converter.errors import ConversionError
 from converter.pictures import drawn_pictures
+from converter.report import print_verification
 from converter.verify import verify
 
 WriteOnnx = Callable[..., dict[str, np.ndarray]]
@@ -126,6 +127,20 @@ def test_preprocessing_that_was_edited_is_found(bundle_dir: Path, export: Path, 
     assert "scores differ by" in done.stderr
     assert done.stderr.count("\n") == 1
     assert run(root, bundle_dir, "--export", export, "--tolerance", "1").returncode == 0
+
+
+def test_edited_descriptions_are_named(
+    bundle_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(bundle_dir).edited == ()
+    with (bundle_dir / "serving_server/inference.yml").open("a") as file:
+        file.write("# mine\n")
+    found = verify(bundle_dir)
+    assert found.passed
+    assert found.edited == ("serving_server/inference.yml",)
+    print_verification(found)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "6, as bundle.yml records them, but for serving_server/inference.yml, edited" in shown
 
 
 def test_another_model_under_the_same_names_is_found(

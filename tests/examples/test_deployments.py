@@ -17,8 +17,8 @@ from examples.deployments.__main__ import main
 from examples.deployments.deployment import Deployment, Form, names, read_deployment
 from examples.deployments.errors import DeploymentError
 from examples.deployments.exporting import ENVIRONMENTS, Exporter
-from examples.deployments.measuring import measure
-from examples.deployments.table import BEGIN, END, Row, markdown, put_into
+from examples.deployments.measuring import Figures, measure
+from examples.deployments.table import BEGIN, END, Row, keep, kept, markdown, put_into
 from examples.deployments.trying import Trial, make_bundle, try_service
 from pipeline.classifier import Classifier, ClassifierSettings, EncodedImage
 from pipeline.config import load_settings
@@ -189,6 +189,20 @@ def test_tables_go_between_the_markers(tmp_path: Path) -> None:
     page.write_text("no markers", encoding="utf-8")
     with pytest.raises(DeploymentError, match="has no lines"):
         put_into(page, "x")
+
+
+def test_what_was_measured_apart_comes_into_one_table(tmp_path: Path) -> None:
+    steel, peach = read_deployment("steel6"), read_deployment("peach4")
+    figures = Figures(100.0, 90.0, 80.0, 10.0, 20.0, 30.0, 500.0, 90.0, 3.0, 0)
+    rows = [
+        Row(steel, steel.forms[1], Trial(tmp_path, 24, 1e-6, 1e-6), figures),
+        Row(peach, peach.forms[0], Trial(tmp_path, 24, 1e-5, 1e-5), None),
+    ]
+    for row in rows:
+        keep(row, tmp_path)
+    assert kept(tmp_path) == rows[::-1]  # in the order of names
+    table = markdown(kept(tmp_path))
+    assert "| steel6 | inference.json | 100.0 | 90.0 | 80.0 | 0.90 |" in table
 
 
 @pytest.fixture(scope="module", params=sorted(ENVIRONMENTS))

@@ -8,7 +8,7 @@ import pytest
 
 from protocol.errors import InvalidRequest, UndecodableImage
 from protocol.forms import check_form, reply_in_form
-from protocol.reply import Category, ClassifyReply
+from protocol.reply import Category, ClassifyReply, reply_from_json
 
 CAN = (Category(23, "可回收物/易拉罐", 0.9998091), Category(1, "其他垃圾/污损塑料", 0.0001))
 BAD = UndecodableImage("this looks like text")
@@ -36,6 +36,12 @@ def test_the_forms_are_those_of_the_tutorials(form: str, one: str, several: str)
     mixed = ClassifyReply(((Category(1, "x", 0.5),), (), BAD))
     assert reply_in_form(mixed, form).decode() == several
     json.loads(several)
+
+
+def test_a_stock_0_9_answer_has_no_class_id() -> None:
+    stock = b'{"err_no":0,"err_msg":"","key":["label","prob"],"value":["[\'daisy\']","[0.9]"]}'
+    answer = reply_in_form(reply_from_json(stock), "paddlex")
+    assert json.loads(answer) == [{"category_id": -1, "category": "daisy", "score": 0.9}]
 
 
 def test_another_form_is_told() -> None:

@@ -255,6 +255,14 @@ async def test_a_picture_is_answered_in_the_form_asked_for(
     assert (uploaded.status_code, uploaded.json()) == (200, answer)
 
 
+async def test_an_upload_may_name_the_form_in_a_field(http: httpx.AsyncClient) -> None:
+    files = {"input_img": ("a.jpg", b"dog")}
+    response = await http.post("/waste/prediction", files=files, data={"form": "result"})
+    assert response.json() == {"result": "dog"}
+    wrong = await http.post("/waste/prediction", files=files, data={"form": "yaml"})
+    assert (wrong.status_code, wrong.json()["err_no"]) == (400, 5000)
+
+
 async def test_several_pictures_are_answered_in_a_list(http: httpx.AsyncClient) -> None:
     files = [("a", ("a.jpg", b"dog")), ("a", ("b.jpg", b"bad"))]
     response = await http.post("/waste/prediction?form=result", files=files)
@@ -271,7 +279,9 @@ async def test_several_pictures_are_answered_in_a_list(http: httpx.AsyncClient) 
         ("form=yaml", b"dog", JPEG, 5000, "form must be one of paddlex, result"),
         ("form=result", b"bad", JPEG, 5001, "this looks like text"),
         ("form=result", json.dumps({"key": ["x"], "value": [PICTURE]}).encode(), {}, 5000,
-         "leave form out"),
+         "a body without Content-Type is the key/value envelope: leave form out"),
+        ("form=result", b"dog", {"Content-Type": "application/x-www-form-urlencoded"}, 5000,
+         "a picture as the body with its Content-Type, image/jpeg for one"),
     ],
 )  # fmt: skip
 async def test_a_form_that_cannot_be_is_an_error_in_the_envelope(

@@ -70,7 +70,10 @@ def test_a_model_that_wants_bgr_gets_it() -> None:
         ([{"ResizeImage": {"size": -1}}], "ResizeImage: size"),
         ([{"ResizeImage": {"size": 9, "interpolation": "magic"}}], "interpolation is one of"),
         ([{"ResizeImage": {"size": 9, "backend": "gpu"}}], "backend is cv2 or pil"),
-        ([{"ResizeImage": {"sizes": 9}}], "does not take these options"),
+        (
+            [{"ResizeImage": {"sizes": 9}}],
+            "does not take these options: {'sizes': 9}; it takes size,",
+        ),
         ([{"CropImage": {"size": "all"}}], "CropImage: size"),
         ([{"NormalizeImage": {"scale": "__import__('os')"}}], "scale is a number or a fraction"),
         ([{"NormalizeImage": {"scale": "1/0"}}], "scale is a number or a fraction"),

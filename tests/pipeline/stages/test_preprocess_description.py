@@ -32,7 +32,7 @@ def noise(height: int, width: int) -> np.ndarray:
         ([{"CropImage": [224, 224]}], "CropImage takes options by name"),
         ([{"DecodeImage": {"to_rbg": False}}], "DecodeImage does not take these options"),
         ([{"DecodeImage": {"to_rgb": "False"}}], "to_rgb is true or false, not 'False'"),
-        ([{"ToCHWImage": {"order": "chw"}}], "ToCHWImage does not take these options"),
+        ([{"ToCHWImage": {"order": "chw"}}], "options: {'order': 'chw'}; it takes none"),
         ([{"NormalizeImage": {"std": [float("nan"), 1, 1]}}], "std is three numbers"),
         ([{"NormalizeImage": {"scale": "inf"}}], "scale is a finite number"),
         ([{"NormalizeImage": None}, CHW], "order is '' before ToCHWImage"),
