@@ -66,7 +66,9 @@ def run(plan: Plan, console: Console) -> Throughput:
     batched: list[float] = []
     try:
         with _service(plan) as running, console.status("") as status:
+            # The first run in a size is a slow one, as it is for the service, which warms up too.
             limit.measure(1.0)
+            limit.measure(1.0, plan.batch_size)
             for number in range(plan.rounds):
                 status.update(f"round {number + 1} of {plan.rounds}: the limit")
                 limits.append(limit.measure(plan.seconds))

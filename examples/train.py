@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ os.environ.setdefault("FLAGS_use_stride_kernel", "0")
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import cv2  # noqa: E402
+
+# Paddle warns of compilers that nothing here needs.
+warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
 import paddle  # noqa: E402
 
 from bundle.errors import BundleError  # noqa: E402

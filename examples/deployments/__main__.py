@@ -82,7 +82,7 @@ def _run(
             f"{figures.start_s:.1f} s"
         )
     row = Row(deployment, form, trial, figures)
-    if figures:
+    if options.write:
         keep(row, exporter.work / "rows")
     return row
 
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--measure", action="store_true", help="also load the services and measure them")
     add("--seconds", type=float, default=6.0, help="of each measurement (default 6)")
     add("--rounds", type=int, default=3, help="of measurements that take turns (default 3)")
-    add("--write", action="store_true", help=f"put all that was measured into {PAGES[0]}")
+    add("--write", action="store_true", help=f"put this and earlier rows into {PAGES[0]}")
     add("--work", type=Path, default=ROOT / "build/deployments", help="where products are kept")
     shared = os.environ.get("PADDLE_SERVING_KIT_SHARED", ROOT.parent / "shared")
     add("--shared", type=Path, default=Path(shared), help="folder of third-party samples")

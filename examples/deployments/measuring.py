@@ -23,11 +23,13 @@ CONNECTIONS = (1, 16)
 class Figures:
     """Measured on one machine at one time; compare rows, not absolute numbers with elsewhere.
 
-    `limit` is the pictures a second of two bare predictors in batches of the service's size; rates
+    `single` and `limit` are pictures a second of two bare predictors, one by one and in batches of
+    the service's size; rates
     are requests a second, one picture each, at 16 connections; latencies in ms, `alone_ms` with one
     connection; memory in MiB with two workers; `start_s` from the start until ready.
     """
 
+    single: float
     limit: float
     http: float
     rpc: float
@@ -67,6 +69,7 @@ def measure(
     alone = result.measured["http", 1]
     everything = [outcome for one in result.measured.values() for outcome in one.outcomes]
     return Figures(
+        single=statistics.median(result.limits),
         limit=statistics.median(result.batched),
         http=statistics.median(http.rates),
         rpc=statistics.median(rpc.rates),

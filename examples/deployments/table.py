@@ -49,7 +49,10 @@ def kept(folder: Path) -> list[Row]:
                 continue
             fields = json.loads(file.read_text(encoding="utf-8"))
             trial = Trial(**{**fields["trial"], "bundle": Path(fields["trial"]["bundle"])})
-            figures = Figures(**fields["figures"]) if fields["figures"] else None
+            try:
+                figures = Figures(**fields["figures"]) if fields["figures"] else None
+            except TypeError:
+                continue  # kept by an older version, which measured something else
             rows.append(Row(deployment, form, trial, figures))
     return rows
 
@@ -72,12 +75,13 @@ def markdown(rows: Sequence[Row]) -> str:
         return "\n".join(lines) + "\n"
     lines += [
         "",
-        "| deployment | export | bare limit/s | HTTP/s | RPC/s | HTTP of limit | alone ms "
-        "| p50 ms | p99 ms | memory MiB | bundle MiB | start s |",
-        "|---" * 12 + "|",
+        "| deployment | export | one by one/s | bare limit/s | HTTP/s | RPC/s | HTTP of limit "
+        "| alone ms | p50 ms | p99 ms | memory MiB | bundle MiB | start s |",
+        "|---" * 13 + "|",
     ]
     for row, figures in measured:
         numbers = (
+            f"{figures.single:.1f}",
             f"{figures.limit:.1f}",
             f"{figures.http:.1f}",
             f"{figures.rpc:.1f}",

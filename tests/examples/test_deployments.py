@@ -193,16 +193,19 @@ def test_tables_go_between_the_markers(tmp_path: Path) -> None:
 
 def test_what_was_measured_apart_comes_into_one_table(tmp_path: Path) -> None:
     steel, peach = read_deployment("steel6"), read_deployment("peach4")
-    figures = Figures(100.0, 90.0, 80.0, 10.0, 20.0, 30.0, 500.0, 90.0, 3.0, 0)
+    figures = Figures(60.0, 100.0, 90.0, 80.0, 10.0, 20.0, 30.0, 500.0, 90.0, 3.0, 0)
     rows = [
         Row(steel, steel.forms[1], Trial(tmp_path, 24, 1e-6, 1e-6), figures),
         Row(peach, peach.forms[0], Trial(tmp_path, 24, 1e-5, 1e-5), None),
     ]
     for row in rows:
         keep(row, tmp_path)
+    older = {"deployment": "waste4", "form": "pir", "figures": {"rate": 1},
+             "trial": {**dataclasses.asdict(rows[0].trial), "bundle": ""}}  # fmt: skip
+    (tmp_path / "waste4-pir.json").write_text(json.dumps(older), encoding="utf-8")
     assert kept(tmp_path) == rows[::-1]  # in the order of names
     table = markdown(kept(tmp_path))
-    assert "| steel6 | inference.json | 100.0 | 90.0 | 80.0 | 0.90 |" in table
+    assert "| steel6 | inference.json | 60.0 | 100.0 | 90.0 | 80.0 | 0.90 |" in table
 
 
 @pytest.fixture(scope="module", params=sorted(ENVIRONMENTS))
