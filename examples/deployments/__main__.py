@@ -63,8 +63,8 @@ def _run(
         expected = exporter.direct_scores(deployment, form, pictures)
         status.update(f"{title}: converting and verifying")
         bundle = make_bundle(deployment, form, export, pictures, exporter.work)
-        status.update(f"{title}: serving, asking over HTTP and RPC")
-        trial = try_service(deployment, bundle, pictures, expected)
+        status.update(f"{title}: serving, asking over HTTP and RPC, evaluating")
+        trial = try_service(deployment, bundle, pictures, expected, exporter.work)
         figures = None
         if options.measure:
             status.update(f"{title}: measuring")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,11 +59,16 @@ def try_service(
     bundle: Path,
     pictures: Sequence[Path],
     expected: Mapping[str, Sequence[float]],
+    work: Path,
 ) -> Trial:
     """Serve `bundle` with the deployment's own configuration; compare both wires with `expected`.
 
+    It is evaluated too, through the service and directly: where direct inference's best classes
+    are the truth, every picture must be right.
+
     Raises:
-        DeploymentError: an answer is missing, has another label, or another score.
+        DeploymentError: an answer is missing, has another label, another score, or is counted
+            otherwise.
     """
     labels = deployment.labels.read_text(encoding="utf-8").split("\n")[: deployment.classes]
     # Every class of every picture is compared, so nothing may be left out as too small.
@@ -73,12 +79,46 @@ def try_service(
             http = _difference(client, pictures, expected, labels)
         with RpcClient(running.endpoint, service=name, timeout_s=TIMEOUT_S) as client:
             rpc = _difference(client, pictures, expected, labels)
+        truth = work / "truth" / f"{bundle.name}.txt"
+        write_truth(truth, pictures, expected)
+        evaluate(deployment, truth, ["--url", running.url, "--service", name], work)
+    evaluate(deployment, truth, ["--bundle", str(bundle)], work)
     return Trial(bundle, len(pictures), http, rpc)
 
 
 def serving(deployment: Deployment, bundle: Path) -> tuple[str, ...]:
     """Return the overrides with which the deployment's configuration serves `bundle`."""
     return (f"op.{deployment.name}.local_service_conf.model_config={bundle}",)
+
+
+def write_truth(
+    truth: Path, pictures: Sequence[Path], expected: Mapping[str, Sequence[float]]
+) -> None:
+    """Write a list file with the number of each picture's best class."""
+    truth.parent.mkdir(parents=True, exist_ok=True)
+    best = {
+        path: max(enumerate(expected[str(path)]), key=lambda pair: pair[1]) for path in pictures
+    }
+    lines = [f"{path} {number}\n" for path, (number, _) in best.items()]
+    truth.write_text("".join(lines), encoding="utf-8")
+
+
+def evaluate(deployment: Deployment, truth: Path, road: Sequence[str], work: Path) -> None:
+    """Evaluate with the list file `truth`; `road` are the options that name bundle or service.
+
+    Raises:
+        DeploymentError: it cannot be evaluated, or a picture is not answered as `truth` says.
+    """
+    report = truth.with_suffix("")
+    command = [sys.executable, "-m", "examples.evaluation", str(truth), "--by-number", *road]
+    log = work / "logs" / f"{deployment.name}.log"
+    run([*command, "--report", str(report)], log=log)
+    counted = json.loads((report / "report.json").read_text(encoding="utf-8"))["accuracy_top1"]
+    if counted["right"] != counted["of"]:
+        raise DeploymentError(
+            f"{road[0]} {road[1]}: {counted['right']} of {counted['of']} best classes are those of "
+            "direct inference"
+        )
 
 
 def _difference(

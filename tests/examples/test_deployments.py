@@ -19,7 +19,13 @@ from examples.deployments.errors import DeploymentError
 from examples.deployments.exporting import ENVIRONMENTS, Exporter
 from examples.deployments.measuring import Figures, measure
 from examples.deployments.table import BEGIN, END, Row, keep, kept, markdown, put_into
-from examples.deployments.trying import Trial, make_bundle, try_service
+from examples.deployments.trying import (
+    Trial,
+    evaluate,
+    make_bundle,
+    try_service,
+    write_truth,
+)
 from pipeline.classifier import Classifier, ClassifierSettings, EncodedImage
 from pipeline.config import load_settings
 
@@ -111,19 +117,43 @@ def direct(root: Path, pictures: list[Path]) -> dict[str, list[float]]:
 
 
 def test_a_service_that_answers_right_passes(
-    root: Path, waste: Deployment, pictures: list[Path], direct: dict[str, list[float]]
+    root: Path,
+    waste: Deployment,
+    pictures: list[Path],
+    direct: dict[str, list[float]],
+    tmp_path: Path,
 ) -> None:
-    trial = try_service(waste, root / "serving_model" / "waste", pictures, direct)
+    trial = try_service(waste, root / "serving_model" / "waste", pictures, direct, tmp_path)
     assert trial.pictures == 3
     assert max(trial.http_difference, trial.rpc_difference) < 1e-5
+    report = json.loads((tmp_path / "truth" / "waste" / "report.json").read_text(encoding="utf-8"))
+    assert (report["accuracy_top1"]["right"], report["answered"]) == (3, 3)
 
 
 def test_another_score_is_seen(
-    root: Path, waste: Deployment, pictures: list[Path], direct: dict[str, list[float]]
+    root: Path,
+    waste: Deployment,
+    pictures: list[Path],
+    direct: dict[str, list[float]],
+    tmp_path: Path,
 ) -> None:
     wrong = {**direct, str(pictures[1]): [score + 0.01 for score in direct[str(pictures[1])]]}
     with pytest.raises(DeploymentError, match=rf"{pictures[1].name}: a score differs by 0\.01"):
-        try_service(waste, root / "serving_model" / "waste", pictures, wrong)
+        try_service(waste, root / "serving_model" / "waste", pictures, wrong, tmp_path)
+
+
+def test_another_count_is_seen(
+    root: Path,
+    waste: Deployment,
+    pictures: list[Path],
+    direct: dict[str, list[float]],
+    tmp_path: Path,
+) -> None:
+    truth = tmp_path / "truth.txt"
+    write_truth(truth, pictures, {**direct, str(pictures[0]): [0, 0, 0, 0, 0, 1]})
+    road = ["--bundle", str(root / "serving_model" / "waste")]
+    with pytest.raises(DeploymentError, match="2 of 3 best classes"):
+        evaluate(waste, truth, road, tmp_path)
 
 
 def test_other_labels_are_seen(
@@ -132,10 +162,11 @@ def test_other_labels_are_seen(
     pictures: list[Path],
     direct: dict[str, list[float]],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(Deployment, "labels", root / "labels" / "steel6.txt")
     with pytest.raises(DeploymentError, match="labels are not those of the label file"):
-        try_service(waste, root / "serving_model" / "waste", pictures, direct)
+        try_service(waste, root / "serving_model" / "waste", pictures, direct, tmp_path)
 
 
 def test_a_failed_command_is_told_and_logged(waste: Deployment, tmp_path: Path) -> None:
