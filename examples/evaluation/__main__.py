@@ -34,6 +34,7 @@ from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from examples.datasets.errors import DatasetError
 from examples.datasets.finding import printable
+from examples.datasets.lists import find_labels
 from examples.datasets.workers import default_jobs
 from pipeline.predictors import PredictorError
 from pipeline.stages.errors import PreprocessError
@@ -86,7 +87,9 @@ def evaluate(options: argparse.Namespace) -> Evaluation:
         open_report(options.report)
     with _model(options) as model:
         labels = labels_of(model, [picture.path for picture in dataset.pictures])
-        class_ids = match_classes(dataset, labels, options.classes, by_number=options.by_number)
+        # Without label file the names are the numbers already.
+        by_number = options.by_number and find_labels(options.data, options.labels) is not None
+        class_ids = match_classes(dataset, labels, options.classes, by_number=by_number)
         asked = ask(model, dataset, class_ids, min(TOPK, len(labels)))
     dropped = [name for name, class_id in class_ids.items() if class_id is None]
     if dropped:

@@ -24,7 +24,8 @@ def match_classes(
         dataset: the pictures.
         labels: the model's, in the order of its classes.
         renaming_file: YAML, `class of the data: label`; None in it leaves the pictures out.
-        by_number: the numbers in the list file count, whatever its label file calls them.
+        by_number: the numbers in the list file count, whatever its label file calls them; for
+            lists that have a label file.
 
     Raises:
         DatasetError: `renaming_file` cannot be used.

@@ -153,6 +153,12 @@ def test_lists_are_matched_by_name_or_by_number(
     paddlex.write_text("".join(sorted(lines)), encoding="utf-8")
     # without label file the numbers are the model's
     assert evaluated(paddlex)["accuracy_top1"]["right"] == 9
+    # also where some classes have no picture
+    paddlex.write_text("".join(line for line in lines if line[-2] in "35"), encoding="utf-8")
+    some = evaluated(paddlex, "--by-number")
+    asked = [one["name"] for one in some["classes"] if one["pictures"]]
+    assert asked == [LABELS["paper"], LABELS["trash"]]
+    assert some == evaluated(paddlex)
     paddlex.write_text("".join(lines).replace("\n", "\r\n"), encoding="utf-8")
     report = evaluated(paddlex)
     assert report["accuracy_top1"]["right"] == 9
