@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -177,9 +178,19 @@ def test_paths_are_found_from_the_folder_above_the_configuration(
     assert Path(op.classifier.model_dir) == folder / "model"
 
 
-def test_every_configuration_of_the_project_loads(root: Path) -> None:
-    for path in sorted((root / "configs").glob("*.yml")):
-        assert load_settings(path).ops
+def test_every_configuration_of_the_project_loads(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(root / "configs", tmp_path / "configs")
+    shutil.copytree(root / "labels", tmp_path / "labels")
+    paths = sorted((tmp_path / "configs").glob("*.yml"))
+    assert paths
+    for path in paths:
+        # Readers convert the bundles of the deployments themselves.
+        (tmp_path / "serving_model" / path.stem).mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        (op,) = load_settings(path).ops
+        assert Path(op.classifier.model_dir) == tmp_path / "serving_model" / path.stem
 
 
 def test_the_official_configuration_loads(
