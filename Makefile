@@ -110,7 +110,7 @@ proto:  ## make protocol/*_pb2*.py from the .proto file
 
 constraints:  ## resolve setup.cfg's ranges into constraints.txt again
 	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
-	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra export --extra onnx --extra train \
+	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra export --extra onnx --extra tracing --extra train \
 	  --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 

@@ -6,6 +6,8 @@
     │   ├── TooLarge            a body, or a picture's pixels, over the limit
     │   └── MethodNotAllowed    the route exists, the HTTP method does not
     ├── ServiceNotFound         no service of that name
+    ├── Unauthenticated         no API key, or none that is known
+    ├── RateLimited             this API key has used up its rate; try again later
     ├── Overloaded              the queue is full; try again later
     ├── NotReady                no worker can answer yet
     ├── ServiceClosed           the service is stopping
@@ -13,8 +15,8 @@
     ├── PredictionFailed        the model or its worker failed; the details are in the log
     └── UnreadableReply         for clients: what came back is not the serving envelope
 
-Numbers below 3004 and the families 4000 to 10000 are Paddle Serving 0.9's (error_catch.py); 3004,
-3005, 5001 and 5002 are ours. 0.9 answers with err_no inside a Response and status OK, and so do we;
+Numbers below 3004 and the families 4000 to 10000 are Paddle Serving 0.9's (error_catch.py); 3004 to
+3007, 5001 and 5002 are ours. 0.9 answers with err_no inside a Response and status OK, and so do we;
 the gRPC status names are for gateways and tools that need one.
 
 Kept clean for Python 3.8: the stages raise these inside the official engine too.
@@ -47,6 +49,14 @@ class MethodNotAllowed(InvalidRequest):
 
 class ServiceNotFound(ServingError):
     """No service of that name is served here."""
+
+
+class Unauthenticated(ServingError):
+    """The service asks for an API key, and the request brought none that it knows."""
+
+
+class RateLimited(ServingError):
+    """The request's API key has used up what it is allowed for now; nothing was computed."""
 
 
 class Overloaded(ServingError):
@@ -93,6 +103,8 @@ WIRE_CODES: Dict[Type[BaseException], WireCodes] = {
     ServiceNotFound: WireCodes(3002, 404, "NOT_FOUND"),
     Overloaded: WireCodes(3004, 429, "RESOURCE_EXHAUSTED"),
     NotReady: WireCodes(3005, 503, "UNAVAILABLE"),
+    Unauthenticated: WireCodes(3006, 401, "UNAUTHENTICATED"),
+    RateLimited: WireCodes(3007, 429, "RESOURCE_EXHAUSTED"),
     DeadlineExceeded: WireCodes(6000, 504, "DEADLINE_EXCEEDED"),
     PredictionFailed: WireCodes(10000, 500, "INTERNAL"),
     BaseException: WireCodes(10000, 500, "INTERNAL"),
