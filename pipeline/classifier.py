@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,6 +94,8 @@ class Classifier:
         short_side = self._preprocess.short_side if fast_decode else None
         self._limits = DecodeLimits(max_image_pixels, reduce_to=short_side)
         self._warned = False
+        # Seconds that the last `classify` took: "decode", with the preprocessing, and "predict".
+        self.stages_s: Mapping[str, float] = {}
 
     @classmethod
     def from_settings(cls, settings: ClassifierSettings) -> Classifier:
@@ -135,6 +138,7 @@ class Classifier:
 
         A picture that cannot be decoded fails alone; the others go through the model as one batch.
         """
+        began = time.perf_counter()
         results: list[ImageResult | None] = [None] * len(images)
         arrays: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
         for position, image in enumerate(images):
@@ -145,10 +149,15 @@ class Classifier:
             else:
                 # Without a fixed size in the preprocessing, shapes may differ: a batch for each.
                 arrays.setdefault(array.shape, []).append((position, array))
+        decoded = time.perf_counter()
+        predict_s = 0.0
         for batch in arrays.values():
+            predict_began = time.perf_counter()
             rows = self._predict([array for _, array in batch])
+            predict_s += time.perf_counter() - predict_began
             for (position, _), row in zip(batch, rows, strict=True):
                 results[position] = self._answer(row, images[position])
+        self.stages_s = {"decode": decoded - began, "predict": predict_s}
         # A subclass's step may have answered None; every other answer keeps its place.
         return [
             PredictionFailed("the classifier gave no answer") if result is None else result

@@ -23,6 +23,11 @@ class Answering(Protocol):
         """What is served: model, backend, number of classes."""
         ...
 
+    @property
+    def stages_s(self) -> Mapping[str, float]:
+        """How many seconds the last `answer` took for what; empty if it does not measure."""
+        ...
+
     def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
         """Return one result a picture, in order; a bad picture fails alone, as its own result."""
         ...
@@ -62,6 +67,10 @@ class _Classifying:
         self._classifier = classifier
         self._image = image
         self.facts = classifier.facts
+
+    @property
+    def stages_s(self) -> Mapping[str, float]:
+        return self._classifier.stages_s
 
     def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
         return self._classifier.classify([self._image(*picture) for picture in pictures])

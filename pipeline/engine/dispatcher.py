@@ -11,11 +11,15 @@ from protocol.reply import Category, ImageResult
 
 from .entries import Entry, WaitingEntries
 from .frames import Header, Row
+from .report import BatchReport, OnBatch
 from .settings import EngineSettings
 from .status import Counters
 from .supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
+
+# How fast the shortest run grows while longer ones are seen.
+_FORGET = 1.1
 
 
 class Dispatcher:
@@ -26,13 +30,17 @@ class Dispatcher:
         hurry: set while draining: no batch waits for company any more.
     """
 
-    def __init__(self, name: str, settings: EngineSettings, counters: Counters) -> None:
+    def __init__(
+        self, name: str, settings: EngineSettings, counters: Counters, on_batch: OnBatch
+    ) -> None:
         """Serve the engine called `name`; counts what is settled in `counters`."""
         self.waiting = WaitingEntries(settings.queue_size)
         self.hurry = False
         self._name = name
         self._settings = settings
         self._counters = counters
+        self._on_batch = on_batch
+        self._quickest_s = 0.0
         self._idle: list[Supervisor] = []
         self._soon: asyncio.Handle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -61,7 +69,11 @@ class Dispatcher:
         self._idle.append(worker)
         self._dispatch()
 
-    def worker_answered(self, batch: Sequence[Entry], results: Header) -> None:
+    def worker_restarts(self) -> None:
+        """Count it."""
+        self._counters.restarts += 1
+
+    def worker_answered(self, batch: Sequence[Entry], results: Header, sent: float) -> None:
         """Hand every row to its own waiter."""
         if results["failed"]:
             log_ids = ", ".join(str(batch[i].request.log_id) for i in results["failed"])
@@ -73,6 +85,11 @@ class Dispatcher:
             )
         for entry, row in zip(batch, results["rows"], strict=True):
             self._settle(entry, _result(row))
+        run_s = asyncio.get_running_loop().time() - sent
+        # The shortest of the last runs, forgotten slowly: what no caller's deadline can beat.
+        self._quickest_s = min(run_s, self._quickest_s * _FORGET or run_s)
+        waits_s = [sent - entry.request.since for entry in batch]
+        self._on_batch(BatchReport(waits_s, run_s, results["stages_s"]))
 
     def worker_lost(self, worker: Supervisor, batch: Sequence[Entry]) -> None:
         """Put the unanswered entries back, each to be tried alone, or answer them."""
@@ -99,8 +116,10 @@ class Dispatcher:
             if self._lingers(oldest, now):
                 return
             batch = self.waiting.take(self._share())
-            # A timer may be late on a busy loop; what nobody waits for is never computed.
-            batch = [e for e in batch if not e.request.done and e.request.deadline > now]
+            # What nobody waits for, or can no longer be there in time, is never computed; the
+            # timer of its request answers it.
+            earliest = now + self._quickest_s
+            batch = [e for e in batch if not e.request.done and e.request.deadline > earliest]
             if batch:
                 self._idle.pop().send(batch)
 

@@ -30,6 +30,7 @@ from protocol.reply import ImageResult
 from .command import WorkerCommand
 from .dispatcher import Dispatcher
 from .entries import Entry, Request
+from .report import OnBatch, ignore
 from .settings import EngineSettings
 from .status import Counters, EngineStatus
 from .supervisor import Supervisor
@@ -53,24 +54,39 @@ class Engine:
     Life: made -> `start` -> `classify` ... -> `drain` -> `close`. All on one event loop.
     """
 
-    def __init__(self, name: str, command: WorkerCommand, settings: EngineSettings) -> None:
-        """Prepare the engine of service `name`; nothing is started yet."""
+    def __init__(
+        self,
+        name: str,
+        command: WorkerCommand,
+        settings: EngineSettings,
+        *,
+        counters: Counters | None = None,
+        on_batch: OnBatch = ignore,
+    ) -> None:
+        """Prepare the engine of service `name`; nothing is started yet.
+
+        `counters` are those of an engine that this one follows; `on_batch` is told every batch.
+        """
         self.name = name
         self._command = command
         self._settings = settings
-        self._counters = Counters()
-        self._dispatcher = Dispatcher(name, settings, self._counters)
+        self._counters = Counters() if counters is None else counters
+        self._dispatcher = Dispatcher(name, settings, self._counters, on_batch)
         self._workers: list[Supervisor] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._open: set[Request] = set()
         self._started: asyncio.Future[None] | None = None
+        self._wants_all = False
         self._drained: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    def from_op(cls, op: OpSettings) -> Engine:
+    def from_op(
+        cls, op: OpSettings, *, counters: Counters | None = None, on_batch: OnBatch = ignore
+    ) -> Engine:
         """Make the engine of one configured service."""
-        return cls(op.name, WorkerCommand.for_classifier(op.classifier, op.devices), op.engine)
+        command = WorkerCommand.for_classifier(op.classifier, op.devices)
+        return cls(op.name, command, op.engine, counters=counters, on_batch=on_batch)
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -95,12 +111,17 @@ class Engine:
             counters=dataclasses.replace(self._counters),
         )
 
-    async def start(self) -> None:
+    async def start(self, *, all_workers: bool = False) -> None:
         """Start the workers; return when the first is ready, while the others go on starting.
 
+        With `all_workers` return when all are ready: a service that takes over from another one
+        must not be smaller than that.
+
         Raises:
-            EngineStartError: every worker's first start failed. The engine is closed then.
+            EngineStartError: every worker's first start failed, or with `all_workers` one's. The
+                engine is closed then.
         """
+        self._wants_all = all_workers
         loop = asyncio.get_running_loop()
         self._started = loop.create_future()
         for index in range(self._settings.workers):
@@ -151,13 +172,15 @@ class Engine:
 
     def _worker_started(self, worker: Supervisor) -> None:
         """Take note of a start, good or bad: end `start`, or answer what waits in vain."""
+        starting = None if self._started is None or self._started.done() else self._started
+        enough = all if self._wants_all else any
         if worker.failed_starts == 0:
-            if self._started is not None and not self._started.done():
-                self._started.set_result(None)
+            if starting is not None and enough(other.state.ready for other in self._workers):
+                starting.set_result(None)
             return
-        if self._started is not None and not self._started.done():
-            if all(other.failed_starts for other in self._workers):
-                self._started.set_exception(EngineStartError(f"{self.name}: {worker.cause}"))
+        if starting is not None:
+            if self._wants_all or all(other.failed_starts for other in self._workers):
+                starting.set_exception(EngineStartError(f"{self.name}: {worker.cause}"))
                 return
         elif not self._hopeful:
             for request in list(self._open):

@@ -5,10 +5,11 @@
     payload                  bytes, the pictures of a batch one after the other; often none
 
     service -> worker   start     classifier, settings, working folder
-                        batch     number, images: [[bytes, topk, threshold], ...] + the pictures
+                        batch     number, images: [[bytes, topk, threshold], ...], log_ids
+                                  + the pictures
     worker -> service   ready     facts
                         failed    cause
-                        results   number, rows, failed: [position, ...], traceback
+                        results   number, rows, failed: [position, ...], traceback, stages_s
 
 A row is a picture's categories, [[class_id, label, score], ...], or its error,
 {"err_no": ..., "message": ...}. Nothing is ever unpickled.

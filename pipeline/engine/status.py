@@ -23,10 +23,11 @@ class WorkerState(str, enum.Enum):
 
 @dataclass(slots=True)
 class Counters:
-    """Pictures since the engine was made.
+    """Pictures since the service was started, also over reloads.
 
     admitted = answered + failed + expired + abandoned + those that still wait or run;
-    rejected ones (Overloaded, NotReady, ServiceClosed) were never admitted.
+    rejected ones (Overloaded, NotReady, ServiceClosed) were never admitted. `restarts` counts
+    workers.
     """
 
     admitted: int = 0
@@ -36,6 +37,7 @@ class Counters:
     abandoned: int = 0
     rejected: int = 0
     retried: int = 0
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

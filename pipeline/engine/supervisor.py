@@ -31,8 +31,14 @@ class WorkSource(Protocol):
     def worker_free(self, worker: Supervisor) -> None:
         """The worker can take a batch."""
 
-    def worker_answered(self, batch: Sequence[Entry], results: Header) -> None:
-        """The results frame of a batch; it has as many rows as the batch has entries."""
+    def worker_answered(self, batch: Sequence[Entry], results: Header, sent: float) -> None:
+        """The results frame of a batch; it has as many rows as the batch has entries.
+
+        `sent` is when the worker got it, a time of the loop's clock.
+        """
+
+    def worker_restarts(self) -> None:
+        """A worker that ended is started again."""
 
     def worker_lost(self, worker: Supervisor, batch: Sequence[Entry]) -> None:
         """The worker takes no more work; what it left unanswered, perhaps nothing."""
@@ -43,6 +49,7 @@ class _Run:
     """A batch under way, and the timer that kills its worker if it takes for ever."""
 
     number: int
+    sent: float
     entries: Sequence[Entry]
     hang_timer: asyncio.TimerHandle
 
@@ -107,7 +114,9 @@ class Supervisor:
                     logger.exception("worker %s: its supervisor failed", self.name)
                     self._failed_to_start(f"cannot be supervised: {error}", on_start)
                 await asyncio.wait((self._stop,), timeout=self._backoff_s())
-                self._restarts += not self._stop.done()
+                if not self._stop.done():
+                    self._restarts += 1
+                    self._source.worker_restarts()
         finally:
             self.state = WorkerState.STOPPED
 
@@ -133,10 +142,15 @@ class Supervisor:
         # Longer than any deadline in the batch: none lies further than timeout_s from admission.
         limit_s = self._settings.timeout_s + self._settings.hang_grace_s
         hang_timer = self._loop.call_later(limit_s, self._hangs, limit_s)
-        self._run = _Run(self._batches, entries, hang_timer)
+        self._run = _Run(self._batches, self._loop.time(), entries, hang_timer)
         images = [(len(entry.image), *entry.request.options) for entry in entries]
         self._process.send(
-            {"kind": "batch", "number": self._batches, "images": images},
+            {
+                "kind": "batch",
+                "number": self._batches,
+                "images": images,
+                "log_ids": [entry.request.log_id for entry in entries],
+            },
             [entry.image for entry in entries],
         )
 
@@ -219,7 +233,7 @@ class Supervisor:
         run.hang_timer.cancel()
         self._run = None
         self.state = WorkerState.IDLE
-        self._source.worker_answered(run.entries, results)
+        self._source.worker_answered(run.entries, results, run.sent)
         self._source.worker_free(self)
 
     def _hangs(self, limit_s: float) -> None:

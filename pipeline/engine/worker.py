@@ -29,6 +29,8 @@ from .frames import Frame, Header, Row, pack, read_frame
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+# The callers' numbers of the batch under way; what is logged meanwhile carries them.
+_log_ids: list[int] = []
 FAILED_TEXT = "the prediction failed; the service's log has the details"
 
 
@@ -93,18 +95,21 @@ def _build(start: Header) -> Answering:
 
 
 def _answer(answering: Answering, frame: Frame) -> Header:
+    _log_ids[:] = (log_id for log_id in frame.header["log_ids"] if log_id)
     batch = _Batch(answering)
     begin = 0
     for size, topk, threshold in frame.header["images"]:
         batch.pictures.append((bytes(frame.payload[begin : begin + size]), topk, threshold))
         begin += size
     rows = batch.rows(0, len(batch.pictures))
+    _log_ids.clear()
     return {
         "kind": "results",
         "number": frame.header["number"],
         "rows": rows,
         "failed": batch.failed,
         "traceback": batch.traceback,
+        "stages_s": batch.stages_s,
     }
 
 
@@ -119,6 +124,7 @@ class _Batch:
         self.pictures: list[Picture] = []
         self.failed: list[int] = []
         self.traceback = ""
+        self.stages_s: dict[str, float] = {}
         self._answering = answering
 
     def rows(self, begin: int, end: int) -> list[Row]:
@@ -128,6 +134,8 @@ class _Batch:
             results = self._answering.answer(pictures)
             if len(results) != len(pictures):
                 raise RuntimeError(f"{len(results)} results for {len(pictures)} pictures")
+            for stage, seconds in self._answering.stages_s.items():
+                self.stages_s[stage] = self.stages_s.get(stage, 0.0) + seconds
             return [_row(result) for result in results]
         except ServingError as error:
             if len(pictures) == 1:
@@ -175,7 +183,10 @@ class _PriorityFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         levels = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
         priority = next((number for level, number in levels if record.levelno >= level), 7)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        text = super().format(record)
+        if _log_ids:
+            text += f" [log_id {', '.join(map(str, dict.fromkeys(_log_ids)))}]"
+        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
 def _leave(code: int) -> None:

@@ -29,6 +29,7 @@ class Fake:
         self._delay_s = settings.get("delay_s", 0.0)
         self._log = settings.get("log")
         self.facts = {"backend": "fake", **settings.get("facts", {})}
+        self.stages_s: dict[str, float] = {}
 
     def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
         if self._log:
