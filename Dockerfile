@@ -8,11 +8,11 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /venv
 # Dependencies first: they change less often than the code, and stay in the cache. The names of the
-# packages are enough to resolve them; the code itself is not installed but copied beside its model.
+# packages are enough to resolve them. Of the kit itself only its metadata is installed, which tells
+# its version; the code is copied beside its model.
 COPY setup.cfg pyproject.toml constraints.txt LICENSE README.md ./
 RUN mkdir -p protocol bundle converter client pipeline/stages pipeline/predictors pipeline/engine pipeline/hosts \
  && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,onnx]' \
- && /venv/bin/pip uninstall -y paddle-serving-kit \
  && find /venv -name '__pycache__' -prune -exec rm -rf {} + \
  && find /venv -type d \( -name tests -o -name test \) -path '*site-packages/*' -prune -exec rm -rf {} +
 
@@ -35,8 +35,11 @@ COPY configs configs
 COPY serving_model serving_model
 USER serving
 EXPOSE 18080 9993
+# Asks the admin address: it is in plain text and without keys whatever the public ports are. Where
+# the configuration moves it (admin.port), HEALTH_URL says where.
+ENV HEALTH_URL=http://127.0.0.1:19390/health/ready
 HEALTHCHECK --interval=10s --timeout=40s --start-period=60s --retries=3 \
-    CMD ["python", "-m", "client.health", "--wait", "30"]
+    CMD exec python -m client.health "$HEALTH_URL" --wait 30
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "pipeline/web_service.py"]
 CMD ["--config", "configs/waste.yml"]

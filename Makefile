@@ -35,7 +35,7 @@ PADDLECLAS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.10 p
              && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test check format proto constraints bench image clean paddle-serving-env paddle-lite-env paddleclas-env deployments
+.PHONY: help setup setup-dev demo serve test check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env deployments
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -143,6 +143,16 @@ $(PADDLECLAS_ENV)/.complete $(PADDLECLAS_26_ENV)/.complete: requirements/paddlec
 
 deployments: setup-dev paddleclas-env  ## export, convert, serve and compare the five deployments (ARGS="--measure" measures them)
 	@$(BIN)/python -m examples.deployments $(ARGS)
+
+soak: setup-dev  ## minutes of load, faults and bad input; every answer is judged (ARGS="--minutes 1")
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+faults: setup-dev  ## faults on this service and, after make paddle-serving-env, on Paddle Serving 0.9
+	@$(BIN)/python -m benchmarks.faults $(ARGS)
+
+FUZZ_SECONDS ?= 30
+fuzz: setup-dev  ## look for bytes that break what reads from outside (FUZZ_SECONDS=30 for each target)
+	@$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
 image:  ## build the container image paddle-serving-kit:cpu
 	docker build -t paddle-serving-kit:cpu .

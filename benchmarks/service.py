@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from client.health import ask as ask_health
 
@@ -25,8 +26,19 @@ class RunningService:
 
     http_port: int
     rpc_port: int
-    process_id: int
+    admin_port: int
+    process: subprocess.Popen[bytes]
     start_s: float
+
+    @property
+    def process_id(self) -> int:
+        """The number of the service process."""
+        return self.process.pid
+
+    def stop(self) -> int:
+        """Send SIGTERM, wait for the end, and return the exit code."""
+        self.process.terminate()
+        return self.process.wait()
 
     @property
     def url(self) -> str:
@@ -43,28 +55,31 @@ class RunningService:
 
         The sum of Pss in /proc/PID/smaps_rollup (proc(5)), so Linux only.
         """
-        return sum(map(_pss_kib, _family(self.process_id))) / 1024
+        return sum(map(pss_kib, family(self.process_id))) / 1024
 
 
 @contextlib.contextmanager
-def run_service(config: Path, overrides: Sequence[str]) -> Iterator[RunningService]:
-    """Start `config` with `-o` overrides, yield it ready, and stop it.
+def run_service(
+    config: Path, overrides: Sequence[str], log: IO[str] | None = None
+) -> Iterator[RunningService]:
+    """Start `config` with `-o` overrides, yield it ready, and stop it; it logs to `log`.
 
     Raises:
         SystemExit: it did not become ready.
     """
     with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(2)]
-        http_port, rpc_port = (probe.getsockname()[1] for probe in probes)
+        probes = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(3)]
+        http_port, rpc_port, admin_port = (probe.getsockname()[1] for probe in probes)
     command = [sys.executable, "pipeline/web_service.py", "--config", str(config)]
-    ports = (f"host={HOST}", f"http_port={http_port}", f"rpc_port={rpc_port}")
-    for override in (*ports, *overrides):
+    ports = (f"http_port={http_port}", f"rpc_port={rpc_port}", f"admin.port={admin_port}")
+    for override in (f"host={HOST}", *ports, *overrides):
         command += ["-o", override]
     started = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log)
     try:
         _wait(process, f"http://{HOST}:{http_port}/health/ready")
-        yield RunningService(http_port, rpc_port, process.pid, time.monotonic() - started)
+        start_s = time.monotonic() - started
+        yield RunningService(http_port, rpc_port, admin_port, process, start_s)
     finally:
         process.terminate()
         process.wait()
@@ -78,12 +93,13 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
         time.sleep(0.05)
 
 
-def _family(process_id: int) -> list[int]:
+def family(process_id: int) -> list[int]:
     """Return the process and all its descendants."""
     children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
-    return [process_id, *(pid for child in children for pid in _family(int(child)))]
+    return [process_id, *(pid for child in children for pid in family(int(child)))]
 
 
-def _pss_kib(process_id: int) -> int:
+def pss_kib(process_id: int) -> int:
+    """Return the process's share of memory in KiB; pages that others have too count in part."""
     rollup = Path(f"/proc/{process_id}/smaps_rollup").read_text()
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))

@@ -23,6 +23,7 @@ from .strict_yaml import read_yaml
 
 SERVER, CLIENT = "serving_server", "serving_client"
 PIR, PDMODEL, FLUID, ONNX = "pir", "pdmodel", "fluid", "onnx"
+_OUTPUT_ACTIVATIONS = ("softmax", "sigmoid", "none")
 _CONF_ENDS = (".prototxt", ".stream.prototxt")
 
 
@@ -88,22 +89,21 @@ def load_bundle(path: Path) -> Bundle:
         BundleError: a file is missing, is not what it should be, or two of them disagree.
     """
     path = Path(path)
-    server_dir = path / SERVER if (path / SERVER).is_dir() else path
+    server_dir, record_file = served_paths(path)
     config_file = server_dir / "serving_server_conf.prototxt"
     if not config_file.is_file():
         raise BundleError(
             "{} is no serving bundle (no {}); make one with `python -m converter convert EXPORT "
             "--output serving_model/NAME`".format(server_dir, config_file.name)
         )
-    if server_dir.name == SERVER:
-        path = server_dir.parent
+    path = record_file.parent
     model_config = read_model_config(config_file)
     if not model_config.feeds or not model_config.fetches:
         raise BundleError("{} has no feed or no fetch; convert it again".format(config_file))
     _check_twins(model_config, server_dir, path / CLIENT)
-    record = _read_record(path / "bundle.yml")
+    record = _read_record(record_file)
     _check_sizes(path, record)
-    model = _mapping(record.get("model"))
+    activation, fixed_batch = _recorded_model(path / "bundle.yml", record)
     bundle = Bundle(
         path=path,
         server_dir=server_dir,
@@ -111,14 +111,21 @@ def load_bundle(path: Path) -> Bundle:
         model_config=model_config,
         graph=find_graph(server_dir),
         description=read_inference_yml(server_dir / "inference.yml"),
-        output_activation=model.get("output_activation"),
-        fixed_batch=model.get("fixed_batch"),
+        output_activation=activation,
+        fixed_batch=fixed_batch,
     )
     if bundle.params_file is not None:
         check_whole(bundle.params_file)
     if bundle.labels is not None:
         check_count(bundle.labels, bundle.classes, str(server_dir / "inference.yml"))
     return bundle
+
+
+def served_paths(path: Path) -> Tuple[Path, Path]:
+    """Return what decides how the bundle at `path` answers: its server folder and its record."""
+    server_dir = path / SERVER if (path / SERVER).is_dir() else path
+    path = server_dir.parent if server_dir.name == SERVER else path
+    return server_dir, path / "bundle.yml"
 
 
 def find_graph(folder: Path) -> GraphFiles:
@@ -193,6 +200,25 @@ def _check_twins(model_config: ModelConfig, server_dir: Path, client_dir: Path) 
 
 def _read_record(file: Path) -> Mapping[str, Any]:
     return _mapping(read_yaml(file)) if file.is_file() else {}
+
+
+def _recorded_model(file: Path, record: Mapping[str, Any]) -> Tuple[Optional[str], Optional[int]]:
+    """What the record says of the model, and of nothing else: it may have been edited."""
+    model = _mapping(record.get("model"))
+    activation, batch = model.get("output_activation"), model.get("fixed_batch")
+    if activation is not None and activation not in _OUTPUT_ACTIVATIONS:
+        raise BundleError(
+            "{}: model.output_activation is {!r}, not one of {}; convert the model again".format(
+                file, activation, ", ".join(_OUTPUT_ACTIVATIONS)
+            )
+        )
+    counts = isinstance(batch, int) and not isinstance(batch, bool) and batch > 0
+    if batch is not None and not counts:
+        raise BundleError(
+            "{}: model.fixed_batch is {!r}, not a number of pictures; convert the model "
+            "again".format(file, batch)
+        )
+    return activation, batch
 
 
 def _check_sizes(path: Path, record: Mapping[str, Any]) -> None:

@@ -15,8 +15,11 @@ from .strict_yaml import parse_yaml
 _SYNSET = re.compile(r"n\d{8}\s+(\S.*)")
 # PaddleClas' form (class_id_map_file): "0 tench, Tinca tinca".
 _NUMBERED = re.compile(r"([0-9]{1,9})[ \t]+(\S.*)")
-# Not a form: what spreadsheets and dictionaries write, "0,tench" and "0: tench".
-_SEPARATED = re.compile(r"([0-9]{1,9})\s*(?:[,;]|:\s)\s*\S.*")
+# Not a form: what spreadsheets, dictionaries and Chinese lists write, "0,tench", "0: tench",
+# "0、tench", or with a space that only looks like one. "0:30" and "0.5" are names.
+_SEPARATED = re.compile(
+    r"([0-9]{1,9})(\s*(?:[,;|=)\uff0c\uff1b\u3001\uff09]|[:.\uff1a\uff0e](?!\d))|\s+).*"
+)
 _CLASS_ID = re.compile(r"[0-9]{1,9}")
 
 _BYTE_ORDER_MARKS = (
@@ -28,6 +31,24 @@ _BYTE_ORDER_MARKS = (
 # How much of a Chinese text is within GB2312, the common characters. Text in another 8-bit encoding
 # often passes for GBK, but then as rare characters.
 _COMMON_SHARE = 0.9
+# Encodings whose words, where each has an even number of letters, pass for common characters of
+# GBK. What every run of their letters then looks like tells them from Chinese, for that is no word.
+_OTHER_WORDS = (
+    ("cp1251", r"[А-ЯЁ]?[а-яё]+|[А-ЯЁ]+"),
+    ("koi8-r", r"[А-ЯЁ]?[а-яё]+|[А-ЯЁ]+"),
+    ("euc-kr", r"[가-힣]+"),
+)
+# Read as Korean, half of common Chinese passes too, but then as syllables that Korean hardly uses:
+# most of a Korean noun are these.
+_KOREAN_SYLLABLES = frozenset(
+    "가간감강개거검게경계고공과관교구국군그금기김나난남내너노녹눈니다단대도동두드등디라란람래"
+    "러레로료류르름리마만말매머먼메면명모목무문물미바박발방배백버병보복본부북분비빈빵사산상새"
+    "색생서석선설성세소속손수술스시식신실심쓰아안앙애야약양어얼에여역연열영오옷와용우운울원위유"
+    "육은을음의이인일임자작잔장재저전점접정제조종주중지직진질집차창채책천철청체초추치카컵코콘크"
+    "키타태터토통트파판팔패퍼페편평포품풍프플피하학한합해행향형호화환황회후휴흰히"
+)
+_KOREAN_SHARE = 0.5
+_FEWEST_LETTERS = 6  # two Chinese characters often look like four letters of a word
 
 
 def read_labels(path: Path) -> Tuple[str, ...]:
@@ -52,7 +73,9 @@ def read_labels(path: Path) -> Tuple[str, ...]:
         content = path.read_bytes()
     except OSError as error:
         raise BundleError(
-            "cannot read the label file {}: {}".format(path, error.strerror)
+            "cannot read the label file {}: {}; give a text file that you may read".format(
+                path, error.strerror
+            )
         ) from error
     text = _decode(content, path)
     if not text.strip():
@@ -90,23 +113,47 @@ def _decode(content: bytes, path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-    text = _decode_gbk(content)
-    if text is None or content.startswith(codecs.BOM_UTF8):
+    if content.startswith(codecs.BOM_UTF8) or not _decodes(content, "gb18030"):
         raise _wrong_encoding(
             path, "is neither UTF-8 nor GBK (line {}); Big5, Shift-JIS, Latin-1?".format(line)
         )
+    # GB18030 has every character there is, in four bytes what GBK lacks
+    text = content.decode("gb18030")
+    wide = [character for character in text if ord(character) > 127]
+    if sum(map(_is_common, wide)) < _COMMON_SHARE * len(wide):
+        raise _wrong_encoding(
+            path,
+            "looks like GBK with rare characters, or like another encoding (Big5, Latin-1; line "
+            "{})".format(line),
+        )
+    for encoding, word in _OTHER_WORDS:
+        if _reads_as(content, encoding, word):
+            raise _wrong_encoding(
+                path, "looks like GBK, and like {} as well (line {})".format(encoding, line)
+            )
     return text
 
 
-def _decode_gbk(content: bytes) -> Optional[str]:
-    """Return the text if it is GBK in all likelihood."""
+def _decodes(content: bytes, encoding: str) -> bool:
     try:
-        text = content.decode("gbk")
+        content.decode(encoding)
     except UnicodeDecodeError:
-        return None
-    wide = [character for character in text if ord(character) > 127]
-    common = [character for character in wide if _is_common(character)]
-    return text if len(common) >= _COMMON_SHARE * len(wide) else None
+        return False
+    return True
+
+
+def _reads_as(content: bytes, encoding: str, word: str) -> bool:
+    """Whether everything that is not ASCII is words, as the other encoding reads it."""
+    if not _decodes(content, encoding):
+        return False
+    runs = re.findall(r"[^\x00-\x7f]+", content.decode(encoding))
+    if not all(re.fullmatch(word, run) for run in runs):
+        return False
+    letters = "".join(runs)
+    if encoding == "euc-kr":
+        usual = [letter for letter in letters if letter in _KOREAN_SYLLABLES]
+        return len(usual) >= _KOREAN_SHARE * len(letters)
+    return len(letters) >= _FEWEST_LETTERS
 
 
 def _is_common(character: str) -> bool:
@@ -139,17 +186,35 @@ def _from_lines(text: str, path: Path) -> Tuple[str, ...]:
         # "5 yuan", "10 yuan" are names; what counts like class numbers is taken as such
         if any(class_id == 0 for class_id, _ in pairs) or _counts_from_one(pairs):
             return _in_order(pairs, path)
-    _refuse_table(labels, path)
+    _refuse_numbers(labels, path)
     return tuple(labels)
 
 
-def _refuse_table(labels: List[str], path: Path) -> None:
+def _refuse_numbers(labels: List[str], path: Path) -> None:
+    """Refuse class numbers that would become part of the labels."""
     found = [_SEPARATED.fullmatch(label) for label in labels]
-    numbers = [int(match.group(1)) for match in found if match]
-    if len(labels) > 1 and numbers == list(range(len(labels))):
+    pairs = [(int(match.group(1)), match.group(2).strip()) for match in found if match]
+    bare = [at for at, label in enumerate(labels) if _CLASS_ID.fullmatch(label)]
+    if len(pairs) + len(bare) < len(labels) or len(bare) >= len(pairs) or len(labels) < 2:
+        return
+    ids = sorted([number for number, _ in pairs] + [int(labels[at]) for at in bare])
+    if ids not in (list(range(len(ids))), list(range(1, len(ids) + 1))):
+        return
+    if bare:
         raise BundleError(
-            "{}: its lines begin with the class number and a comma or colon; write '0 name', with "
-            "a space, or the names alone".format(path)
+            "{} line {}: the class number {} has no name; write '{} name', or the labels as a "
+            "list in a .json file if the numbers belong to them".format(
+                path, bare[0] + 1, labels[bare[0]], labels[bare[0]]
+            )
+        )
+    separators = {separator for _, separator in pairs}
+    if len(separators) == 1:
+        raise BundleError(
+            "{}: its lines begin with the class number and {}; write '0 name', with a plain space "
+            "and counted from 0, or the names alone (or a list in a .json file, if the numbers "
+            "belong to them)".format(
+                path, repr(separators.pop()).replace("''", "a space of another kind")
+            )
         )
 
 

@@ -40,6 +40,8 @@ DTYPE_CODES = {
 }
 # What scores come in; class numbers among a model's outputs are no answer.
 SCORE_DTYPES = ("float32", "float16", "float64")
+# The alias of the fetch that is answered from.
+PREDICTION = "prediction"
 _DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
 
 
@@ -80,6 +82,16 @@ class TensorSpec:
     shape: Tuple[int, ...]
     is_lod: bool = False
 
+    @property
+    def classes(self) -> int:
+        """The number of classes of a fetch, or -1 where the graph leaves it open."""
+        if not self.shape or self.is_lod or min(self.shape) < 0:
+            return -1
+        count = 1  # of all dimensions: some networks leave [classes, 1, 1]
+        for dim in self.shape:
+            count *= dim
+        return count
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -92,24 +104,19 @@ class ModelConfig:
     def answering(self) -> int:
         """The position of the fetch that is answered from.
 
-        It is the one called prediction, else the first that can hold scores, else the first.
+        It is the one called prediction (our converter calls one so), else the first that can hold
+        scores, else the first.
         """
         aliases = [fetch.alias for fetch in self.fetches]
-        if "prediction" in aliases:
-            return aliases.index("prediction")
+        if PREDICTION in aliases:
+            return aliases.index(PREDICTION)
         dtypes = [fetch.dtype in SCORE_DTYPES for fetch in self.fetches]
         return dtypes.index(True) if True in dtypes else 0
 
     @property
     def classes(self) -> int:
         """The number of classes of that fetch, or -1 where the graph leaves it open."""
-        fetch = self.fetches[self.answering]
-        if not fetch.shape or fetch.is_lod or min(fetch.shape) < 0:
-            return -1
-        count = 1  # of all dimensions: some networks leave [classes, 1, 1]
-        for dim in fetch.shape:
-            count *= dim
-        return count
+        return self.fetches[self.answering].classes
 
 
 def read_model_config(path: Path) -> ModelConfig:

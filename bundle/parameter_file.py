@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Tuple
+from typing import BinaryIO, NamedTuple, Optional, Tuple
 
 from google.protobuf.message import DecodeError
 
@@ -48,7 +48,8 @@ _ITEM_BYTES = {
     "complex128": 16,
 }
 _LARGEST_DESC_BYTES = 4096
-# What lies under a parameter file's name when a download went wrong; none begins like a record.
+# What lies under a model file's name when a download went wrong; none begins like a record, nor
+# like a graph in any format.
 _OTHER_FILES = (
     (b"version http", "it is a Git LFS pointer, and `git lfs pull` fetches the file"),
     (b"<!DOCTYPE", "it is a web page"),
@@ -80,6 +81,11 @@ class Record(NamedTuple):
     end: int  # offset of the byte behind its data
 
 
+def other_file(head: bytes) -> Optional[str]:
+    """What a file is, by its first 12 bytes or more, that is surely no part of a model."""
+    return next((what for begin, what in _OTHER_FILES if head.startswith(begin)), None)
+
+
 def read_record(file: BinaryIO, size: int) -> Record:
     """Read the head of the record at the file's position; `size` is the whole file's.
 
@@ -87,9 +93,9 @@ def read_record(file: BinaryIO, size: int) -> Record:
         NoRecordError: there is none.
     """
     head = _take(file, 12)
-    for begin, what in _OTHER_FILES:
-        if head.startswith(begin):
-            raise NoRecordError(what)
+    what = other_file(head)
+    if what is not None:
+        raise NoRecordError(what)
     version, lod_levels = struct.unpack("<IQ", head)
     if version != 0 or lod_levels > 8:
         raise NoRecordError("version {}".format(version))

@@ -22,9 +22,14 @@ def read_yaml(path: Path) -> object:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise BundleError("cannot read {}: {}".format(path, error.strerror)) from error
+        raise BundleError(
+            "cannot read {}: {}; give a file that you may read".format(path, error.strerror)
+        ) from error
     except UnicodeDecodeError as error:
-        raise BundleError("{} is not YAML in UTF-8: {}".format(path, error)) from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BundleError(
+            "{} is not YAML in UTF-8 (line {}); save it as UTF-8".format(path, line)
+        ) from error
     return parse_yaml(text, str(path))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
-from protocol.errors import NotReady, Overloaded, ServiceClosed, ServingError
+from protocol.errors import NotReady, Overloaded, RateLimited, ServiceClosed, ServingError
 from protocol.reply import Categories, ClassifyReply, ImageResult
 from protocol.request import ClassifyRequest
 
@@ -27,7 +27,7 @@ DEFAULT_JOBS = 4
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 2.0
 # Classifying changes nothing on the server, so that sending again is safe after all of these.
-PASSING = (Overloaded, NotReady, ServiceClosed, ConnectionLost)
+PASSING = (Overloaded, RateLimited, NotReady, ServiceClosed, ConnectionLost)
 
 _Self = TypeVar("_Self", bound="ClassifyClient")
 

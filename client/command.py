@@ -22,6 +22,7 @@ from protocol.forms import FORMS
 
 from .address import DEFAULT_SERVICE
 from .classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, Answer, ClassifyClient
+from .credentials import Credentials, add_credentials, credentials_of
 from .errors import Unreachable
 from .pictures import NoPicture, find_pictures
 from .report import form_line, json_line, print_table, with_bar
@@ -41,6 +42,7 @@ class Call:
     timeout_s: float
     retries: int
     jobs: int
+    credentials: Credentials
     line: Callable[[Answer], str] | None  # how a picture is printed; None: a table of all
     options: argparse.Namespace
 
@@ -79,6 +81,7 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
         metavar="N",
         help=f"pictures sent at a time (default: {DEFAULT_JOBS})",
     )
+    add_credentials(parser)
     lines = parser.add_mutually_exclusive_group()
     lines.add_argument("--json", action="store_true", help="a JSON line each: image, topk, error")
     lines.add_argument(
@@ -105,6 +108,7 @@ def run_command(
             timeout_s=options.timeout,
             retries=options.retries,
             jobs=options.jobs,
+            credentials=credentials_of(options),
             line=_line(options),
             options=options,
         )

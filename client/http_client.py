@@ -20,6 +20,7 @@ if __package__ in (None, ""):
 from client.address import DEFAULT_URL, is_loopback, prediction_url
 from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
+from client.credentials import Credentials
 from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
 from protocol.errors import (
     DeadlineExceeded,
@@ -28,6 +29,7 @@ from protocol.errors import (
     ServiceNotFound,
     ServingError,
     TooLarge,
+    Unauthenticated,
     UnreadableReply,
 )
 from protocol.reply import ClassifyReply, reply_from_json
@@ -37,6 +39,7 @@ CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 512 << 20  # 0.9's limit for a message
 # What a gateway in front of the service means by answers of its own, which are no envelope.
 GATEWAY_ERRORS: dict[int, type[ServingError]] = {
+    401: Unauthenticated,
     404: ServiceNotFound,
     413: TooLarge,
     429: Overloaded,
@@ -53,9 +56,10 @@ class HttpClient(ClassifyClient):
         timeout_s: seconds for one request, retries included.
         service: the service's name, where `url` has no path.
         retries: how often a refused request is sent again.
+        credentials: API key and certificates.
 
     Raises:
-        ValueError: `url` is no HTTP address.
+        ValueError: `url` is no HTTP address, or a file of the credentials cannot be used.
     """
 
     def __init__(
@@ -65,15 +69,23 @@ class HttpClient(ClassifyClient):
         timeout_s: float = DEFAULT_TIMEOUT_S,
         service: str | None = None,
         retries: int = 0,
+        credentials: Credentials | None = None,
     ) -> None:
+        credentials = credentials or Credentials()
         self.url = prediction_url(url, service)
         path = httpx.URL(self.url).path.strip("/").split("/")
         super().__init__(service=service or path[0], timeout_s=timeout_s, retries=retries)
         # A proxy set in the environment cannot reach this machine's own ports.
         trust_env = not is_loopback(httpx.URL(self.url).host)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        tls = httpx.URL(self.url).scheme == "https"
+        if credentials.means_tls and not tls:
+            raise ValueError(f"{self.url} is not TLS, so no certificate is of use; write https://")
         self._client = httpx.Client(
-            trust_env=trust_env, limits=limits, headers={"Content-Type": "application/json"}
+            trust_env=trust_env,
+            limits=limits,
+            headers={"Content-Type": "application/json", **credentials.headers()},
+            verify=credentials.ssl_context() if tls else False,
         )
 
     @property
@@ -99,9 +111,13 @@ class HttpClient(ClassifyClient):
         """Return status and body; `timeout_s` bounds each wait, and the reading as a whole."""
         deadline = time.monotonic() + timeout_s
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
+        # The service need not compute what would come too late; a gateway may hide that we went.
+        headers = {"X-Request-Timeout": f"{max(timeout_s, 0.001):.3f}"}
         chunks = []
         size = 0
-        with self._client.stream("POST", self.url, content=body, timeout=timeout) as answer:
+        with self._client.stream(
+            "POST", self.url, content=body, headers=headers, timeout=timeout
+        ) as answer:
             for chunk in answer.iter_bytes():
                 chunks.append(chunk)
                 size += len(chunk)
@@ -159,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             timeout_s=call.timeout_s,
             service=call.service,
             retries=call.retries,
+            credentials=call.credentials,
         )
 
     return run_command(parser, connect, arguments)

@@ -25,6 +25,7 @@ from client.address import (
 )
 from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
+from client.credentials import Credentials
 from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
 from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import (
@@ -61,9 +62,11 @@ class RpcClient(ClassifyClient):
         service: the service's name.
         retries: how often a refused request is sent again.
         options: further gRPC channel options, as ("grpc.lb_policy_name", "round_robin").
+        credentials: API key and certificates.
+        tls: whether to speak TLS; it is meant where there are certificates.
 
     Raises:
-        ValueError: `endpoint` is not HOST:PORT.
+        ValueError: `endpoint` is not HOST:PORT, or a file of the credentials cannot be read.
     """
 
     def __init__(
@@ -74,25 +77,32 @@ class RpcClient(ClassifyClient):
         service: str | None = None,
         retries: int = 0,
         options: Sequence[tuple[str, Any]] = (),
+        credentials: Credentials | None = None,
+        tls: bool = False,
     ) -> None:
+        credentials = credentials or Credentials()
+        self._metadata = tuple(credentials.headers().items())
         self.endpoint = rpc_endpoint(endpoint)
         super().__init__(service=service or DEFAULT_SERVICE, timeout_s=timeout_s, retries=retries)
         host = self.endpoint.rpartition(":")[0]
-        self._channel = grpc.insecure_channel(
-            self.endpoint,
-            options=[
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                # A retry shall find a fresh connection, not the pause after a failed one.
-                ("grpc.initial_reconnect_backoff_ms", 200),
-                ("grpc.max_reconnect_backoff_ms", 2000),
-                # Despite its name, the time that one attempt to connect may take.
-                ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
-                # A proxy set in the environment cannot reach this machine's own ports.
-                ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
-                *options,
-            ],
-        )
+        channel_options = [
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            # A retry shall find a fresh connection, not the pause after a failed one.
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+            # Despite its name, the time that one attempt to connect may take.
+            ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
+            # A proxy set in the environment cannot reach this machine's own ports.
+            ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
+            *options,
+        ]
+        if tls or credentials.means_tls:
+            self._channel = grpc.secure_channel(
+                self.endpoint, credentials.channel_credentials(), options=channel_options
+            )
+        else:
+            self._channel = grpc.insecure_channel(self.endpoint, options=channel_options)
         self._stub = pb_grpc.PipelineServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     @property
@@ -101,7 +111,9 @@ class RpcClient(ClassifyClient):
 
     def _exchange(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
         try:
-            message = self._stub.inference(request_to_proto(request), timeout=timeout_s)
+            message = self._stub.inference(
+                request_to_proto(request), timeout=timeout_s, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise self._translated(error) from error
         except ValueError as error:
@@ -152,12 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"where the service listens for RPC (default: {DEFAULT_ENDPOINT})",
     )
 
+    parser.add_argument("--tls", action="store_true", help="speak TLS (meant by --ca and --cert)")
+
     def connect(call: Call) -> RpcClient:
         return RpcClient(
             call.options.endpoint,
             timeout_s=call.timeout_s,
             service=call.service,
             retries=call.retries,
+            credentials=call.credentials,
+            tls=call.options.tls,
         )
 
     return run_command(parser, connect, arguments)

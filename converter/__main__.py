@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from bundle.errors import BundleError
 from bundle.model_config import to_prototxt
@@ -21,14 +25,23 @@ from .report import print_report, print_verification
 from .verify import DEFAULT_TOLERANCE, verify
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, so that half-written folders are removed."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, or 1 with one line on stderr."""
+    """Run one command; returns the exit code: 0, or with one line on stderr 1, or 128 + signal."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command == "convert" and options.output is None and not options.show_proto:
         parser.error("convert needs --output serving_model/NAME, or --show-proto to write nothing")
     try:
-        options.run(options)
+        with _termination_unwinds():
+            options.run(options)
+    except KeyboardInterrupt as stop:
+        number = signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT
+        sys.stderr.write(f"error: interrupted by {number.name}; give the command again\n")
+        return 128 + number
     except (ConversionError, BundleError) as error:
         cause = str(error)
     except OSError as error:  # of a path that the system refuses, wherever it was first touched
@@ -37,6 +50,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     sys.stderr.write(f"error: {' '.join(cause.split())}\n")
     return 1
+
+
+@contextmanager
+def _termination_unwinds() -> Iterator[None]:
+    """Let SIGTERM raise in the block; its own action ends the process where it stands."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+
+    def unwind(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not stop the cleaning
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -143,7 +174,10 @@ def _parser() -> argparse.ArgumentParser:
         "--feed-alias", type=_names, metavar="A,B", help="default: the model's input names"
     )
     command.add_argument(
-        "--fetch-alias", type=_names, metavar="A,B", help="default of a single output: prediction"
+        "--fetch-alias",
+        type=_names,
+        metavar="A,B",
+        help="default of the output that holds the scores: prediction",
     )
     command.add_argument(
         "--show-proto",
@@ -170,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--tolerance",
-        type=float,
+        type=export_command.tolerance,
         default=DEFAULT_TOLERANCE,
         metavar="T",
         help="the largest difference of a score; default: %(default)g",

@@ -17,7 +17,7 @@ from pipeline.stages.preprocess import build_preprocess
 from protocol.errors import ServingError
 
 from .errors import ConversionError
-from .pictures import drawn_pictures, given_pictures
+from .pictures import drawn_pictures, given_pictures, none_readable
 
 # Batches of prepared pictures -> scores [N, classes] of each.
 Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
@@ -34,6 +34,7 @@ class Agreement:
         difference: the largest of all scores, relative to the largest score.
         same_best: in how many pictures both find the same class best.
         telling: the bundle answers differently to different pictures.
+        unreadable: pictures that were left out because a service does not take them.
     """
 
     runtime: str
@@ -42,6 +43,7 @@ class Agreement:
     difference: float
     same_best: int
     telling: bool
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,15 @@ class Trial:
     """Prepared pictures in batches, and the bundle's own scores of them.
 
     Where the model takes any batch size, the first batch is one picture and another holds several:
-    a picture may stand in two. `owners` says of every row which picture it is.
+    a picture may stand in two. `owners` says of every row which picture it is. `unreadable` are
+    those that were left out.
     """
 
     batches: tuple[np.ndarray, ...]
     owners: tuple[int, ...]
     scores: tuple[np.ndarray, ...]
     reference: str
+    unreadable: tuple[str, ...] = ()
 
     def compare(self, runtime: str, run: Run, tolerance: float) -> Agreement:
         """Run the same pictures through an exported model.
@@ -89,6 +93,7 @@ class Trial:
             difference=difference,
             same_best=len(pictures - differing),
             telling=float(np.ptp(ours, axis=0).max()) / largest > 10 * tolerance,
+            unreadable=self.unreadable,
         )
 
 
@@ -101,32 +106,41 @@ def open_trial(bundle: Bundle, images: Sequence[Path], fixed_batch: int | None) 
         fixed_batch: the only batch size that the model takes; None if it takes any.
 
     Raises:
-        ConversionError: a picture cannot be read, or the bundle does not run.
+        ConversionError: no picture can be read, or the bundle does not run.
     """
-    arrays = _prepared(bundle.description, images)
+    arrays, unreadable = _prepared(bundle.description, images)
     groups = _groups(arrays, fixed_batch)
-    batches = tuple(np.stack([arrays[i] for i in group]) for group in groups)
+    # a predictor turns what preprocessing gives into what the feed takes; so must all who compare
+    dtype = np.dtype(bundle.model_config.feeds[0].dtype)
+    stacked = (np.stack([arrays[i] for i in group]) for group in groups)
+    batches = tuple(np.ascontiguousarray(batch, dtype) for batch in stacked)
     try:
         predictor = create_predictor(bundle)
         scores = tuple(predictor.predict(batch) for batch in batches)
     except PredictorError as error:
         raise ConversionError(f"{bundle.path}: does not run: {error}") from error
-    return Trial(batches, tuple(i for group in groups for i in group), scores, predictor.name)
+    owners = tuple(i for group in groups for i in group)
+    return Trial(batches, owners, scores, predictor.name, tuple(unreadable))
 
 
-def _prepared(description: InferenceDescription, images: Sequence[Path]) -> list[np.ndarray]:
+def _prepared(
+    description: InferenceDescription, images: Sequence[Path]
+) -> tuple[list[np.ndarray], list[str]]:
+    """Arrays of the pictures, and the names of those that a service does not take."""
     try:
         preprocess = build_preprocess(description.transform_ops)
     except PreprocessError as error:
         raise ConversionError(f"preprocessing: {error}") from error
     arrays = []
-    pictures = given_pictures(images) if images else drawn_pictures()
+    pictures, unreadable = given_pictures(images) if images else (drawn_pictures(), [])
     for name, data in pictures.items():
         try:
             arrays.append(preprocess(decode_image(data)))
-        except ServingError as error:
-            raise ConversionError(f"{name}: {error}") from error
-    return arrays
+        except ServingError:
+            unreadable.append(name)
+    if not arrays:
+        raise none_readable(unreadable)
+    return arrays, unreadable
 
 
 def _groups(arrays: Sequence[np.ndarray], fixed_batch: int | None) -> list[list[int]]:

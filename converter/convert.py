@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from bundle import Bundle, load_bundle
+from bundle import Bundle, BundleError, load_bundle
 from bundle.inference_yml import InferenceDescription, write_inference_yml
 from bundle.labels import check_count
-from bundle.model_config import (
-    DTYPE_CODES,
-    SCORE_DTYPES,
-    ModelConfig,
-    TensorSpec,
-    read_model_config,
-    write_model_config,
-)
+from bundle.model_config import SCORE_DTYPES, ModelConfig, write_model_config
 
-from .descriptions import Wishes, describe
+from .descriptions import Wishes, describe, gather, labels_beside
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
-from .graph import GraphTensor
 from .output_folder import check_output, staged
 from .record import write_record
+from .signature import check_scores, model_config
 from .trial import try_preprocessing
 
 # The names serving looks for, per graph format: the graph and the combined parameters.
@@ -34,7 +28,6 @@ _FILE_NAMES = {
     "fluid": ("__model__", "__params__"),
     "onnx": ("inference.onnx", ""),
 }
-_LARGEST_DIMENSION = 2**31 - 1  # what a prototxt holds
 
 
 @dataclass(frozen=True)
@@ -47,8 +40,8 @@ class ConvertOptions:
         wishes: labels, preprocessing and the kind of answer, where not as described beside the
             model.
         feed_aliases: one a feed; None: the real input names.
-        fetch_aliases: one a fetch; None: "prediction" for the only output that can hold scores,
-            and the real names of others.
+        fetch_aliases: one a fetch; None: "prediction" for the output that is answered from, and the
+            real names of others.
         model_file: the graph's file in export_dir, where it is not clear.
         params_file: the combined parameter file in export_dir, where it is not clear.
         force: replace an existing bundle.
@@ -64,8 +57,17 @@ class ConvertOptions:
     force: bool = False
 
 
-def convert(options: ConvertOptions) -> Bundle:
+def _warn(text: str) -> None:
+    # on stderr: what was made is the command's output
+    sys.stderr.write(f"warning: {' '.join(text.split())}\n")
+
+
+def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bundle:
     """Convert an exported model.
+
+    Args:
+        options: what is asked.
+        warn: is told, in one line, what is odd and hinders nothing.
 
     Returns:
         The bundle, loaded from its place.
@@ -76,9 +78,13 @@ def convert(options: ConvertOptions) -> Bundle:
     """
     check_output(options.export_dir, options.output, force=options.force)
     export = read_export(options.export_dir, options.model_file, options.params_file)
-    config = model_config(export, options.feed_aliases, options.fetch_aliases)
-    description = describe(export, options.wishes, config.answering)
-    check_count(description.labels or (), config.classes, _labels_source(options, export))
+    check_scores(export)
+    gathered = gather(export, options.wishes, warn)
+    config = model_config(
+        export, options.feed_aliases, options.fetch_aliases, labels=len(gathered.labels)
+    )
+    description = describe(gathered, options.wishes, export.graph.activations[config.answering])
+    _check_labels(gathered.labels, config, _labels_source(options, export))
     try_preprocessing(description, config)
     with staged(options.output) as staging:
         _write(staging, export, description, config, options)
@@ -101,7 +107,20 @@ def preview(
         ConversionError: as `convert`.
     """
     export = read_export(export_dir, model_file, params_file)
-    return model_config(export, feed_aliases, fetch_aliases)
+    return model_config(export, feed_aliases, fetch_aliases, labels=labels_beside(export))
+
+
+def _check_labels(labels: tuple[str, ...], config: ModelConfig, source: str) -> None:
+    try:
+        check_count(labels, config.classes, source)
+    except BundleError as error:
+        if sum(fetch.dtype in SCORE_DTYPES for fetch in config.fetches) == 1:
+            raise
+        raise ConversionError(
+            f"{error}; the classes are those of the output"
+            f" {config.fetches[config.answering].name!r}: another answers if --fetch-alias calls it"
+            " prediction"
+        ) from error
 
 
 def _write(
@@ -149,83 +168,4 @@ def _labels_source(options: ConvertOptions, export: ExportedModel) -> str:
     wishes = options.wishes
     return str(
         wishes.labels or wishes.preprocess or export.description_file or export.label_file or ""
-    )
-
-
-def model_config(
-    export: ExportedModel,
-    feed_aliases: Sequence[str] | None = None,
-    fetch_aliases: Sequence[str] | None = None,
-) -> ModelConfig:
-    """Feeds and fetches with their aliases.
-
-    Aliases that are not given are those of a serving_server_conf.prototxt beside the model (clients
-    of a bundle made by 0.9 know them), else the real names, and "prediction" for the only output
-    that can hold scores.
-
-    Raises:
-        ConversionError: the number of aliases is not that of the tensors, or one is given twice.
-    """
-    graph = export.graph
-    known_feeds, known_fetches = _known_aliases(export)
-    if feed_aliases is None:
-        feed_aliases = [known_feeds.get(tensor.name, tensor.name) for tensor in graph.feeds]
-    if fetch_aliases is None:
-        scores = [tensor.name for tensor in graph.fetches if tensor.dtype in SCORE_DTYPES]
-        usual = {scores[0]: "prediction"} if len(scores) == 1 else {}
-        if len(graph.fetches) == 1:
-            usual = {graph.fetches[0].name: "prediction"}
-        fetch_aliases = [
-            known_fetches.get(tensor.name, usual.get(tensor.name, tensor.name))
-            for tensor in graph.fetches
-        ]
-    return ModelConfig(
-        feeds=_specs(graph.feeds, feed_aliases, "feed"),
-        fetches=_specs(graph.fetches, fetch_aliases, "fetch"),
-    )
-
-
-def _known_aliases(export: ExportedModel) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    conf = export.folder / "serving_server_conf.prototxt"
-    if not conf.is_file():
-        return {}, {}
-    known = read_model_config(conf)
-    return {f.name: f.alias for f in known.feeds}, {f.name: f.alias for f in known.fetches}
-
-
-def _specs(
-    tensors: Sequence[GraphTensor], aliases: Sequence[str], side: str
-) -> tuple[TensorSpec, ...]:
-    names = [tensor.name for tensor in tensors]
-    if len(aliases) != len(names):
-        raise ConversionError(
-            f"--{side}-alias: {len(aliases)} given, the model has {len(names)}: {', '.join(names)}"
-        )
-    twice = sorted({alias for alias in aliases if aliases.count(alias) > 1})
-    if not all(aliases) or twice:
-        what = f"{twice[0]!r} is given twice" if twice else "one is empty"
-        raise ConversionError(f"--{side}-alias: {what}; give {len(names)} different names")
-    for alias in aliases:
-        if not alias.isprintable():  # bytes of a terminal that are no text among them
-            raise ConversionError(f"--{side}-alias: {alias!r} is no name; give letters and digits")
-    for tensor in tensors:
-        if tensor.dtype not in DTYPE_CODES:
-            raise ConversionError(
-                f"{side} {tensor.name!r} is {tensor.dtype}, which cannot be served"
-            )
-        if any(dim > _LARGEST_DIMENSION for dim in tensor.shape):
-            raise ConversionError(
-                f"{side} {tensor.name!r} is {list(tensor.shape)}, which no memory holds; export the"
-                " model again"
-            )
-    # What is a LoD tensor has no batch dimension; -1 is what 0.9 writes for it.
-    return tuple(
-        TensorSpec(
-            name=tensor.name,
-            alias=alias,
-            dtype=tensor.dtype,
-            shape=(-1,) if tensor.is_lod else tensor.shape[1:],
-            is_lod=tensor.is_lod,
-        )
-        for tensor, alias in zip(tensors, aliases, strict=True)
     )

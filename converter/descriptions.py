@@ -7,8 +7,10 @@ PaddleClas' inference_cls.yaml), a label file beside it.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bundle.errors import BundleError
 from bundle.inference_yml import DEFAULT_THRESHOLD, InferenceDescription, description_of
@@ -47,48 +49,126 @@ class Wishes:
     threshold: float | None = None
 
 
-def describe(export: ExportedModel, wishes: Wishes, answering: int) -> InferenceDescription:
-    """Put a model's description together.
+@dataclass(frozen=True)
+class Gathered:
+    """What was found on a model, before its outputs are looked at.
+
+    Attributes:
+        description: preprocessing, labels, and what was said of the answer.
+        labels: those labels, which are known here.
+        settled: it says how to answer.
+    """
+
+    description: InferenceDescription
+    labels: tuple[str, ...]
+    settled: bool
+
+
+def gather(export: ExportedModel, wishes: Wishes, warn: Callable[[str], None]) -> Gathered:
+    """Put together what options and files say of a model.
 
     Args:
         export: the model.
         wishes: what was asked; it wins over what lies beside the model.
-        answering: the position of the output that answers are made from.
+        warn: is told, in one line, what could not be read and is not needed.
 
     Raises:
-        ConversionError: preprocessing or labels are given nowhere, or the wishes do not fit.
-        BundleError: a file is not what it must be.
+        ConversionError: preprocessing or labels are given nowhere.
+        BundleError: a file that is needed is not what it must be.
     """
-    description, settled = _found(export, wishes)
+    beside = _beside(export, wishes)
+    description, settled = _found(export, wishes, beside)
+    labels = description.labels
     if wishes.labels is not None:
-        description = replace(description, labels=read_labels(wishes.labels))
-    elif description.labels is None and export.label_file is not None:
-        description = replace(description, labels=read_labels(export.label_file))
-    if description.labels is None:
+        labels = read_labels(wishes.labels)
+    elif labels is None and export.label_file is not None:
+        labels = read_labels(export.label_file)
+    if labels is None:
+        why = f" ({beside.unreadable})" if beside.unreadable else ""
+        if len(export.label_files) > 1:
+            names = ", ".join(path.name for path in export.label_files)
+            raise ConversionError(
+                f"{export.folder}: holds {len(export.label_files)} label files ({names}){why};"
+                " choose one with --labels"
+            )
         raise ConversionError(
-            f"{export.folder}: the names of the classes are unknown; give --labels FILE,"
+            f"{export.folder}: the names of the classes are unknown{why}; give --labels FILE,"
             " one label a line, the first is class 0"
         )
-    activation = export.graph.activations[answering]
-    description = _with_answer(description, wishes, activation, settled=settled)
+    if beside.unreadable:
+        warn(
+            "the description beside the model is unreadable and not needed; nothing of it is used:"
+            f" {beside.unreadable}"
+        )
+    return Gathered(replace(description, labels=labels), labels, settled)
+
+
+def describe(gathered: Gathered, wishes: Wishes, activation: str) -> InferenceDescription:
+    """Settle how a model is answered from an output that ends in `activation`.
+
+    Raises:
+        ConversionError: the wishes do not fit.
+    """
+    description = _with_answer(gathered.description, wishes, activation, settled=gathered.settled)
     return replace(description, topk=_topk(wishes.topk, description))
 
 
+def labels_beside(export: ExportedModel) -> int | None:
+    """How many labels lie beside a model; None if none do, or they are unreadable."""
+    try:
+        description = beside_the_model(export)
+        labels = description.labels if description else None
+        if labels is None and export.label_file is not None:
+            labels = read_labels(export.label_file)
+    except (ConversionError, BundleError):
+        return None
+    return None if labels is None else len(labels)
+
+
 def beside_the_model(export: ExportedModel) -> InferenceDescription | None:
-    """The description that lies beside a model, where there is one; for `inspect`."""
+    """The description that lies beside a model, where there is one; for `inspect`.
+
+    Raises:
+        ConversionError, BundleError: it is not readable.
+    """
     if export.description_file is None:
         return None
-    return _read(export.description_file, export, need_labels=False)
+    return _read(export.description_file, export)
 
 
-def _found(export: ExportedModel, wishes: Wishes) -> tuple[InferenceDescription, bool]:
-    """The description, and whether it says how to answer (a preset or a bare list does not)."""
+@dataclass(frozen=True)
+class _Beside:
+    """The description beside a model, and why it is None though a file is there."""
+
+    description: InferenceDescription | None = None
+    unreadable: str = ""
+
+
+def _beside(export: ExportedModel, wishes: Wishes) -> _Beside:
+    """Read the description beside the model, as far as the wishes leave a need for it."""
+    if export.description_file is None:
+        return _Beside()
     need_labels = wishes.labels is None and export.label_file is None
-    beside: InferenceDescription | None = None
-    if export.description_file is not None:
-        beside = _read(
-            export.description_file, export, need_labels=need_labels and not wishes.preprocess
+    try:
+        description = _read(
+            export.description_file,
+            export,
+            need_labels=need_labels and not wishes.preprocess,
+            labels_given=wishes.labels is not None,
+            steps_given=wishes.preprocess is not None,
         )
+    except (ConversionError, BundleError) as error:
+        if wishes.preprocess is None:
+            raise
+        return _Beside(unreadable=str(error))
+    return _Beside(description)
+
+
+def _found(
+    export: ExportedModel, wishes: Wishes, found: _Beside
+) -> tuple[InferenceDescription, bool]:
+    """The description, and whether it says how to answer (a preset or a bare list does not)."""
+    beside = found.description
     if wishes.preprocess is None:
         if beside is None:
             raise ConversionError(
@@ -97,7 +177,13 @@ def _found(export: ExportedModel, wishes: Wishes) -> tuple[InferenceDescription,
                 f" transform_ops list) or a preset: {', '.join(PRESETS)}"
             )
         return beside, _says_how_to_answer(beside)
-    given = _given(wishes.preprocess, export, need_labels and (beside is None or not beside.labels))
+    need_labels = wishes.labels is None and export.label_file is None
+    given = _given(
+        wishes.preprocess,
+        export,
+        need_labels=need_labels and (beside is None or not beside.labels),
+        labels_given=wishes.labels is not None,
+    )
     if beside is None:
         return given, _says_how_to_answer(given)
     if _says_how_to_answer(given):
@@ -110,20 +196,22 @@ def _says_how_to_answer(description: InferenceDescription) -> bool:
     return description.labels is not None or "PostProcess" in description.document
 
 
-def _given(preprocess: str, export: ExportedModel, need_labels: bool) -> InferenceDescription:
+def _given(
+    preprocess: str, export: ExportedModel, *, need_labels: bool, labels_given: bool
+) -> InferenceDescription:
     if preprocess in PRESETS:
         operators = PRESETS[preprocess]
         if _takes_pixels(export.graph.feeds[0]):
             operators = for_pixels(operators)
         return InferenceDescription("", operators, topk=DEFAULT_TOPK)
     path = Path(preprocess)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():  # a pipe, <(...) of a shell, is as good as a file
         close = difflib.get_close_matches(preprocess.lower(), PRESETS, n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
         raise ConversionError(
             f"--preprocess {preprocess}: neither a file nor a preset ({', '.join(PRESETS)}){meant}"
         )
-    return _read(path, export, need_labels=need_labels)
+    return _read(path, export, need_labels=need_labels, labels_given=labels_given)
 
 
 def _takes_pixels(feed: GraphTensor) -> bool:
@@ -131,18 +219,43 @@ def _takes_pixels(feed: GraphTensor) -> bool:
     return len(feed.shape) == 4 and feed.shape[3] == 3 and feed.shape[1] != 3
 
 
-def _read(path: Path, export: ExportedModel, *, need_labels: bool) -> InferenceDescription:
-    """Read a description of any form that is known."""
+def _read(
+    path: Path,
+    export: ExportedModel,
+    *,
+    need_labels: bool = False,
+    labels_given: bool = False,
+    steps_given: bool = False,
+) -> InferenceDescription:
+    """Read a description of any form that is known.
+
+    Args:
+        path: the file.
+        export: the model it is for.
+        need_labels: a label file that it names and that is not found is an error.
+        labels_given: labels come from elsewhere; those in it may be anything, and are left out.
+        steps_given: preprocessing comes from elsewhere, likewise.
+    """
     document = read_yaml(path)
     if isinstance(document, dict):
         if is_paddlex_yml(document):
-            return read_paddlex_yml(document, str(path), topk=DEFAULT_TOPK)
-        folders = [export.folder]
-        if is_training_yaml(document):
-            return read_training_yaml(document, path, folders=folders, need_labels=need_labels)
-        if is_deploy_yaml(document):
-            return read_deploy_yaml(document, path, folders=folders, need_labels=need_labels)
+            if steps_given:
+                document = {**document, "Transforms": []}
+            return read_paddlex_yml(
+                document, str(path), topk=DEFAULT_TOPK, labels_given=labels_given
+            )
+        if is_training_yaml(document) or is_deploy_yaml(document):
+            read = read_training_yaml if is_training_yaml(document) else read_deploy_yaml
+            return read(
+                document,
+                path,
+                folders=[export.folder],
+                need_labels=need_labels,
+                labels_given=labels_given,
+            )
         if "PreProcess" in document:
+            if labels_given:
+                document = _without_labels(document)
             return description_of(document, str(path))
         document = document.get("transform_ops")
     if not isinstance(document, list):
@@ -152,6 +265,20 @@ def _read(path: Path, export: ExportedModel, *, need_labels: bool) -> InferenceD
         )
     described = description_of({"PreProcess": {"transform_ops": document}}, str(path))
     return InferenceDescription("", described.transform_ops, topk=DEFAULT_TOPK)
+
+
+def _without_labels(document: Mapping[str, Any]) -> dict[str, Any]:
+    """An inference.yml without its lists of labels."""
+    postprocess = document.get("PostProcess")
+    if not isinstance(postprocess, dict):
+        return dict(document)
+    kept = {
+        name: {key: value for key, value in section.items() if key != "label_list"}
+        if isinstance(section, dict)
+        else section
+        for name, section in postprocess.items()
+    }
+    return {**document, "PostProcess": kept}
 
 
 def _with_answer(

@@ -164,6 +164,11 @@ def run_step(
         ) from error
 
 
+def of_a_full_disk(said: str) -> bool:
+    """Whether a converter's output tells that it could not write: each says it in its own way."""
+    return any(mark in said for mark in ("No space left", "Errno 28", "Disk quota", "(fwrite"))
+
+
 def megabytes(path: Path) -> str:
     """A file's size for people."""
     return f"{path.stat().st_size / 1e6:.1f} MB"

@@ -13,6 +13,7 @@ from rich.text import Text
 from .export import DEFAULT_TOLERANCE, Exported, ExportOptions, megabytes
 from .lite_export import export_lite
 from .onnx_export import export_onnx
+from .pictures import shown
 
 _EXPORTS = {"onnx": export_onnx, "paddle-lite": export_lite}
 
@@ -34,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     command.add_argument(
         "--tolerance",
-        type=_tolerance,
+        type=tolerance,
         default=DEFAULT_TOLERANCE,
         metavar="X",
         help="the largest difference that is accepted, as a part of the largest score"
@@ -62,7 +63,8 @@ def run(options: argparse.Namespace) -> None:
     _print_report(exported, Console())
 
 
-def _tolerance(text: str) -> float:
+def tolerance(text: str) -> float:
+    """Return the largest difference that is accepted, of an option: no `nan`, nothing below 0."""
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"a number from 0 upwards, not {text}")
@@ -95,6 +97,8 @@ def _print_report(exported: Exported, console: Console) -> None:
         ),
     )
     notes = list(exported.notes)
+    if found.unreadable:
+        notes.append(f"{len(found.unreadable)} unreadable, and left out: {shown(found.unreadable)}")
     if not found.telling:
         notes.append(
             "the model answers these pictures all alike, so the comparison says little; give"

@@ -10,6 +10,7 @@ Everything is read without Paddle, so that converting needs none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ _NO_PARAMETERS = frozenset(
     }
 )
 _LARGEST_BATCH = 1024
-_COMBINED_NAMES = ("__params__", "params")
+_SHOWN = 5  # of a list of candidates
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ExportedModel:
         graph: inputs, outputs, parameters.
         description_file: what says how pictures are prepared, if it lies beside the model:
             inference.yml, PaddleX' model.yml or PaddleClas' inference_cls.yaml.
-        label_file: a label file beside the model, if there is one.
+        label_files: label files beside the model.
     """
 
     folder: Path
@@ -64,7 +65,12 @@ class ExportedModel:
     separate_params: tuple[Path, ...]
     graph: Graph
     description_file: Path | None
-    label_file: Path | None
+    label_files: tuple[Path, ...]
+
+    @property
+    def label_file(self) -> Path | None:
+        """The label file beside the model; None if there is none, or no telling which."""
+        return self.label_files[0] if len(self.label_files) == 1 else None
 
 
 def read_export(
@@ -110,7 +116,7 @@ def read_export(
         separate_params=separate,
         graph=graph,
         description_file=_description_file(folder),
-        label_file=_label_file(folder),
+        label_files=tuple(folder / name for name in _LABEL_NAMES if (folder / name).is_file()),
     )
 
 
@@ -118,12 +124,6 @@ def _description_file(folder: Path) -> Path | None:
     usual = [folder / name for name in ("inference.yml", "model.yml")]
     found = [path for path in usual if path.is_file()] or sorted(folder.glob("inference_cls*.yaml"))
     return found[0] if found else None
-
-
-def _label_file(folder: Path) -> Path | None:
-    """The label file beside a model; None if there is none, or no telling which."""
-    found = [folder / name for name in _LABEL_NAMES if (folder / name).is_file()]
-    return found[0] if len(found) == 1 else None
 
 
 def _choose(folder: Path, model_file: str | None) -> tuple[str, Path]:
@@ -198,25 +198,42 @@ def _choose_params(
     """The combined parameter file; None if each parameter has its own file."""
     if params_file is not None:
         return folder / params_file
+    listed = sorted(folder.glob("*.pdiparams"))
     if graph_format != "fluid":
         own = model.with_suffix(".pdiparams")
-        others = sorted(folder.glob("*.pdiparams")) or _of_unusual_name(folder, model)
-        return own if own.is_file() or len(others) != 1 else others[0]
+        if own.is_file():
+            return own
+        return _only(listed or _of_unusual_name(folder, model), f"{own} is missing") or own
     if (folder / "__params__").is_file():
         return folder / "__params__"
     if any((folder / parameter.name).is_file() for parameter in graph.parameters):
         return None
-    combined = [folder / name for name in _COMBINED_NAMES] + sorted(folder.glob("*.pdiparams"))
-    found = [path for path in combined if path.is_file()] or _of_unusual_name(folder, model)
+    usual = [path for path in [folder / "params"] if path.is_file()]
+    found = usual or listed or _of_unusual_name(folder, model)
+    return _only(found, f"{folder / '__params__'} is missing")
+
+
+def _only(found: Sequence[Path], missing: str) -> Path | None:
+    """The only candidate; whether it holds parameters is checked next.
+
+    Raises:
+        ConversionError: there are several.
+    """
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:_SHOWN])
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise ConversionError(
+            f"{missing}, and {len(found)} files may hold the parameters ({names}{more}); choose one"
+            " with --params-file"
+        )
     return found[0] if found else None
 
 
 def _of_unusual_name(folder: Path, model: Path) -> list[Path]:
-    """The only other file that may hold parameters; whether it does is checked next."""
+    """Other files that may hold parameters."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path != model]
-    found = [
+    return [
         path
         for path in files
         if path.suffix.lower() not in _NO_PARAMETERS and not path.name.startswith(".")
     ]
-    return found if len(found) == 1 else []

@@ -9,11 +9,11 @@ from bundle import Bundle, BundleError, load_bundle
 from bundle.inference_yml import InferenceDescription
 from bundle.model_config import ModelConfig, TensorSpec
 
-from .convert import model_config
-from .descriptions import beside_the_model
+from .descriptions import beside_the_model, labels_beside
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
 from .record import changed_files, read_record
+from .signature import NoAnswerError, answering_scores, model_config, signature
 
 # What can serve each graph format; "" is an unqualified yes.
 _RUNTIMES = ("Paddle 3.x", "Paddle 2.6", "Paddle Serving 0.9", "ONNX Runtime")
@@ -55,14 +55,30 @@ def inspect_folder(
 
 
 def _export_facts(export: ExportedModel) -> dict[str, Any]:
-    return _facts("export", export, model_config(export), beside_the_model(export))
+    try:
+        description, unreadable = beside_the_model(export), None
+    except (ConversionError, BundleError) as error:
+        # the graph can be looked at all the same, and options make up for the description
+        description, unreadable = None, " ".join(str(error).split())
+    labels = labels_beside(export)
+    try:
+        config, undecided = model_config(export, labels=labels), None
+    except NoAnswerError as error:
+        config, undecided = signature(export), str(error)
+    facts = _facts("export", export, config, description, undecided)
+    return {**facts, "labels": labels, "description_error": unreadable}
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, Any]:
     """The same facts about a bundle that is loaded."""
     params = None if bundle.graph.params_file is None else bundle.graph.params_file.name
     export = read_export(bundle.server_dir, bundle.graph.model_file.name, params)
-    facts = _facts("bundle", export, bundle.model_config, bundle.description)
+    config = bundle.model_config
+    answering = config.fetches[config.answering]
+    no_scores = None
+    if not answering_scores(config):
+        no_scores = f"{answering.name!r} is {answering.dtype} and holds no scores"
+    facts = _facts("bundle", export, config, bundle.description, no_scores)
     record = read_record(bundle.path)
     made = {name: record[name] for name in ("made_by", "source", "options") if name in record}
     files = {name: facts.get("sha256") for name, facts in record.get("files", {}).items()}
@@ -74,7 +90,9 @@ def _facts(
     export: ExportedModel,
     config: ModelConfig,
     description: InferenceDescription | None,
+    no_answer: str | None,
 ) -> dict[str, Any]:
+    """The facts; `no_answer` says why no output can be answered from."""
     graph = export.graph
     params = export.params_file
     return {
@@ -90,7 +108,9 @@ def _facts(
         "fixed_batch": graph.fixed_batch,
         "feeds": [_tensor_facts(spec, graph.fixed_batch) for spec in config.feeds],
         "fetches": [_tensor_facts(spec, graph.fixed_batch) for spec in config.fetches],
-        "output_activation": graph.activations[config.answering],
+        "output_activation": None if no_answer else graph.activations[config.answering],
+        "output_error": no_answer,
+        "description_error": None,
         "model_name": (description.model_name or None) if description else None,
         "preprocessing": (
             [{op.name: dict(op.options)} for op in description.transform_ops]
@@ -101,7 +121,8 @@ def _facts(
         "activation": description.activation if description else None,
         "topk": description.topk if description else None,
         "labels": len(description.labels) if description and description.labels else None,
-        "served_by": _served_by(export.graph_format, config),
+        "label_files": [path.name for path in export.label_files],
+        "served_by": _served_by(export.graph_format, config, no_answer),
     }
 
 
@@ -124,7 +145,9 @@ def _tensor_facts(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
     return {"name": spec.name, "alias": spec.alias, "dtype": spec.dtype, "shape": shape}
 
 
-def _served_by(graph_format: str, config: ModelConfig) -> dict[str, dict[str, Any]]:
+def _served_by(
+    graph_format: str, config: ModelConfig, no_answer: str | None
+) -> dict[str, dict[str, Any]]:
     """Runtime -> {"serves": bool, "note": str}."""
     old = graph_format in ("pdmodel", "fluid")
     notes = {
@@ -138,6 +161,8 @@ def _served_by(graph_format: str, config: ModelConfig) -> dict[str, dict[str, An
     if len(config.feeds) != 1:
         inputs = f"has {len(config.feeds)} inputs; pictures are fed to one"
         notes = {runtime: note or inputs for runtime, note in notes.items()}
+    elif no_answer:
+        notes = {runtime: note or "no output to answer from" for runtime, note in notes.items()}
     elif old and any(feed.alias != feed.name for feed in config.feeds):
         notes["Paddle Serving 0.9"] = "its local predictor needs feed alias = input name"
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from .comparison import Agreement, Trial, open_trial
@@ -16,7 +15,7 @@ from .export import (
     check_target,
     open_source,
 )
-from .output_folder import staged
+from .output_folder import scratch, staged
 from .paddle_lite import PaddleLite
 from .phone_demo import CONFIG, LABELS, write_for_demo
 from .program_writer import UnknownOperatorError, write_program
@@ -38,20 +37,20 @@ def export_lite(options: ExportOptions, say: Say) -> Exported:
     )
     model = f"{source.name}.nb"
     check_target(source, options, model, "Paddle-Lite export")
-    lite = PaddleLite(source.bundle.path)
+    lite = PaddleLite(source.bundle.path, options.output)
     everything = frozenset({model, DESCRIPTION, LABELS, CONFIG})
     with (
         staged(options.output, everything) as staging,
-        tempfile.TemporaryDirectory(prefix="lite-") as work,
+        scratch(options.output) as work,
     ):
         say(f"converting {options.bundle_dir} to Paddle-Lite")
-        graph, params = _program_files(source, Path(work))
+        graph, params = _program_files(source, work)
         lite.optimize(graph, params, staging / model, "arm")
         # The same model for this machine: an ARM one runs on phones only.
-        lite.optimize(graph, params, Path(work) / "here.nb", "x86")
+        lite.optimize(graph, params, work / "here.nb", "x86")
         say("comparing the scores with the bundle's")
         trial = open_trial(source.bundle, options.images, source.fixed_batch)
-        agreement = _compare(lite, source, trial, Path(work), options.tolerance)
+        agreement = _compare(lite, source, trial, work, options.tolerance)
         files = {model: "the model, for ARM phones"}
         shutil.copyfile(source.bundle.server_dir / DESCRIPTION, staging / DESCRIPTION)
         files[DESCRIPTION] = "preprocessing and labels, for your own app"

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,10 +22,11 @@ from .export import (
     Say,
     Source,
     check_target,
+    of_a_full_disk,
     open_source,
     run_step,
 )
-from .output_folder import staged
+from .output_folder import no_space, scratch, staged
 from .program_graph import MESSAGES
 
 MODEL, DESCRIPTION, LABELS = "inference.onnx", "inference.yml", "labels.txt"
@@ -50,7 +50,7 @@ def export_onnx(options: ExportOptions, say: Say) -> Exported:
     _check_packages()
     with staged(options.output, _FILES) as staging:
         say(f"converting {options.bundle_dir} to ONNX")
-        _translate(source, staging / MODEL)
+        _translate(source, staging / MODEL, options.output)
         say("comparing the scores with the bundle's")
         trial = open_trial(source.bundle, options.images, source.fixed_batch)
         runtime, run = _open_session(source, staging / MODEL)
@@ -78,21 +78,24 @@ def _check_packages() -> None:
     )
 
 
-def _translate(source: Source, target: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="onnx-") as folder:
-        graph, params = source.combined_files(Path(folder))
+def _translate(source: Source, target: Path, output: Path) -> None:
+    with scratch(output) as folder:
+        graph, params = source.combined_files(folder)
         if source.model.graph_format != "pir":
             _keep_axes_of_sizes(graph)
         command = [sys.executable, "-W", "ignore", "-m", "paddle2onnx.command"]
-        command += ["--model_dir", folder, "--save_file", str(target.resolve())]
+        command += ["--model_dir", str(folder), "--save_file", str(target.resolve())]
         command += ["--model_filename", graph.name, "--params_filename", params.name]
         command += ["--opset_version", str(_OPSET)]
         # Its default tool installs packages while it runs, from an index of its own choice. ONNX
         # Runtime folds the same constants when it loads the model.
         command += ["--optimize_tool", "None"]
-        done = run_step(command, Path(folder), {**os.environ, "GLOG_minloglevel": "2"})
-    # It ends with 0 and an empty file where it failed.
-    if done.returncode != 0 or not target.is_file() or target.stat().st_size == 0:
+        done = run_step(command, folder, {**os.environ, "GLOG_minloglevel": "2"})
+        # It ends with 0 and an empty file where it failed.
+        failed = done.returncode != 0 or not target.is_file() or target.stat().st_size == 0
+        if failed and of_a_full_disk(done.stdout):
+            raise no_space(output)
+    if failed:
         raise ConversionError(
             f"{source.bundle.path}: paddle2onnx cannot translate the model"
             f" ({_cause(done.stdout)}); export the model again with Paddle 3, or keep serving the"

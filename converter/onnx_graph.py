@@ -14,6 +14,7 @@ from pipeline.predictors.onnx_runtime import cause_of
 
 from .errors import ConversionError
 from .graph import Graph, GraphTensor
+from .graph_file import check_graph_file
 from .onnx_data import data_files, every_graph
 
 # TensorProto.DataType, by numpy's names; "string" as in the bundle's feed types.
@@ -67,10 +68,9 @@ def read_onnx(path: Path) -> OnnxModel:
             f"{path}: reading ONNX needs more packages ({error.name}); in the kit's folder: pip"
             " install -e '.[onnx]'"
         ) from error
+    check_graph_file(path)
     try:
         model = onnx.load_model(str(path), load_external_data=False)
-    except OSError as error:
-        raise ConversionError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (DecodeError, ValueError) as error:
         raise ConversionError(
             f"{path}: is no ONNX model, or is cut off; export it again"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import ConversionError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # What a conversion writes; anything else in an existing bundle (a README) is the user's.
 _OURS = frozenset({"serving_server", "serving_client", "bundle.yml"})
@@ -70,6 +74,50 @@ def check_output(
         raise ConversionError(f"{output}: exists; give --force to replace it")
 
 
+def cannot_write(output: Path, error: OSError) -> ConversionError:
+    """The error of a folder that cannot be written, or of a temporary one on the way to it."""
+    if error.errno in _FULL:
+        return no_space(output)
+    told = f"{output}: cannot be written ({error.strerror or error})"
+    return ConversionError(f"{told}; give --output a folder that you may write to")
+
+
+def no_space(output: Path) -> ConversionError:
+    """The error of a full disk: that of the output, or the one of temporary files."""
+    with suppress(OSError):  # of the one with least room it is told while it is full
+        temporary = Path(tempfile.gettempdir())
+        if shutil.disk_usage(temporary).free < shutil.disk_usage(_existing(output)).free:
+            return ConversionError(
+                f"{output}: no space left in {temporary} for temporary files; free some, or set"
+                " TMPDIR to a folder with more"
+            )
+    return ConversionError(
+        f"{output}: no space left in {output.parent}; free some, or set --output (and TMPDIR, for"
+        " temporary files) to a folder with more"
+    )
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in path.absolute().parents if parent.exists())
+
+
+@contextmanager
+def scratch(output: Path) -> Iterator[Path]:
+    """A temporary folder for steps on the way to `output`.
+
+    Raises:
+        ConversionError: it cannot be made, or not written in the block.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="export-") as folder:
+            try:
+                yield Path(folder)
+            except OSError as error:  # before the folder is removed, and there is room again
+                raise cannot_write(output, error) from error
+    except OSError as error:
+        raise cannot_write(output, error) from error
+
+
 @contextmanager
 def staged(output: Path, ours: frozenset[str] = _OURS) -> Iterator[Path]:
     """A new folder beside the output, put in its place when the block ends without an error.
@@ -83,7 +131,7 @@ def staged(output: Path, ours: frozenset[str] = _OURS) -> Iterator[Path]:
         output.parent.mkdir(parents=True, exist_ok=True)
         workspace = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     except OSError as error:
-        raise ConversionError(f"{output}: cannot be written ({error.strerror or error})") from error
+        raise cannot_write(output, error) from error
     try:
         # a folder within, for mkdtemp's own is readable by its owner only
         staging = workspace / "new"
@@ -91,9 +139,21 @@ def staged(output: Path, ours: frozenset[str] = _OURS) -> Iterator[Path]:
         yield staging
         _replace(staging, output, workspace / "old", ours)
     except OSError as error:
-        raise ConversionError(f"{output}: cannot be written ({error.strerror or error})") from error
+        raise cannot_write(output, error) from error
     finally:
+        _remove(workspace, output)
+
+
+def _remove(workspace: Path, output: Path) -> None:
+    """Remove what a conversion leaves, unless that is the only copy of the bundle that was."""
+    old = workspace / "old"
+    if old.exists() and not output.exists():
+        told = f"{old}: is the bundle that was {output} and could not be put back; move it there"
+    else:
         shutil.rmtree(workspace, ignore_errors=True)
+        told = f"{workspace}: what was replaced could not be removed; remove it yourself"
+    if workspace.exists():
+        sys.stderr.write(f"warning: {told}\n")
 
 
 def _replace(staging: Path, output: Path, old: Path, ours: frozenset[str]) -> None:
@@ -107,9 +167,10 @@ def _replace(staging: Path, output: Path, old: Path, ours: frozenset[str]) -> No
             shutil.copytree(kept, staging / kept.name, symlinks=True)
         else:
             shutil.copy2(kept, staging / kept.name, follow_symlinks=False)
-    output.rename(old)
     try:
+        output.rename(old)
         staging.rename(output)
-    except OSError:
-        old.rename(output)
+    except BaseException:  # an interrupt too must not lose the bundle that was
+        if old.exists() and not output.exists():
+            old.rename(output)
         raise

@@ -9,21 +9,24 @@ from pathlib import Path
 import numpy as np
 
 from .errors import ConversionError
-from .export import run_step
+from .export import of_a_full_disk, run_step
+from .output_folder import no_space
 
 # Names the interpreter of an environment with paddlelite; else the one that make builds is taken.
 PYTHON_VARIABLE = "PADDLE_LITE_PYTHON"
 _BUILT_PYTHON = Path(__file__).parent.parent / "build/paddle-lite-env/bin/python"
+_ANOTHER = f"run `make paddle-lite-env`, or let {PYTHON_VARIABLE} name another interpreter"
 _HELPER = Path(__file__).with_name("lite_trial.py")
 
 
 class PaddleLite:
     """Paddle-Lite in its own environment, one process a step."""
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, output: Path) -> None:
         # not resolved: a virtual environment's interpreter is a link
         self._python = _python().absolute()
         self._bundle = bundle
+        self._output = output
 
     def optimize(self, graph: Path, params: Path, target: Path, kind: str) -> None:
         """Write `target` (.nb) for `kind`, "arm" or "x86".
@@ -34,7 +37,9 @@ class PaddleLite:
         output = str(target.absolute().with_suffix(""))
         self._step(graph.parent, "optimize", str(graph), str(params), output, kind)
         if not target.is_file():
-            raise ConversionError(f"{self._bundle}: Paddle-Lite wrote no model for {kind}")
+            raise ConversionError(
+                f"{self._bundle}: {self._python} wrote no model for {kind}; {_ANOTHER}"
+            )
 
     def run(
         self, model: Path, index: int, batches: Sequence[np.ndarray]
@@ -57,8 +62,14 @@ class PaddleLite:
             return done.stdout
         if "ModuleNotFoundError" in done.stdout or "SyntaxError" in done.stdout:
             raise ConversionError(
-                f"{self._python}: has no paddlelite ({_cause(done.stdout)}); run"
-                f" `make paddle-lite-env`, or let {PYTHON_VARIABLE} name another interpreter"
+                f"{self._python}: has no paddlelite ({_cause(done.stdout)}); {_ANOTHER}"
+            )
+        if of_a_full_disk(done.stdout):
+            raise no_space(self._output)
+        if done.returncode > 0 and "Traceback" not in done.stdout and "[F " not in done.stdout:
+            raise ConversionError(
+                f"{self._python}: cannot run Paddle-Lite's tools (it ends with"
+                f" {done.returncode}: {_cause(done.stdout)}); {_ANOTHER}"
             )
         crash = f"it crashed with signal {-done.returncode}: " if done.returncode < 0 else ""
         raise ConversionError(

@@ -43,7 +43,12 @@ def is_deploy_yaml(document: object) -> bool:
 
 
 def read_deploy_yaml(
-    document: Mapping[str, Any], path: Path, *, folders: Sequence[Path], need_labels: bool
+    document: Mapping[str, Any],
+    path: Path,
+    *,
+    folders: Sequence[Path],
+    need_labels: bool,
+    labels_given: bool = False,
 ) -> InferenceDescription:
     """Translate a loaded deploy configuration.
 
@@ -52,6 +57,8 @@ def read_deploy_yaml(
         path: the file, named in errors; label files are looked for near it.
         folders: where else they are looked for.
         need_labels: a label file that is not found is an error.
+        labels_given: labels come from elsewhere; those found here are not read, and () stands for
+            them.
 
     Raises:
         ConversionError: the answer is of a kind that is not served, or the label file is missing.
@@ -60,15 +67,16 @@ def read_deploy_yaml(
     postprocess = _postprocess(document.get("PostProcess"), path)
     kind = next(iter(postprocess))
     label_file = postprocess[kind].pop("class_id_map_file", None)
+    listed = postprocess[kind].pop("label_list", None) if labels_given else None
     described = description_of(
         {"PreProcess": document.get("PreProcess"), "PostProcess": postprocess}, str(path)
     )
-    described = replace(described, document={})
+    described = replace(described, document={}, labels=described.labels if listed is None else ())
     if described.labels is not None or label_file is None:
         return described
     found = _find(str(label_file), [path.parent, path.parent.parent, Path(), *folders])
     if found is not None:
-        return replace(described, labels=read_labels(found))
+        return replace(described, labels=() if labels_given else read_labels(found))
     if need_labels:
         raise ConversionError(
             f"{path}: its label file {label_file} is not here; give it with --labels"
@@ -77,7 +85,12 @@ def read_deploy_yaml(
 
 
 def read_training_yaml(
-    document: Mapping[str, Any], path: Path, *, folders: Sequence[Path], need_labels: bool
+    document: Mapping[str, Any],
+    path: Path,
+    *,
+    folders: Sequence[Path],
+    need_labels: bool,
+    labels_given: bool = False,
 ) -> InferenceDescription:
     """Translate a loaded training configuration: what it does to pictures when it infers.
 
@@ -99,6 +112,7 @@ def read_training_yaml(
         path,
         folders=folders,
         need_labels=need_labels,
+        labels_given=labels_given,
     )
     return replace(described, model_name=str(_mapping(document.get("Arch")).get("name", "")))
 

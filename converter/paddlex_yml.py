@@ -38,9 +38,11 @@ def is_paddlex_yml(document: object) -> bool:
 
 
 def read_paddlex_yml(
-    document: Mapping[str, Any], source: str, *, topk: int
+    document: Mapping[str, Any], source: str, *, topk: int, labels_given: bool = False
 ) -> InferenceDescription:
     """Translate a loaded `model.yml`; `source` names it in errors, `topk` is for answers.
+
+    With `labels_given`, labels come from elsewhere: its own are not read, and () stands for them.
 
     Raises:
         ConversionError: it is of no classifier, or an operator or option is not known.
@@ -61,11 +63,12 @@ def read_paddlex_yml(
     for entry in transforms:
         operators.append(_translate(entry, source))
     operators.append(TransformOp("ToCHWImage", {}))
+    labels = attributes.get("labels")
     return InferenceDescription(
         model_name=str(document.get("Model", "")),
         transform_ops=tuple(operators),
         topk=topk,
-        labels=_labels(attributes.get("labels"), source),
+        labels=() if labels_given and labels is not None else _labels(labels, source),
     )
 
 

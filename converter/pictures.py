@@ -25,11 +25,17 @@ _SIZES = (
 )
 
 
-def given_pictures(paths: Sequence[Path]) -> dict[str, bytes]:
-    """Return files by name; a folder stands for all pictures in and below it.
+_NAMED = 3  # pictures that were left out, by name
+
+
+def given_pictures(paths: Sequence[Path]) -> tuple[dict[str, bytes], list[str]]:
+    """Return files by name, and the names of those that cannot be read.
+
+    A folder stands for all pictures in and below it. A link that leads nowhere is no more readable
+    than a file without rights; whether the others are pictures, decoding tells.
 
     Raises:
-        ConversionError: a path is missing, unreadable, or a folder without pictures.
+        ConversionError: a path is missing, or a folder without pictures.
     """
     files: list[Path] = []
     for path in paths:
@@ -41,13 +47,26 @@ def given_pictures(paths: Sequence[Path]) -> dict[str, bytes]:
         if not found:
             raise ConversionError(f"--images {path}: holds no pictures ({', '.join(_SUFFIXES)})")
         files += found
-    pictures = {}
+    pictures, unreadable = {}, []
     for file in files:
         try:
             pictures[str(file)] = file.read_bytes()
-        except OSError as error:
-            raise ConversionError(f"{file}: cannot be read ({error.strerror or error})") from error
-    return pictures
+        except OSError:
+            unreadable.append(str(file))
+    return pictures, unreadable
+
+
+def none_readable(unreadable: Sequence[str]) -> ConversionError:
+    """The error of pictures that are unreadable, all of them."""
+    return ConversionError(
+        f"{shown(unreadable)}: none of the pictures can be read; give others with --images"
+    )
+
+
+def shown(names: Sequence[str]) -> str:
+    """Names in one line: the first of them, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def drawn_pictures() -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import ConversionError
 from .graph import ACTIVATIONS, PASSING, Graph, GraphTensor
+from .graph_file import check_graph_file
 
 _DTYPES = {
     "t_bool": "bool",
@@ -78,10 +79,9 @@ def _operators(document: Node) -> list[Node]:
 
 def _load(path: Path) -> Node:
     """The document, once it is known to be a PIR program of a format that is read."""
+    check_graph_file(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConversionError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise ConversionError(
             f"{path}: is not JSON, or is cut off ({error}); export the model again"
@@ -106,7 +106,11 @@ def understood(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_version(path: Path, version: int) -> None:
+def _check_version(path: Path, version: object) -> None:
+    if not isinstance(version, int):
+        raise ConversionError(
+            f"{path}: its PIR format is {version!r} and no number; export the model again"
+        )
     if version > _NEWEST_VERSION:
         raise ConversionError(
             f"{path}: is of PIR format {version}, and this kit and Paddle 3.3 read up to"

@@ -12,6 +12,7 @@ from bundle.parameter_file import DTYPES
 
 from .errors import ConversionError
 from .graph import ACTIVATIONS, PASSING, Graph, GraphTensor
+from .graph_file import check_graph_file
 
 # framework.proto's VarType.Type of a variable that holds a dense tensor.
 _LOD_TENSOR = 7
@@ -81,11 +82,10 @@ def read_program_graph(path: Path) -> Graph:
     Raises:
         ConversionError: the file is no ProgramDesc, is cut off, or holds no inference graph.
     """
+    check_graph_file(path)
     program = MESSAGES["ProgramDesc"]()
     try:
         program.ParseFromString(path.read_bytes())
-    except OSError as error:
-        raise ConversionError(f"{path}: cannot be read ({error.strerror or error})") from error
     except DecodeError as error:
         raise ConversionError(
             f"{path}: is no Paddle graph, or is cut off; export the model again"

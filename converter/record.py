@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ def write_record(
         options: what was asked of the conversion, None left out.
     """
     graph = export.graph
+    files = {
+        "model_file": _within(export.folder, export.model_file),
+        "params_file": _within(export.folder, export.params_file) if export.params_file else None,
+    }
     given = [export.description_file, export.label_file]
     given += [options.get("labels"), options.get("preprocess")]
     descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
@@ -42,11 +47,10 @@ def write_record(
         "made_by": f"paddle-serving-kit {_version()}",
         "source": {
             "folder": export.folder.resolve().name,
-            "model_file": export.model_file.name,
-            "params_file": export.params_file.name if export.params_file else None,
+            **files,
             "descriptions": {path.name: file_facts(path) for path in descriptions},
         },
-        "options": {name: _plain(value) for name, value in options.items()},
+        "options": {name: files.get(name) or _plain(value) for name, value in options.items()},
         "model": {
             "graph_format": export.graph_format,
             "written_by": graph.written_by or None,
@@ -136,6 +140,16 @@ def _mapping(value: object) -> dict[str, Any]:
 
 def _tensors(tensors: Sequence[GraphTensor]) -> dict[str, Any]:
     return {t.name: {"dtype": t.dtype, "shape": list(t.shape)} for t in tensors}
+
+
+def _within(folder: Path, file: Path) -> str:
+    """The way to a file of the export from its folder; only its name where it lies elsewhere."""
+    # links are followed last: those of a hub's cache lead out of the folder
+    as_written = [Path(os.path.abspath(path)) for path in (folder, file)]  # noqa: PTH100
+    for base, path in (as_written, (folder.resolve(), file.resolve())):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    return file.name
 
 
 def _plain(value: object) -> object:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .pictures import shown
 from .verify import Verification
 
 _FORMATS = {
@@ -53,10 +54,13 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     table.add_row("parameters", Text(f"{facts['parameters']}, {megabytes:.1f} MB ({where})"))
     if facts["fixed_batch"]:
         table.add_row("batch", f"fixed: {facts['fixed_batch']} a run")
-    table.add_row("output", _output(facts))
+    color = "yellow" if facts["output_error"] else ""
+    table.add_row("output", Text(_output(facts), style=color))
+    if facts["description_error"]:
+        cause = f"unreadable, because {facts['description_error']}"
+        table.add_row("description", Text(cause, style="yellow"))
     table.add_row("preprocessing", Text(_steps(facts["preprocessing"])))
-    labels = "none; give --labels" if facts["labels"] is None else str(facts["labels"])
-    table.add_row("labels", labels)
+    table.add_row("labels", Text(_labels(facts)))
     if facts["answer"]:
         table.add_row("answer", facts["answer"])
     if "record" in facts:
@@ -68,7 +72,16 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     return table
 
 
+def _labels(facts: Mapping[str, Any]) -> str:
+    if facts["labels"] is not None:
+        return str(facts["labels"])
+    files = facts["label_files"]
+    return f"in one of {', '.join(files)}; choose with --labels" if files else "none; give --labels"
+
+
 def _output(facts: Mapping[str, Any]) -> str:
+    if facts["output_error"]:
+        return str(facts["output_error"])
     if facts["activation"]:
         return _MADE[facts["activation"]]
     told = _ACTIVATIONS[facts["output_activation"]]
@@ -111,8 +124,11 @@ def print_verification(verification: Verification, console: Console | None = Non
     table.add_row("prototxt", "text and stream agree, with the client's copies and the graph")
     table.add_row("reference", Text(verification.reference))
     table.add_row("bundle", Text(verification.runtime))
-    left_out = f", {verification.unreadable} unreadable" if verification.unreadable else ""
-    table.add_row("pictures", f"{verification.pictures}{left_out}")
+    table.add_row("pictures", str(verification.pictures))
+    if verification.unreadable:
+        count = len(verification.unreadable)
+        left_out = f"{count} unreadable, and left out: {shown(verification.unreadable)}"
+        table.add_row("note", Text(left_out, style="yellow"))
     color = "green" if verification.passed else "red"
     difference = f"{verification.largest_difference:.2g} at most, on {verification.largest_at}"
     table.add_row(

@@ -39,6 +39,11 @@ def try_preprocessing(description: InferenceDescription, config: ModelConfig) ->
             mend = "end transform_ops with ToCHWImage"
         elif prepared.shape[0] == 3 and feed.shape[-1:] == (3,):
             mend = "take ToCHWImage out of transform_ops"
+        if len(feed.shape) == 3 and not {3, -1} & {feed.shape[0], feed.shape[-1]}:
+            mend = (
+                "pictures have three channels, so no preprocessing helps: export a model that takes"
+                " [N, 3, H, W] or [N, H, W, 3]"
+            )
         raise ConversionError(
             f"preprocessing gives {list(prepared.shape)}, the model's input {feed.name!r} is"
             f" {list(feed.shape)}; {mend}"

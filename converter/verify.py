@@ -18,17 +18,19 @@ from rich.progress import track
 from bundle import Bundle, load_bundle
 from bundle.bundle import GraphFiles
 from pipeline.classifier import Classifier, EncodedImage
-from pipeline.predictors import PredictorError, PredictorOptions, create_predictor
+from pipeline.predictors import Predictor, PredictorError, PredictorOptions, create_predictor
 from pipeline.stages.activation import activate
+from pipeline.stages.errors import PreprocessError
 from protocol.errors import ServingError
 from protocol.reply import Category
 
-from .convert import model_config
 from .descriptions import beside_the_model
 from .errors import ConversionError
 from .exported_model import ExportedModel, read_export
-from .pictures import drawn_pictures, given_pictures
-from .record import changed_files, edited_files, file_facts, read_record
+from .output_folder import inside
+from .pictures import drawn_pictures, given_pictures, none_readable
+from .record import RECORD, changed_files, edited_files, file_facts, read_record
+from .signature import signature
 
 DEFAULT_TOLERANCE = 1e-4
 _BATCH = 8
@@ -47,7 +49,7 @@ class Verification:
         reference: what the bundle was compared with, and its runtime.
         runtime: what the bundle ran in.
         pictures: how many were compared.
-        unreadable: how many were left out because they are no pictures that a service takes.
+        unreadable: those that were left out because a service does not take them.
         largest_difference: of one score.
         largest_at: the picture it was found on.
         agreeing: pictures whose best class is the same.
@@ -61,7 +63,7 @@ class Verification:
     reference: str
     runtime: str
     pictures: int
-    unreadable: int
+    unreadable: tuple[str, ...]
     largest_difference: float
     largest_at: str
     agreeing: int
@@ -101,11 +103,13 @@ def verify(
         reference, whose = bundle, "the bundle's own copy of the export"
     else:
         reference, whose = _as_bundle(export_dir, bundle, record), f"the export {export_dir}"
-    pictures = drawn_pictures() if images is None else given_pictures([images])
+    pictures, unreadable = (drawn_pictures(), []) if images is None else given_pictures([images])
     try:
-        plain = Classifier(reference, create_predictor(reference, options=_PLAIN))
-        served = Classifier(bundle, create_predictor(bundle))
+        plain = _classifier(reference, create_predictor(reference, options=_PLAIN))
+        served = _classifier(bundle, create_predictor(bundle))
         compared = _compare(plain, served, pictures)
+        if not compared.differences:
+            raise none_readable([*unreadable, *compared.unreadable])
     except PredictorError as error:
         raise ConversionError(f"{bundle_dir}: {error}") from error
     largest_at = max(compared.differences, key=lambda name: _worst(compared.differences[name]))
@@ -116,7 +120,7 @@ def verify(
         reference=f"{whose}; {plain.predictor.name}, not optimised, one picture at a time",
         runtime=f"{served.predictor.name}, as served, in batches of {_BATCH}",
         pictures=len(compared.differences),
-        unreadable=len(pictures) - len(compared.differences),
+        unreadable=(*unreadable, *compared.unreadable),
         largest_difference=compared.differences[largest_at],
         largest_at=largest_at,
         agreeing=compared.agreeing,
@@ -125,15 +129,27 @@ def verify(
     )
 
 
+def _classifier(bundle: Bundle, predictor: Predictor) -> Classifier:
+    try:
+        return Classifier(bundle, predictor)
+    except PreprocessError as error:
+        raise ConversionError(
+            f"{bundle.path}: its description is wrong; preprocessing: {error}; mend it, or convert"
+            " the model again"
+        ) from error
+
+
 @dataclass(frozen=True)
 class _Compared:
     differences: Mapping[str, float]
+    unreadable: Sequence[str]
     agreeing: int
     spread: float  # of one class between pictures, relative to the largest score
 
 
 def _compare(plain: Classifier, served: Classifier, pictures: Mapping[str, bytes]) -> _Compared:
     differences: dict[str, float] = {}
+    unreadable: list[str] = []
     rows: list[np.ndarray] = []
     agreeing = 0
     names = list(pictures)
@@ -147,6 +163,7 @@ def _compare(plain: Classifier, served: Classifier, pictures: Mapping[str, bytes
         for name, result in zip(batch, served.classify(asked), strict=True):
             expected = _expected(plain, pictures[name])
             if isinstance(expected, ServingError) and isinstance(result, ServingError):
+                unreadable.append(name)
                 continue
             if isinstance(expected, ServingError) or isinstance(result, ServingError):
                 raise ConversionError(f"{name}: answered by one of the two only: {result}")
@@ -155,10 +172,8 @@ def _compare(plain: Classifier, served: Classifier, pictures: Mapping[str, bytes
             differences[name] = float(np.abs(scores - expected).max()) / scale
             agreeing += int(scores.argmax() == expected.argmax())
             rows.append(expected)
-    if not differences:
-        raise ConversionError("none of the pictures can be read; give others with --images")
     spread = float(np.ptp(rows, axis=0).max() / np.abs(rows).max()) if len(rows) > 1 else 0.0
-    return _Compared(differences, agreeing, spread)
+    return _Compared(differences, unreadable, agreeing, spread)
 
 
 def _expected(plain: Classifier, picture: bytes) -> np.ndarray | ServingError:
@@ -167,9 +182,11 @@ def _expected(plain: Classifier, picture: bytes) -> np.ndarray | ServingError:
         array = plain.preprocess(plain.decode(picture))
     except ServingError as error:
         return error
-    scores = activate(
-        plain.predictor.predict(array[np.newaxis]), plain.bundle.description.activation
-    )
+    try:
+        outputs = plain.predictor.predict(array[np.newaxis])
+    except PredictorError as error:
+        raise ConversionError(f"{plain.bundle.path}: {error}") from error
+    scores = activate(outputs, plain.bundle.description.activation)
     row: np.ndarray = scores[0]
     return row
 
@@ -201,7 +218,7 @@ def _check_signature(bundle: Bundle, export: ExportedModel) -> None:
 
     That the text, the stream and the client's copies are equal, load_bundle has seen to.
     """
-    config, graph = bundle.model_config, model_config(export)
+    config, graph = bundle.model_config, signature(export)
     for side, told, real in (
         ("feed", config.feeds, graph.feeds),
         ("fetch", config.fetches, graph.fetches),
@@ -224,11 +241,22 @@ def _check_signature(bundle: Bundle, export: ExportedModel) -> None:
                 )
 
 
+def _recorded_file(bundle: Bundle, source: Mapping[str, Any], name: str) -> str | None:
+    """A file of the export, as the record names it: within its folder."""
+    value = source.get(name)
+    if value is None or (isinstance(value, str) and inside(value)):
+        return value
+    raise ConversionError(
+        f"{bundle.path / RECORD}: source.{name} is {value!r}, and must be the name of a file in the"
+        " export; convert the model again, or delete bundle.yml"
+    )
+
+
 def _as_bundle(export_dir: Path, bundle: Bundle, record: Mapping[str, Any]) -> Bundle:
     """The export in a form that runs, prepared as its own description says."""
     source = record.get("source", {})
-    model_file, params_file = source.get("model_file"), source.get("params_file")
-    export = read_export(export_dir, model_file, params_file)
+    named = [_recorded_file(bundle, source, name) for name in ("model_file", "params_file")]
+    export = read_export(export_dir, *named)
     if file_facts(export.model_file) != file_facts(bundle.model_file):
         raise ConversionError(
             f"{export.model_file}: is not the graph that the bundle was made from; convert it again"

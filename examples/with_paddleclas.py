@@ -56,6 +56,11 @@ def export(options: argparse.Namespace) -> None:
     """Write the graph and inference.pdiparams into the output folder."""
     network = build(options.architecture, options.classes)
     load(network, options.weights)
+    network.eval()
+    for layer in network.sublayers():
+        # As PaddleClas' exporter: branches that are for training only become one convolution.
+        if hasattr(layer, "re_parameterize") and not getattr(layer, "is_repped", False):
+            layer.re_parameterize()
     scored = paddle.nn.Sequential(network, paddle.nn.Softmax(axis=-1))
     scored.eval()
     spec = [paddle.static.InputSpec([None, 3, options.size, options.size], "float32", name="x")]

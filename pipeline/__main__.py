@@ -1,7 +1,21 @@
-"""`python -m pipeline` is `python pipeline/web_service.py`."""
+"""`python -m pipeline`: the same as `python pipeline/web_service.py`; `... status` asks one."""
+
+from __future__ import annotations
 
 import sys
 
-from .web_service import main
 
-sys.exit(main())
+def main(arguments: list[str]) -> int:
+    """Run the command that `arguments` begin with; return the exit code."""
+    if arguments[:1] == ["status"]:
+        # Needs nothing of what the service needs, so it answers at once.
+        from .status_command import main as status
+
+        return status(arguments[1:])
+    from .web_service import main as serve
+
+    return serve(arguments[1:] if arguments[:1] == ["serve"] else arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,8 @@ from protocol.errors import ServingError
 
 from .config import ConfigError, ServiceSettings
 from .engine.engine import Engine
-from .hosts.standalone import open_ports
+from .hosts.ports import open_ports
+from .hosts.tls import Tls
 from .summary import summary
 
 
@@ -20,12 +21,13 @@ async def check_settings(settings: ServiceSettings) -> int:
     """Open the ports, start one worker a service, predict once, print what would be served.
 
     Raises:
-        ConfigError: a port is in use, or a service does not answer.
+        ConfigError: a port is in use, a certificate is wrong, or a service does not answer.
         EngineStartError: the worker of a service cannot start.
     """
-    sockets, addresses = open_ports(settings)
-    for listening in sockets:
-        listening.close()
+    if settings.access.tls is not None:
+        Tls(settings.access.tls)
+    ports = open_ports(settings)
+    ports.close()
     engines = {}
     lines = []
     for op in settings.ops:
@@ -38,7 +40,7 @@ async def check_settings(settings: ServiceSettings) -> int:
         finally:
             await engine.close()
     headline = f"{settings.source} can be served:"
-    print(summary(settings, engines, addresses.http_port, addresses.rpc_port, headline))
+    print(summary(settings, engines, ports.addresses, headline))
     print("\n".join(lines))
     return 0
 

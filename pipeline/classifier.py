@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from bundle import Bundle, BundleError, load_bundle
-from bundle.labels import check_count, read_labels
+from bundle.labels import check_count
 from protocol.errors import PredictionFailed, ServingError
 from protocol.reply import Category, ImageResult
 
@@ -44,14 +44,16 @@ class EncodedImage(NamedTuple):
 class ClassifierSettings:
     """All that a worker process needs to build its classifier; travels as JSON.
 
-    `topk` 0 and `labels_file` None mean the bundle's own; `batch_size` is the largest batch;
-    `classifier` is the class that is built, `module:Class`.
+    `topk` 0 and `labels` None mean the bundle's own; `batch_size` is the largest batch;
+    `classifier` is the class that is built, `module:Class`. The labels themselves travel, not their
+    file: a worker that is started again later answers like its neighbours, whatever became of it.
     """
 
     model_dir: str
     backend: str = "auto"
     topk: int = 0
-    labels_file: str | None = None
+    labels: tuple[str, ...] | None = None
+    labels_file: str = ""  # for messages
     predictor: PredictorOptions = dataclasses.field(default_factory=PredictorOptions)
     max_image_pixels: int = DEFAULT_MAX_PIXELS
     batch_size: int = 8
@@ -67,7 +69,10 @@ class ClassifierSettings:
     def from_json(cls, text: str) -> ClassifierSettings:
         """Read what `to_json` wrote."""
         fields = json.loads(text)
-        return cls(**{**fields, "predictor": PredictorOptions(**fields["predictor"])})
+        fields["predictor"] = PredictorOptions(**fields["predictor"])
+        if fields["labels"] is not None:
+            fields["labels"] = tuple(fields["labels"])
+        return cls(**fields)
 
 
 class Classifier:
@@ -106,16 +111,14 @@ class Classifier:
         """
         cv2.setNumThreads(1)  # workers are the parallelism; more threads only get in their way
         bundle = load_bundle(Path(settings.model_dir))
-        labels = None
-        if settings.labels_file:
-            labels = read_labels(Path(settings.labels_file))
-            check_count(labels, bundle.classes, settings.labels_file)
+        if settings.labels is not None:
+            check_count(settings.labels, bundle.classes, settings.labels_file)
         predictor = create_predictor(bundle, settings.backend, settings.predictor)
         return cls(
             bundle,
             predictor,
             topk=settings.topk,
-            labels=labels,
+            labels=settings.labels,
             threshold=settings.threshold,
             max_image_pixels=settings.max_image_pixels,
             fast_decode=settings.fast_decode,

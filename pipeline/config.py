@@ -18,6 +18,11 @@ from typing import Any, cast
 
 import yaml
 
+from bundle import BundleError
+from bundle.labels import read_labels
+
+from .access import AccessSettings, access_settings, api_keys
+from .api_keys import ApiKey, ApiKeysError
 from .classifier import ClassifierSettings
 from .config_keys import TOP, Key, Section
 from .engine.settings import EngineSettings
@@ -42,6 +47,24 @@ class OpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """The private address; with `optional` the service starts without it if the port is taken."""
+
+    host: str
+    port: int
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is logged, and how; see `pipeline.logs`."""
+
+    level: str
+    form: str
+    requests_a_second: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """What one service process listens on and serves; ports are None where not served."""
 
@@ -49,6 +72,11 @@ class ServiceSettings:
     host: str
     http_port: int | None
     rpc_port: int | None
+    metrics_port: int | None
+    admin: AdminSettings | None
+    log: LogSettings
+    access: AccessSettings
+    api_keys: tuple[ApiKey, ...]
     max_body_bytes: int
     max_images: int
     drain_timeout_s: float
@@ -181,20 +209,50 @@ def _settings(
         raise ConfigError(f"{path}: http_port and rpc_port are both {http_port}; choose two ports")
     if not values["op"]:
         raise ConfigError(f"{path}: op holds no service; add one, for example op: {{waste: ...}}")
-    queue_size = values["dag"]["channel_size"] or DEFAULT_QUEUE_SIZE
+    dag, log = values["dag"], values["log"]
+    queue_size = dag["channel_size"] or DEFAULT_QUEUE_SIZE
     cores = max(1, len(os.sched_getaffinity(0)) // len(values["op"]))
     ops = tuple(_op(name, op, path, queue_size, cores) for name, op in values["op"].items())
+    access, keys, key_warning = _access(values, path)
     return ServiceSettings(
         source=str(path),
         host=values["host"],
         http_port=http_port,
         rpc_port=rpc_port,
+        metrics_port=dag["prometheus_port"] if dag["enable_prometheus"] else None,
+        admin=_admin(values, tree),
+        log=LogSettings(log["level"], log["format"], log["requests_a_second"]),
+        access=access,
+        api_keys=keys,
         max_body_bytes=values["max_body_mb"] * 2**20,
         max_images=values["max_images"],
         drain_timeout_s=float(values["drain_timeout"]),
         ops=ops,
-        warning=warning,
+        warning="; ".join(filter(None, (warning, key_warning))) or None,
     )
+
+
+def _access(
+    values: dict[str, Any], path: Path
+) -> tuple[AccessSettings, tuple[ApiKey, ...], str | None]:
+    def find(given: str, key: str) -> Path:
+        return _find(given, key, path)
+
+    try:
+        return access_settings(values, find), *api_keys(values, find)
+    except (ApiKeysError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _admin(values: dict[str, Any], tree: Mapping[str, Any]) -> AdminSettings | None:
+    """Return the admin address; one that nobody chose gives way to whoever has the port."""
+    host, port = values["admin"]["host"], values["admin"]["port"]
+    chosen = "port" in (tree.get("admin") or {})
+    if port is None:
+        return None
+    if not chosen and values["http_port"] == 0:
+        port = 0
+    return AdminSettings(host, port, optional=not chosen)
 
 
 def _op(name: str, op: dict[str, Any], path: Path, queue_size: int, cores: int) -> OpSettings:
@@ -224,13 +282,15 @@ def _op(name: str, op: dict[str, Any], path: Path, queue_size: int, cores: int) 
         precision=local["precision"],
         fetch=fetches[0],
     )
+    labels_file = _find(op["labels"], f"{where}.labels", path) if op["labels"] else None
     classifier = ClassifierSettings(
         model_dir=str(
             _find(local["model_config"], f"{where}.local_service_conf.model_config", path)
         ),
         backend=local["backend"],
         topk=op["topk"] or 0,
-        labels_file=str(_find(op["labels"], f"{where}.labels", path)) if op["labels"] else None,
+        labels=_labels(labels_file, f"{path}: {where}.labels") if labels_file else None,
+        labels_file=str(labels_file or ""),
         predictor=options,
         max_image_pixels=op["max_image_pixels"],
         batch_size=op["batch_size"],
@@ -262,6 +322,13 @@ def _gpus(local: dict[str, Any], where: str, path: Path) -> tuple[int, ...]:
             'write devices: "0"'
         )
     return listed
+
+
+def _labels(file: Path, where: str) -> tuple[str, ...]:
+    try:
+        return read_labels(file)
+    except BundleError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _find(given: str, key: str, path: Path) -> Path:

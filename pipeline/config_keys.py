@@ -3,19 +3,29 @@
 The keys are those of Paddle Serving 0.9 with their meaning kept, and a few of ours (marked `ours`).
 A key whose job no longer exists here is listed with the reason it has no effect; a key of 0.9 that
 asks for something this engine does not do is listed with what to do instead. docs/configuration.md
-shows these tables, and a test keeps the two equal.
+shows these tables, and a test keeps the two equal. Kept clean for Python 3.8: the host for the
+official engine checks with the same tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Callable, Mapping, Optional
 
-Check: TypeAlias = Callable[[object], str | None]  # None: fine; else what it must be
+DEFAULT_ADMIN_PORT = 19390
+
+# Of the log on stderr, `log` and the command line's `--log-...`.
+FORMS = ("human", "json")
+LEVELS = ("debug", "info", "warning", "error")
+
+# Lower case, no path, no slash at the end: anything but what a browser sends would match nothing.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^A-Z\s/?#@*,]+")
+
+Check = Callable[[object], Optional[str]]  # None: fine; else what it must be
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Key:
     """One key: the check of its value, its default, and one line of meaning."""
 
@@ -27,7 +37,7 @@ class Key:
     refused_unless: tuple[Any, ...] | None = None  # values of a 0.9 key that we can serve
 
 
-Section: TypeAlias = Mapping[str, "Key | Section"]
+Section = Mapping[str, "Key | Section"]
 
 
 def whole(low: int, high: int = 2**31 - 1, *, also: tuple[object, ...] = ()) -> Check:
@@ -96,6 +106,17 @@ def names(value: object) -> str | None:
     return None if good else "a list of names"
 
 
+def origins(value: object) -> str | None:
+    """Accept a list of origins as a browser sends them, "*", or nothing."""
+    good = value is None or (
+        isinstance(value, list)
+        and all(isinstance(v, str) and (v == "*" or _ORIGIN.fullmatch(v)) for v in value)
+    )
+    if good:
+        return None
+    return 'a list of origins as a browser sends them, ["https://shop.example"], or ["*"] for all'
+
+
 def anything(_value: object) -> str | None:
     """Accept any value (of a key that has no effect)."""
     return None
@@ -103,7 +124,7 @@ def anything(_value: object) -> str | None:
 
 _ONE_LOOP = "the service is one event loop, it has no thread pool to size"
 _OWN_WORKERS = "predictors always run in worker processes of their own"
-_LATER = "metrics and traces come with the monitoring of a later version"
+_OBSERVED = "metrics and traces tell it: docs/monitoring.md"
 _BUNDLED = "the bundle's own .prototxt is read"
 
 LOCAL_SERVICE_CONF: Section = {
@@ -188,15 +209,17 @@ OP: Section = {
 DAG: Section = {
     "is_thread_op": Key(anything, None, "", no_effect=_OWN_WORKERS),
     "retry": Key(anything, None, "", no_effect="`retry` of the op is the one that counts"),
-    "use_profile": Key(anything, None, "", no_effect=_LATER),
+    "use_profile": Key(anything, None, "", no_effect=_OBSERVED),
     "channel_size": Key(
         whole(0), 0, "pictures that may wait in a service's queue; 0: 256 (never unbounded)"
     ),
     "client_type": Key(anything, None, "", no_effect="it belongs to remote engines"),
     "channel_recv_frist_arrive": Key(anything, None, "", no_effect="one op has one input"),
-    "tracer": {"interval_s": Key(anything, None, "", no_effect=_LATER)},
-    "enable_prometheus": Key(anything, None, "", no_effect=_LATER),
-    "prometheus_port": Key(anything, None, "", no_effect=_LATER),
+    "tracer": {"interval_s": Key(anything, None, "", no_effect=_OBSERVED)},
+    "enable_prometheus": Key(
+        flag, False, "answer /metrics on `prometheus_port` of `host`, for the network to read"
+    ),
+    "prometheus_port": Key(whole(1, 65535, also=(0,)), 19393, "its port; 0: any free port"),
 }
 
 TOP: Section = {
@@ -206,13 +229,74 @@ TOP: Section = {
     "rpc_port": Key(
         whole(1, 65535, also=(0, None)), "", "port of RPC; missing: http_port + 1; empty: no RPC"
     ),
-    "host": Key(text, "0.0.0.0", "address both listen on", ours=True),  # noqa: S104 - as 0.9 does
+    "host": Key(
+        text,
+        "0.0.0.0",  # noqa: S104 - as 0.9 does
+        "address both listen on; 0.0.0.0: every IPv4 address; `::`: every address",
+        ours=True,
+    ),
     "worker_num": Key(anything, None, "", no_effect=_ONE_LOOP),
     "grpc_gateway_port": Key(anything, None, "", no_effect="HTTP needs no gateway here"),
     "build_dag_each_worker": Key(anything, None, "", no_effect=_OWN_WORKERS),
     "max_body_mb": Key(whole(1, 2047), 64, "largest request body in MiB", ours=True),
     "max_images": Key(whole(1), 64, "most pictures a request", ours=True),
     "drain_timeout": Key(whole(0, 3600), 30, "seconds to finish work at stop", ours=True),
+    "admin": {
+        "host": Key(
+            text, "127.0.0.1", "address of /metrics, /-/status and /-/reload: private", ours=True
+        ),
+        "port": Key(
+            whole(1, 65535, also=(0, None)),
+            DEFAULT_ADMIN_PORT,
+            "its port; empty: none; 0: any free port",
+            ours=True,
+        ),
+    },
+    "tls": {
+        "certificate": Key(
+            text_or_empty,
+            None,
+            "PEM file; both ports then speak TLS (docs/security.md)",
+            ours=True,
+        ),
+        "key": Key(text_or_empty, None, "PEM file of its key", ours=True),
+        "client_ca": Key(
+            text_or_empty, None, "PEM file; a client must show a certificate of it", ours=True
+        ),
+    },
+    "api_keys": Key(
+        text_or_empty, None, "file of API keys and their rates; empty: anyone may ask", ours=True
+    ),
+    "cors_origins": Key(
+        origins, None, "web pages that may ask from a browser; `*`: every page", ours=True
+    ),
+    "max_connections": Key(
+        whole(8),
+        4096,
+        "most connections a port; one more takes the place of an idle one over HTTP, and is "
+        "closed over RPC",
+        ours=True,
+    ),
+    "max_inflight_mb": Key(
+        whole(1),
+        512,
+        "most MiB of requests in memory at once, over both wires; half of it is set aside for the "
+        "services, the same part for each, the rest is for whoever comes first; a service alone "
+        "has it all",
+        ours=True,
+    ),
+    "log": {
+        "level": Key(
+            one_of(*LEVELS), "warning", "least level that is logged; a request is `info`", ours=True
+        ),
+        "format": Key(one_of(*FORMS), "human", "`human`, or `json`: an object a line", ours=True),
+        "requests_a_second": Key(
+            whole(0),
+            50,
+            "most lines of good answers, and of others; the rest is counted",
+            ours=True,
+        ),
+    },
     "dag": DAG,
     "op": {"*": OP},
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .config import OpSettings, ServiceSettings
+from .hosts.ports import Addresses
 
 
 class Told(Protocol):
@@ -20,23 +21,29 @@ class Told(Protocol):
 def summary(
     settings: ServiceSettings,
     engines: Mapping[str, Told],
-    http_port: int | None,
-    rpc_port: int | None,
+    addresses: Addresses,
     headline: str,
 ) -> str:
-    """Return the block; ports are those that were really opened."""
+    """Return the block; `addresses` are those that were really opened."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    scheme = "https" if addresses.tls else "http"
     rows: list[tuple[str, str]] = []
     for op in settings.ops:
         facts = engines[op.name].facts
         rows.append((f"service {op.name}", _model(op, facts)))
-        if http_port is not None:
-            rows.append(("  http", f"POST http://{host}:{http_port}/{op.name}/prediction"))
-        if rpc_port is not None:
-            rows.append(("  rpc", f'{host}:{rpc_port}, name "{op.name}"'))
+        if addresses.http_port is not None:
+            http = f"{scheme}://{host}:{addresses.http_port}"
+            rows.append(("  http", f"POST {http}/{op.name}/prediction"))
+        if addresses.rpc_port is not None:
+            tls = ", TLS" if addresses.tls else ""
+            rows.append(("  rpc", f'{host}:{addresses.rpc_port}, name "{op.name}"{tls}'))
         rows.append(("  workers", _workers(op, facts)))
-    if http_port is not None:
-        rows.append(("health", f"http://{host}:{http_port}/health/ready"))
+    if addresses.metrics_port is not None:
+        rows.append(("metrics", f"http://{host}:{addresses.metrics_port}/metrics"))
+    if addresses.admin is not None:
+        rows.append(("admin", f"{addresses.admin} (/metrics, /-/status, /-/reload)"))
+    if addresses.http_port is not None:
+        rows.append(("health", f"{scheme}://{host}:{addresses.http_port}/health/ready"))
     width = max(len(name) for name, _ in rows)
     return "\n".join([headline, *(f"  {name:<{width}}  {text}" for name, text in rows)])
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.metadata
 import logging
+import resource
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,16 @@ if __package__ in (None, ""):
     # Run as a script: this folder is first on the path and would hide what has the same name.
     sys.path[0] = str(ROOT)
 
+from pipeline.api_keys import hide_environment  # noqa: E402
 from pipeline.check import check_settings  # noqa: E402
 from pipeline.config import ConfigError, ServiceSettings, load_settings  # noqa: E402
+from pipeline.config_keys import FORMS, LEVELS  # noqa: E402
 from pipeline.engine.engine import EngineStartError  # noqa: E402
-from pipeline.hosts.standalone import Addresses, StandaloneHost  # noqa: E402
+from pipeline.hosts.ports import Addresses  # noqa: E402
+from pipeline.hosts.standalone import StandaloneHost  # noqa: E402
+from pipeline.logs import set_up_logging  # noqa: E402
 from pipeline.summary import summary  # noqa: E402
+from pipeline.version import version  # noqa: E402
 
 DEFAULT_CONFIG = ROOT / "configs" / "waste.yml"
 
@@ -33,41 +38,44 @@ DEFAULT_CONFIG = ROOT / "configs" / "waste.yml"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve, or with --check only try to; return the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    overrides = [*options.override, *_log_overrides(options)]
+    log = None
+    hide_environment()  # before anything is started that would inherit it
+    # Pictures, and the keys of TLS, belong in no file that a crash leaves behind.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        settings = load_settings(options.config, options.override)
+        settings = load_settings(options.config, overrides)
+        log = set_up_logging(settings.log.level, settings.log.form)
         if settings.warning:
             logging.getLogger("pipeline").warning("%s", settings.warning)
-        run = check_settings(settings) if options.check else _serve(settings)
-        return _run(run)
+        if options.check:
+            return _run(check_settings(settings))
+        # What is loaded anew is this file, also if the working folder changes.
+        path = options.config.absolute()
+        return _run(_serve(settings, lambda: load_settings(path, overrides)))
     except (ConfigError, EngineStartError) as error:
+        if log is not None:
+            log.close()  # what led to it is told first
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-async def _serve(settings: ServiceSettings) -> int:
-    host = StandaloneHost(settings)
+async def _serve(settings: ServiceSettings, load: Callable[[], ServiceSettings]) -> int:
+    host = StandaloneHost(settings, load)
 
     def on_ready(addresses: Addresses, seconds: float) -> None:
         headline = f"paddle-serving-kit {version()}, ready in {seconds:.1f} s"
-        print(
-            summary(settings, host.engines, addresses.http_port, addresses.rpc_port, headline),
-            flush=True,
-        )
+        try:
+            print(summary(settings, host.engines, addresses, headline), flush=True)
+        except OSError as error:  # a full disk is no reason not to serve
+            logging.getLogger("pipeline").warning("cannot print that it is ready: %s", error)
 
     return await host.run(on_ready)
 
 
-def version() -> str:
-    """Return the version of the installed distribution, or "(not installed)"."""
-    try:
-        return importlib.metadata.version("paddle-serving-kit")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
+def _log_overrides(options: argparse.Namespace) -> list[str]:
+    chosen = {"log.level": options.log_level, "log.format": options.log_format}
+    return [f"{key}={value}" for key, value in chosen.items() if value is not None]
 
 
 def _run(main_task: Coroutine[Any, Any, int]) -> int:
@@ -106,9 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--log-level",
-        default="warning",
-        choices=("debug", "info", "warning", "error"),
-        help="how much to log on stderr (default: warning)",
+        choices=LEVELS,
+        help="how much to log on stderr: info has a line a request (default: warning)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=FORMS,
+        help="human, or json: one object a line (default: human)",
     )
     return parser
 

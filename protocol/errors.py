@@ -7,6 +7,7 @@
     │   └── MethodNotAllowed    the route exists, the HTTP method does not
     ├── ServiceNotFound         no service of that name
     ├── Unauthenticated         no API key, or none that is known
+    ├── Forbidden               a web page asks that is not allowed to
     ├── RateLimited             this API key has used up its rate; try again later
     ├── Overloaded              the queue is full; try again later
     ├── NotReady                no worker can answer yet
@@ -16,7 +17,7 @@
     └── UnreadableReply         for clients: what came back is not the serving envelope
 
 Numbers below 3004 and the families 4000 to 10000 are Paddle Serving 0.9's (error_catch.py); 3004 to
-3007, 5001 and 5002 are ours. 0.9 answers with err_no inside a Response and status OK, and so do we;
+3008, 5001 and 5002 are ours. 0.9 answers with err_no inside a Response and status OK, and so do we;
 the gRPC status names are for gateways and tools that need one.
 
 Kept clean for Python 3.8: the stages raise these inside the official engine too.
@@ -55,8 +56,17 @@ class Unauthenticated(ServingError):
     """The service asks for an API key, and the request brought none that it knows."""
 
 
+class Forbidden(ServingError):
+    """The request comes from a web page that is not allowed to ask."""
+
+
 class RateLimited(ServingError):
     """The request's API key has used up what it is allowed for now; nothing was computed."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        """Tell how long to wait, in seconds."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Overloaded(ServingError):
@@ -92,6 +102,8 @@ class WireCodes(NamedTuple):
 
 
 OK = WireCodes(0, 200, "OK")
+# Of a text that a caller sees; what the caller sent stands in it, and need not be short.
+LONGEST_MESSAGE = 1000
 
 # The one table. A class that is not listed is told as its nearest listed ancestor.
 WIRE_CODES: Dict[Type[BaseException], WireCodes] = {
@@ -105,6 +117,7 @@ WIRE_CODES: Dict[Type[BaseException], WireCodes] = {
     NotReady: WireCodes(3005, 503, "UNAVAILABLE"),
     Unauthenticated: WireCodes(3006, 401, "UNAUTHENTICATED"),
     RateLimited: WireCodes(3007, 429, "RESOURCE_EXHAUSTED"),
+    Forbidden: WireCodes(3008, 403, "PERMISSION_DENIED"),
     DeadlineExceeded: WireCodes(6000, 504, "DEADLINE_EXCEEDED"),
     PredictionFailed: WireCodes(10000, 500, "INTERNAL"),
     BaseException: WireCodes(10000, 500, "INTERNAL"),
@@ -122,7 +135,7 @@ def wire_codes(error: BaseException) -> WireCodes:
 def public_message(error: BaseException) -> str:
     """Return the text a caller may see: our own errors explained, any other one kept generic."""
     if isinstance(error, ServingError):
-        return str(error)
+        return str(error)[:LONGEST_MESSAGE]
     return "internal error; the service's log has the details"
 
 

@@ -19,6 +19,8 @@ from . import pipeline_service_pb2 as pb
 from .errors import OK, ServingError, UnreadableReply, error_from_wire, public_message, wire_codes
 
 TOPK = "topk"
+# What json, literal_eval and a look into what they made of a stranger's bytes may raise.
+_UNREADABLE = (ValueError, LookupError, TypeError, SyntaxError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def reply_from_json(body: bytes) -> ClassifyReply:
         fields = json.loads(body)
         err_no, message = int(fields["err_no"]), str(fields["err_msg"])
         pairs = dict(zip(fields["key"], fields["value"], strict=True))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except _UNREADABLE as error:
         shown = body[:80].decode(errors="replace")
         raise UnreadableReply(
             f"the server's answer is not the serving envelope: {shown!r}"
@@ -129,7 +131,7 @@ def _reply(err_no: int, message: str, pairs: dict[str, str]) -> ClassifyReply:
         if TOPK in pairs:
             return _reply_of_topk(json.loads(pairs[TOPK]), json.loads(pairs.get("errors", "null")))
         return _reply_of_0_9(pairs["label"], pairs["prob"])
-    except (ValueError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
         raise UnreadableReply(
             f"the server's answer has no labels we can read: {pairs!r}"
         ) from error

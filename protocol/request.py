@@ -14,8 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from . import pipeline_service_pb2 as pb
+from .base64_text import decode_base64, decode_pieces
 from .errors import InvalidRequest
+from .json_body import LongString, load_json
+from .proto_body import load_proto
+from .sizes import check_proto_size
 
 TOPK = "topk"
 THRESHOLD = "threshold"
@@ -38,26 +44,51 @@ class ClassifyRequest:
     log_id: int = 0
 
 
-def request_from_json(body: bytes, service: str) -> ClassifyRequest:
+def request_from_json(
+    body: bytes,
+    service: str,
+    *,
+    topk: object = None,
+    threshold: object = None,
+    log_id: object = None,
+) -> ClassifyRequest:
     """Read a `POST /<service>/prediction` body.
+
+    Options that the body leaves open are taken from the arguments, as `request_from_images` does.
 
     Raises:
         InvalidRequest: the body is not the envelope; the text says which part and how it should be.
     """
-    keys, values, log_id = _json_fields(body)
+    keys, values, own_log_id = _json_fields(body)
     images = []
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {TOPK: _topk(topk), THRESHOLD: _threshold(threshold)}
+    outer_log_id = _log_id(log_id)
     for position, (key, value) in enumerate(zip(keys, values, strict=True)):
         if key in OPTIONS:
-            options[key] = value
-        elif isinstance(value, str):
+            options[key] = value.start() if isinstance(value, LongString) else value
+        elif isinstance(value, (str, LongString)):
             images.append(_decode_base64(value, key, position))
         else:
             raise InvalidRequest(
-                f"value[{position}] (key {key!r}) must be a base64 string of the picture's bytes, "
-                f"got {_json_type(value)}"
+                f"value[{position}] (key {_shown(key)}) must be a base64 string of the "
+                f"picture's bytes, got {_json_type(value)}"
             )
-    return _request(images, service, options, log_id)
+    return _request(images, service, options, own_log_id or outer_log_id)
+
+
+def request_from_message(data: bytes) -> ClassifyRequest:
+    """Read a gRPC Request as it came, as `request_from_proto` does.
+
+    Raises:
+        InvalidRequest: it is no Request, or one of far more parts than a request for pictures has;
+            or as `request_from_json`.
+    """
+    check_proto_size(data)
+    try:
+        message, long = load_proto(data)
+    except DecodeError as error:
+        raise InvalidRequest("the message is no Request of Paddle Serving's protocol") from error
+    return _request_from_proto(message, long)
 
 
 def request_from_proto(message: pb.Request) -> ClassifyRequest:
@@ -66,6 +97,10 @@ def request_from_proto(message: pb.Request) -> ClassifyRequest:
     Raises:
         InvalidRequest: as `request_from_json`.
     """
+    return _request_from_proto(message, {})
+
+
+def _request_from_proto(message: pb.Request, long: dict[str, LongString]) -> ClassifyRequest:
     if len(message.key) != len(message.value):
         raise InvalidRequest(
             f"key has {len(message.key)} entries and value has {len(message.value)}; "
@@ -75,9 +110,9 @@ def request_from_proto(message: pb.Request) -> ClassifyRequest:
     options: dict[str, Any] = {}
     for position, (key, value) in enumerate(zip(message.key, message.value, strict=True)):
         if key in OPTIONS:
-            options[key] = value
+            options[key] = long[value].start() if value in long else value
         else:
-            images.append(_decode_base64(value, key, position))
+            images.append(_decode_base64(long.get(value, value), key, position))
     for tensor in message.tensors:
         images.extend(_tensor_images(tensor))
     return _request(images, message.name, options, message.logid)
@@ -145,7 +180,7 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
     if not body:
         raise InvalidRequest('the body is empty; send {"key": ["image"], "value": ["<base64>"]}')
     try:
-        fields = json.loads(body)
+        fields, long = load_json(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from error
     if not isinstance(fields, dict):
@@ -164,29 +199,28 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
         )
     if not all(isinstance(key, str) for key in keys):
         raise InvalidRequest("every entry of key must be a string")
+    if long:
+        keys = [long[key].start() if key in long else key for key in keys]
+        values = [long.get(value, value) if isinstance(value, str) else value for value in values]
     if fields.get("tensors"):
         raise InvalidRequest("tensors are read over RPC only; over HTTP send base64 in value")
     return keys, values, _log_id(fields.get("logid", fields.get("log_id")))
 
 
-def _decode_base64(text: str, key: str, position: int) -> bytes:
-    # A data URL's head and the line breaks of MIME encoders are harmless and common in browsers.
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
+def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        pass
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        if isinstance(text, LongString):
+            return decode_pieces(text.pieces())
+        # A data URL's head is harmless and common in browsers.
+        return decode_base64(text.partition(",")[2] if text.startswith("data:") else text)
     except ValueError as error:
         raise InvalidRequest(
-            f"value[{position}] (key {key!r}) is not base64: {str(error).lower()}"
+            f"value[{position}] (key {_shown(key)}) is not base64: {str(error).lower()}"
         ) from error
 
 
 def _tensor_images(tensor: pb.Tensor) -> list[bytes]:
-    where = f"tensor {tensor.name!r}"
+    where = f"tensor {_shown(tensor.name)}"
     if tensor.str_data:
         return [_decode_base64(text, tensor.name, i) for i, text in enumerate(tensor.str_data)]
     if not tensor.byte_data:
@@ -237,7 +271,7 @@ def _log_id(value: object) -> int:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = repr(value[:40] if isinstance(value, str) else value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 

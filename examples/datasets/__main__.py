@@ -1,5 +1,7 @@
 """`python -m examples.datasets`: split, check, measure and regroup pictures in class folders.
 
+In place of class folders, a text file beside each picture may hold its class: `img_1.jpg, 3`.
+
     python -m examples.datasets split DATA --output DIR --form paddleclas
     python -m examples.datasets check DIR
     python -m examples.datasets check DIR/train_list.txt DIR/val_list.txt
@@ -25,18 +27,27 @@ from typing import Any, NoReturn
 from .checking import check
 from .errors import DatasetError
 from .finding import printable, ranges
-from .list_files import FOLDERS, FORMS, PADDLEX, check_names, write_lists
-from .lists import read_label_file
+from .list_files import FOLDERS, FORMS, PADDLEX, check_names, lists_in, write_lists
+from .lists import find_labels, read_label_file
 from .output import COPY, HARD_LINK, SYMLINK, check_output, place, staged, write_record
-from .pictures import Picture, read_usable_folder, split_order
+from .pictures import Dataset, Picture, split_order
 from .pixel_statistics import measure
 from .regrouping import read_rules, regroup
 from .report import print_check, print_counts, print_statistics
-from .sources import for_training, read_sources
-from .splitting import Plan, divide
+from .sources import (
+    for_training,
+    named_by_number,
+    read_labels_of_classes,
+    read_measurable,
+    read_sources,
+    read_usable_folder,
+)
+from .splitting import Division, Plan, divide, set_aside
 from .workers import default_jobs
 
 _RATIOS = (0.7, 0.2, 0.1)
+_RATIOS_BESIDE_TEST = (0.8, 0.2)
+_SHOWN = 3
 # Findings that keep pictures out, so that something else than the dataset would be measured.
 _LEFT_OUT = frozenset(
     {"folder in a class", "missing file", "no class number", "class number out of range"}
@@ -63,32 +74,81 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def split_command(options: argparse.Namespace) -> int:
     """Write train/, val/ and test/ folders and their lists."""
-    plan = _plan(options)
     check_output(options.data, options.output, force=options.force)
-    dataset = read_usable_folder(options.data)
-    if dataset.splits != ("",):
-        raise DatasetError(
-            f"{options.data} is split already ({', '.join(dataset.splits)}); give the folder that "
-            "holds the classes themselves"
-        )
-    check_names(dataset.pictures, options.form)
+    labels = options.labels
+    dataset = set_aside(read_usable_folder(options.data, labels, options.leave_out))
+    plan = _plan(options, beside_test="test" in dataset.splits)
+    if labels and not dataset.by_number:
+        names = read_labels_of_classes(labels)
+        dataset = named_by_number(dataset, names) or dataset
+    classes = dataset.classes
+    if labels and not dataset.by_number:
+        classes = _classes_in_order(set(classes), labels, "leave the folder out with --leave-out")
+    check_names(dataset.pictures, options.form, by_number=dataset.by_number)
     division = divide(dataset, plan, jobs=options.jobs)
-    files = [(p, f"{p.split}/{p.class_name}/{p.name}") for p in division.pictures]
+    # A label such as 可回收物/易拉罐 cannot be a folder; its number can.
+    folders = {n: str(i) if dataset.by_number else n for i, n in enumerate(classes)}
+    files = [(p, f"{p.split}/{folders[p.class_name]}/{p.name}") for p in division.pictures]
     facts: dict[str, Any] = {
         "command": "split",
         "form": options.form,
         **({"every": plan.every} if plan.every else {"ratios": plan.ratios, "seed": plan.seed}),
         "copies": division.copies,
         "copies_in_two_classes": division.in_two_classes,
+        "unreadable": [
+            printable(os.path.relpath(picture.path, options.data))
+            for picture, _ in division.unreadable
+        ],
     }
+    notes = [*_notes_of(division, options.data), *_notes_on(dataset, classes, options)]
+    _write(options, files, classes, facts, notes)
+    return 0
+
+
+def _notes_of(division: Division, data: Path) -> list[str]:
+    """What the reader should know about the pictures."""
     notes = []
+    if division.unreadable:
+        shown = "; ".join(f"{p.path}: {error}" for p, error in division.unreadable[:_SHOWN])
+        more = len(division.unreadable) - _SHOWN
+        shown += f"; and {more} more, which `check {data}` lists" if more > 0 else ""
+        notes.append(f"left out, for they cannot be read: {len(division.unreadable)}; {shown}")
     if division.in_two_classes:
         notes.append(
             f"{division.in_two_classes} pictures are in more than one class; "
-            f"`check {options.data}` lists them"
+            f"`check {data}` lists them"
         )
-    _write(options, files, dataset.classes, facts, notes)
-    return 0
+    if division.in_test_too:
+        notes.append(
+            f"{division.in_test_too} pictures of the test set are in the other folder too, so that "
+            f"it tests nothing with them; `check {data}` lists them"
+        )
+    return notes
+
+
+def _notes_on(dataset: Dataset, classes: Sequence[str], options: argparse.Namespace) -> list[str]:
+    """What the reader should know about classes without pictures, and lists that are there."""
+    notes = []
+    used = {picture.class_name for picture in dataset.pictures}
+    empty = [name for name in classes if name not in used]
+    if empty:
+        more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
+        notes.append(f"no pictures of {', '.join(empty[:_SHOWN])}{more}: these keep their numbers")
+    lists = lists_in(options.data) if not dataset.by_number else []
+    if lists:
+        notes.append(
+            f"{options.data} has lists already ({', '.join(lists)}), of another split than this "
+            "one: do not test with either what was trained with the other"
+        )
+    label_file = find_labels(options.data / "train_list.txt", None)
+    if label_file and not options.labels and not dataset.by_number:
+        theirs, _ = read_label_file(label_file)
+        if theirs and theirs != tuple(classes):
+            notes.append(
+                f"the classes are numbered {', '.join(classes)} here, and {', '.join(theirs)} in "
+                f"{label_file}; give --labels {label_file} to keep that order"
+            )
+    return notes
 
 
 def check_command(options: argparse.Namespace) -> int:
@@ -103,7 +163,7 @@ def check_command(options: argparse.Namespace) -> int:
 
 def statistics_command(options: argparse.Namespace) -> int:
     """Print mean and standard deviation of every channel."""
-    dataset = read_sources([options.data], options.root)
+    dataset = read_measurable(options.data, options.root)
     for finding in dataset.findings:
         if finding.kind in _LEFT_OUT:
             line = f" line {ranges(finding.lines)}" if finding.lines else ""
@@ -134,20 +194,20 @@ def map_command(options: argparse.Namespace) -> int:
     dataset = read_usable_folder(options.data)
     files = regroup(dataset, rules, options.rules)
     check_names([picture for picture, _ in files], options.form)
-    classes = _classes_of_map({picture.class_name for picture, _ in files}, options.labels)
+    classes = tuple(sorted({picture.class_name for picture, _ in files}))
+    if options.labels:
+        classes = _classes_in_order(set(classes), options.labels, "change a rule")
     facts = {"command": "map", "form": options.form, "rules": rules}
     _write(options, files, classes, facts, [])
     return 0
 
 
-def _classes_of_map(found: set[str], labels: Path | None) -> tuple[str, ...]:
-    """Return the classes in order: of the label file, which may know more, or of their names."""
-    if labels is None:
-        return tuple(sorted(found))
-    classes, _ = read_label_file(labels)
+def _classes_in_order(found: set[str], labels: Path, otherwise: str) -> tuple[str, ...]:
+    """Return the classes in the order of the label file, which may know more than `found`."""
+    classes = read_labels_of_classes(labels)
     unknown = sorted(found - set(classes))
     if unknown:
-        raise DatasetError(f"{labels} has no label {', '.join(unknown)}; add it, or change a rule")
+        raise DatasetError(f"{labels} has no label {', '.join(unknown)}; add it, or {otherwise}")
     return classes
 
 
@@ -181,7 +241,7 @@ def _print_json(document: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _plan(options: argparse.Namespace) -> Plan:
+def _plan(options: argparse.Namespace, *, beside_test: bool) -> Plan:
     if options.every is not None:
         if options.ratios is not None or options.seed is not None:
             raise DatasetError("--every goes by the order of names; leave out --ratios and --seed")
@@ -190,7 +250,12 @@ def _plan(options: argparse.Namespace) -> Plan:
                 f"--every {options.every} leaves nothing to train on; give 2 or more"
             )
         return Plan(every=options.every)
-    ratios = tuple(options.ratios or _RATIOS)
+    ratios = tuple(options.ratios or (_RATIOS_BESIDE_TEST if beside_test else _RATIOS))
+    if beside_test and len(ratios) > 2:
+        raise DatasetError(
+            f"{options.data} has a test folder, which stays as it is; give --ratios for train and "
+            "val alone, for example 0.8 0.2"
+        )
     if len(ratios) not in (2, 3):
         raise DatasetError("--ratios takes two or three numbers: of train, val and test")
     whole = (*ratios, 0.0)[:3]
@@ -228,7 +293,9 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=_positive, default=default_jobs(), help="processes; default: one a processor"
     )
     writing = _Parser(add_help=False)
-    writing.add_argument("data", type=Path, help="folder with a folder per class")
+    writing.add_argument(
+        "data", type=Path, help="folder with a folder per class, or with a .txt beside each picture"
+    )
     writing.add_argument("--output", type=Path, required=True, help="folder to write")
     writing.add_argument("--force", action="store_true", help="replace an output of this tool")
     how = writing.add_mutually_exclusive_group()
@@ -257,13 +324,17 @@ def _add_split(commands: argparse._SubParsersAction[_Parser], parents: list[_Par
     split.add_argument("--seed", type=int, help="another number shares out another way; default 0")
     split.add_argument("--form", choices=FORMS, default=PADDLEX, help="of the lists; folders: none")
     split.add_argument("--every", type=int, metavar="N", help="every Nth picture to val, no test")
+    split.add_argument("--labels", type=Path, help="label file: all classes in their order")
+    split.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="CLASS", help="folders that are no classes"
+    )
 
 
 def _add_reading(commands: argparse._SubParsersAction[_Parser], common: _Parser) -> None:
     checking = commands.add_parser("check", parents=[common], help="look for faults")
     checking.set_defaults(command=check_command)
     checking.add_argument("data", type=Path, nargs="+", help="folders, or list files")
-    checking.add_argument("--labels", type=Path, help="of the lists, if not beside them")
+    checking.add_argument("--labels", type=Path, help="of the lists or the .txt files")
     measuring = commands.add_parser("statistics", parents=[common], help="mean and std")
     measuring.set_defaults(command=statistics_command)
     measuring.add_argument("data", type=Path, help="folder (of a split one, train), or list file")

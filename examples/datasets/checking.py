@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .duplicates import exact_groups, near_groups
+from .duplicates import copied_classes, exact_groups, near_groups
 from .finding import Finding, printable
 from .inspection import Inspection, inspect_picture
 from .pictures import Dataset, Picture
@@ -93,6 +93,7 @@ def check(dataset: Dataset, *, jobs: int) -> Check:
         *dataset.findings,
         *_missing_classes(dataset),
         *_unreadable(pictures, results),
+        *_copied([pictures[i] for i in good], [results[i] for i in good], dataset.source),
         *_exact([pictures[i] for i in good], [results[i] for i in good]),
         *_near([pictures[i] for i in good], [results[i] for i in good]),
     ]
@@ -149,6 +150,23 @@ def _unreadable(pictures: Sequence[Picture], results: Sequence[Inspection]) -> l
         Finding("unreadable", picture.path, result.error, pictures=(picture.path,))
         for picture, result in zip(pictures, results, strict=True)
         if result.error
+    ]
+
+
+def _copied(
+    pictures: Sequence[Picture], results: Sequence[Inspection], source: str
+) -> list[Finding]:
+    """Classes that are none: a script's folders, most likely, which fill the table of classes."""
+    homes: dict[bytes, set[str]] = defaultdict(set)
+    for picture, result in zip(pictures, results, strict=True):
+        homes[result.sha256].add(picture.class_name)
+    text = (
+        "every picture of {0} is in another class too: if a script made it, it is no class (`split "
+        "--leave-out {0}`); else keep each picture in one class"
+    )
+    return [
+        Finding("class of copies", source, text.format(name))
+        for name in copied_classes(homes.values())
     ]
 
 

@@ -8,7 +8,8 @@ only those that share a band are compared, so a hundred thousand pictures take s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
@@ -25,6 +26,32 @@ def exact_groups(digests: Sequence[bytes]) -> list[list[int]]:
     for position, digest in enumerate(digests):
         groups[digest].append(position)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def copied_classes(classes: Iterable[AbstractSet[str]]) -> list[str]:
+    """Return the classes that hold nothing but copies of pictures in other classes.
+
+    Such are folders that a script has left beside the classes (`trainImageSet`). Where all pictures
+    of a class were copied so, that class holds nothing but copies, too: the folder that mixes more
+    classes is taken for the copy.
+
+    Args:
+        classes: of each different picture, the classes that it is in.
+    """
+    by_class: dict[str, list[set[str]]] = defaultdict(list)
+    for homes in classes:
+        shared = set(homes)
+        for name in shared:
+            by_class[name].append(shared)
+    copied: list[str] = []
+    while True:
+        found = [name for name in by_class if all(len(homes) > 1 for homes in by_class[name])]
+        if not found:
+            return sorted(copied)
+        worst = max(found, key=lambda n: (len(set().union(*by_class[n])), len(by_class[n]), n))
+        for homes in by_class.pop(worst):
+            homes.discard(worst)
+        copied.append(worst)
 
 
 def near_groups(across: np.ndarray, down: np.ndarray) -> list[list[int]]:

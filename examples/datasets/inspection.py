@@ -16,11 +16,12 @@ from protocol.errors import ServingError
 from .errors import DatasetError
 
 _MAX_BYTES = 512 << 20
-_BLOCK = 1 << 20
 
 
 class Inspection(NamedTuple):
     """`error` is empty, or says why the picture cannot be read; the numbers are then 0.
+
+    `sha256` is that of the file, decoded or not; b"" if the file itself cannot be read.
 
     `across` and `down` are difference hashes of 64 bits: whether brightness rises from one cell of
     a coarse grid to the next, from left to right and from top to bottom.
@@ -74,21 +75,6 @@ def read_bytes(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise DatasetError(_reason(error)) from error
-
-
-def digest_of(path: str) -> tuple[bytes, str]:
-    """Return the SHA-256 of a file and "", or b"" and why it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        _check_file(path)
-        with open(path, "rb") as file:  # noqa: PTH123
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        return b"", _reason(error)
-    except DatasetError as error:
-        return b"", str(error)
-    return digest.digest(), ""
 
 
 def _check_file(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +14,30 @@ PADDLEX, PADDLECLAS, FOLDERS = "paddlex", "paddleclas", "folders"
 FORMS = (PADDLEX, PADDLECLAS, FOLDERS)
 
 
-def check_names(pictures: Sequence[Picture], form: str) -> None:
+_LIST = re.compile(r"(train|val|valid|validation|eval|dev|test)(_list)?\.txt")
+
+
+def lists_in(folder: Path) -> list[str]:
+    """Return the names of files in `folder` that are called like lists of pictures."""
+    names = sorted(path.name for path in folder.glob("*.txt"))
+    return [name for name in names if _LIST.fullmatch(name)]
+
+
+def check_names(pictures: Sequence[Picture], form: str, *, by_number: bool = False) -> None:
     """Refuse names that a list file cannot hold.
+
+    Args:
+        pictures: the pictures, in their classes.
+        form: one of `FORMS`; without lists every name will do.
+        by_number: the classes' folders are called by their numbers.
 
     Raises:
         DatasetError: a name holds a blank, or is not text.
     """
     for picture in pictures if form != FOLDERS else ():
         for kind, name in (("folder", picture.class_name), ("picture", picture.name)):
+            if kind == "folder" and by_number:
+                continue
             where = printable(picture.path)
             if any(character.isspace() for character in name):
                 raise DatasetError(

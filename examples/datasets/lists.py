@@ -22,6 +22,7 @@ from .finding import Finding, ranges
 from .pictures import SUFFIXES, Dataset, Picture
 
 LABEL_FILES = ("labels.txt", "label_list.txt")
+_SHOWN = 12
 _LINE = re.compile(r"(?P<path>.*?\S)(?P<gap>\s+)(?P<number>[+-]?\d+)")
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -131,7 +132,9 @@ def number_findings(numbers: set[int], labels: tuple[str, ...], where: str) -> l
         return []
     if labels:
         unused = [name for number, name in enumerate(labels) if number not in numbers]
-        text = f"no list has a picture of {', '.join(unused)}; add pictures or remove the label"
+        more = f" and {len(unused) - _SHOWN} more" if len(unused) > _SHOWN else ""
+        names = ", ".join(unused[:_SHOWN]) + more
+        text = f"no list has a picture of {names}; add pictures or remove the label"
         return [Finding("class without pictures", where, text)] if unused else []
     missing = [number for number in range(max(numbers)) if number not in numbers]
     if not missing:

@@ -1,13 +1,14 @@
 """Which pictures a folder holds: DATA/<class>/*, or DATA/train/<class>/*, DATA/val/<class>/*.
 
 A folder of its own is a split where it is called train, val or test (or as others call these);
-whatever else it is called, it is a class. Hidden folders (.git, .ipynb_checkpoints) are left out.
+whatever else it is called, it is a class. Hidden folders (.git, .ipynb_checkpoints) are left out,
+and so is what a Mac packs beside the pictures: the folder __MACOSX and files that begin with `._`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,9 @@ from .finding import Finding
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 SPLITS = ("train", "val", "test")
+TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing")
 _SPLIT_NAMES = frozenset({*SPLITS, "training", "valid", "validation", "eval", "dev", "testing"})
+_PACKED_BY_MAC = "__MACOSX"
 
 
 class Picture(NamedTuple):
@@ -47,6 +50,7 @@ class Dataset:
         splits: in the order train, val, test; ("",) where the dataset is not split.
         findings: what is wrong with the files' order, found without opening a picture.
         others: how many files in class folders are no pictures by their suffix.
+        by_number: the classes were given as numbers, and their names need not be folders' names.
     """
 
     source: str
@@ -55,30 +59,38 @@ class Dataset:
     splits: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     others: int = 0
+    by_number: bool = False
 
 
-def read_folder(folder: Path, split: str = "") -> Dataset:
+def read_folder(folder: Path, split: str = "", without: Collection[str] = ()) -> Dataset:
     """List the pictures of `folder`; what is wrong with single class folders goes to `findings`.
 
     Args:
         folder: holds a folder per class, or train/, val/ (and test/) that do.
         split: what to call the pictures' split where the folder has none of its own.
+        without: class folders that are passed over, as if they were not there.
 
     Raises:
         DatasetError: there is no such folder, or it has no folder of pictures.
     """
     dataset = Dataset(str(folder))
-    names = _folders(folder)
+    names = folders_in(folder)
     if not names:
-        loose = "its pictures lie in no class" if _pictures(folder) else "it has no folders"
-        raise DatasetError(f"{folder} must hold one folder per class: {loose}")
+        loose = (
+            "its pictures lie in no class; move each into the folder of its class, or write "
+            "`img_1.jpg, 3` into img_1.txt beside img_1.jpg"
+        )
+        what = loose if pictures_in(folder) else "it has no folders"
+        raise DatasetError(f"{folder} must hold one folder per class: {what}")
     if is_split(folder, names):
         dataset.splits = split_order(names)
-        for name in dataset.splits:
-            _read_classes(folder / name, name, dataset)
+        parents = [folder / name for name in dataset.splits]
     else:
         dataset.splits = (split,)
-        _read_classes(folder, split, dataset)
+        parents = [folder]
+    _check_known(folder, without, [name for parent in parents for name in folders_in(parent)])
+    for parent, name in zip(parents, dataset.splits, strict=True):
+        _read_classes(parent, name, dataset, without)
     if not dataset.pictures:
         raise DatasetError(
             f"{folder} holds no pictures in <class>/ folders; read are "
@@ -87,23 +99,9 @@ def read_folder(folder: Path, split: str = "") -> Dataset:
     return dataset
 
 
-def read_usable_folder(folder: Path) -> Dataset:
-    """List the pictures of a folder that has no fault.
-
-    Raises:
-        DatasetError: as `read_folder`, and for any finding.
-    """
-    dataset = read_folder(folder)
-    if dataset.findings:
-        first, more = dataset.findings[0], len(dataset.findings) - 1
-        also = f" ({more} more like this; `check {folder}` lists them)" if more else ""
-        raise DatasetError(f"{first.where}: {first.text}{also}")
-    return dataset
-
-
 def is_split(folder: Path, names: list[str]) -> bool:
     """Tell whether the folders in `folder`, called `names`, are splits and not classes."""
-    return set(names) <= _SPLIT_NAMES and all(_folders(folder / name) for name in names)
+    return set(names) <= _SPLIT_NAMES and all(folders_in(folder / name) for name in names)
 
 
 def split_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -112,20 +110,59 @@ def split_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
 
 
-def _read_classes(folder: Path, split: str, dataset: Dataset) -> None:
-    for name in _folders(folder):
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the classes in the order of their names; numbers count, so that 10 comes after 9."""
+    names = set(names)
+    numbers = all(name.isdecimal() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if numbers else 0, name)))
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders that may be classes or splits.
+
+    Raises:
+        DatasetError: there is no such folder, or it cannot be read.
+    """
+    return [
+        e.name
+        for e in _entries(folder)
+        if e.is_dir() and not e.name.startswith(".") and e.name != _PACKED_BY_MAC
+    ]
+
+
+def pictures_in(folder: Path) -> list[str]:
+    """Return the paths of the pictures that lie in the folder itself.
+
+    Raises:
+        DatasetError: there is no such folder, or it cannot be read.
+    """
+    return [e.path for e in _entries(folder) if _is_picture(e)]
+
+
+def _check_known(folder: Path, without: Collection[str], names: Collection[str]) -> None:
+    unknown = sorted(set(without) - set(names))
+    if unknown:
+        raise DatasetError(
+            f"{folder} has no class {', '.join(unknown)} to leave out; its folders are "
+            f"{', '.join(class_order(names))}"
+        )
+
+
+def _read_classes(folder: Path, split: str, dataset: Dataset, without: Collection[str]) -> None:
+    names = [name for name in folders_in(folder) if name not in without]
+    for name in names:
         path = folder / name
-        files = _pictures(path)
+        files = pictures_in(path)
         dataset.pictures += [Picture(file, name, split) for file in files]
         dataset.others += _others(path)
-        deeper = _folders(path)
+        deeper = folders_in(path)
         if deeper:
             text = f"holds the folder {deeper[0]!r}, which nobody reads; move its pictures up"
             dataset.findings.append(Finding("folder in a class", str(path), text))
         elif not files:
             text = "is a class without pictures; fill it or remove it"
             dataset.findings.append(Finding("empty class", str(path), text))
-    dataset.classes = tuple(sorted({*dataset.classes, *_folders(folder)}))
+    dataset.classes = class_order({*dataset.classes, *names})
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -142,16 +179,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise DatasetError(f"{folder} cannot be read: {error.strerror}") from error
 
 
-def _folders(folder: Path) -> list[str]:
-    return [e.name for e in _entries(folder) if e.is_dir() and not e.name.startswith(".")]
-
-
-def _pictures(folder: Path) -> list[str]:
-    return [e.path for e in _entries(folder) if not e.is_dir() and _suffix(e.name) in SUFFIXES]
-
-
 def _others(folder: Path) -> int:
-    return sum(not e.is_dir() and _suffix(e.name) not in SUFFIXES for e in _entries(folder))
+    return sum(not e.is_dir() and not _is_picture(e) for e in _entries(folder))
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    named_so = _suffix(entry.name) in SUFFIXES and not entry.name.startswith("._")
+    return named_so and not entry.is_dir()
 
 
 def _suffix(name: str) -> str:

@@ -55,7 +55,8 @@ def regroup(
     Raises:
         DatasetError: a class has no rule, a rule no class, or nothing stays.
     """
-    unmapped = [name for name in dataset.classes if name not in rules]
+    used = {picture.class_name for picture in dataset.pictures}
+    unmapped = [name for name in dataset.classes if name in used and name not in rules]
     if unmapped:
         raise DatasetError(
             f"{rules_file} has no rule for {', '.join(unmapped)}; add `{unmapped[0]}: NEW_CLASS`, "

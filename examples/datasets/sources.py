@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .errors import DatasetError
-from .finding import Finding
+from .finding import Finding, ranges
 from .lists import (
     LABEL_FILES,
     find_labels,
@@ -15,7 +16,11 @@ from .lists import (
     read_label_file,
     read_list,
 )
-from .pictures import Dataset, Picture, read_folder, split_order
+from .pictures import TRAIN_NAMES, Dataset, Picture, class_order, read_folder, split_order
+from .sidecars import has_sidecars, read_loose, read_sidecars
+
+# What a dataset may have and be used all the same: the class has a number, and no pictures.
+_HARMLESS = frozenset({"class without pictures", "gap in class numbers"})
 
 
 def read_sources(
@@ -24,9 +29,11 @@ def read_sources(
     """Return the pictures of all `paths`, which are folders or are list files.
 
     Args:
-        paths: folders of classes, or list files; a label file among the latter is taken as such.
+        paths: folders of classes, folders with a .txt beside each picture, or list files; a label
+            file among the latter is taken as such.
         root: where the paths in lists begin, if not at the list's own folder.
-        labels: the label file of all lists, if it is not beside them.
+        labels: the label file of all lists, if it is not beside them, or of the classes that the
+            .txt files number.
 
     Raises:
         DatasetError: one of them cannot be read, or folders and lists are mixed.
@@ -44,14 +51,96 @@ def read_sources(
             "folders and list files cannot be read together, for the lists name the same pictures; "
             "call once for each"
         )
-    if root or labels:
-        raise DatasetError("--root and --labels go with list files; leave them out for folders")
-    return _joined([read_folder(path, _split_name(path, paths)) for path in folders])
+    in_classes = [path for path in folders if not has_sidecars(path)]
+    if root or (labels and in_classes):
+        raise DatasetError(
+            "--root and --labels go with list files, and --labels with a .txt beside each picture; "
+            "leave them out for folders of classes"
+        )
+    known, findings = read_label_file(labels) if labels else ((), [])
+    datasets = [
+        read_folder(path, _split_name(path, paths))
+        if path in in_classes
+        else read_sidecars(path, known, _split_name(path, paths))
+        for path in folders
+    ]
+    joined = _joined(datasets)
+    joined.findings = findings + joined.findings
+    return joined
+
+
+def read_usable_folder(
+    folder: Path, labels: Path | None = None, without: Collection[str] = ()
+) -> Dataset:
+    """List the pictures of a folder that has no fault; findings that are left do no harm.
+
+    Args:
+        folder: holds a folder per class, a split of such, or a .txt beside each picture.
+        labels: what numbers in .txt files are called; without such files it is not read.
+        without: class folders that are passed over.
+
+    Raises:
+        DatasetError: it cannot be read, or has a fault.
+    """
+    if folder.is_dir() and has_sidecars(folder):
+        if without:
+            raise DatasetError(f"{folder} has no folders; --leave-out goes with class folders")
+        dataset = read_sources([folder], labels=labels)
+    else:
+        dataset = read_folder(folder, without=without)
+    faults = [finding for finding in dataset.findings if finding.kind not in _HARMLESS]
+    if faults:
+        first, more = faults[0], len(faults) - 1
+        also = f" ({more} more like this; `check {folder}` lists them)" if more else ""
+        line = f" line {ranges(first.lines)}" if first.lines else ""
+        raise DatasetError(f"{first.where}{line}: {first.text}{also}")
+    return dataset
+
+
+def read_labels_of_classes(path: Path) -> tuple[str, ...]:
+    """Return the labels of a file that gives every class a name of its own.
+
+    Raises:
+        DatasetError: it cannot be read, or has a label twice.
+    """
+    labels, findings = read_label_file(path)
+    if len(set(labels)) < max(len(labels), 1):
+        raise DatasetError(findings[-1].text)
+    return labels
+
+
+def named_by_number(dataset: Dataset, labels: tuple[str, ...]) -> Dataset | None:
+    """Return `dataset` with the labels of its folders 0, 1, 2 ...; None if these are no numbers.
+
+    Raises:
+        DatasetError: a folder's number is beyond the labels.
+    """
+    names = set(dataset.classes)
+    if not all(name.isdecimal() for name in names) or names & set(labels):
+        return None
+    beyond = [name for name in dataset.classes if int(name) >= len(labels)]
+    if beyond:
+        raise DatasetError(
+            f"{dataset.source} has the class {beyond[0]}; the {len(labels)} labels have 0 to "
+            f"{len(labels) - 1}: rename the folder, or complete the labels"
+        )
+    pictures = [p._replace(class_name=labels[int(p.class_name)]) for p in dataset.pictures]
+    return replace(dataset, pictures=pictures, classes=labels, by_number=True)
+
+
+def read_measurable(path: Path, root: Path | None = None) -> Dataset:
+    """Return the pictures of `path` where classes do not matter, and need not be.
+
+    Raises:
+        DatasetError: as `read_sources`.
+    """
+    loose = read_loose(path) if path.is_dir() and root is None else None
+    return loose or read_sources([path], root)
 
 
 def for_training(dataset: Dataset) -> tuple[str, list[Picture]]:
     """Return the pictures of the train split, and its name for people; all if there is none."""
-    for name in ("train", "training"):
+    for name in TRAIN_NAMES:
         if name in dataset.splits and len(dataset.splits) > 1:
             chosen = [picture for picture in dataset.pictures if picture.split == name]
             return f"{dataset.source}/{name}", chosen
@@ -104,8 +193,7 @@ def _joined(datasets: Sequence[Dataset]) -> Dataset:
         joined.others += dataset.others
     joined.splits = split_order({name for one in datasets for name in one.splits})
     classes = tuple(dict.fromkeys(name for one in datasets for name in one.classes))
-    # Lists without labels have numbers for names: 10 comes after 9.
-    numbers = all(name.isdecimal() for name in classes)
     in_order = len({one.classes for one in datasets}) == 1
-    joined.classes = classes if in_order else tuple(sorted(classes, key=int if numbers else str))
+    joined.classes = classes if in_order else class_order(classes)
+    joined.by_number = all(one.by_number for one in datasets)
     return joined

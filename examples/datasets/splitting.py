@@ -3,6 +3,9 @@
 Copies of one picture to the byte form a group that is never divided. The order in which groups are
 shared out comes from their content and the seed, so neither renamed files nor another machine
 changes it, and a new class leaves the others as they were.
+
+A test set that is there already stays one. What cannot be decoded is left out: training would stop
+there, or go on without a word.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .duplicates import copied_classes
 from .errors import DatasetError
 from .finding import printable
-from .inspection import digest_of
-from .pictures import SPLITS, Dataset, Picture
+from .inspection import inspect_picture
+from .pictures import SPLITS, TEST_NAMES, TRAIN_NAMES, Dataset, Picture
 from .workers import each
 
 
@@ -37,20 +41,57 @@ class Plan:
 
 @dataclass(frozen=True)
 class Division:
-    """The pictures with their splits, and how many are copies of another."""
+    """What came of it.
+
+    Attributes:
+        pictures: with their splits.
+        unreadable: pictures that were left out, and why.
+        copies: how many of those that were shared out are copies of another.
+        in_two_classes: how many different ones of these are in more than one class.
+        in_test_too: how many of these are in the test set that was there already.
+    """
 
     pictures: list[Picture]
+    unreadable: list[tuple[Picture, str]]
     copies: int
     in_two_classes: int
+    in_test_too: int
+
+
+def set_aside(dataset: Dataset) -> Dataset:
+    """Return `dataset` with no splits but "test", where it has a train and a test set.
+
+    Raises:
+        DatasetError: it is split into anything else.
+    """
+    if dataset.splits == ("",):
+        return dataset
+    names = set(dataset.splits)
+    if len(names) != 2 or not names & set(TRAIN_NAMES) or not names & set(TEST_NAMES):
+        raise DatasetError(
+            f"{dataset.source} is split already ({', '.join(dataset.splits)}); give the folder "
+            "that holds the classes themselves"
+        )
+    pictures = [
+        picture._replace(split="test" if picture.split in TEST_NAMES else "")
+        for picture in dataset.pictures
+    ]
+    return replace(dataset, pictures=pictures, splits=("", "test"))
 
 
 def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
-    """Give every picture of `dataset` its split.
+    """Give every picture of `dataset` its split; those in "test" keep theirs.
 
     Raises:
-        DatasetError: a file cannot be read, or a class has too few different pictures.
+        DatasetError: a file cannot be opened, a class has too few different pictures, or it has
+            none that is not in another class.
     """
-    groups = _groups(dataset.pictures, jobs)
+    digests, unreadable = _read(dataset.pictures, jobs)
+    groups: dict[bytes, list[Picture]] = defaultdict(list)
+    kept: dict[bytes, list[Picture]] = defaultdict(list)
+    for picture, digest in digests:
+        (kept if picture.split else groups)[digest].append(picture)
+    _check_copied(dataset, groups)
     chosen: dict[bytes, str] = {}
     for name in dataset.classes:
         own = {digest: group for digest, group in groups.items() if group[0].class_name == name}
@@ -64,25 +105,47 @@ def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
         for digest, group in groups.items()
         for picture in group
     ]
+    _check_splits(divided, dataset, plan)
+    copies = len(divided) - len(groups)
+    divided += [picture for group in kept.values() for picture in group]
     divided.sort(key=lambda picture: (picture.class_name, picture.path))
-    _check_splits(divided, dataset.classes, plan)
     return Division(
         divided,
-        copies=len(divided) - len(groups),
+        unreadable,
+        copies=copies,
         in_two_classes=sum(len({p.class_name for p in group}) > 1 for group in groups.values()),
+        in_test_too=len(groups.keys() & kept.keys()),
     )
 
 
-def _groups(pictures: Sequence[Picture], jobs: int) -> dict[bytes, list[Picture]]:
-    """Return the pictures by content, groups and their members in order of class and name."""
-    groups: dict[bytes, list[Picture]] = defaultdict(list)
+def _read(
+    pictures: Sequence[Picture], jobs: int
+) -> tuple[list[tuple[Picture, bytes]], list[tuple[Picture, str]]]:
+    """Return the pictures with their digests, and those that are none with the reason."""
+    digests: list[tuple[Picture, bytes]] = []
+    unreadable: list[tuple[Picture, str]] = []
     paths = [picture.path for picture in pictures]
-    results = each(digest_of, paths, jobs=jobs, title="comparing pictures")
-    for picture, (digest, error) in zip(pictures, results, strict=True):
-        if error:
-            raise DatasetError(f"{printable(picture.path)}: {error}; mend it or take it out")
-        groups[digest].append(picture)
-    return groups
+    results = each(inspect_picture, paths, jobs=jobs, title="reading pictures")
+    for picture, result in zip(pictures, results, strict=True):
+        if not result.sha256:
+            raise DatasetError(f"{printable(picture.path)}: {result.error}; mend it or take it out")
+        if result.error:
+            unreadable.append((picture, result.error))
+        else:
+            digests.append((picture, result.sha256))
+    return digests, unreadable
+
+
+def _check_copied(dataset: Dataset, groups: dict[bytes, list[Picture]]) -> None:
+    copied = copied_classes({p.class_name for p in group} for group in groups.values())
+    if not copied:
+        return
+    names = ", ".join(map(printable, copied))
+    way = "" if dataset.by_number else f"give --leave-out {' '.join(map(printable, copied))}, or "
+    raise DatasetError(
+        f"{dataset.source}: every picture of {names} is in another class too, as in folders that a "
+        f"script has filled with copies: {way}keep each picture in one class"
+    )
 
 
 def _every(groups: dict[bytes, list[Picture]], every: int) -> dict[bytes, str]:
@@ -140,9 +203,11 @@ def _draw(digest: bytes, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:".encode() + digest).digest()
 
 
-def _check_splits(pictures: Sequence[Picture], classes: Sequence[str], plan: Plan) -> None:
+def _check_splits(pictures: Sequence[Picture], dataset: Dataset, plan: Plan) -> None:
     found = {(picture.class_name, picture.split) for picture in pictures}
-    for name in classes:
+    # A class that has a number only, and no pictures, needs none.
+    used = {picture.class_name for picture in dataset.pictures}
+    for name in (name for name in dataset.classes if name in used):
         if any((name, split) not in found for split in plan.splits):
             needing = ", ".join(plan.splits)
             raise DatasetError(

@@ -27,12 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     exporter = Exporter(options.work.resolve(), options.shared, options.pictures)
     try:
         chosen = [read_deployment(name) for name in options.names or names()]
-        rows = [
-            _run(deployment, form, exporter, options, console)
-            for deployment in chosen
-            for form in deployment.forms
-            if not options.forms or form.name in options.forms
-        ]
+        rows = []
+        for deployment in chosen:
+            for form in deployment.forms:
+                if not options.forms or form.name in options.forms:
+                    rows.append(_run(deployment, form, exporter, options, console))
+            if options.discard:
+                exporter.discard(deployment)
         if options.write:
             for page in PAGES:
                 put_into(ROOT / page, markdown(kept(exporter.work / "rows")))
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=6.0, help="of each measurement (default 6)")
     add("--rounds", type=int, default=3, help="of measurements that take turns (default 3)")
     add("--write", action="store_true", help=f"put this and earlier rows into {PAGES[0]}")
+    add("--discard", action="store_true", help="keep no model that passed: 2 GB less of disk")
     add("--work", type=Path, default=ROOT / "build/deployments", help="where products are kept")
     shared = os.environ.get("PADDLE_SERVING_KIT_SHARED", ROOT.parent / "shared")
     add("--shared", type=Path, default=Path(shared), help="folder of third-party samples")

@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 
 from benchmarks.pictures import picture_files
+from bundle.errors import BundleError
+from bundle.parameter_file import check_whole
 
 from .commands import run
 from .deployment import EXAMPLES, ROOT, Deployment, Form
@@ -98,6 +100,12 @@ class Exporter:
         # Keyed by what the pictures hold, not by where they lay when the scores were kept.
         return dict(zip(map(str, pictures), scores.values(), strict=True))
 
+    def discard(self, deployment: Deployment) -> None:
+        """Remove the deployment's weights, exports, scores and bundles; its log is kept."""
+        shutil.rmtree(self.work / deployment.name, ignore_errors=True)
+        for bundle in (self.work / "bundles").glob(f"{deployment.name}-*"):
+            shutil.rmtree(bundle)
+
     def _paddle(self, deployment: Deployment, form: Form) -> Path:
         weights = self._weights(deployment)
         beside = [(deployment.folder / name).read_text(encoding="utf-8") for name in form.beside]
@@ -115,6 +123,7 @@ class Exporter:
                 part,
             ]
             self._tool(form.name, deployment, "export", *_network(deployment), *options)
+            _check_whole(part / f"{form.stem}.pdiparams")
             for name in form.beside:
                 shutil.copy(deployment.folder / name, part)
             part.rename(folder)
@@ -176,6 +185,19 @@ class Exporter:
     def _folder(self, deployment: Deployment, kind: str, *made_from: str) -> Path:
         digest = hashlib.sha256("\0".join(made_from).encode()).hexdigest()[:12]
         return self.work / deployment.name / f"{kind}-{digest}"
+
+
+def _check_whole(parameters: Path) -> None:
+    """Check what was exported: Paddle says nothing of a disk that is full.
+
+    Raises:
+        DeploymentError: it is cut off.
+    """
+    try:
+        check_whole(parameters)
+    except BundleError as error:
+        free = shutil.disk_usage(parameters.parent).free / 2**20
+        raise DeploymentError(f"{error} ({free:.0f} MiB of disk are free)") from error
 
 
 def _contents(pictures: Sequence[Path]) -> list[str]:

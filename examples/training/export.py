@@ -8,6 +8,8 @@ from pathlib import Path
 import paddle
 import yaml
 
+from bundle.parameter_file import check_whole
+
 from .pictures import IMAGENET, Normalization
 
 
@@ -32,7 +34,11 @@ def export(
     size: int,
     normalization: Normalization = IMAGENET,
 ) -> None:
-    """Write `folder`/inference.{json,pdiparams,yml}; the batch stays open, the input is `x`."""
+    """Write `folder`/inference.{json,pdiparams,yml}; the batch stays open, the input is `x`.
+
+    Raises:
+        BundleError: the parameters were not written whole.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     scored = _Scored(network)
     scored.eval()
@@ -40,6 +46,7 @@ def export(
     # Without full_graph Paddle warns that it does not heed the spec.
     graph = paddle.jit.to_static(scored, input_spec=spec, full_graph=True)
     paddle.jit.save(graph, str(folder / "inference"))
+    check_whole(folder / "inference.pdiparams")  # Paddle says nothing of a disk that is full
     description = {
         "Global": {"model_name": name},
         "PreProcess": {

@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.stages.decode import decode_image
+from protocol.errors import ServingError
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
@@ -97,7 +100,12 @@ def class_names(folder: Path) -> tuple[str, ...]:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; it must hold one folder a class")
-    return tuple(sorted(f.name for f in folder.iterdir() if f.is_dir()))
+    return tuple(sorted(f.name for f in folder.iterdir() if f.is_dir() and not _left_over(f)))
+
+
+def _left_over(folder: Path) -> bool:
+    # What notebooks (.ipynb_checkpoints) and archives made on a Mac (__MACOSX) leave behind.
+    return folder.name.startswith(".") or folder.name == "__MACOSX"
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -107,14 +115,19 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, short_side: int, *, as_served: bool) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path} cannot be read as a picture; take it out or mend it")
+    # With the service's decoder: what it refuses (half a JPEG, say) is nothing to learn from.
+    try:
+        image = decode_image(path.read_bytes())
+    except (ServingError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            f"{path} cannot be read as a picture: {why}; take it out or mend it"
+        ) from error
     if as_served:
-        image = _resized(image, short_side, cv2.INTER_LINEAR)
-    elif short_side < min(image.shape[:2]):
-        image = _resized(image, short_side, cv2.INTER_AREA)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return _resized(image, short_side, cv2.INTER_LINEAR)
+    if short_side < min(image.shape[:2]):
+        return _resized(image, short_side, cv2.INTER_AREA)
+    return image
 
 
 def _resized(image: np.ndarray, short_side: int, interpolation: int) -> np.ndarray:
@@ -137,7 +150,11 @@ _QUARTER_TURNS = [np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), turns) for
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training picture may be changed; every field is the largest change."""
+    """How far a training picture may be changed; every field is the largest change.
+
+    A view shows at least `min_area` of a picture, or what its shape allows: of one that is not
+    square, a view that is stretched by no more than `aspect` cannot show all.
+    """
 
     size: int
     min_area: float = 0.3
@@ -165,6 +182,9 @@ class Augmentation:
         aspect = np.exp(rng.uniform(-np.log(self.aspect), np.log(self.aspect)))
         crop_w = min(np.sqrt(area * aspect), width)
         crop_h = min(np.sqrt(area / aspect), height)
+        # The picture's edge may have cut off one side: the other follows, else it is stretched.
+        crop_w = min(crop_w, crop_h * self.aspect)
+        crop_h = min(crop_h, crop_w * self.aspect)
         x = rng.uniform(crop_w / 2, width - crop_w / 2)
         y = rng.uniform(crop_h / 2, height - crop_h / 2)
         angle = np.deg2rad(rng.uniform(-self.rotation_deg, self.rotation_deg))

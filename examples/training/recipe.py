@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import paddle
@@ -25,6 +26,12 @@ _RANGES = {
     "test_resize": (8, math.inf),
     "test_size": (8, math.inf),
     "learning_rate": (0, math.inf),
+    "head_factor": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "warm_up_epochs": (0, math.inf),
+    "rotation": (0, 180),
+    "plain_epochs": (0, math.inf),
+    "early_stop": (0, math.inf),
     "label_smoothing": (0, 1),
     "mixup": (0, 1),
     "cutmix": (0, 1),
@@ -56,7 +63,7 @@ class Recipe:
     test_resize: int = 256
     test_size: int = 224
     learning_rate: float = 0.015
-    head_factor: float = 5.0
+    head_factor: float = 1.0
     weight_decay: float = 1e-4
     warm_up_epochs: float = 2.0
     label_smoothing: float = 0.1
@@ -91,6 +98,9 @@ class Recipe:
             if not low <= value <= high:
                 limits = f"from {low} on" if high == math.inf else f"from {low} to {high}"
                 raise DataError(f"--{name.replace('_', '-')} {value} must be {limits}")
+        drops = self.drop_epochs
+        if drops and (drops[0] < 1 or any(b <= a for a, b in pairwise(drops))):
+            raise DataError(f"--drop-epochs {' '.join(map(str, drops))} must rise, from 1 on")
         if self.mixup + self.cutmix > 1:
             raise DataError("--mixup and --cutmix are chances of one batch: together 1 at most")
         if self.test_size > self.test_resize:

@@ -20,10 +20,10 @@ _HARMLESS = {"class without pictures", "CRLF", "byte order mark", "blank line", 
 def load_split(data: Path, split: str, short_side: int) -> Pictures:
     """Read the pictures of `split`: "train", short side at most `short_side`, or "val", as served.
 
-    `data` holds train/<class>/* and val/<class>/*, or train_list.txt and val_list.txt (or train.txt
-    and val.txt) of PaddleX or PaddleClas with their label file, which then gives the classes and
-    their order. A class of the label file may have no pictures: the network has an answer for it,
-    which is never learned.
+    `data` holds train/<class>/* and val/<class>/*, or train_list.txt and val_list.txt (or
+    train.txt, and val.txt or eval.txt) of PaddleX or PaddleClas with their label file, which then
+    gives the classes and their order. A class of the label file may have no pictures: the network
+    has an answer for it, which is never learned.
 
     Raises:
         DataError: the folder or its lists cannot be trained on.
@@ -68,7 +68,9 @@ def classes_of(data: Path) -> tuple[str, ...]:
 
 
 def _list_file(data: Path, split: str) -> Path | None:
-    named = [data / f"{split}_list.txt", data / f"{split}.txt"]
+    # PaddleClas' tutorials write eval.txt.
+    names = ("val", "eval") if split == "val" else (split,)
+    named = [data / f"{name}{end}.txt" for name in names for end in ("_list", "")]
     return next((path for path in named if path.is_file()), None)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,11 @@ from .fluid_weights import WeightsError
 from .pictures import IMAGENET, Normalization, Pictures, balanced_order, centre, mixed
 from .recipe import OPTIMIZERS, Recipe
 from .report import Report, report_of
+from .run_record import FILE, RunRecord
+
+
+class RunError(Exception):
+    """A run cannot go on; the text says why and what to do."""
 
 
 class Trainer:
@@ -28,9 +33,15 @@ class Trainer:
     """
 
     def __init__(
-        self, network: paddle.nn.Layer, recipe: Recipe, train: Pictures, val: Pictures, run: Path
+        self,
+        network: paddle.nn.Layer,
+        recipe: Recipe,
+        train: Pictures,
+        val: Pictures,
+        run: Path,
+        arch: str = "",
     ) -> None:
-        self._network, self._recipe = network, recipe
+        self._network, self._recipe, self._arch = network, recipe, arch
         self._train, self._val, self._run = train, val, run
         self._optimizer = _optimizer(network, recipe)
         self._average = {k: v.clone() for k, v in network.state_dict().items()}
@@ -38,17 +49,27 @@ class Trainer:
         self._epoch = 0
         self._best = 0.0
         self._best_epoch = 0
+        self._lines: list[dict[str, float]] = []
 
     def resume(self) -> bool:
         """Go on from `last.pdparams` if there is one.
 
         Raises:
             WeightsError: the run was of another architecture or other classes.
+            RunError: `last.pdparams` is damaged.
         """
         path = self._run / "last.pdparams"
         if not path.is_file():
             return False
-        state = paddle.load(str(path))
+        try:
+            state = paddle.load(str(path))
+            _ = state["network"], state["optimizer"], state["average"], state["step"]
+        except Exception as error:
+            # Paddle raises what its unpickler met: nearly anything.
+            raise RunError(
+                f"{path} is damaged, so the run cannot go on; begin anew in another --run, "
+                f"--init {self._run / 'best.pdparams'} keeps what it learned"
+            ) from error
         own = {key: list(value.shape) for key, value in self._network.state_dict().items()}
         classes = tuple(state.get("classes", self._train.classes))
         if own != {key: list(value.shape) for key, value in state["network"].items()} or (
@@ -60,16 +81,21 @@ class Trainer:
             )
         self._network.set_state_dict(state["network"])
         self._optimizer.set_state_dict(state["optimizer"])
-        self._average = {k: paddle.to_tensor(v) for k, v in state["average"].items()}
+        self._average = {k: v.clone() for k, v in state["average"].items()}
         self._step, self._epoch, self._best = state["step"], state["epoch"], state["best"]
         self._best_epoch = state.get("best_epoch", self._epoch)
+        lines = state.get("lines")
+        self._lines = _read_lines(self._run / "metrics.jsonl") if lines is None else lines
         return True
 
     def fit(self) -> Report:
-        """Train to the last epoch, or to where nothing gets better; return the best's report."""
+        """Train to the last epoch, or to where nothing gets better; return the best's report.
+
+        Raises:
+            RunError: the numbers left all bounds.
+        """
         self._run.mkdir(parents=True, exist_ok=True)
-        settings = json.dumps(asdict(self._recipe), indent=1)
-        (self._run / "recipe.json").write_text(settings, encoding="utf-8")
+        RunRecord(self._recipe, self._arch, self._train.classes).save(self._run / FILE)
         while self._epoch < self._recipe.epochs and not self._waited_in_vain():
             started = time.monotonic()
             loss = self._train_epoch()
@@ -78,11 +104,11 @@ class Trainer:
             self._keep(report, loss, time.monotonic() - started)
         if self._waited_in_vain():
             print(f"stopped: nothing better in {self._recipe.early_stop} epochs")
-        draw_curves(self._run / "metrics.jsonl", self._run / "curves.png")
-        paddle.save(self._average, str(self._run / "final.pdparams"))
+        _save(self._average, self._run / "final.pdparams")
         self._network.set_state_dict(paddle.load(str(self._run / "best.pdparams")))
         best = self._evaluate()
         best.save(self._run)
+        draw_curves(self._run / "metrics.jsonl", self._run / "curves.png")
         return best
 
     def _train_epoch(self) -> float:
@@ -107,8 +133,19 @@ class Trainer:
                 if mixing:
                     images, targets = mixed(images, targets, rng, recipe.mixup, recipe.cutmix)
                 losses.append(self._train_step(images, targets))
+                if not math.isfinite(losses[-1]):
+                    raise self._out_of_bounds(f"the loss is {losses[-1]}")
                 bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
+        # The last step's own numbers have been in no loss yet.
+        if not all(bool(paddle.isfinite(value).all()) for value in self._average.values()):
+            raise self._out_of_bounds("weights are not numbers any more")
         return float(np.mean(losses))
+
+    def _out_of_bounds(self, what: str) -> RunError:
+        return RunError(
+            f"{what} in epoch {self._epoch + 1}: training left all bounds; lower --learning-rate "
+            f"({self._recipe.learning_rate:g})"
+        )
 
     def _train_step(self, images: np.ndarray, targets: np.ndarray) -> float:
         recipe = self._recipe
@@ -152,7 +189,15 @@ class Trainer:
             self._best_epoch = self._epoch
         if report.accuracy >= self._best:
             self._best = report.accuracy
-            paddle.save(self._average, str(self._run / "best.pdparams"))
+            _save(self._average, self._run / "best.pdparams")
+        line = {
+            "epoch": self._epoch,
+            "loss": loss,
+            "val": report.accuracy,
+            "rate": self._optimizer.get_lr(),
+            "seconds": seconds,
+        }
+        self._lines.append(line)
         state: dict[str, Any] = {
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -162,20 +207,14 @@ class Trainer:
             "best": self._best,
             "best_epoch": self._best_epoch,
             "classes": list(self._train.classes),
+            "lines": self._lines,
         }
-        # Written beside and renamed, so that a run killed here still has its last checkpoint.
-        part = self._run / "last.part.pdparams"
-        paddle.save(state, str(part))
-        part.replace(self._run / "last.pdparams")
-        line = {
-            "epoch": self._epoch,
-            "loss": loss,
-            "val": report.accuracy,
-            "rate": self._optimizer.get_lr(),
-            "seconds": seconds,
-        }
-        with (self._run / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-            metrics.write(json.dumps(line) + "\n")
+        _save(state, self._run / "last.pdparams")
+        # All lines each time, from the checkpoint: a run that was killed in between lacks none.
+        text = "".join(json.dumps(line) + "\n" for line in self._lines)
+        part = self._run / "metrics.part.jsonl"
+        part.write_text(text, encoding="utf-8")
+        part.replace(self._run / "metrics.jsonl")
         print(
             f"epoch {self._epoch}: loss {loss:.4f}, val {report.accuracy:.4f}, "
             f"best {self._best:.4f}, {seconds:.0f} s",
@@ -183,19 +222,34 @@ class Trainer:
         )
 
 
+def _save(state: dict[str, Any], path: Path) -> None:
+    """Write beside and rename, so that a run that is killed here still has the file of before."""
+    part = path.with_suffix(".part.pdparams")
+    paddle.save(state, str(part))
+    part.replace(path)
+
+
+def _read_lines(path: Path) -> list[dict[str, float]]:
+    """Return the whole lines of an older run's metrics, whose checkpoint has none."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue  # cut off as it was written
+    return lines
+
+
 def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Optimizer:
-    """Biases and norms do not decay, the new last layer learns faster."""
-    decayed: list[paddle.Tensor] = []
-    plain: list[paddle.Tensor] = []
-    parameters = list(network.named_parameters())
-    for position, (_, parameter) in enumerate(parameters):
-        if position >= len(parameters) - 2:
-            parameter.optimize_attr["learning_rate"] = recipe.head_factor
-        (decayed if len(parameter.shape) > 1 else plain).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    """Biases and norms do not decay; the last layer learns `head_factor` times as fast."""
+    groups = []
+    parameters = list(network.parameters())
+    # By group: Paddle sets the rate of each parameter anew from its group's.
+    for part, rate in ((parameters[:-2], 1.0), (parameters[-2:], recipe.head_factor)):
+        for decays, decay in ((True, recipe.weight_decay), (False, 0.0)):
+            own = [parameter for parameter in part if (len(parameter.shape) > 1) is decays]
+            if own:
+                groups.append({"params": own, "weight_decay": decay, "learning_rate": rate})
     return OPTIMIZERS[recipe.optimizer](recipe.learning_rate, parameters=groups)
 
 

@@ -60,19 +60,20 @@ class Channel:
         while not self._closed:
             try:
                 chunk = self._socket.recv(_READ_BYTES)
-                frames = self._received.feed(chunk)
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError as error:
-                self._end(f"lost its connection: {error}")
-            except FrameError as error:
-                self._end(f"sent {error}")
-            else:
-                for frame in frames:
+            except OSError:
+                # Reset, for it died with something unread: how it ended says more.
+                self._end(None)
+                return
+            try:
+                for frame in self._received.feed(chunk):
                     if not self._closed:
                         self._on_frame(frame)
-                if not chunk:
-                    self._end(None)
+            except FrameError as error:
+                self._end(f"sent {error}")
+            if not chunk and not self._closed:
+                self._end(None)
 
     def hang_up(self) -> None:
         """Tell the worker that nothing more will come; it leaves when it has read all."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bundle.bundle import served_paths
+
+from .served_files import ServedFiles, mark_files
 
 if TYPE_CHECKING:
     from ..classifier import ClassifierSettings
@@ -15,6 +19,10 @@ if TYPE_CHECKING:
 # The folder that holds the package `pipeline`. Workers start in it, so that what they import is
 # this project also where it is not installed, whatever lies in the service's own folder.
 _ROOT = Path(__file__).resolve().parents[2]
+
+# Variables that begin so may hold secrets (API keys of callers; headers of a trace collector), and
+# no worker needs them. Workers decode what strangers send, so that they shall know little.
+_SECRET_PREFIXES = ("PADDLE_SERVING_KIT_API_KEY", "OTEL_")
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -27,13 +35,17 @@ class WorkerCommand:
         settings_json: handed to `factory` in the worker, as it is.
         factory: `module:function`; called with `settings_json`, returns a `building.Answering`.
         devices: worker i computes on `devices[i % len(devices)]`: "cpu", "gpu" or "gpu:1".
-        environment: variables on top of the service's own.
+        environment: variables on top of the service's own, which come without its secrets.
+        roots: files and folders whose content all workers must find the same.
+        files: what lies under `roots`, once `marked`.
     """
 
     settings_json: str
     factory: str = "pipeline.engine.building:build_classifier"
     devices: tuple[str, ...] = ("cpu",)
     environment: Mapping[str, str] = field(default_factory=dict)
+    roots: tuple[str, ...] = ()
+    files: ServedFiles | None = None
 
     @classmethod
     def for_classifier(
@@ -43,7 +55,15 @@ class WorkerCommand:
         environment = dict.fromkeys(_THREAD_VARIABLES, str(settings.predictor.threads))
         # OpenCV's own refusal of large pictures must not come before ours, nor far behind it.
         environment["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(settings.max_image_pixels)
-        return cls(settings.to_json(), devices=devices, environment=environment)
+        roots = tuple(map(str, served_paths(Path(settings.model_dir))))
+        return cls(settings.to_json(), devices=devices, environment=environment, roots=roots)
+
+    def marked(self) -> WorkerCommand:
+        """Return the command for workers that take the files as they are now, or none.
+
+        Reads each of them once, which takes its time.
+        """
+        return replace(self, files=mark_files(self.roots))
 
     def arguments(self, descriptor: int) -> list[str]:
         """Return the command line of a worker whose end of the socket is `descriptor`."""
@@ -63,8 +83,12 @@ class WorkerCommand:
         return _ROOT
 
     def environment_of(self, index: int) -> dict[str, str]:
-        """Return the whole environment of worker `index`."""
-        environment = dict(os.environ)
+        """Return the whole environment of worker `index`: the service's own without its secrets."""
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_SECRET_PREFIXES)
+        }
         kind, _, number = self.devices[index % len(self.devices)].partition(":")
         if kind == "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = ""
@@ -75,12 +99,14 @@ class WorkerCommand:
         environment.update(self.environment)
         return environment
 
-    def start_message(self) -> dict[str, Any]:
-        """Return the header of the first frame."""
+    def start_message(self, log_token: str) -> dict[str, Any]:
+        """Return the header of the first frame; with `log_token` the worker marks its log."""
         return {
             "kind": "start",
             "factory": self.factory,
             "settings": self.settings_json,
+            "files": None if self.files is None else self.files.header(),
+            "log_token": log_token,
             "folder": str(Path.cwd()),
             "import_path": [str(Path(entry).absolute()) for entry in sys.path],
         }

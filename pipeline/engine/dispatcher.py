@@ -18,7 +18,7 @@ from .supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
-# How fast the shortest run grows while longer ones are seen.
+# How fast the shortest run grows while longer ones are seen. It only says who goes first.
 _FORGET = 1.1
 
 
@@ -86,10 +86,11 @@ class Dispatcher:
         for entry, row in zip(batch, results["rows"], strict=True):
             self._settle(entry, _result(row))
         run_s = asyncio.get_running_loop().time() - sent
-        # The shortest of the last runs, forgotten slowly: what no caller's deadline can beat.
+        # The shortest of the last runs, forgotten slowly: a sooner deadline is hard to keep.
         self._quickest_s = min(run_s, self._quickest_s * _FORGET or run_s)
         waits_s = [sent - entry.request.since for entry in batch]
-        self._on_batch(BatchReport(waits_s, run_s, results["stages_s"]))
+        contexts = [entry.request.context for entry in batch]
+        self._on_batch(BatchReport(waits_s, contexts, run_s, results["stages_s"]))
 
     def worker_lost(self, worker: Supervisor, batch: Sequence[Entry]) -> None:
         """Put the unanswered entries back, each to be tried alone, or answer them."""
@@ -115,11 +116,11 @@ class Dispatcher:
         while self._idle and (oldest := self.waiting.oldest) is not None:
             if self._lingers(oldest, now):
                 return
-            batch = self.waiting.take(self._share())
-            # What nobody waits for, or can no longer be there in time, is never computed; the
-            # timer of its request answers it.
-            earliest = now + self._quickest_s
-            batch = [e for e in batch if not e.request.done and e.request.deadline > earliest]
+            # The estimate may be wrong by far: a stopped worker, six huge pictures. It puts nobody
+            # off for good, for a worker with nothing better to do tries, and corrects it so.
+            batch = self.waiting.take(self._share(), now + self._quickest_s)
+            # What nobody waits for is never computed; the timer of its request answers it.
+            batch = [e for e in batch if not e.request.done and e.request.deadline > now]
             if batch:
                 self._idle.pop().send(batch)
 

@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# So many failed starts in a row, of every worker, and callers are told instead of kept waiting.
-REPEATED_FAILURES = 3
-
 
 class EngineStartError(Exception):
     """No worker could start; the text is the worker's own cause, in one line."""
@@ -100,12 +97,18 @@ class Engine:
         """What a worker told about model and backend when it was ready; empty before."""
         return next((worker.facts for worker in self._workers if worker.facts), {})
 
+    @property
+    def longest_s(self) -> float:
+        """No request that was admitted is open for longer than this, whatever its workers do."""
+        return self._settings.timeout_s + self._settings.hang_grace_s
+
     def status(self) -> EngineStatus:
         """Return queue, workers and counters as they are now."""
         return EngineStatus(
             name=self.name,
             ready=self.ready,
             waiting=len(self._dispatcher.waiting),
+            queue_size=self._dispatcher.waiting.size,
             open_requests=len(self._open),
             workers=tuple(worker.status() for worker in self._workers),
             counters=dataclasses.replace(self._counters),
@@ -122,18 +125,25 @@ class Engine:
                 engine is closed then.
         """
         self._wants_all = all_workers
+        self._started = asyncio.get_running_loop().create_future()
+        try:
+            await self._start_workers()
+            await self._started
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start_workers(self) -> None:
+        # Before the first of them, so that all load the same files, now and later.
+        self._command = await asyncio.to_thread(self._command.marked)
+        if self._closing is not None:
+            return
         loop = asyncio.get_running_loop()
-        self._started = loop.create_future()
         for index in range(self._settings.workers):
             name = f"{self.name}-{index}"
             worker = Supervisor(name, index, self._command, self._settings, self._dispatcher)
             self._workers.append(worker)
             self._tasks.append(loop.create_task(worker.run(self._worker_started), name=name))
-        try:
-            await self._started
-        except BaseException:
-            await self.close()
-            raise
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no new work and finish what is there; False when some is left after `timeout_s`."""
@@ -153,7 +163,8 @@ class Engine:
 
     async def _close(self) -> None:
         for request in list(self._open):
-            self._fail(request, ServiceClosed, "the service has stopped")
+            text = f"service {self.name} was stopped or replaced before it answered; send it again"
+            self._fail(request, ServiceClosed, text)
         self._dispatcher.close()
         if self._started is not None and not self._started.done():
             self._started.set_exception(EngineStartError(f"{self.name}: stopped while starting"))
@@ -182,22 +193,19 @@ class Engine:
             if self._wants_all or all(other.failed_starts for other in self._workers):
                 starting.set_exception(EngineStartError(f"{self.name}: {worker.cause}"))
                 return
-        elif not self._hopeful:
+        elif all(other.hopeless for other in self._workers):
             for request in list(self._open):
                 self._fail(request, NotReady, self._not_ready_text())
         logger.error("worker %s failed to start: %s", worker.name, worker.cause)
 
-    @property
-    def _hopeful(self) -> bool:
-        """Whether a worker is up, or may well be soon."""
-        return any(
-            worker.state.ready or worker.failed_starts < REPEATED_FAILURES
-            for worker in self._workers
-        )
-
     def _not_ready_text(self) -> str:
         if self._started is None or not self._started.done():
             return f"service {self.name} is starting; try again later"
+        told = next((worker.told for worker in self._workers if worker.told is not None), None)
+        if told is not None:
+            return f"no worker of service {self.name} can start: {told}"
+        if not all(worker.hopeless for worker in self._workers):
+            return f"no worker of service {self.name} is up, nor will be in time; try again later"
         return f"no worker of service {self.name} can start; the service's log has the cause"
 
     # --- requests --------------------------------------------------------------------------------
@@ -219,16 +227,16 @@ class Engine:
         Raises:
             Overloaded: the queue has no room for all of them; nothing was computed.
             InvalidRequest: more pictures than the queue can ever hold.
-            NotReady: no worker is up, nor likely to be soon.
+            NotReady: no worker is up, nor likely to be within that time.
             ServiceClosed: the service is stopping.
             DeadlineExceeded: not all results were there in time.
         """
         if not images:
             return []
-        self._check_admission(len(images))
         limit_s = self._settings.timeout_s
         if timeout_s is not None and timeout_s < limit_s:
             limit_s = timeout_s
+        self._check_admission(len(images), limit_s)
         request = Request(len(images), (topk, threshold), limit_s, log_id)
         entries = [Entry(request, position, image) for position, image in enumerate(images)]
         self._counters.admitted += len(entries)
@@ -247,7 +255,7 @@ class Engine:
                 self._dispatcher.waiting.discard(entries)
             self._closed(request)
 
-    def _check_admission(self, images: int) -> None:
+    def _check_admission(self, images: int, limit_s: float) -> None:
         error: ServingError | None = None
         waiting = self._dispatcher.waiting
         if self._stopping:
@@ -257,7 +265,7 @@ class Engine:
                 f"{images} pictures in one request; the queue of service {self.name} holds at "
                 f"most {waiting.size}; send fewer at a time"
             )
-        elif self._started is None or not self._started.done() or not self._hopeful:
+        elif not self._up_within(limit_s):
             error = NotReady(self._not_ready_text())
         elif not self._dispatcher.has_room(images):
             error = Overloaded(
@@ -268,10 +276,19 @@ class Engine:
             self._counters.rejected += images
             raise error
 
+    def _up_within(self, limit_s: float) -> bool:
+        """Whether a worker is up, or by what its last start took will be within `limit_s`."""
+        if self._started is None or not self._started.done():
+            return False
+        if any(worker.state.ready for worker in self._workers):
+            return True
+        latest = asyncio.get_running_loop().time() + limit_s
+        return any(worker.expected_at <= latest for worker in self._workers)
+
     def _expire(self, request: Request, limit_s: float) -> None:
         if not request.done:
             self._counters.expired += request.unsettled
-            request.fail(DeadlineExceeded, f"no answer within {limit_s:g} s")
+            request.fail(DeadlineExceeded, f"no answer within {limit_s:.3g} s")
 
     def _fail(self, request: Request, kind: type[ServingError], text: str) -> None:
         if not request.done:

@@ -1,7 +1,7 @@
 """The pictures that wait, and the requests that wait for them.
 
     Request ──< Entry    one entry a picture; an entry knows its request, never the reverse
-    WaitingEntries       all that wait, oldest first, never more than admitted
+    WaitingEntries       all that wait, by age, never more than admitted
 
 An entry is at any time in exactly one place: waiting, in one worker's batch, or settled.
 """
@@ -9,6 +9,8 @@ An entry is at any time in exactly one place: waiting, in one worker's batch, or
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
@@ -27,6 +29,7 @@ class Request:
 
     Attributes:
         options: topk and threshold, each or None; the same for all its pictures.
+        context: the caller's context variables.
         since: when it was admitted; like `deadline`, a time of the loop's clock.
         unsettled: pictures without a result.
     """
@@ -35,6 +38,7 @@ class Request:
         "_failure",
         "_future",
         "_results",
+        "context",
         "deadline",
         "log_id",
         "options",
@@ -48,6 +52,7 @@ class Request:
         self._future: asyncio.Future[None] = loop.create_future()
         self._results: list[ImageResult | None] = [None] * images
         self._failure: tuple[type[ServingError], str] | None = None
+        self.context = contextvars.copy_context()
         self.options = options
         self.since = loop.time()
         self.deadline = self.since + limit_s
@@ -150,18 +155,24 @@ class WaitingEntries:
         for entry in entries:
             self._entries.pop(entry, None)
 
-    def take(self, most: int) -> list[Entry]:
+    def take(self, most: int, hardly: float = -math.inf) -> list[Entry]:
         """Remove and return the next batch: the oldest entries, at most `most` of them.
 
-        One that must be alone comes alone.
+        Those with a deadline no later than `hardly` come only when no others wait: work that is
+        likely in vain must not make others late as well. One that must be alone comes alone.
         """
-        batch: list[Entry] = []
-        while self._entries and len(batch) < most:
-            entry = next(iter(self._entries))
-            if entry.alone and batch:
-                break
-            del self._entries[entry]
-            batch.append(entry)
-            if entry.alone:
-                break
+        batch = _first(most, (e for e in self._entries if e.request.deadline > hardly))
+        batch = batch or _first(most, self._entries)
+        self.discard(batch)
         return batch
+
+
+def _first(most: int, entries: Iterable[Entry]) -> list[Entry]:
+    batch: list[Entry] = []
+    for entry in entries:
+        if entry.alone:
+            return batch or [entry]
+        batch.append(entry)
+        if len(batch) == most:
+            break
+    return batch

@@ -4,11 +4,11 @@
     header                   a JSON object; its "kind" says what it is
     payload                  bytes, the pictures of a batch one after the other; often none
 
-    service -> worker   start     classifier, settings, working folder
+    service -> worker   start     classifier, settings, working folder, marks of the files
                         batch     number, images: [[bytes, topk, threshold], ...], log_ids
                                   + the pictures
     worker -> service   ready     facts
-                        failed    cause
+                        failed    cause, and what callers may know of it or null
                         results   number, rows, failed: [position, ...], traceback, stages_s
 
 A row is a picture's categories, [[class_id, label, score], ...], or its error,
@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 Header: TypeAlias = Mapping[str, Any]
@@ -71,14 +71,13 @@ class FrameBuffer:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        """Add `chunk`; return the frames that are complete now.
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
+        """Add `chunk`; yield the frames that are complete now, also those before what is none.
 
         Raises:
             FrameError: the bytes are no frame.
         """
         self._bytes += chunk
-        found = []
         while len(self._bytes) >= _LENGTHS.size:
             payload_bytes, header_bytes = _LENGTHS.unpack_from(self._bytes)
             if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_HEADER_BYTES:
@@ -88,15 +87,15 @@ class FrameBuffer:
             if len(self._bytes) < end:
                 break
             header = _parse(bytes(self._bytes[_LENGTHS.size : start]))
-            found.append(Frame(header, memoryview(bytes(self._bytes[start:end]))))
+            payload = memoryview(bytes(self._bytes[start:end]))
             del self._bytes[:end]
-        return found
+            yield Frame(header, payload)
 
 
 def _parse(text: bytes) -> Header:
     try:
         header = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FrameError(f"a header that is not JSON: {error}") from error
     if not isinstance(header, dict):
         raise FrameError("a header that is no object")

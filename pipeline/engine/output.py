@@ -8,6 +8,8 @@ import os
 import re
 from collections import deque
 
+from ..logs import escaped
+
 logger = logging.getLogger(__name__)
 
 _READ_BYTES = 64 * 1024
@@ -15,7 +17,6 @@ _LINE_BYTES = 2000
 _LINES_A_SECOND = 200
 _TAIL_LINES = 20
 _LEVELS = {"3": logging.ERROR, "4": logging.WARNING, "6": logging.INFO, "7": logging.DEBUG}
-_PRIORITY = re.compile(r"<([3467])>")
 
 
 class OutputRelay:
@@ -23,13 +24,18 @@ class OutputRelay:
 
     Bounded: long lines are cut, and of a flood only the first lines of each second are logged.
     The last lines are kept, so that a native crash can be told together with its message.
+
+    Only the worker's own log has levels: its lines begin with <3:TOKEN> error .. <7:TOKEN> debug.
+    Libraries print to the same pipe, some of them text out of a picture, so that all else is info:
+    whoever made the picture does not know the token.
     """
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, token: str) -> None:
         """Take over the reading end of the pipe; must be called on the running loop."""
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._descriptor = descriptor
         self._name = name
+        self._priority = re.compile(f"<([3467]):{re.escape(token)}>")
         self._loop = asyncio.get_running_loop()
         self._partial = b""
         self._second = 0
@@ -71,11 +77,15 @@ class OutputRelay:
             os.close(self._descriptor)
 
     def _relay(self, line: bytes) -> None:
-        text = line[:_LINE_BYTES].decode(errors="replace").rstrip()
-        level = logging.INFO
-        if match := _PRIORITY.match(text):
-            level = _LEVELS[match[1]]
-            text = text[match.end() :]
+        text = line[:_LINE_BYTES].decode(errors="replace")
+        # Before the log's own line may stand what a library printed without a newline.
+        printed, *logged = self._priority.split(text, maxsplit=1)
+        self._log(logging.INFO, printed)
+        if logged:
+            self._log(_LEVELS[logged[0]], logged[1])
+
+    def _log(self, level: int, text: str) -> None:
+        text = escaped(text.rstrip())
         if not text:
             return
         self.tail.append(text)

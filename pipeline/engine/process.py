@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from .frames import Frame, Header
 from .output import OutputRelay
 
 _EXIT_POLL_S = 0.05
+_LEAVE_LIMIT_S = 1.0
 _REAP_LIMIT_S = 10.0
 
 
@@ -43,7 +45,8 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._on_gone: Callable[[str | None], None] | None = on_gone
         self._killed = False
-        start_message = command.start_message()
+        token = secrets.token_hex(8)
+        start_message = command.start_message(token)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as child_ends:
             ours, theirs = socket.socketpair()
             undo.callback(ours.close)
@@ -64,7 +67,7 @@ class WorkerProcess:
                 start_new_session=True,
             )
             undo.pop_all()
-        self._output = OutputRelay(output, f"{name} ({self._process.pid})")
+        self._output = OutputRelay(output, f"{name} ({self._process.pid})", token)
         self._channel = Channel(ours, on_frame, self._gone)
         self._exit_watch = _ExitWatch(self._process.pid, self._exited)
         self.send(start_message)
@@ -76,7 +79,7 @@ class WorkerProcess:
 
     @property
     def last_output(self) -> str:
-        """The last lines that the process printed."""
+        """The last lines that the process printed, without control characters."""
         return "\n".join(self._output.tail)
 
     def send(self, header: Header, payload: Sequence[bytes] = ()) -> None:
@@ -104,7 +107,8 @@ class WorkerProcess:
         try:
             if not leaving:
                 # It may be on its way out by itself, with an exit code that tells more than ours.
-                await asyncio.wait((exited,), timeout=_EXIT_POLL_S)
+                await asyncio.wait((exited,), timeout=_LEAVE_LIMIT_S)
+            stayed = not exited.done() and not self._killed
             self.kill()
             await asyncio.wait((exited,), timeout=_REAP_LIMIT_S)
         finally:
@@ -114,6 +118,8 @@ class WorkerProcess:
         code = self._process.poll()
         if code is None:
             return "does not end although it was killed"
+        if stayed:
+            return "closed its connection and stayed, so that it had to be killed"
         return _how_it_ended(code, self._killed)
 
     def _exited(self) -> None:

@@ -55,11 +55,15 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """One engine now; `waiting` and `counters` count pictures, `open_requests` requests."""
+    """One engine now.
+
+    `waiting`, `queue_size` and `counters` count pictures, `open_requests` requests.
+    """
 
     name: str
     ready: bool
     waiting: int
+    queue_size: int
     open_requests: int
     workers: tuple[WorkerStatus, ...]
     counters: Counters

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +24,12 @@ from .settings import EngineSettings
 from .status import WorkerState, WorkerStatus
 
 logger = logging.getLogger(__name__)
+
+# So many failed starts in a row, and a worker is not expected any more until one succeeds.
+REPEATED_FAILURES = 3
+# A restart that takes twice as long as the last start, and so many seconds, is not expected either:
+# all workers may start at once, on a busy machine, but something may be wrong as well.
+_LATE_S = 2.0
 
 
 class WorkSource(Protocol):
@@ -62,6 +69,7 @@ class Supervisor:
         state: where the present worker is in its life.
         facts: what the last worker that was ready told about itself.
         cause: why the last worker ended, in one line; None while none has.
+        told: what callers may know of why the last start failed; None if nothing, or if it did not.
         failed_starts: starts in a row that ended before the worker was ready.
     """
 
@@ -78,6 +86,7 @@ class Supervisor:
         self.state = WorkerState.STARTING
         self.facts: Mapping[str, Any] = {}
         self.cause: str | None = None
+        self.told: str | None = None
         self.failed_starts = 0
         self._index = index
         self._command = command
@@ -90,6 +99,10 @@ class Supervisor:
         self._gone: asyncio.Future[str | None] = self._loop.create_future()
         self._stop: asyncio.Future[None] = self._loop.create_future()
         self._short_lives = 0
+        self._start_s: float | None = None  # how long the last start took that succeeded
+        self._starts_at = 0.0  # when the present start began, or the next one will
+        self._due_since = 0.0  # when the first start began, or will, since the last worker ended
+        self._told: str | None = None  # what the present worker told, if it failed to start
         self._restarts = 0
         self._batches = 0
         self._images = 0
@@ -100,6 +113,20 @@ class Supervisor:
         return WorkerStatus(
             self.name, pid, self.state, self._restarts, self._batches, self._images, self.cause
         )
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no start is likely to succeed before something outside has changed."""
+        return self.told is not None or self.failed_starts >= REPEATED_FAILURES
+
+    @property
+    def expected_at(self) -> float:
+        """When a worker that is not up is likely to be; infinity if nothing speaks for it."""
+        if self.hopeless or self._start_s is None:
+            return math.inf
+        if self._loop.time() > self._due_since + 2 * self._start_s + _LATE_S:
+            return math.inf
+        return self._starts_at + self._start_s
 
     async def run(self, on_start: Callable[[Supervisor], None]) -> None:
         """Start the worker, and again when it ends, until `stop`.
@@ -113,7 +140,11 @@ class Supervisor:
                 except Exception as error:  # a fault of ours; a worker's place is never given up
                     logger.exception("worker %s: its supervisor failed", self.name)
                     self._failed_to_start(f"cannot be supervised: {error}", on_start)
-                await asyncio.wait((self._stop,), timeout=self._backoff_s())
+                backoff_s = self._backoff_s()
+                self._starts_at = self._loop.time() + backoff_s
+                if not self.failed_starts:
+                    self._due_since = self._starts_at
+                await asyncio.wait((self._stop,), timeout=backoff_s)
                 if not self._stop.done():
                     self._restarts += 1
                     self._source.worker_restarts()
@@ -159,6 +190,8 @@ class Supervisor:
         self.state = WorkerState.STARTING
         self._ready = self._loop.create_future()
         self._gone = self._loop.create_future()
+        self._starts_at = self._loop.time()
+        self._told = None
         limit_s = self._settings.start_timeout_s
         try:
             self._process = WorkerProcess(
@@ -195,6 +228,7 @@ class Supervisor:
 
     def _failed_to_start(self, cause: str, on_start: Callable[[Supervisor], None]) -> None:
         self.cause = cause
+        self.told = self._told
         self.failed_starts += 1
         self._short_lives += 1
         self.state = WorkerState.RESTARTING
@@ -218,10 +252,13 @@ class Supervisor:
         elif kind == "ready" and self.state is WorkerState.STARTING:
             self.facts = frame.header["facts"]
             self.failed_starts = 0
+            self.told = None
             self.state = WorkerState.IDLE
+            self._start_s = self._loop.time() - self._starts_at
             self._ready.set_result(None)
             self._source.worker_free(self)
         elif kind == "failed" and self.state is WorkerState.STARTING:
+            self._told = frame.header["told"]
             self._lost(str(frame.header["cause"]))
         else:
             self._kill(f"sent {kind!r} out of turn")
@@ -248,6 +285,8 @@ class Supervisor:
         """The worker has ended, or shall: no more work for it, and its batch is handed back."""
         if self._gone.done():
             return
+        if self.state.ready:
+            self._starts_at = self._due_since = self._loop.time()
         self.state = WorkerState.RESTARTING
         self._gone.set_result(reason)
         run, self._run = self._run, None
@@ -257,4 +296,6 @@ class Supervisor:
 
 
 def _shown(output: str) -> str:
-    return "".join(f"\n    {line}" for line in output.splitlines())
+    """Return what a worker printed, marked as its own, to follow a message."""
+    lines = "".join(f"\n| {line}" for line in output.splitlines())
+    return f"; it printed last:{lines}" if lines else ""

@@ -14,6 +14,7 @@ import ctypes
 import faulthandler
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from protocol.reply import ImageResult
 
 from .building import Answering, Picture, build
 from .frames import Frame, Header, Row, pack, read_frame
+from .served_files import FilesChangedError, ServedFiles
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,8 @@ def main() -> int:
     options = parser.parse_args()
     _die_with(options.parent)
     _ignore_stop_signals()
+    _leave_no_core()
     faulthandler.enable()
-    _log_with_priority()
     # What the classifier may start in its turn must not hold the connection open.
     os.set_inheritable(options.fd, False)
     with socket.socket(fileno=options.fd) as connection:
@@ -58,13 +60,15 @@ def serve(connection: socket.socket) -> int:
     start = read_frame(connection)
     if start is None:
         return 0
+    _log_with_priority(start.header["log_token"])
     began = time.monotonic()
     try:
         answering = _build(start.header)
     except Exception as error:
         if not _is_ours(error):
             logger.exception("the classifier cannot be built")
-        connection.sendall(pack({"kind": "failed", "cause": one_line(error)}))
+        told = error.told if isinstance(error, FilesChangedError) else None
+        connection.sendall(pack({"kind": "failed", "cause": one_line(error), "told": told}))
         return 1
     # Native libraries bring signal handlers of their own along; ours count.
     _ignore_stop_signals()
@@ -91,7 +95,13 @@ def _is_ours(error: BaseException) -> bool:
 def _build(start: Header) -> Answering:
     sys.path.extend(entry for entry in start["import_path"] if entry not in sys.path)
     os.chdir(start["folder"])
-    return build(start["factory"], start["settings"])
+    files = None if start["files"] is None else ServedFiles.from_header(start["files"])
+    if files is not None:
+        files.check()
+    answering = build(start["factory"], start["settings"])
+    if files is not None:
+        files.check()  # what was loaded lay there all the while
+    return answering
 
 
 def _answer(answering: Answering, frame: Frame) -> Header:
@@ -172,21 +182,38 @@ def _ignore_stop_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _log_with_priority() -> None:
-    """Log to stderr in lines that begin with <3> error .. <7> debug, as systemd reads them."""
+def _leave_no_core() -> None:
+    """Have a crash write no file: a core dump holds callers' pictures, and serving writes nothing.
+
+    faulthandler does not prevent it: it hands the signal on. Where the system pipes core dumps to
+    a program (core(5)), that program gets them all the same, and the limit with them to keep to.
+    """
+    with contextlib.suppress(OSError, ValueError):  # a sandbox that lets nobody change limits
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _log_with_priority(token: str) -> None:
+    """Log to stderr in lines that begin with <3:TOKEN> error .. <7:TOKEN> debug.
+
+    The token tells them from what libraries print there; see `output.OutputRelay`.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(_PriorityFormatter("%(name)s: %(message)s"))
+    handler.setFormatter(_PriorityFormatter(token))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 class _PriorityFormatter(logging.Formatter):
+    def __init__(self, token: str) -> None:
+        super().__init__("%(name)s: %(message)s")
+        self._token = token
+
     def format(self, record: logging.LogRecord) -> str:
         levels = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
         priority = next((number for level, number in levels if record.levelno >= level), 7)
         text = super().format(record)
         if _log_ids:
             text += f" [log_id {', '.join(map(str, dict.fromkeys(_log_ids)))}]"
-        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
+        return "\n".join(f"<{priority}:{self._token}>{line}" for line in text.splitlines())
 
 
 def _leave(code: int) -> None:
@@ -197,5 +224,19 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
+def _exit_code() -> int:
+    """Run `main`; return the code also where a classifier ends the process."""
+    try:
+        return main()
+    except SystemExit as left:
+        if left.code is None or isinstance(left.code, int):
+            return left.code or 0
+        print(left.code, file=sys.stderr)
+        return 1
+    except BaseException:  # noqa: BLE001 - as Python would end, but at once
+        traceback.print_exc()
+        return 1
+
+
 if __name__ == "__main__":
-    _leave(main())
+    _leave(_exit_code())

@@ -5,21 +5,23 @@ POST /<service>/prediction   the key/value envelope, a raw picture, or a multipa
 GET  /health/live            200 while the process answers
 GET  /health/ready           200 when every service can answer, 503 before and while stopping
 GET  /                       what is served here
+GET  /openapi.json           all of this for programs
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
-from python_multipart.exceptions import FormParserError
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -29,48 +31,91 @@ from protocol.errors import (
     MethodNotAllowed,
     ServiceNotFound,
     ServingError,
-    TooLarge,
     wire_codes,
 )
 from protocol.forms import check_form, reply_in_form
 from protocol.reply import ClassifyReply, error_to_json, reply_to_json
 from protocol.request import ClassifyRequest, request_from_images, request_from_json
 
-from .services import Services
+from ..version import version
+from .bodies import CLIENT_CLOSED_REQUEST, BodyReader
+from .deadline import TIMEOUT_HEADER, Deadline
+from .health import health_routes
+from .inflight import Inflight
+from .key_ring import KeyRing
+from .multipart import read_multipart
+from .observation import Observer
+from .openapi import build_openapi
+from .parsing import parsed
+from .services import Services, written
+from .web_pages import check_origin
 
 logger = logging.getLogger(__name__)
 
-# nginx's number for "the client went away"; nobody is left to read it.
-CLIENT_CLOSED_REQUEST = 499
-# A body over the limit is read on and thrown away up to this factor, so that the client gets to
-# read the answer instead of a reset connection.
-DISCARD_FACTOR = 4
 _RAW = ("application/octet-stream",)
 
 
-def build_http_app(services: Services, *, max_body_bytes: int) -> Starlette:
-    """Return the application that serves `services`; bodies over `max_body_bytes` are refused."""
+def build_http_app(
+    services: Services,
+    observer: Observer,
+    *,
+    max_body_bytes: int,
+    inflight: Inflight | None = None,
+    keys: KeyRing | None = None,
+    cors_origins: Sequence[str] = (),
+) -> Starlette:
+    """Return the application that serves `services` to those who have one of `keys`.
+
+    Bodies over `max_body_bytes` are refused, and those that find no room in `inflight`.
+    Pages of `cors_origins` may ask from a browser.
+    """
+    keys = keys or KeyRing()
+    bodies = BodyReader(max_body_bytes)
+    budget = inflight or Inflight(max_body_bytes)
 
     async def predict(request: Request) -> Response:
-        service = request.path_params["service"]
-        try:
-            services.require(service)
-            asked, form = await _read_request(request, service, max_body_bytes)
-            reply = await _unless_disconnected(request, services.classify(asked))
-        except ServingError as error:
-            return error_response(error)
-        return _json_response(reply_in_form(reply, form) if form else reply_to_json(reply), 200)
+        client = request.client.host if request.client is not None else "?"
+        headers = request.headers
+        with (
+            observer.request("http", client, headers.get("traceparent")) as seen,
+            budget.holding() as held,
+        ):
+            try:
+                # Before anything is read of the body: who may not ask costs next to nothing.
+                check_origin(headers, cors_origins)
+                caller = keys.admit(headers.get("authorization"), headers.get("x-api-key"))
+                deadline = Deadline(headers.get(TIMEOUT_HEADER))
+                service = services.require(request.path_params["service"])
+                seen.found(service)
+                held.by(service)
+                body = await deadline.within(bodies.read(request, held))
+                if not body.isascii() and _is_text(headers.get("content-type", "")):
+                    held.add(3 * len(body))  # as text it takes up to four bytes a character
+                # Raw pictures are taken as they are.
+                size = len(body) if _is_parsed(headers.get("content-type", "")) else 0
+                asked, form = await parsed(size, _read_request, request, service, body)
+                del body
+                seen.asked(asked)
+                keys.spend(caller, len(asked.images))
+                answer = services.classify(asked, deadline.remaining_s())
+                reply = await _unless_disconnected(request, answer)
+                written_in = functools.partial(reply_in_form, form=form) if form else reply_to_json
+                content = written(reply, written_in)
+            except ServingError as error:
+                seen.failed(error)
+                return error_response(error)
+        return _json_response(content, 200)
 
-    async def live(_request: Request) -> Response:
-        return _json_response(b'{"status": "alive"}', 200)
-
-    async def ready(_request: Request) -> Response:
-        states = {name: services.state(name) for name in services.names}
-        status = "ready" if services.ready else services.phase
-        if status == "ready" and not services.ready:
-            status = "not ready"
-        body = json.dumps({"status": status, "services": states}).encode()
-        return _json_response(body, 200 if services.ready else 503)
+    async def routing_error(request: Request, error: Exception) -> Response:
+        """Put the router's own 404 and 405 into the envelope."""
+        if not isinstance(error, HTTPException) or error.status_code == CLIENT_CLOSED_REQUEST:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody reads it
+        told, allowed = _routing_failure(request, error)
+        observer.refused(told, request.client.host if request.client is not None else "?")
+        response = error_response(told)
+        if allowed:
+            response.headers["Allow"] = allowed
+        return response
 
     async def index(_request: Request) -> Response:
         routes = [
@@ -79,21 +124,43 @@ def build_http_app(services: Services, *, max_body_bytes: int) -> Starlette:
         ]
         return _json_response(json.dumps({"services": routes}).encode(), 200)
 
-    return Starlette(
+    async def openapi(_request: Request) -> Response:
+        document = build_openapi(services.names, version(), keys=keys.required)
+        return _json_response(json.dumps(document).encode(), 200)
+
+    app = Starlette(
+        middleware=[_cors(cors_origins)] if cors_origins else [],
         routes=[
             Route("/", index),
-            Route("/health/live", live),
-            Route("/health/ready", ready),
+            Route("/openapi.json", openapi),
+            *health_routes(services),
             Route("/{service}/{method}", predict, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _routing_error, Exception: _unexpected_error},
+        exception_handlers={HTTPException: routing_error, Exception: _unexpected_error},
+    )
+    # A redirect would lead to whatever address the Host header names.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _cors(origins: Sequence[str]) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Timeout"],
+        expose_headers=["Retry-After"],
     )
 
 
 def error_response(error: BaseException) -> Response:
     """Return the envelope of `error` with the HTTP status that tells the truth."""
     codes = wire_codes(error)
-    headers = {"Retry-After": "1"} if codes.http_status in (429, 503) else None
+    headers = {}
+    if codes.http_status in (429, 503):
+        headers["Retry-After"] = str(max(1, math.ceil(getattr(error, "retry_after_s", 1))))
+    elif codes.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return _json_response(error_to_json(error), codes.http_status, headers)
 
 
@@ -101,18 +168,14 @@ def _json_response(body: bytes, status: int, headers: dict[str, str] | None = No
     return Response(body, status, headers, media_type="application/json")
 
 
-async def _routing_error(request: Request, error: Exception) -> Response:
-    """Put the router's own 404 and 405 into the envelope."""
-    if isinstance(error, HTTPException) and error.status_code == 405:
+def _routing_failure(request: Request, error: HTTPException) -> tuple[ServingError, str]:
+    """Return our error for the router's own, and the methods there are, where that is wrong."""
+    if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "POST")
-        response = error_response(
-            MethodNotAllowed(f"{request.method} is not answered at this address; use {allowed}")
-        )
-        response.headers["Allow"] = allowed
-        return response
-    return error_response(
-        ServiceNotFound(f"nothing is at {request.url.path[:80]!r}; post to /<service>/prediction")
-    )
+        text = f"{request.method} is not answered at this address; use {allowed}"
+        return MethodNotAllowed(text), allowed
+    text = f"nothing is at {request.url.path[:80]!r}; post to /<service>/prediction"
+    return ServiceNotFound(text), ""
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
@@ -123,18 +186,20 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:
 # --- bodies --------------------------------------------------------------------------------------
 
 
-async def _read_request(
-    request: Request, service: str, max_body_bytes: int
+def _read_request(
+    request: Request, service: str, body: bytes
 ) -> tuple[ClassifyRequest, str | None]:
-    """Read the body in the form its Content-Type names; without one it is the JSON envelope.
+    """Understand the body in the form its Content-Type names; without one it is the JSON envelope.
 
     Returns:
         The request, and the form its answer is to have; None is the envelope.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "multipart/form-data":
-        return await _read_multipart(request, service, max_body_bytes)
-    body = await _read_body(request, max_body_bytes)
+        images, fields = read_multipart(body, request.headers["content-type"])
+        options = {**_query_options(request), **_known_options(fields)}
+        form = _known_form({**request.query_params, **fields})
+        return request_from_images(images, service, **options), form
     if content_type in _RAW or content_type.startswith("image/"):
         if not body:
             raise InvalidRequest("the body is empty; send the bytes of one picture")
@@ -145,57 +210,23 @@ async def _read_request(
             "form goes with a multipart upload, or a picture as the body with its Content-Type, "
             f"image/jpeg for one; {_shown(content_type)} is the key/value envelope: leave form out"
         )
-    return request_from_json(body, service), None
+    return request_from_json(body, service, **_query_options(request)), None
 
 
 def _shown(content_type: str) -> str:
     return f"Content-Type {content_type[:40]}" if content_type else "a body without Content-Type"
 
 
-async def _read_body(request: Request, max_body_bytes: int) -> bytes:
-    declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdigit() else 0
-    chunks: list[bytes] = []
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if max(received, size) <= max_body_bytes:
-            chunks.append(chunk)
-            continue
-        chunks.clear()
-        if max(received, size) > DISCARD_FACTOR * max_body_bytes:
-            break
-    if max(received, size) > max_body_bytes:
-        raise TooLarge(f"the body is over the limit of {max_body_bytes / 2**20:g} MiB")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+def _is_parsed(content_type: str) -> bool:
+    """Whether a body of that type is more than the bytes of one picture."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind not in _RAW and not kind.startswith("image/")
 
 
-async def _read_multipart(
-    request: Request, service: str, max_body_bytes: int
-) -> tuple[ClassifyRequest, str | None]:
-    """Take every file of the form as one picture, in order; other fields are options."""
-    # The form parser spools to disk; the size is bounded first, by reading the body ourselves.
-    body = await _read_body(request, max_body_bytes)
-    form_request = Request(request.scope, receive=_replay(body))
-    try:
-        async with form_request.form() as form:
-            images = [
-                await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)
-            ]
-            fields = {name: part for name, part in form.multi_items() if isinstance(part, str)}
-    except (HTTPException, MultiPartException, FormParserError, KeyError) as error:
-        detail = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)
-        raise InvalidRequest(f"the multipart form cannot be read: {detail}") from error
-    options = {**_query_options(request), **_known_options(fields)}
-    answer_form = _known_form({**request.query_params, **fields})
-    return request_from_images(images, service, **options), answer_form
-
-
-def _replay(body: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
+def _is_text(content_type: str) -> bool:
+    """Whether a body of that type is read as JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return _is_parsed(content_type) and kind != "multipart/form-data"
 
 
 def _query_options(request: Request) -> dict[str, Any]:
@@ -212,12 +243,16 @@ def _known_form(fields: Mapping[str, Any]) -> str | None:
     return None if form is None else check_form(form)
 
 
+def _cancel(running: asyncio.Future[ClassifyReply], _gone: object) -> None:
+    running.cancel()
+
+
 async def _unless_disconnected(request: Request, answer: Awaitable[ClassifyReply]) -> ClassifyReply:
     """Await `answer`, but cancel it when the client goes away: nobody would read it."""
     running = asyncio.ensure_future(answer)
     # The body has been read whole, so the next message can only be the disconnect.
     gone = asyncio.ensure_future(request.receive())
-    gone.add_done_callback(lambda _: running.cancel())
+    gone.add_done_callback(functools.partial(_cancel, running))
     try:
         return await running
     except asyncio.CancelledError:
@@ -226,3 +261,5 @@ async def _unless_disconnected(request: Request, answer: Awaitable[ClassifyReply
         raise
     finally:
         gone.cancel()
+        # The error that `running` ended with leads back to this frame: see `Observation`.
+        del running, gone, answer

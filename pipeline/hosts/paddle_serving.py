@@ -44,6 +44,7 @@ from pipeline.hosts.paddle_serving_config import (  # noqa: E402
     Plan,
     ServicePlan,
     plan_of,
+    ports_of,
 )
 from pipeline.hosts.paddle_serving_ops import ClassifyOp, PicturesIn  # noqa: E402
 from pipeline.stages.errors import PreprocessError  # noqa: E402
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 ),
                 file=sys.stderr,
             )
+        _check_free(plan, path)
         return serve(plan)
     except ImportError as error:
         print(
@@ -140,6 +142,26 @@ def serve(plan: Plan) -> int:
     sys.stdout.flush()
     # 0.9's threads wait for answers without an end; a normal exit would wait for them.
     os._exit(code)
+
+
+def _check_free(plan: Plan, path: Path) -> None:
+    """Ask the kernel for every port first: 0.9 says little of one that it cannot have.
+
+    Raises:
+        ConfigurationError: somebody else has it, or it may not be listened on.
+    """
+    for key, port in ports_of(plan.server).items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+                probe.listen()
+            except OSError as error:
+                raise ConfigurationError(
+                    "{}: {} {}: {}; stop what listens there, or choose another port".format(
+                        path, key, port, error.strerror
+                    )
+                ) from error
 
 
 def _rpc_server(services: Services, threads: int, port: int) -> Any:  # noqa: ANN401 - a grpc.Server

@@ -20,12 +20,26 @@ from bundle.bundle import FLUID, PDMODEL
 from bundle.labels import check_count, read_labels
 from bundle.model_config import TensorSpec
 from bundle.strict_yaml import read_yaml
+from pipeline.config_keys import (
+    DAG,
+    LOCAL_SERVICE_CONF,
+    OP,
+    TOP,
+    Check,
+    Key,
+    Section,
+    flag,
+    names,
+    one_of,
+    whole,
+)
 from pipeline.stages.decode import DEFAULT_MAX_PIXELS
 
 # 0.9 answers as many requests at a time as it has threads, and its own default is one.
 DEFAULT_WORKER_NUM = 32
 DEFAULT_MAX_IMAGES = 64
 DEFAULT_START_TIMEOUT_S = 120
+DEFAULT_METRICS_PORT = 19393
 
 # What reaches the official server as it stands. Left out of 0.9's own keys are those that break
 # it (dag.retry, is_thread_op: True, build_dag_each_worker) and those of remote engines.
@@ -59,6 +73,34 @@ OUR_OP_KEYS = (
     "start_timeout",
 )
 OUR_LOCAL_KEYS = ("model_config", "client_type", "fetch_list")
+
+_MAX_PORT = 65535
+
+
+def _checks(section: Section, keys: tuple[str, ...], own: Mapping[str, Check]) -> dict[str, Check]:
+    """Return what each key must be: as our engine has it, or `own` where 0.9 can do more."""
+    known = {key: section.get(key) for key in keys}
+    shared = {key: found.check for key, found in known.items() if isinstance(found, Key)}
+    return {**shared, **own}
+
+
+# 0.9 dies with a traceback of wrong values, or starts and then fails with every request.
+_TOP_CHECKS = _checks(TOP, TOP_KEYS + OUR_TOP_KEYS, {"worker_num": whole(1, 1024)})
+_DAG_CHECKS = _checks(DAG, DAG_KEYS, {"use_profile": flag, "is_thread_op": flag})
+_TRACER_CHECKS = {"interval_s": whole(-1)}
+_OP_CHECKS = _checks(OP, OP_KEYS + OUR_OP_KEYS, {})
+_LOCAL_CHECKS = _checks(
+    LOCAL_SERVICE_CONF,
+    (*LOCAL_KEYS, "model_config", "fetch_list"),
+    {
+        "precision": one_of("fp32", "fp16", "bf16", "int8"),
+        "use_calib": flag,
+        "mkldnn_cache_capacity": whole(0),
+        "mkldnn_op_list": names,
+        "mkldnn_bf16_op_list": names,
+        "min_subgraph_size": whole(1),
+    },
+)
 
 
 class ConfigurationError(Exception):
@@ -98,21 +140,27 @@ def plan_of(path: Path) -> Plan:
         BundleError: the file, a bundle or a label file cannot be read.
     """
     tree = _mapping(read_yaml(path), str(path))
-    ops = _mapping(tree.get("op"), "op")
+    _check(tree, _TOP_CHECKS, path, "")
+    ops = _mapping(tree.get("op"), "{}: op".format(path))
     if not ops:
         raise ConfigurationError("{}: op holds no service".format(path))
     left_out = _unknown(tree, "", TOP_KEYS + OUR_TOP_KEYS)
     server = {key: tree[key] for key in TOP_KEYS if tree.get(key) is not None}
     server.setdefault("worker_num", DEFAULT_WORKER_NUM)
     _set_ports(server, tree, path)
-    server["dag"] = _dag(_mapping(tree.get("dag"), "dag"), left_out)
+    server["dag"] = _dag(_mapping(tree.get("dag"), "{}: dag".format(path)), left_out, path)
+    _check_ports(server, path)
     server["op"] = {}
     services = []
     cores = max(1, len(os.sched_getaffinity(0)) // len(ops))
     for name, given in ops.items():
         where = "op.{}".format(name)
-        op = _mapping(given, where)
-        local = _mapping(op.get("local_service_conf"), where + ".local_service_conf")
+        op = _mapping(given, "{}: {}".format(path, where))
+        local = _mapping(
+            op.get("local_service_conf"), "{}: {}.local_service_conf".format(path, where)
+        )
+        _check(op, _OP_CHECKS, path, where + ".")
+        _check(local, _LOCAL_CHECKS, path, where + ".local_service_conf.")
         left_out += _unknown(op, where + ".", OP_KEYS + OUR_OP_KEYS)
         left_out += _unknown(local, where + ".local_service_conf.", LOCAL_KEYS + OUR_LOCAL_KEYS)
         service = _service(str(name), op, local, path)
@@ -128,6 +176,42 @@ def _unknown(tree: Mapping[str, Any], prefix: str, known: tuple[str, ...]) -> li
     return [prefix + str(key) for key in tree if key not in known]
 
 
+def _check(tree: Mapping[str, Any], checks: Mapping[str, Check], path: Path, prefix: str) -> None:
+    """Refuse the first value that is of the wrong kind or out of range; an empty one is none."""
+    for key, check in checks.items():
+        value = tree.get(key)
+        wanted = None if value is None else check(value)
+        if wanted is not None:
+            raise ConfigurationError(
+                "{}: {}{} must be {}, not {!r}".format(path, prefix, key, wanted, value)
+            )
+
+
+def ports_of(server: Mapping[str, Any]) -> dict[str, int]:
+    """Return the ports that 0.9 will listen on, by the keys that give them."""
+    ports = {key: server[key] for key in ("http_port", "rpc_port") if key in server}
+    if server["dag"].get("enable_prometheus"):
+        ports["dag.prometheus_port"] = server["dag"]["prometheus_port"]
+    return ports
+
+
+def _check_ports(server: Mapping[str, Any], path: Path) -> None:
+    """Refuse a port for two: 0.9 says so with a page of C++."""
+    ports = ports_of(server)
+    for key, port in ports.items():
+        if not 0 < port <= _MAX_PORT:
+            raise ConfigurationError(
+                "{}: {} is {}; give a number from 1024 to {}".format(path, key, port, _MAX_PORT)
+            )
+        twins = [other for other in ports if ports[other] == port]
+        if len(twins) > 1:
+            raise ConfigurationError(
+                "{}: {} are both {}; choose another port for one".format(
+                    path, " and ".join(twins[:2]), port
+                )
+            )
+
+
 def _set_ports(server: dict[str, Any], tree: Mapping[str, Any], path: Path) -> None:
     for key in ("http_port", "rpc_port"):
         if server.get(key) == 0:
@@ -140,11 +224,16 @@ def _set_ports(server: dict[str, Any], tree: Mapping[str, Any], path: Path) -> N
         raise ConfigurationError("{}: give http_port, rpc_port or both".format(path))
 
 
-def _dag(dag: Mapping[str, Any], left_out: list[str]) -> dict[str, Any]:
+def _dag(dag: Mapping[str, Any], left_out: list[str], path: Path) -> dict[str, Any]:
+    _check(dag, _DAG_CHECKS, path, "dag.")
+    tracer = _mapping(dag.get("tracer"), "{}: dag.tracer".format(path))
+    _check(tracer, _TRACER_CHECKS, path, "dag.tracer.")
     left_out += _unknown(dag, "dag.", (*DAG_KEYS, "is_thread_op"))
     if dag.get("is_thread_op"):
         left_out.append("dag.is_thread_op: True")
     known = {key: dag[key] for key in DAG_KEYS if dag.get(key) is not None}
+    if known.get("enable_prometheus"):
+        known.setdefault("prometheus_port", DEFAULT_METRICS_PORT)
     # The threads of thread mode share one predictor, and crash under load.
     return {**known, "is_thread_op": False}
 

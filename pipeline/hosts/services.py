@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
 
-from protocol.errors import InvalidRequest, NotReady, ServiceClosed, ServiceNotFound
+from protocol.errors import (
+    InvalidRequest,
+    NotReady,
+    PredictionFailed,
+    ServiceClosed,
+    ServiceNotFound,
+)
 from protocol.reply import ClassifyReply, ImageResult, whole_failure
 from protocol.request import ClassifyRequest
+
+logger = logging.getLogger(__name__)
+
+_Written = TypeVar("_Written")
 
 
 class Classifying(Protocol):
@@ -42,6 +53,11 @@ class Services:
         self._max_images = max_images
         self.phase = "starting"
 
+    def replace(self, engines: Mapping[str, Classifying], *, max_images: int) -> None:
+        """Serve these engines from now on; what the others have is theirs to finish."""
+        self._engines = dict(engines)
+        self._max_images = max_images
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the services, in the order of the configuration."""
@@ -58,19 +74,19 @@ class Services:
             return self.phase
         return "ready" if self._engines[name].ready else "not ready"
 
-    def require(self, name: str) -> Classifying:
-        """Return the engine called `name`; an empty name means the only one.
+    def require(self, name: str) -> str:
+        """Return the name of the service that `name` means; an empty one means the only one.
 
         Raises:
             ServiceNotFound: there is none of that name; the text lists those there are.
         """
         if not name and len(self._engines) == 1:
-            return next(iter(self._engines.values()))
+            return next(iter(self._engines))
         if name not in self._engines:
             raise ServiceNotFound(
                 f"there is no service {name[:64]!r} here; services: {', '.join(self._engines)}"
             )
-        return self._engines[name]
+        return name
 
     async def classify(
         self, request: ClassifyRequest, timeout_s: float | None = None
@@ -80,7 +96,7 @@ class Services:
         Raises:
             ServingError: the request as a whole failed, or every picture of it did.
         """
-        engine = self.require(request.service)
+        engine = self._engines[self.require(request.service)]
         if self.phase == "stopping":
             raise ServiceClosed("the service is stopping; send the request to another replica")
         if self.phase == "starting":
@@ -98,6 +114,26 @@ class Services:
         )
         reply = ClassifyReply(tuple(results))
         failure = whole_failure(reply)
-        if failure is not None:
-            raise failure
-        return reply
+        try:
+            if failure is not None:
+                raise failure
+            return reply
+        finally:
+            # The error leads back to this frame, and so would the pictures stay in memory.
+            del request, results, reply, failure
+
+
+def written(reply: ClassifyReply, write: Callable[[ClassifyReply], _Written]) -> _Written:
+    """Return `reply` as `write` has it on the wire.
+
+    Raises:
+        PredictionFailed: it cannot be written; a classifier of somebody's own may have made labels
+            that are no text.
+    """
+    try:
+        return write(reply)
+    except Exception as error:
+        logger.error("an answer cannot be written", exc_info=error)
+        raise PredictionFailed(
+            "the classifier's answer is no text; see the service's log"
+        ) from None

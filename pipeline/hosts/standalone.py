@@ -2,123 +2,243 @@
 
 open ports -> answer health -> start engines -> ready -> (SIGTERM) refuse new work
            -> finish what runs -> close
+
+SIGHUP reloads (`hosts.reload`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
+import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-import grpc.aio
-import uvicorn
-
-from ..config import ConfigError, ServiceSettings
+from ..config import OpSettings, ServiceSettings
 from ..engine.engine import Engine
+from ..engine.report import BatchReport
+from ..engine.status import Counters
+from ..version import version
+from .admin_app import build_admin_app, build_metrics_app
 from .http_app import build_http_app
-from .rpc_servicer import build_rpc_server
+from .http_server import CLOSE_GRACE_S, affordable_connections, serve_app
+from .inflight import Inflight
+from .key_ring import KeyRing
+from .metrics import Metrics
+from .observation import Observer
+from .ports import Addresses, OpenPorts, add_rpc_port, is_loopback, open_ports
+from .reload import Reloader, ReloadError
+from .request_log import RequestLog
+from .rpc_servicer import READ_TIMEOUT_S, build_rpc_server
 from .services import Services
+from .tls import Tls
+from .tracing import tracing_from_environment
 
 logger = logging.getLogger(__name__)
 
-KEEP_ALIVE_S = 75
-CLOSE_GRACE_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """The ports that were really opened; None where not served."""
-
-    host: str
-    http_port: int | None
-    rpc_port: int | None
-
 
 class StandaloneHost:
-    """Serves `settings` until SIGTERM or SIGINT, then drains.
+    """Serves `settings` until SIGTERM or SIGINT, then drains; reloads at SIGHUP.
 
     `run` returns the exit code: 0 after a drain, 1 when work had to be cut off.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(
+        self, settings: ServiceSettings, load: Callable[[], ServiceSettings] | None = None
+    ) -> None:
+        """Prepare to serve; `load` reads the settings again for a reload."""
         self._settings = settings
-        self.engines = {op.name: Engine.from_op(op) for op in settings.ops}
-        self.services = Services(self.engines, max_images=settings.max_images)
+        self._counters = {op.name: Counters() for op in settings.ops}
+        self._metrics = Metrics(version())
+        self._tracing = tracing_from_environment()
+        self._log = RequestLog(settings.log.requests_a_second)
+        self._observer = Observer(self._metrics, self._log, self._tracing)
+        self.services = Services({}, max_images=settings.max_images)
+        self._keys = KeyRing(settings.api_keys)
+        # One body of full size must always be possible.
+        self._inflight = Inflight(
+            max(settings.access.max_inflight_bytes, settings.max_body_bytes),
+            largest=settings.max_body_bytes,
+            services=lambda: len(self.services.names),
+        )
+        self._tls: Tls | None = None
+        self._reloader = Reloader(settings, self.services, self._make_engine, load, self._apply)
+        self.services.replace(self.engines, max_images=settings.max_images)
+        self._metrics.watch(lambda: self.engines)
+        self._reloads: set[asyncio.Task[float]] = set()
         self._stop = asyncio.Event()
+        self._max_connections = 0
+        self._since = time.monotonic()
+
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        """The engines that serve now, by service."""
+        return self._reloader.engines
 
     def stop(self) -> None:
         """Begin to stop; `run` returns when it is done."""
         self._stop.set()
 
+    async def reload(self) -> float:
+        """Load configuration and bundles anew and switch to them; return the seconds it took.
+
+        Raises:
+            ReloadError: nothing has changed.
+        """
+        task = self._begin_reload()
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():  # by a stop, not by who asked
+                raise ReloadError("the service is stopping") from None
+            raise
+
+    def status(self) -> dict[str, Any]:
+        """Return what `python -m pipeline status` shows."""
+        return {
+            "version": version(),
+            "pid": os.getpid(),
+            "source": self._reloader.settings.source,
+            "uptime_s": round(time.monotonic() - self._since, 1),
+            "phase": self.services.phase,
+            "last_reload": self._reloader.last,
+            "services": [
+                {**dataclasses.asdict(engine.status()), "facts": dict(engine.facts)}
+                for engine in self.engines.values()
+            ],
+        }
+
     async def run(self, on_ready: Callable[[Addresses, float], None]) -> int:
         """Open the ports, start the engines, call `on_ready(addresses, seconds)`, serve, drain.
 
         Raises:
-            ConfigError: a port is in use or may not be opened.
+            ConfigError: a port is in use or may not be opened; a certificate cannot be read.
             EngineStartError: no worker of a service could start.
         """
         started = time.monotonic()
-        sockets, addresses = open_ports(self._settings)
+        if self._settings.access.tls is not None:
+            self._tls = Tls(self._settings.access.tls)
+        ports = open_ports(self._settings)
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._tracing.close)
+            stack.callback(self._log.close)
             stack.enter_context(self._signals())
-            await self._serve_http(stack, sockets)
-            await self._serve_rpc(stack, addresses)
-            stack.push_async_callback(self._close_engines)
+            self._max_connections = affordable_connections(self._settings.access.max_connections)
+            await self._serve_http(stack, ports)
+            await self._serve_rpc(stack, ports)
+            stack.push_async_callback(self._reloader.close)
             if await self._start_engines():
                 self.services.phase = "ready"
-                on_ready(addresses, time.monotonic() - started)
+                on_ready(ports.addresses, time.monotonic() - started)
                 await self._stop.wait()
             self.services.phase = "stopping"
+            await self._end_reloads()
             return 0 if await self._drain() else 1
+
+    def _apply(self, settings: ServiceSettings) -> None:
+        """Take over keys and certificates of new settings; what can fail comes first."""
+        if self._tls is not None:
+            self._tls.renew()
+        self._keys.replace(settings.api_keys)
+
+    def _make_engine(self, op: OpSettings) -> Engine:
+        counters = self._counters.setdefault(op.name, Counters())
+
+        def on_batch(report: BatchReport) -> None:
+            self._metrics.batch_done(op.name, report)
+            self._tracing.batch_done(report)
+
+        return Engine.from_op(op, counters=counters, on_batch=on_batch)
+
+    def _hung_up(self) -> None:
+        """SIGHUP: reload; or stop, if it says that the terminal has been closed."""
+        if self._in_terminal and not os.isatty(0):
+            self.stop()
+            return
+        self._begin_reload().add_done_callback(_log_what_nobody_foresaw)
+
+    def _begin_reload(self) -> asyncio.Task[float]:
+        """Reload in a task of its own, which a stop ends."""
+        task = asyncio.get_running_loop().create_task(self._reload_counted(), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return task
+
+    async def _reload_counted(self) -> float:
+        succeeded = False
+        try:
+            seconds = await self._reloader.reload()
+            succeeded = True
+            return seconds
+        finally:
+            self._metrics.reload_done(succeeded=succeeded)
+
+    async def _end_reloads(self) -> None:
+        for task in self._reloads:
+            task.cancel()
+        await asyncio.gather(*self._reloads, return_exceptions=True)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            loop.add_signal_handler(number, self.stop)
+        self._in_terminal = os.isatty(0)
+        handlers = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGHUP: self._hung_up,
+        }
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in handlers:
                 loop.remove_signal_handler(number)
 
-    async def _serve_http(
-        self, stack: contextlib.AsyncExitStack, sockets: list[socket.socket]
-    ) -> None:
-        if not sockets:
-            return
-        app = build_http_app(self.services, max_body_bytes=self._settings.max_body_bytes)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=int(CLOSE_GRACE_S),
+    async def _serve_http(self, stack: contextlib.AsyncExitStack, ports: OpenPorts) -> None:
+        access = self._settings.access
+        public = build_http_app(
+            self.services,
+            self._observer,
+            max_body_bytes=self._settings.max_body_bytes,
+            inflight=self._inflight,
+            keys=self._keys,
+            cors_origins=access.cors_origins,
         )
-        server = _UvicornServer(config)
-        serving = asyncio.create_task(server.serve(sockets), name="http")
+        if ports.http:
+            await serve_app(
+                stack,
+                public,
+                ports.http,
+                max_connections=self._max_connections,
+                tls=self._tls,
+                on_refused=self._observer.no_request,
+            )
+        if ports.metrics:
+            await serve_app(stack, build_metrics_app(self._metrics), ports.metrics)
+        if ports.admin:
+            local = is_loopback(ports.admin[0])
+            admin = build_admin_app(self, self.services, self._metrics, local=local)
+            await serve_app(stack, admin, ports.admin)
 
-        async def close() -> None:
-            server.should_exit = True
-            await serving
-
-        stack.push_async_callback(close)
-
-    async def _serve_rpc(self, stack: contextlib.AsyncExitStack, addresses: Addresses) -> None:
-        if addresses.rpc_port is None:
+    async def _serve_rpc(self, stack: contextlib.AsyncExitStack, ports: OpenPorts) -> None:
+        if ports.rpc is None:
             return
-        server = build_rpc_server(self.services, max_body_bytes=self._settings.max_body_bytes)
-        _add_rpc_port(server, addresses.host, addresses.rpc_port)
+        server = build_rpc_server(
+            self.services,
+            self._observer,
+            max_body_bytes=self._settings.max_body_bytes,
+            inflight=self._inflight,
+            keys=self._keys,
+            max_connections=self._max_connections,
+            longest_s=READ_TIMEOUT_S + max(op.engine.timeout_s for op in self._settings.ops),
+        )
+        credentials = self._tls.grpc_credentials() if self._tls is not None else None
+        add_rpc_port(server, ports.rpc, credentials)
         await server.start()
         stack.push_async_callback(server.stop, CLOSE_GRACE_S)
 
@@ -139,65 +259,14 @@ class StandaloneHost:
         return True
 
     async def _drain(self) -> bool:
-        timeout_s = self._settings.drain_timeout_s
-        drained = await asyncio.gather(*(e.drain(timeout_s) for e in self.engines.values()))
-        if not all(drained):
+        timeout_s = self._reloader.settings.drain_timeout_s
+        drained = await self._reloader.drain(timeout_s)
+        if not drained:
             logger.warning("work was cut off after %g s of draining", timeout_s)
-        return all(drained)
-
-    async def _close_engines(self) -> None:
-        await asyncio.gather(*(engine.close() for engine in self.engines.values()))
+        return drained
 
 
-class _UvicornServer(uvicorn.Server):
-    """uvicorn without its own signal handlers: the host stops it, after the drain."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def open_ports(settings: ServiceSettings) -> tuple[list[socket.socket], Addresses]:
-    """Open the HTTP port and choose the RPC port; sockets come back listening.
-
-    Raises:
-        ConfigError: a port is in use, or the address may not be listened on.
-    """
-    sockets = []
-    http_port = rpc_port = None
-    if settings.http_port is not None:
-        listening = _listen(settings.host, settings.http_port, "http_port")
-        sockets.append(listening)
-        http_port = listening.getsockname()[1]
-    if settings.rpc_port is not None:
-        try:
-            # gRPC opens its port itself and says little when it cannot; ask the kernel first.
-            with _listen(settings.host, settings.rpc_port, "rpc_port") as probe:
-                rpc_port = probe.getsockname()[1]
-        except ConfigError:
-            for listening in sockets:
-                listening.close()
-            raise
-    return sockets, Addresses(settings.host, http_port, rpc_port)
-
-
-def _listen(host: str, port: int, key: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        reason = "is in use" if error.errno == 98 else f"cannot be opened ({error.strerror})"
-        raise ConfigError(
-            f"port {port} ({key}) on {host} {reason}; stop what holds it or choose another: "
-            f"-o {key}={port + 1 if port else 0}"
-        ) from error
-
-
-def _add_rpc_port(server: grpc.aio.Server, host: str, port: int) -> None:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        bound = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise ConfigError(f"port {port} (rpc_port) on {host} cannot be opened: {error}") from error
-    if bound != port:
-        raise ConfigError(f"port {port} (rpc_port) on {host} cannot be opened")
+def _log_what_nobody_foresaw(task: asyncio.Task[float]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, ReloadError):  # which has been logged
+        logger.error("the reload failed", exc_info=error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from bundle import Bundle
@@ -13,7 +15,7 @@ from .predictor import PredictorError
 _FEED_DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int32", "int64")
 
 
-class SingleFeedPredictor:
+class SingleFeedPredictor(ABC):
     """Runs the bundle's only feed and one of its fetches; a runtime adds `_run`."""
 
     def __init__(self, bundle: Bundle, fetch: str | None) -> None:
@@ -36,13 +38,13 @@ class SingleFeedPredictor:
         runs = [self._scores(filled[at : at + size]) for at in range(0, len(filled), size)]
         return np.concatenate(runs)[: len(batch)]
 
+    @abstractmethod
     def _run(self, feed: np.ndarray) -> np.ndarray:
         """Run the graph once; returns what the answering fetch holds, the caller's own copy.
 
         Raises:
             PredictorError: the runtime failed.
         """
-        raise NotImplementedError
 
     def _scores(self, batch: np.ndarray) -> np.ndarray:
         scores = self._run(np.ascontiguousarray(batch, self._feed_dtype))

@@ -14,7 +14,11 @@ import numpy as np
 
 from protocol.errors import TooLarge, UndecodableImage
 
+from . import png_chunks
+from .exif import check_webp_exif
 from .image_header import READABLE, ImageHeader, foreign_name, is_complete, read_format, read_header
+from .jpeg_scans import check_scans
+from .tiff_pieces import check_pieces
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
@@ -55,7 +59,7 @@ def decode_image(data: bytes, limits: DecodeLimits = DecodeLimits()) -> np.ndarr
     if limits.reduce_to and header.format == "JPEG":
         flag = _REDUCED.get(_reduction(header, limits.reduce_to), flag)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        image = cv2.imdecode(np.frombuffer(_affordable(data, header), np.uint8), flag)
     except cv2.error as error:
         raise UndecodableImage("the {} cannot be decoded".format(header.format)) from error
     if image is None:
@@ -89,6 +93,22 @@ def _checked_header(data: bytes, limits: DecodeLimits) -> ImageHeader:
     if not is_complete(data, name):
         raise UndecodableImage("the {} is cut off; it was not uploaded whole".format(name))
     return header
+
+
+def _affordable(data: bytes, header: ImageHeader) -> bytes:
+    """Return what OpenCV is given: nothing that costs it more than the pixels are worth.
+
+    The limit of pixels is not enough: a few megabytes of other things take minutes and gigabytes.
+    """
+    if header.format == "PNG":
+        return png_chunks.without_extras(data)
+    if header.format == "JPEG":
+        check_scans(data, header.width * header.height)
+    elif header.format == "WebP":
+        check_webp_exif(data)
+    elif header.format == "TIFF":
+        check_pieces(data, header.width, header.height)
+    return data
 
 
 def _reduction(header: ImageHeader, reduce_to: int) -> int:

@@ -7,17 +7,15 @@ specification (VP8, VP8L, VP8X), and TIFF 6.0 (image file directory).
 from __future__ import annotations
 
 import codecs
-import re
 import struct
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
+
+from . import png_chunks
+from .jpeg_segments import SCAN, is_frame, segments
+from .tiff_directory import HEIGHT, WIDTH, read_fields
 
 READABLE = ("JPEG", "PNG", "BMP", "WebP", "TIFF")
 
-# A JPEG marker: any number of fill bytes, then what it means.
-_JPEG_MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
-_JPEG_SCAN = 0xDA
-# Real files have a few hundred; one made of nothing else must not keep a worker busy for seconds.
-_MAX_JPEG_SEGMENTS = 10_000
 _MAX_BMP_HEADER = 1024
 
 # Formats people send by mistake, so that the error can name them.
@@ -100,36 +98,18 @@ def is_complete(data: bytes, name: str) -> bool:
     if name == "JPEG":
         # Not before the pixels: the thumbnail in a photo's EXIF data is a whole JPEG with its own
         # end mark.
-        pixels = next(
-            (at for marker, at in _jpeg_segments(data) if marker == _JPEG_SCAN), len(data)
-        )
+        pixels = next((at for marker, at in segments(data) if marker == SCAN), len(data))
         return data.rfind(b"\xff\xd9", pixels) > 0
     if name == "PNG":
-        return data.rfind(b"IEND") > 0
+        return png_chunks.ends(data)
     if name == "WebP":
         return len(data) >= 8 + int(struct.unpack_from("<I", data, 4)[0])
     return True
 
 
-def _jpeg_segments(data: bytes) -> Iterator[Tuple[int, int]]:
-    """Yield each marker with the position after it, up to and with the first scan of pixels."""
-    position = 2
-    for _ in range(_MAX_JPEG_SEGMENTS):
-        match = _JPEG_MARKER.match(data, position)
-        if match is None:
-            return
-        marker, position = match.group(1)[0], match.end()
-        yield marker, position
-        if marker in (0xD9, _JPEG_SCAN):
-            return
-        if marker != 0x01 and not 0xD0 <= marker <= 0xD8:  # all others have a length
-            position += int(struct.unpack_from(">H", data, position)[0])
-
-
 def _jpeg_size(data: bytes) -> Optional[Tuple[int, int]]:
-    for marker, position in _jpeg_segments(data):
-        # SOF0 to SOF15 but DHT (C4), JPG (C8) and DAC (CC) hold the size.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+    for marker, position in segments(data):
+        if is_frame(marker):
             height, width = struct.unpack_from(">HH", data, position + 3)
             return width, height
     return None
@@ -167,17 +147,11 @@ def _webp_size(data: bytes) -> Optional[Tuple[int, int]]:
 
 
 def _tiff_size(data: bytes) -> Optional[Tuple[int, int]]:
-    order = "<" if data[:2] == b"II" else ">"
-    (position,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, position)
-    found: Dict[int, int] = {}
-    for i in range(entries):
-        tag, kind, _, value = struct.unpack_from(order + "HHI4s", data, position + 2 + 12 * i)
-        if tag in (256, 257):
-            (size,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), value)
-            # A tag given twice must not hide a large picture behind a small one.
-            found[tag] = max(size, found.get(tag, 0))
-    return (found[256], found[257]) if len(found) == 2 else None
+    found = read_fields(data, (WIDTH, HEIGHT))
+    if len(found) < 2:
+        return None
+    # A tag given twice must not hide a large picture behind a small one.
+    return int(found[WIDTH].max()), int(found[HEIGHT].max())
 
 
 _READERS = {

@@ -98,9 +98,9 @@ def test_the_imagenet_list(shared: Path) -> None:
         ("a\n纸板\n".encode("utf-16"), "UTF-16"),
         ("a\n纸板\n".encode("utf-16-le"), "UTF-16"),
         ("a\n".encode("utf-32"), "UTF-32"),
-        ("玻璃\n塑膠瓶\n廚餘\n".encode("big5"), "neither UTF-8 nor GBK .line 1"),
+        ("玻璃\n塑膠瓶\n廚餘\n".encode("big5"), "looks like GBK with rare .*line 1"),
         ("a\ncafé\nMüll\n".encode("latin-1"), "neither UTF-8 nor GBK .line 2"),
-        ("ガラス\n".encode("shift-jis"), "neither UTF-8 nor GBK"),
+        ("ガラス\n".encode("shift-jis"), "looks like GBK with rare characters, or like another"),
         ("\ufeffa\n".encode() + "纸板\n".encode("gbk"), "neither UTF-8 nor GBK .line 2"),
         (b"0 a\n1 b\n1 c\n", "class number 1 is given twice"),
         (b"0 a\n1 b\n3 c\n", "class number 2 is missing"),
@@ -130,13 +130,89 @@ def test_the_count_must_fit() -> None:
         check_count(("a",), 3, "here")
 
 
-@pytest.mark.parametrize("separator", [",", ", ", ": ", ";"])
-def test_numbers_of_a_spreadsheet_are_no_part_of_a_label(separator: str, tmp_path: Path) -> None:
+_SEPARATORS = (",", ", ", ":", ": ", ";", "：", "、", "，", ".", ". ", "|", ")", "\u3000", "\xa0")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("separator", _SEPARATORS)
+def test_numbers_of_a_table_are_no_part_of_a_label(
+    separator: str, first: int, tmp_path: Path
+) -> None:
     file = tmp_path / "labels.csv"
     names = ("tench", "goldfish", "white shark, man-eater")
-    file.write_text("".join(f"{at}{separator}{name}\n" for at, name in enumerate(names)))
-    with pytest.raises(BundleError, match="a comma or colon; write '0 name', with"):
+    file.write_text(
+        "".join(f"{at}{separator}{name}\n" for at, name in enumerate(names, first)),
+        encoding="utf-8",
+    )
+    told = r"begin with the class number and .*; write '0 name', with a plain space"
+    with pytest.raises(BundleError, match=told):
         read_labels(file)
-    for labels in (("6, 7", "8, 9"), ("0:00", "1:00")):
-        file.write_text("\n".join(labels))
-        assert read_labels(file) == labels
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("6, 7", "8, 9"),
+        ("0:00", "1:00"),
+        ("0.5", "1.5"),
+        ("1-room flat", "2-room flat"),
+        ("0", "1", "2"),
+        ("0", "1", "2 or more"),
+        ("5 yuan", "10", "20 yuan"),
+    ],
+)
+def test_numbers_that_belong_to_the_labels(labels: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("\n".join(labels))
+    assert read_labels(tmp_path / "labels.txt") == labels
+
+
+@pytest.mark.parametrize("text", ["0 a\n1\n2 c", "1 a\n2\n3 c", "0 a\n1 \n2 c", "0: a\n1\n2: c"])
+def test_a_number_without_its_name(text: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(text)
+    with pytest.raises(BundleError, match=r"txt line 2: the class number \d has no name; write"):
+        read_labels(tmp_path / "labels.txt")
+
+
+@pytest.mark.parametrize("text", ["可回收物\n廚餘垃圾\n其他垃圾", "镕\n堃\n喆", "㐂乐\n其他"])
+def test_rare_characters_of_gbk_are_not_called_something_else(text: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(text.encode("gb18030"))
+    with pytest.raises(BundleError, match=r"looks like GBK with rare char.*; save it as UTF-8"):
+        read_labels(tmp_path / "labels.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Стекло\nБумага\nМеталл", "cp1251"),
+        ("Стекло\nБумага\nМеталл", "koi8-r"),
+        ("유리\n종이\n금속", "euc-kr"),
+        ("비닐\n플라스틱\n캔\n사과", "euc-kr"),
+    ],
+)
+def test_words_of_other_alphabets_are_not_served_as_chinese(
+    text: str, encoding: str, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.txt").write_bytes(text.encode(encoding))
+    with pytest.raises(BundleError, match=rf"like {encoding} as well .line 1.; save it as UTF-8"):
+        read_labels(tmp_path / "labels.txt")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("猫", "狗"),
+        ("鸡蛋", "苹果", "白菜"),
+        ("飞机", "汽车", "鸟"),
+        ("雏菊", "蒲公英", "玫瑰", "向日葵", "郁金香"),
+        ("正常", "肺炎"),
+        ("笤帚", "镊子"),
+    ],
+)
+def test_short_lists_in_gbk(labels: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes("\r\n".join(labels).encode("gbk"))
+    assert read_labels(tmp_path / "labels.txt") == labels
+
+
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="Is a directory; give a text file"):
+        read_labels(tmp_path)

@@ -45,6 +45,7 @@ class FakeService:
     def __init__(self) -> None:
         self.refusals: list[ServingError] = []
         self.requests: list[ClassifyRequest] = []
+        self.deadlines_s: list[float] = []
 
     def answer(self, request: ClassifyRequest) -> ClassifyReply:
         self.requests.append(request)
@@ -73,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         fake: FakeService = self.server.fake  # type: ignore[attr-defined]
+        fake.deadlines_s.append(float(self.headers["X-Request-Timeout"]))
         service = self.path.strip("/").split("/")[0]
         try:
             request = request_from_json(body, service)
@@ -106,12 +108,20 @@ class _Servicer(pb_grpc.PipelineServiceServicer):
 
     def inference(self, request: pb.Request, context: grpc.ServicerContext) -> pb.Response:
         try:
+            self._fake.deadlines_s.append(context.time_remaining())
             asked = request_from_proto(request)
             if asked.images[0].startswith(b"garbage"):
                 return pb.Response(key=["res"], value=["?"])
             return reply_to_proto(self._fake.answer(asked))
         except ServingError as error:
             return error_to_proto(error)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that went away, as some tests want it; printing may outlive its test."""
 
 
 @pytest.fixture
@@ -121,8 +131,7 @@ def fake() -> FakeService:
 
 @pytest.fixture
 def url(fake: FakeService) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     server.fake = fake  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -72,6 +72,13 @@ def test_a_timeout_is_kept(url: str, endpoint: str) -> None:
             client.classify(b"slow")
 
 
+def test_the_service_is_told_how_long_the_caller_waits(client: Any, fake: Any) -> None:
+    client.classify(b"cat")
+    (told_s,) = fake.deadlines_s
+    # gRPC sends a deadline with few digits and rounds it up: 20.001 s travels as 20.1 s.
+    assert 0 < told_s < 21
+
+
 def test_nobody_there(free_port: int) -> None:
     clients = [HttpClient(f"http://127.0.0.1:{free_port}"), RpcClient(f"127.0.0.1:{free_port}")]
     for client in clients:

@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,49 @@ def engine_quirks(order: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def metrics_quirks(order: dict[str, Any]) -> dict[str, Any]:
+    """/metrics of 0.9: its status without the tracer, and what it counts of two windows."""
+    from types import SimpleNamespace
+
+    import flask
+    from paddle_serving_server.pipeline.dag import DAG
+
+    apps = []
+    flask.Flask.run = lambda app, **_: apps.append(app)  # no port is opened
+
+    def scrape(tracer: Any) -> Any:
+        dag = DAG.__new__(DAG)
+        dag._tracer = tracer
+        dag.start_prom(0)
+        while not apps:
+            time.sleep(0.01)
+        return apps.pop().test_client().get("/metrics")
+
+    # 12 requests in one window of the tracer, 5 in the next, and then somebody looks
+    tracer = SimpleNamespace(profile_dict={"DAG": {"query_count": 12, "succ": 1.0, "avg": 9.0}})
+    tracer.profile_dict = {"DAG": {"query_count": 5, "succ": 1.0, "avg": 9.0}}
+    counted = scrape(tracer).get_data(as_text=True)
+    lines = [
+        line for line in counted.splitlines() if line.startswith("pd_query_request_success_total")
+    ]
+    return {"without tracer": scrape(None).status_code, "of 17": lines}
+
+
+def converter_quirks(order: dict[str, Any]) -> dict[str, Any]:
+    """What 0.9's converter takes a flag for; the rest of it needs a Paddle that is gone."""
+    import argparse
+    import ast
+    from importlib.util import find_spec
+
+    file = Path(find_spec("paddle_serving_client").origin).parent / "convert.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree.body = [part for part in tree.body if getattr(part, "name", "") == "parse_args"]
+    names: dict[str, Any] = {"argparse": argparse}
+    exec(compile(tree, str(file), "exec"), names)  # noqa: S102 - 0.9's own code
+    sys.argv = ["convert", "--dirname", "model", "--show_proto", order["show_proto"]]
+    return {"show_proto": names["parse_args"]().show_proto}
+
+
 def client_quirks(order: dict[str, Any]) -> dict[str, Any]:
     """What PipelineClient does to its caller's dict, and with a name instead of an address."""
     import grpc
@@ -185,7 +229,8 @@ class _Touch:
 
 
 def main() -> None:
-    commands = (predict, message, read, check_config, engine_quirks, client_quirks, ask)
+    commands = (predict, message, read, check_config, engine_quirks, metrics_quirks)
+    commands += (converter_quirks, client_quirks, ask)
     command = {command.__name__: command for command in commands}[sys.argv[1]]
     answer = command(json.load(sys.stdin))
     print()

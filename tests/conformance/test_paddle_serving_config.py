@@ -137,7 +137,8 @@ def test_the_host_for_the_official_engine_knows_every_key_of_ours() -> None:
         *("client_config", "use_encryption_model", "encryption_key", "workdir"),
         *("channel_recv_frist_arrive", "grpc_gateway_port"),
         # ours, and 0.9 has nowhere to put them
-        *("host", "max_body_mb", "drain_timeout", "classifier", "backend"),
+        *("host", "max_body_mb", "drain_timeout", "classifier", "backend", "admin", "log"),
+        *("tls", "api_keys", "cors_origins", "max_connections", "max_inflight_mb"),
     }
     handed: dict[str, tuple[Any, ...]] = {
         "top": (TOP, host.TOP_KEYS, host.OUR_TOP_KEYS),

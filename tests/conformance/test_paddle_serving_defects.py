@@ -4,15 +4,15 @@
 |---|---|---|
 | 1 | bytes of a request are unpickled | here |
 | 2 | `retry` of an op is ignored | here; engine/test_faults.py |
-| 3 | `dag.retry` above 1 ends in a server that hangs | e2e/test_faults.py: a worker killed loses nothing |
+| 3 | `dag.retry` above 1 ends in a server that hangs | here: it has no effect, and 0.9 never gets it; e2e/test_faults.py: test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing |
 | 4 | `timeout` with a request of several arrays: IndexError | here |
 | 5 | a feed alias that is not the name; fetches by position | here; predictors/test_paddle_inference.py |
 | 6 | with `build_dag_each_worker` 4 MB and localhost only | here (large requests); worker processes are the only mode |
 | 7 | answers over 4 MB fail over HTTP | here |
-| 8 | no deadline, no cancellation, a full queue blocks | engine/test_cancellation.py, engine/test_lifecycle.py, hosts/test_http_app.py, hosts/test_rpc_servicer.py |
+| 8 | no deadline, no cancellation, a full queue blocks | pipeline/engine/test_cancellation.py: test_a_deadline_in_a_running_batch_ends_only_its_own_request; pipeline/engine/test_lifecycle.py: test_a_full_queue_is_told_at_once_and_admits_all_or_nothing; pipeline/hosts/test_http_app.py: test_a_client_that_goes_away_cancels_its_request; pipeline/hosts/test_rpc_servicer.py: test_a_caller_that_goes_away_cancels_its_request, test_the_deadline_of_the_caller_is_handed_on |
 | 9 | one shape that differs fails the batch | here; engine/test_faults.py: a bad picture fails alone |
-| 10 | /metrics needs the tracer and counts wrongly | nothing to show: no metrics yet, the keys are told as idle |
-| 11 | `--show_proto False` is true | nothing to show: flags of our converter take no value |
+| 10 | /metrics needs the tracer and counts wrongly | here; e2e/test_monitoring.py: test_metrics_count_what_clients_saw |
+| 11 | `--show_proto False` is true | here |
 | 12 | PipelineClient: changes its caller's dict, knows no names | here; client/test_faults.py |
 | 13 | `inference.json` is unknown, and kills the process group | here; e2e/test_real_models.py |
 | 14 | top-1 only, Python reprs, commas cut out of labels | here; test_paddle_serving_clients.py |
@@ -23,6 +23,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,10 @@ import pytest
 from bundle import load_bundle
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from converter.__main__ import main as convert
 from pipeline.config import load_settings
+from pipeline.hosts.metrics import Metrics
+from pipeline.hosts.paddle_serving_config import plan_of
 from protocol.errors import InvalidRequest
 from protocol.request import ClassifyRequest
 
@@ -85,6 +89,20 @@ def test_2_the_retry_of_an_op_is_kept(quirks: dict[str, Any], tmp_path: Path) ->
     local = '{"model_config": "model"}'
     config.write_text(f"http_port: 1\nop: {{it: {{retry: 3, local_service_conf: {local}}}}}\n")
     assert load_settings(config).ops[0].engine.retries == 3
+
+
+def test_3_a_retry_of_the_whole_request_is_nobodys(bundles: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    local = f'{{model_config: "{bundles / "imagenet"}"}}'
+    config.write_text(
+        f"http_port: 1024\ndag: {{retry: 3}}\nop: {{it: {{local_service_conf: {local}}}}}\n"
+    )
+    warning = load_settings(config).warning
+    assert warning is not None
+    assert "dag.retry: `retry` of the op is the one that counts" in warning
+    plan = plan_of(config)
+    assert "retry" not in plan.server["dag"]
+    assert plan.left_out == ("dag.retry",)
 
 
 def test_4_a_timeout_goes_with_several_pictures(
@@ -160,6 +178,28 @@ def test_9_pictures_of_any_shapes_share_a_request(engine: Any, quirks: dict[str,
                 assert [c.score for c in result] == pytest.approx([c.score for c in alone], 1e-4)
 
 
+def test_10_metrics_count_everything_whenever_somebody_looks(official: Any) -> None:
+    theirs = official("metrics_quirks")
+    assert theirs["without tracer"] == 500
+    assert theirs["of 17"] == ["pd_query_request_success_total 5.0"]
+    ours = Metrics("1")
+    for _ in range(17):
+        ours.request_done("it", "http", "ok", 0.01)
+    line = 'serving_requests_total{outcome="ok",protocol="http",service="it"} 17.0'
+    assert line in ours.exposition().decode().splitlines()
+    assert line in ours.exposition().decode().splitlines()
+
+
+def test_11_flags_of_our_converter_take_no_value(
+    official: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert official("converter_quirks", show_proto="False") == {"show_proto": True}
+    with pytest.raises(SystemExit) as stop:
+        convert(["convert", str(tmp_path), "--show-proto", "False"])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: False" in capsys.readouterr().err
+
+
 def test_12_clients_take_names_and_leave_their_callers_things_alone(
     single: Any, official: Any, shared: Path
 ) -> None:
@@ -204,3 +244,12 @@ def test_14_answers_are_json_with_commas_and_more_than_the_best(engine: Any, sha
     values = dict(zip(answer["key"], map(json.loads, answer["value"]), strict=True))
     assert values["label"] == ["180, turned"]
     assert [c["label"] for c in values["topk"][0]] == ["180, turned", "0, upright"]
+
+
+def test_the_table_names_tests_that_exist(root: Path) -> None:
+    named = re.findall(r"(\w+/[\w/]+\.py): (test_\w+(?:, test_\w+)*)", __doc__ or "")
+    assert named
+    for file, tests in named:
+        text = (root / "tests" / file).read_text(encoding="utf-8")
+        for test in tests.split(", "):
+            assert f"def {test}(" in text, f"{file}: {test}"

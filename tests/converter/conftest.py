@@ -60,7 +60,8 @@ def program(
     """A ProgramDesc with feed and fetch operators around an fc and, if given, a `last` one."""
     desc = MESSAGES["ProgramDesc"]()
     block = desc.blocks.add(idx=0)
-    dense = {"x": (-1, 3, height, height), "fc.out": (-1, CLASSES), "out": (-1, CLASSES), **shapes}
+    scores = (-1, *shapes.get("fc.b_0", (CLASSES,)))
+    dense = {"x": (-1, 3, height, height), "fc.out": scores, "out": scores, **shapes}
     for name, dims in dense.items():
         var = block.vars.add(name=name, persistable=name in shapes)
         var.type.type = 7
@@ -126,22 +127,27 @@ def make_export(tmp_path: Path) -> MakeExport:
     """Make a folder with an export: layout "pir", "pdmodel", "fluid" or "separate"."""
 
     def make(
-        layout: str = "pdmodel", *, description: str | None = INFERENCE_YML, **graph: object
+        layout: str = "pdmodel",
+        *,
+        description: str | None = INFERENCE_YML,
+        classes: int = CLASSES,
+        **graph: object,
     ) -> Path:
         folder = tmp_path / "export" / layout
         folder.mkdir(parents=True)
+        shapes = {name: (*dims[:-1], classes) for name, dims in SHAPES.items()}
         if layout == "pir":
-            (folder / "inference.json").write_text(pir(SHAPES, **graph))  # type: ignore[arg-type]
+            (folder / "inference.json").write_text(pir(shapes, **graph))  # type: ignore[arg-type]
         elif layout == "pdmodel":
-            (folder / "inference.pdmodel").write_bytes(program(SHAPES, **graph))
+            (folder / "inference.pdmodel").write_bytes(program(shapes, **graph))
         else:
-            (folder / "__model__").write_bytes(program(SHAPES, **graph))
+            (folder / "__model__").write_bytes(program(shapes, **graph))
         if layout == "separate":
-            for name, dims in SHAPES.items():
+            for name, dims in shapes.items():
                 (folder / name).write_bytes(record(np.zeros(dims)))
         else:
             name = "__params__" if layout == "fluid" else "inference.pdiparams"
-            (folder / name).write_bytes(combined(SHAPES))
+            (folder / name).write_bytes(combined(shapes))
         if description is not None:
             (folder / "inference.yml").write_text(description, encoding="utf-8")
         return folder
@@ -255,7 +261,7 @@ def real_bundle(
     def bundle(name: str) -> Path:
         if name not in made:
             output = tmp_path_factory.mktemp("bundle") / name.replace(" ", "_")
-            if name in ("pir", "pdmodel", "two outputs", "operators"):
+            if name in ("pir", "pdmodel", "two outputs", "operators", "uint8"):
                 folder = request.getfixturevalue("paddle_export")(name)
             else:
                 folder = request.getfixturevalue("shared") / "models" / name

@@ -25,6 +25,8 @@ class TinyNet(paddle.nn.Layer):  # type: ignore[misc]
         self.register_buffer("scale", paddle.to_tensor([1.0, 2.0, 3.0]))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]:
+        if x.dtype == paddle.uint8:
+            x = paddle.cast(x, "float32")
         logits = self.body(x) * self.scale
         scores = paddle.nn.functional.softmax(logits)
         return (logits, scores) if self.two_outputs else scores
@@ -75,7 +77,8 @@ def main(folder: str, kind: str) -> None:
     two_outputs = kind == "two outputs"
     net = OperatorNet() if kind == "operators" else TinyNet(two_outputs)
     net.eval()
-    spec = paddle.static.InputSpec([2 if two_outputs else None, 3, 4, 4], "float32", "x")
+    dtype = "uint8" if kind == "uint8" else "float32"
+    spec = paddle.static.InputSpec([2 if two_outputs else None, 3, 4, 4], dtype, "x")
     paddle.jit.save(net, f"{folder}/inference", input_spec=[spec])
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from converter.errors import ConversionError
+from converter.output_folder import staged
 
 MakeExport = Callable[..., Path]
 
@@ -67,6 +72,7 @@ def test_a_place_that_cannot_be_written(
     (tmp_path / "labels.txt").write_text("a\n")
     told = run(root, make_export("pir"), "--output", tmp_path / place)
     assert cause in told
+    assert told.endswith(("a folder that you may write to\n", "choose another place\n"))
 
 
 @pytest.mark.parametrize("which", ["export", "output", "labels", "preprocess", "model", "params"])
@@ -98,5 +104,26 @@ def test_a_label_file_of_another_encoding(
     told = run(
         root, make_export("pir"), "--output", tmp_path / "out", "--labels", tmp_path / "labels.txt"
     )
-    assert "labels.txt is neither UTF-8 nor GBK (line 1)" in told
+    assert "labels.txt looks like GBK with rare characters, or like another encoding" in told
     assert not (tmp_path / "out").exists()
+
+
+def test_a_description_of_another_encoding(
+    make_export: MakeExport, tmp_path: Path, root: Path
+) -> None:
+    export = make_export("pir")
+    (export / "inference.yml").write_bytes("Global: {}\n# 标签\n".encode("gbk"))
+    told = run(root, export, "--output", tmp_path / "out")
+    assert "inference.yml is not YAML in UTF-8 (line 2); save it as UTF-8" in told
+
+
+def test_a_full_disk_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    told = pytest.raises(ConversionError, match=r"no space left in .*; free some, or set ")
+    with told, staged(tmp_path / "out"):
+        pass

@@ -80,6 +80,33 @@ def test_an_export_without_a_description_can_be_inspected(
     assert "--labels" in shown
 
 
+def test_label_files_beside_an_export_are_told(
+    make_export: MakeExport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = make_export(description=None)
+    (export / "labels.txt").write_text("a\nb\nc\n")
+    assert main(["inspect", str(export), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"] == 3
+    (export / "label_list.txt").write_text("a\nb\nc\n")
+    assert main(["inspect", str(export)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "labels in one of labels.txt, label_list.txt; choose with --labels" in shown
+
+
+def test_a_description_that_is_unreadable_does_not_hide_the_graph(
+    make_export: MakeExport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = make_export(description="PreProcess: [\n")
+    assert main(["inspect", str(export)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "description unreadable, because " in shown
+    assert "[N, 3, 4, 4]" in shown
+    assert main(["inspect", str(export), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert "is not YAML" in facts["description_error"]
+    assert facts["preprocessing"] is None
+
+
 def test_inspect_finds_an_exchanged_parameter_file(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,3 +165,11 @@ def test_chinese_labels_in_any_locale(
     assert done.returncode == 0, done.stderr
     text = (output / "serving_server/inference.yml").read_text(encoding="utf-8")
     assert "- 可回收物/玻璃, 透明\n" in text
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "inf", "x"])
+def test_a_tolerance_that_is_none(tolerance: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["verify", "nowhere", f"--tolerance={tolerance}"])
+    assert stop.value.code == 2
+    assert "--tolerance" in capsys.readouterr().err

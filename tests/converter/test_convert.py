@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bundle import BundleError, load_bundle
-from bundle.model_config import read_model_config
-from converter.convert import ConvertOptions, convert
+from bundle.inference_yml import InferenceDescription, TransformOp
+from bundle.model_config import ModelConfig, TensorSpec, read_model_config, write_model_config
+from converter.convert import ConvertOptions, convert, preview
 from converter.descriptions import Wishes
 from converter.errors import ConversionError
+from converter.trial import try_preprocessing
 
 MakeExport = Callable[..., Path]
 
@@ -21,6 +27,18 @@ LAYOUTS = {
     "pdmodel": ("pdmodel", "inference.pdmodel", "inference.pdiparams"),
     "fluid": ("fluid", "__model__", "__params__"),
     "separate": ("fluid", "__model__", None),
+}
+
+OPS = "PreProcess: {transform_ops: [ResizeImage: {size: [4, 4]}, ToCHWImage: null]}\n"
+UNREADABLE = {
+    "inference_cls.yaml": OPS + "PostProcess: {ThreshOutput: {threshold: 0.9}}\n",
+    "model.yml": "{Transforms: [], _Attributes: {model_type: detector}}\n",
+    "inference.yml": "PreProcess: [\n",
+}
+WRONG_LABELS = {
+    "inference.yml": OPS + "PostProcess: {Topk: {topk: 1, label_list: [0, 1, 2]}}\n",
+    "inference_cls.yaml": OPS + "PostProcess: {Topk: {topk: 1, class_id_map_file: names.txt}}\n",
+    "model.yml": "{Transforms: [Resize: {target_size: 4}], _Attributes: {labels: [0, 1, no]}}\n",
 }
 
 
@@ -79,6 +97,30 @@ def test_the_record_names_sources_and_hashes(make_export: MakeExport, tmp_path: 
         assert (bundle.path / name).stat().st_size == facts["size"]
         assert len(facts["sha256"]) == 64
     assert str(tmp_path) not in (bundle.path / "bundle.yml").read_text(encoding="utf-8")
+
+
+def test_the_record_says_where_files_lie_in_the_export(
+    make_export: MakeExport, tmp_path: Path
+) -> None:
+    export = make_export("fluid")
+    (export / "weights").mkdir()
+    (export / "__params__").rename(export / "weights/best.bin")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(export / "weights/best.bin", elsewhere / "mine.bin")
+    for number, (given, recorded) in enumerate(
+        {
+            "weights/best.bin": "weights/best.bin",
+            str(export / "weights/best.bin"): "weights/best.bin",
+            "./weights/../weights/best.bin": "weights/best.bin",
+            str(elsewhere / "mine.bin"): "mine.bin",
+        }.items()
+    ):
+        bundle = convert(ConvertOptions(export, tmp_path / f"out{number}", params_file=given))
+        text = (bundle.path / "bundle.yml").read_text(encoding="utf-8")
+        record = yaml.safe_load(text)
+        assert record["source"]["params_file"] == record["options"]["params_file"] == recorded
+        assert str(tmp_path) not in text
 
 
 def test_equal_inputs_give_equal_bundles(make_export: MakeExport, tmp_path: Path) -> None:
@@ -215,6 +257,78 @@ class TestDescriptions:
         assert bundle.description.topk == 3
         assert "Hpi" in bundle.description.document
 
+    def test_several_label_files_beside_the_model_are_listed(
+        self, make_export: MakeExport, tmp_path: Path
+    ) -> None:
+        export = make_export(description=OPS)
+        for name in ("labels.txt", "label_list.txt"):
+            (export / name).write_text("a\nb\nc\n")
+        cause = r"2 label files \(labels\.txt, label_list\.txt\); choose one with --labels"
+        with pytest.raises(ConversionError, match=cause):
+            convert(ConvertOptions(export, tmp_path / "out"))
+        wishes = Wishes(export / "label_list.txt")
+        assert convert(ConvertOptions(export, tmp_path / "out", wishes)).labels == ("a", "b", "c")
+
+    @pytest.mark.parametrize("name", UNREADABLE)
+    def test_what_lies_beside_the_model_and_is_not_needed_may_be_unreadable(
+        self,
+        make_export: MakeExport,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        name: str,
+    ) -> None:
+        export = make_export(description=None)
+        (export / name).write_text(UNREADABLE[name])
+        ops, labels = tmp_path / "ops.yml", tmp_path / "labels.txt"
+        ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
+        labels.write_text("a\nb\nc\n")
+        with pytest.raises((ConversionError, BundleError), match=name):
+            convert(ConvertOptions(export, tmp_path / "out", Wishes(labels)))
+        with pytest.raises(ConversionError, match=f"{name}.*give --labels FILE"):
+            convert(ConvertOptions(export, tmp_path / "out", Wishes(preprocess=str(ops))))
+        assert not (tmp_path / "out").exists()
+        bundle = convert(ConvertOptions(export, tmp_path / "out", Wishes(labels, str(ops))))
+        assert bundle.labels == ("a", "b", "c")
+        told = capsys.readouterr().err
+        assert told.startswith("warning: the description beside the model is unreadable and not")
+        assert name in told
+        assert told.count("\n") == 1
+
+    @pytest.mark.parametrize("name", WRONG_LABELS)
+    def test_labels_beside_the_model_that_are_not_needed_may_be_wrong(
+        self,
+        make_export: MakeExport,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        name: str,
+    ) -> None:
+        export = make_export(description=None)
+        (export / name).write_text(WRONG_LABELS[name])
+        (export / "names.txt").write_bytes(b"\xff\xfe\0")
+        with pytest.raises((ConversionError, BundleError), match=r"in quotes|names\.txt"):
+            convert(ConvertOptions(export, tmp_path / "out"))
+        labels = tmp_path / "labels.txt"
+        labels.write_text("a\nb\nc\n")
+        bundle = convert(ConvertOptions(export, tmp_path / "out", Wishes(labels)))
+        assert bundle.labels == ("a", "b", "c")
+        # everything else in it counts
+        assert [op.name for op in bundle.description.transform_ops][-1] == "ToCHWImage"
+        assert capsys.readouterr().err == ""
+
+    def test_labels_of_a_model_yml_whose_operators_are_replaced(
+        self, make_export: MakeExport, tmp_path: Path
+    ) -> None:
+        export = make_export(description=None)
+        (export / "model.yml").write_text(
+            "{Transforms: [Padding: {target_size: 4}], _Attributes: {labels: [a, b, c]}}"
+        )
+        ops = tmp_path / "ops.yml"
+        ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
+        with pytest.raises(ConversionError, match="give it with --preprocess"):
+            convert(ConvertOptions(export, tmp_path / "out"))
+        bundle = convert(ConvertOptions(export, tmp_path / "out", Wishes(preprocess=str(ops))))
+        assert bundle.labels == ("a", "b", "c")
+
     @pytest.mark.parametrize(("count", "cause"), [(2, "too few"), (4, "too many")])
     def test_labels_must_be_as_many_as_classes(
         self, make_export: MakeExport, tmp_path: Path, count: int, cause: str
@@ -252,6 +366,29 @@ class TestDescriptions:
         with pytest.raises((ConversionError, BundleError), match=cause):
             convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(preprocess=str(ops))))
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("planes", [True, False])
+    def test_a_model_of_grey_pictures(self, tmp_path: Path, planes: bool) -> None:
+        shape = (1, 8, 8) if planes else (8, 8, 1)
+        config = ModelConfig(
+            (TensorSpec("x", "x", "float32", shape),), (TensorSpec("y", "y", "float32", (3,)),)
+        )
+        steps = [TransformOp("ResizeImage", {"size": [8, 8]})]
+        steps += [TransformOp("ToCHWImage", {})] if planes else []
+        with pytest.raises(ConversionError, match="three channels, so no preprocessing helps"):
+            try_preprocessing(InferenceDescription("", tuple(steps)), config)
+
+    def test_preprocessing_from_a_pipe(self, make_export: MakeExport, tmp_path: Path) -> None:
+        """As a shell makes one of <(...)."""
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        text = "- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n"
+        writer = threading.Thread(target=pipe.write_text, args=(text,), daemon=True)
+        writer.start()
+        wishes = Wishes(preprocess=str(pipe))
+        bundle = convert(ConvertOptions(make_export(), tmp_path / "out", wishes))
+        writer.join(timeout=60)
+        assert [op.name for op in bundle.description.transform_ops] == ["ResizeImage", "ToCHWImage"]
 
     def test_an_unknown_preset_names_the_known_ones(
         self, make_export: MakeExport, tmp_path: Path
@@ -328,17 +465,34 @@ class TestOutput:
 
 
 class TestSeveralOutputs:
-    """With several outputs, the one called prediction answers."""
+    """With several outputs, the one called prediction answers: the softmax, where there is one."""
 
     @pytest.fixture
     def export(self, paddle_export: Callable[[str], Path]) -> Path:
         return paddle_export("two outputs")
 
-    def test_real_names_are_the_aliases(self, export: Path, tmp_path: Path) -> None:
+    def test_the_softmax_answers_and_others_keep_their_names(
+        self, export: Path, tmp_path: Path
+    ) -> None:
         bundle = convert(ConvertOptions(export, tmp_path / "out"))
-        aliases = [fetch.alias for fetch in bundle.model_config.fetches]
-        assert aliases == [fetch.name for fetch in bundle.model_config.fetches]
-        assert len(aliases) == 2
+        logits, scores = bundle.model_config.fetches
+        assert (logits.alias, scores.alias) == (logits.name, "prediction")
+        assert bundle.output_activation == "softmax"
+        assert load_bundle(bundle.path).model_config.answering == 1
+
+    def test_aliases_that_hide_the_softmax(self, export: Path, tmp_path: Path) -> None:
+        aliases = ("logits", "scores")
+        with pytest.raises(ConversionError, match="--fetch-alias logits,prediction"):
+            convert(ConvertOptions(export, tmp_path / "out", fetch_aliases=aliases))
+        # as 0.9 named them, in whose bundles nothing is called prediction
+        known = shutil.copytree(export, tmp_path / "known")
+        config = preview(export)
+        fetches = [
+            replace(spec, alias=alias) for spec, alias in zip(config.fetches, aliases, strict=True)
+        ]
+        write_model_config(replace(config, fetches=tuple(fetches)), known, "serving_server_conf")
+        with pytest.raises(ConversionError, match="--fetch-alias logits,prediction"):
+            convert(ConvertOptions(known, tmp_path / "out"))
 
     @pytest.mark.parametrize(
         ("aliases", "activation"),

@@ -10,6 +10,7 @@ import pytest
 
 from converter.errors import ConversionError
 from converter.exported_model import read_export
+from converter.graph_file import check_graph_file
 
 MakeExport = Callable[..., Path]
 
@@ -20,6 +21,39 @@ def test_a_graph_of_a_newer_format(make_export: MakeExport) -> None:
     (export / "inference.json").write_text(text.replace('"version": 1', '"version": 99'))
     with pytest.raises(ConversionError, match=r"PIR format 99, .* up to 4; export it with"):
         read_export(export)
+
+
+def test_a_format_that_is_no_number(make_export: MakeExport) -> None:
+    export = make_export("pir")
+    text = (export / "inference.json").read_text()
+    (export / "inference.json").write_text(text.replace('"version": 1', '"version": "5"'))
+    with pytest.raises(ConversionError, match="its PIR format is '5' and no number; export the"):
+        read_export(export)
+
+
+@pytest.mark.parametrize("name", ["inference.json", "inference.pdmodel", "__model__", "net.onnx"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is no graph: it is empty; copy or export it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "`git lfs pull` fetches"),
+        (b"<!DOCTYPE html><html></html>", "is no graph: it is a web page; copy"),
+    ],
+)
+def test_what_lies_in_place_of_a_graph(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    if name.endswith(".onnx"):
+        pytest.importorskip("onnx", reason="needs the extra onnx")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConversionError, match=told):
+        read_export(tmp_path)
+
+
+def test_a_graph_that_may_not_be_read(tmp_path: Path) -> None:
+    # a folder cannot be read by root either, who may run this test
+    with pytest.raises(ConversionError, match=r"cannot be read \(Is a directory\); copy it to"):
+        check_graph_file(tmp_path)
 
 
 def test_two_models_in_one_folder_are_listed(make_export: MakeExport) -> None:
@@ -59,6 +93,32 @@ def test_files_with_other_names(make_export: MakeExport) -> None:
 
 
 @pytest.mark.parametrize(
+    ("layout", "params", "names"),
+    [
+        ("fluid", "__params__", ("model.data", "weights.bin")),
+        ("fluid", "__params__", ("a.pdiparams", "b.pdiparams")),
+        ("pdmodel", "inference.pdiparams", ("a.pdiparams", "b.pdiparams")),
+        ("pir", "inference.pdiparams", ("model.data", "weights.bin")),
+    ],
+)
+def test_several_files_that_may_hold_the_parameters_are_listed(
+    make_export: MakeExport, layout: str, params: str, names: tuple[str, str]
+) -> None:
+    export = make_export(layout)
+    right, foreign = names[::-1]
+    (export / params).rename(export / right)
+    (export / foreign).write_bytes(b"of something else")
+    cause = rf"2 files may hold the parameters \({names[0]}, {names[1]}\); .* --params-file"
+    with pytest.raises(ConversionError, match=cause):
+        read_export(export)
+    assert read_export(export, params_file=right).params_file == export / right
+    for number in range(9):
+        (export / f"photo{number}{(export / right).suffix}").write_bytes(b"")
+    with pytest.raises(ConversionError, match=r"11 files may hold .* and 6 more\)"):
+        read_export(export)
+
+
+@pytest.mark.parametrize(
     ("layout", "params"),
     [("fluid", "__params__"), ("pdmodel", "inference.pdiparams"), ("pir", "inference.pdiparams")],
 )
@@ -75,7 +135,7 @@ def test_the_only_other_file_holds_the_parameters(
     # two of them: nobody can tell
     (export / "another").write_bytes((export / name).read_bytes())
     if not name.endswith(".pdiparams"):
-        with pytest.raises(ConversionError, match="missing"):
+        with pytest.raises(ConversionError, match="is missing, and 2 files"):
             read_export(export)
 
 
@@ -83,7 +143,7 @@ def test_the_only_other_file_holds_the_parameters(
     ("files", "cause"),
     [
         ([], "no exported model"),
-        (["model.onnx"], "ONNX"),
+        (["model.onnx"], "model.onnx: is no graph: it is empty"),
         (["best.pdparams"], "checkpoint"),
         (["inner/inference.json"], "its folder inner"),
         (["serving_server/__model__"], "a bundle already"),

@@ -16,6 +16,7 @@ import yaml
 from bundle import load_bundle
 from bundle.inference_yml import read_inference_yml
 from converter.__main__ import main
+from converter.convert import ConvertOptions, convert
 
 MakeExport = Callable[..., Path]
 RealBundle = Callable[[str], Path]
@@ -80,11 +81,21 @@ def test_the_phone_demos_config(lite_python: Path, exported: Exported) -> None:
     assert (folder / "config.txt").read_text(encoding="utf-8") == WASTE_CONFIG
 
 
-def test_what_the_demo_cannot_do_is_said(lite_python: Path, exported: Exported) -> None:
+def test_what_the_demo_cannot_do_is_said(
+    lite_python: Path,
+    exported: Exported,
+    export_bundle: ExportBundle,
+    paddle_export: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
     _, shown = exported("PP-LCNet_x0_25_textline_ori", "paddle-lite")
     assert "the model needs ResizeImage, NormalizeImage, ToCHWImage" in " ".join(shown.split())
     _, shown = exported("two outputs", "paddle-lite")
-    assert "the model takes 2 pictures a run" in " ".join(shown.split())
+    assert "it reads the first output, and the scores are another" in " ".join(shown.split())
+    aliases = ("prediction", "probability")
+    first = ConvertOptions(paddle_export("two outputs"), tmp_path / "first", fetch_aliases=aliases)
+    done = export_bundle(convert(first).path, "paddle-lite", tmp_path / "out")
+    assert "the model takes 2 pictures a run" in " ".join(done.stdout.split()), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -172,6 +183,8 @@ def _refused(bundle: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> 
         ("/nowhere/bin/python", "PADDLE_LITE_PYTHON=/nowhere/bin/python: no such file"),
         (sys.executable, "has no paddlelite"),
         (__file__, "cannot be run"),
+        ("/bin/false", "/bin/false: cannot run Paddle-Lite's tools (it ends with 1: it says noth"),
+        ("/bin/true", "/bin/true wrote no model for arm; run `make paddle-lite-env`, or let"),
     ],
 )
 def test_an_interpreter_that_is_none(
@@ -245,3 +258,23 @@ def test_no_permission_to_write(
     (tmp_path / "file").write_text("mine")
     output = tmp_path / "file/out"
     assert f"{output}: cannot be written" in _refused(real_bundle("waste"), output, capsys)
+
+
+def test_a_full_disk_is_no_fault_of_the_model(
+    real_bundle: RealBundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        "echo '[F 1/1  0: 0: 0.0 base/io.cc:1 Write] Check failed: (fwrite(src, 1,"
+        " size, file_) == size): '\n"
+        "kill -ABRT $$\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setenv("PADDLE_LITE_PYTHON", str(python))
+    line = _refused(real_bundle("waste"), tmp_path / "out", capsys)
+    assert "no space left in " in line
+    assert "train one of them" not in line

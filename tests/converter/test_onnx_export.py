@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,44 @@ def test_a_fixed_batch_and_several_outputs(exported: Exported, real_bundle: Real
 
 
 @needs_onnx
+def test_a_model_that_takes_whole_numbers(exported: Exported) -> None:
+    folder, shown = exported("uint8", "onnx")
+    assert _session(folder).get_inputs()[0].type == "tensor(uint8)"
+    assert "the same best class in 8 of 8" in shown
+
+
+@needs_onnx
+@pytest.mark.parametrize("full", ["output", "temporary"])
+def test_a_full_disk_is_no_fault_of_the_model(
+    real_bundle: RealBundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    full: str,
+) -> None:
+    said = "Traceback ...\nOSError: [Errno 28] No space left on device\n"
+    monkeypatch.setattr(
+        "converter.onnx_export.run_step",
+        lambda command, *_: subprocess.CompletedProcess(command, 1, said),
+    )
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        shutil,
+        "disk_usage",
+        lambda path: usage._replace(free=int((path == temporary) != (full == "temporary"))),
+    )
+    told = _refused(real_bundle("waste"), "onnx", tmp_path / "a/out", capsys)
+    where = {"output": tmp_path / "a", "temporary": f"{temporary} for temporary files"}[full]
+    assert f"no space left in {where}; free some, or set " in told
+    assert "TMPDIR" in told
+    assert _nothing_left(tmp_path / "a")
+    assert _nothing_left(temporary)
+
+
+@needs_onnx
 def test_past_the_tolerance_nothing_is_written(
     export_bundle: ExportBundle, real_bundle: RealBundle, tmp_path: Path
 ) -> None:
@@ -172,6 +211,23 @@ def test_pictures_of_ones_own(
     done = export_bundle(real_bundle("waste"), "onnx", tmp_path / "out", "--images", images)
     assert done.returncode == 0, done.stderr
     assert "11 pictures" in done.stdout
+
+
+@needs_onnx
+def test_unreadable_pictures_are_left_out_and_named(
+    export_bundle: ExportBundle, real_bundle: RealBundle, root: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "good.jpg").symlink_to(root / "examples/images/metal_can.jpg")
+    (images / "lost.jpg").symlink_to(tmp_path / "deleted.jpg")
+    (images / "bad.jpg").write_bytes(b"no picture")
+    done = export_bundle(
+        real_bundle("waste"), "onnx", tmp_path / "out", "--images", str(images), COLUMNS="500"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 pictures" in done.stdout
+    assert f"2 unreadable, and left out: {images / 'lost.jpg'}, {images / 'bad.jpg'}" in done.stdout
 
 
 @needs_onnx

@@ -14,6 +14,7 @@ from converter.convert import ConvertOptions, convert
 from converter.descriptions import Wishes
 from converter.errors import ConversionError
 from converter.exported_model import read_export
+from converter.verify import verify
 from pipeline.classifier import Classifier, EncodedImage
 from pipeline.predictors import create_predictor
 
@@ -147,6 +148,23 @@ def test_the_scores_are_found_among_several_outputs(
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
 
 
+def test_the_softmax_is_found_behind_features(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    """Both have as many numbers as there are classes; nothing but the graph's end tells."""
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx")
+    model = onnx.load(str(export / "net.onnx"))
+    features = onnx.helper.make_tensor_value_info("means", onnx.TensorProto.FLOAT, ["N", 3])
+    model.graph.output.insert(0, features)
+    onnx.save(model, str(export / "net.onnx"))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    assert [fetch.alias for fetch in bundle.model_config.fetches] == ["means", "prediction"]
+    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
+    assert verify(bundle.path, export_dir=export).passed
+
+
 def test_a_fixed_batch(export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx) -> None:
     write_onnx(export / "net.onnx", batch=2)
     bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
@@ -197,7 +215,9 @@ class TestBadInput:
         whole = (export / "net.onnx").read_bytes()
         for length in (0, 1, len(whole) // 2, len(whole) - 5):
             (export / "net.onnx").write_bytes(whole[:length])
-            with pytest.raises(ConversionError, match=r"net\.onnx: .*(cut off|cannot load)"):
+            with pytest.raises(
+                ConversionError, match=r"net\.onnx: .*(is empty|cut off|cannot load)"
+            ):
                 read_export(export)
 
     @pytest.mark.parametrize(
@@ -206,7 +226,7 @@ class TestBadInput:
     @pytest.mark.usefixtures("write_onnx")
     def test_something_else(self, export: Path, content: bytes) -> None:
         (export / "net.onnx").write_bytes(content)
-        with pytest.raises(ConversionError, match=r"net\.onnx: is no ONNX model"):
+        with pytest.raises(ConversionError, match=r"net\.onnx: is no (ONNX model|graph: it is)"):
             read_export(export)
 
     def test_operators_of_its_own(self, export: Path, write_onnx: WriteOnnx) -> None:

@@ -98,13 +98,14 @@ def test_yes_or_no(make_export: MakeExport, tmp_path: Path) -> None:
     """PULC's models of two classes with the limit in the middle are top-1 models."""
     text = DEPLOY + nested("ThreshOutput", "{threshold: 0.5, label_0: nobody, label_1: someone}")
     (tmp_path / "person.yaml").write_text(text)
-    export = make_export(description=None)
+    wishes = Wishes(preprocess=str(tmp_path / "person.yaml"))
+    export = make_export("pdmodel", description=None, classes=2)
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    description = bundle.description
+    assert bundle.labels == ("nobody", "someone")
+    assert (description.topk, description.multi_label, description.threshold) == (1, False, None)
     with pytest.raises(BundleError, match="2 labels, too few"):
-        convert(
-            ConvertOptions(
-                export, tmp_path / "out", Wishes(preprocess=str(tmp_path / "person.yaml"))
-            )
-        )
+        convert(ConvertOptions(make_export("fluid", description=None), tmp_path / "other", wishes))
 
 
 def test_the_training_yaml_of_one_who_only_evaluates(
@@ -143,7 +144,7 @@ def test_a_label_file_beside_the_model_is_taken(make_export: MakeExport, tmp_pat
     (export / "labels.txt").write_text("a\nb\nc\n")
     assert convert(ConvertOptions(export, tmp_path / "out", wishes)).labels == ("a", "b", "c")
     (export / "label_list.txt").write_text("x\ny\nz\n")
-    with pytest.raises(ConversionError, match="give --labels"):
+    with pytest.raises(ConversionError, match=r"2 label files .*choose one with --labels"):
         convert(ConvertOptions(export, tmp_path / "two", wishes))
 
 

@@ -13,6 +13,7 @@ from bundle.model_config import DTYPE_CODES
 from bundle.parameter_file import DTYPES
 from converter.__main__ import main
 from converter.convert import ConvertOptions, convert, preview
+from converter.descriptions import Wishes
 from converter.errors import ConversionError
 from converter.inspection import inspect_folder
 from converter.program_graph import MESSAGES
@@ -74,15 +75,80 @@ def test_all_types_and_shapes(export: Path) -> None:
     assert config.classes == 7
 
 
-def test_two_outputs_of_scores_keep_their_names(export: Path) -> None:
+def test_the_output_with_a_class_a_label_answers(export: Path, tmp_path: Path) -> None:
     write_program(
         export,
         {"x": ("float32", (-1, 3, 8, 8), 0)},
-        {"features": ("float32", (-1, 512)), "softmax": ("float32", (-1, 7))},
+        {"features": ("float32", (-1, 512)), "fc": ("float32", (-1, 3)), "id": ("int64", (-1,))},
     )
-    assert [fetch.alias for fetch in preview(export).fetches] == ["features", "softmax"]
-    named = preview(export, fetch_aliases=("features", "prediction"))
-    assert (named.answering, named.classes) == (1, 7)
+    cause = (
+        r"2 outputs may hold the scores: 'features' \(float32 \[N, 512\]\), 'fc' .*"
+        r"--fetch-alias prediction,fc,id$"
+    )
+    with pytest.raises(ConversionError, match=cause):
+        preview(export)
+    named = preview(export, fetch_aliases=("features", "prediction", "id"))
+    assert (named.answering, named.classes) == (1, 3)
+    ops, labels = tmp_path / "ops.yml", tmp_path / "labels.txt"
+    ops.write_text("- ResizeImage: {size: [8, 8]}\n- ToCHWImage:\n")
+    labels.write_text("a\nb\n")
+    wishes = Wishes(labels, str(ops))
+    with pytest.raises(ConversionError, match="2 outputs may hold the scores"):
+        convert(ConvertOptions(export, tmp_path / "out", wishes))
+    labels.write_text("a\nb\nc\n")
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    aliases = [fetch.alias for fetch in bundle.model_config.fetches]
+    assert aliases == ["features", "prediction", "id"]
+    # labels beside the model tell it too
+    (export / "labels.txt").write_text("a\nb\nc\n")
+    assert preview(export) == bundle.model_config
+    labels.write_text("a\nb\n")
+    options = ConvertOptions(
+        export, tmp_path / "two", wishes, fetch_aliases=("features", "prediction", "id")
+    )
+    with pytest.raises(ConversionError, match=r"too few .* output 'fc': .*--fetch-alias calls it"):
+        convert(options)
+
+
+def test_an_export_whose_outputs_are_undecided_can_be_inspected(export: Path) -> None:
+    write_program(
+        export,
+        {"x": ("float32", (-1, 3, 8, 8), 0)},
+        {"features": ("float32", (-1, 512)), "fc": ("float32", (-1, 3))},
+    )
+    facts = inspect_folder(export)
+    assert "2 outputs may hold the scores" in facts["output_error"]
+    assert facts["output_activation"] is None
+    assert [fetch["alias"] for fetch in facts["fetches"]] == ["features", "fc"]
+    assert not any(answer["serves"] for answer in facts["served_by"].values())
+
+
+def test_class_numbers_are_no_scores(
+    export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_program(export, {"x": ("float32", (-1, 3, 8, 8), 0)}, {"argmax": ("int64", (-1,))})
+    output = tmp_path / "out"
+    for more in ["--output", str(output)], ["--show-proto"]:
+        assert main(["convert", str(export), *more]) == 1
+        told = capsys.readouterr().err
+        assert "gives 'argmax' (int64 [N]) and no scores" in told
+        assert "Export the model with the softmax or the logits" in told
+    assert not output.exists()
+    assert main(["inspect", str(export)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "and no scores" in shown
+    assert "--softmax" not in shown
+    assert "Paddle 3.x no: no output to answer from" in shown
+
+
+def test_class_numbers_called_prediction(export: Path) -> None:
+    write_program(
+        export,
+        {"x": ("float32", (-1, 3, 8, 8), 0)},
+        {"prediction": ("int64", (-1,)), "scores": ("float32", (-1, 3))},
+    )
+    with pytest.raises(ConversionError, match=r"is int64 .*--fetch-alias other,prediction"):
+        preview(export)
 
 
 def test_show_proto_prints_and_writes_nothing(

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from bundle import BundleError, load_bundle
 from bundle.inference_yml import write_inference_yml
@@ -96,20 +97,28 @@ def test_the_embedded_model_on_pictures(root: Path) -> None:
     assert done.stderr == ""
 
 
-def test_unreadable_pictures_are_counted(bundle_dir: Path, tmp_path: Path) -> None:
+def test_unreadable_pictures_are_counted(
+    bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     images = tmp_path / "images"
     images.mkdir()
     (images / "good.png").write_bytes(
         cv2.imencode(".png", np.full((20, 20, 3), 90, np.uint8))[1].tobytes()
     )
     (images / "bad.jpg").write_bytes(b"no picture")
+    (images / "lost.jpg").symlink_to(tmp_path / "deleted.jpg")
     found = verify(bundle_dir, images=images)
-    assert (found.pictures, found.unreadable, found.agreeing) == (1, 1, 1)
+    left_out = tuple(str(images / name) for name in ("lost.jpg", "bad.jpg"))
+    assert (found.pictures, found.unreadable, found.agreeing) == (1, left_out, 1)
     assert not found.telling
+    print_verification(found)
+    shown = "".join(capsys.readouterr().out.split())
+    assert f"2unreadable,andleftout:{','.join(left_out)}" in shown
     (images / "good.png").unlink()
-    with pytest.raises(ConversionError, match="none of the pictures can be read"):
+    with pytest.raises(ConversionError, match=r"bad\.jpg: none of the pictures can be read"):
         verify(bundle_dir, images=images)
     (images / "bad.jpg").unlink()
+    (images / "lost.jpg").unlink()
     with pytest.raises(ConversionError, match="holds no pictures"):
         verify(bundle_dir, images=images)
     with pytest.raises(ConversionError, match="there is no such file or folder"):
@@ -188,6 +197,70 @@ def test_prototxt_that_is_not_the_graphs_is_found(
         write_model_config(ModelConfig((feed,), config.fetches), bundle_dir / folder, stem)
     with pytest.raises(ConversionError, match=r"serving_server_conf\.prototxt says that"):
         verify(bundle_dir)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_an_export_whose_files_lie_in_a_subfolder(
+    tmp_path: Path, export: Path, absolute: bool
+) -> None:
+    (export / "best").mkdir()
+    (export / "net.onnx").rename(export / "best/net.onnx")
+    # a folder that a link leads to, as `current -> release-7`
+    (tmp_path / "current").symlink_to(export)
+    model_file = str(tmp_path / "current/best/net.onnx") if absolute else "best/net.onnx"
+    bundle = convert(ConvertOptions(export, tmp_path / "out", model_file=model_file))
+    record = yaml.safe_load((bundle.path / "bundle.yml").read_text())
+    assert record["source"]["model_file"] == record["options"]["model_file"] == "best/net.onnx"
+    assert str(tmp_path) not in (bundle.path / "bundle.yml").read_text()
+    assert verify(bundle.path, export_dir=export).passed
+    moved = export.rename(tmp_path / "moved")
+    assert verify(bundle.path, export_dir=moved).passed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cause"),
+    [
+        ("Rotate: {degrees: 5}", "Rotate"),
+        ("ResizeImage: {sizes: [8, 8]}", "sizes"),
+        ("ResizeImage: {size: [-1, 8]}", "size"),
+        ("ResizeImage: {size: [9, 9]}", "9"),
+    ],
+)
+def test_a_description_that_was_edited_wrongly_is_one_line(
+    bundle_dir: Path, export: Path, wrong: str, cause: str
+) -> None:
+    described = DESCRIPTION.replace("ResizeImage: {size: [8, 8]}", wrong)
+    (export / "inference.yml").write_text(described)
+    with pytest.raises((ConversionError, BundleError), match=f"{export}.*{cause}"):
+        verify(bundle_dir, export_dir=export)
+    (export / "inference.yml").write_text(DESCRIPTION)
+    (bundle_dir / "serving_server/inference.yml").write_text(described)
+    for given in (None, export):
+        with pytest.raises((ConversionError, BundleError), match=f"{bundle_dir}.*{cause}"):
+            verify(bundle_dir, export_dir=given)
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("source", {"model_file": 5}),
+        ("source", {"model_file": ["net.onnx"]}),
+        ("source", {"params_file": True}),
+        ("source", {"model_file": "../elsewhere/net.onnx"}),
+        ("model", {"fixed_batch": "two"}),
+        ("model", {"fixed_batch": 0}),
+        ("model", {"output_activation": ["softmax"]}),
+    ],
+)
+def test_a_record_that_was_edited_wrongly_is_one_line(
+    bundle_dir: Path, export: Path, section: str, values: dict[str, object]
+) -> None:
+    file = bundle_dir / "bundle.yml"
+    record = yaml.safe_load(file.read_text())
+    record[section] = {**record[section], **values}
+    file.write_text(yaml.safe_dump(record))
+    with pytest.raises((ConversionError, BundleError), match=rf"bundle\.yml: {section}\."):
+        verify(bundle_dir, export_dir=export)
 
 
 def test_no_bundle(tmp_path: Path, root: Path) -> None:

@@ -53,7 +53,7 @@ class Service:
 
     @property
     def http_port(self) -> int:
-        return int(self._find(r"POST http://127\.0\.0\.1:(\d+)/"))
+        return int(self._find(r"POST https?://127\.0\.0\.1:(\d+)/"))
 
     @property
     def rpc_port(self) -> int:
@@ -66,6 +66,10 @@ class Service:
     @property
     def endpoint(self) -> str:
         return f"127.0.0.1:{self.rpc_port}"
+
+    @property
+    def admin(self) -> str:
+        return self._find(r"  admin +(http://127\.0\.0\.1:\d+) ")
 
     def workers(self) -> list[int]:
         """Return the process numbers of the workers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -526,3 +527,19 @@ def test_real_pictures_are_split_as_the_waste_tutorial_does(
         [64, 18, 9],
         [1171, 335, 167],
     ]
+
+
+def test_folders_of_copies_and_of_a_mac_are_no_classes(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = data / "train" / "trainImageSet"
+    mixed.mkdir()
+    for path in sorted(data.glob("train/*/*.png")):
+        shutil.copyfile(path, mixed / f"{path.parent.name}_{path.name}")
+    (data / "train" / "__MACOSX" / "glass").mkdir(parents=True)
+    report = checked(capsys, data / "train", expected=1)
+    found = [one for one in report["findings"] if one["kind"] == "class of copies"]
+    assert [one["text"].split(" is in another")[0] for one in found] == [
+        "every picture of trainImageSet"
+    ]
+    assert "__MACOSX" not in {one["name"] for one in report["classes"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,40 @@ def test_pictures_are_saved_as_the_deployment_wants(tmp_path: Path) -> None:
     assert exporter.pictures(read_deployment("peach4"))[0].suffix == ".jpg"
 
 
+def test_only_what_a_deployment_made_is_discarded(tmp_path: Path) -> None:
+    exporter = Exporter(tmp_path, tmp_path / "no-samples")
+    for name in ("peach4/pir-1/a", "bundles/peach4-pir/a", "bundles/steel6-pir/a", "steel6/b"):
+        (tmp_path / name).mkdir(parents=True)
+    exporter.discard(read_deployment("peach4"))
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")}
+    assert left == {"bundles/steel6-pir", "steel6/b"}
+
+
+class FullDisk(Exporter):
+    """Its tool writes what fits, and says nothing, as Paddle does."""
+
+    def _tool(self, form: str, deployment: Deployment, *arguments: str | Path) -> None:
+        output = Path(arguments[arguments.index("--output") + 1])
+        if arguments[0] == "random":
+            output.parent.mkdir(parents=True)
+            output.touch()
+            return
+        output.mkdir(parents=True)
+        whole = Path(__file__).parents[2] / "serving_model/waste/serving_server/inference.pdiparams"
+        (output / "inference.pdiparams").write_bytes(whole.read_bytes()[:100_000])
+
+    def _python(self, form: str) -> Path:
+        return Path("python")
+
+
+def test_a_full_disk_is_told_and_leaves_no_export(tmp_path: Path) -> None:
+    deployment = read_deployment("peach4")
+    (form,) = (form for form in deployment.forms if form.name == "pir")
+    with pytest.raises(DeploymentError, match=r"is truncated .* MiB of disk are free"):
+        FullDisk(tmp_path, tmp_path).export(deployment, form)
+    assert not [path for path in (tmp_path / "peach4").glob("pir-*") if path.suffix != ".part"]
+
+
 def test_a_missing_environment_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exporter = Exporter(tmp_path, tmp_path, 2, {"pir": "none", "pdmodel": "none"})
     deployment = read_deployment("peach4")
@@ -282,3 +317,26 @@ def test_paddleclas_says_what_is_wrong(paddleclas: Path, root: Path, tmp_path: P
     (scores,) = json.loads(answers.read_text()).values()
     assert len(scores) == 4
     assert sum(scores) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_branches_that_are_for_training_only_are_folded(
+    paddleclas: Path, root: Path, tmp_path: Path
+) -> None:
+    """As PaddleClas' exporter folds them: 168 parameters of PP-LCNetV2 remain of 262."""
+    network = ["PPLCNetV2_base", "--classes", "4", "--size", "64"]
+    weights, out = tmp_path / "random.pdparams", tmp_path / "export"
+    for arguments in (
+        ["random", *network, "--pictures", "examples/images", "--output", weights],
+        ["export", *network, "--weights", weights, "--output", out],
+    ):
+        command = [paddleclas, "examples/with_paddleclas.py", *arguments]
+        subprocess.run([str(word) for word in command], cwd=root, capture_output=True, check=True)
+    inspected = subprocess.run(
+        [sys.executable, "-m", "converter", "inspect", str(out), "--json"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(inspected.stdout)["parameters"] == 168

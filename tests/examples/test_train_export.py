@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 pytest.importorskip("tqdm", reason="training needs the extra train")
 
+from bundle.errors import BundleError  # noqa: E402
 from examples.training.export import export  # noqa: E402
 from examples.training.pictures import Pictures  # noqa: E402
 from examples.training.recipe import Recipe  # noqa: E402
@@ -65,6 +67,17 @@ def test_paddle_inference_gives_the_scores_of_the_network(tmp_path: Path) -> Non
             own = paddle.nn.functional.softmax(trained(paddle.to_tensor(batch))).numpy()
         assert scores == pytest.approx(own, abs=1e-5)
         assert scores.sum(axis=1) == pytest.approx(np.ones(count), abs=1e-5)
+
+
+def test_a_full_disk_is_an_error_and_no_short_export(tmp_path: Path) -> None:
+    """Paddle itself writes what fits and says nothing."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limit[1]))
+    try:
+        with pytest.raises(BundleError, match=r"inference\.pdiparams is truncated"):
+            export(network(), tmp_path, "shufflenet_v2_x1_0", ["a", "b"], 36, SIZE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_the_description_is_in_the_form_of_paddleclas(tmp_path: Path) -> None:

@@ -119,9 +119,10 @@ def test_classes_that_were_not_trained_on_are_told(tmp_path: Path) -> None:
 
 
 def recipe_of(run: Path, **flags: Any) -> Recipe:
-    from examples.train import _recipe
+    from examples.train import _recipe, _run_before
 
-    return _recipe(argparse.Namespace(run=run, **{"resume": False, **flags}))
+    options = argparse.Namespace(run=run, **{"resume": False, **flags})
+    return _recipe(options, _run_before(options))
 
 
 def test_a_resumed_run_keeps_its_recipe_where_no_flag_is_given(

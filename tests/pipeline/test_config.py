@@ -114,6 +114,19 @@ def test_keys_without_a_job_are_told_in_one_warning(folder: Path) -> None:
         ("op.waste=5", "op.waste must hold keys"),
         ("op.peach.topk=5", "no service 'peach'; there are: waste"),
         ("op=", "op holds no service"),
+        ("cors_origins=*", "-o cors_origins=*: the value is not YAML"),
+        *(
+            (f"cors_origins=['{wrong}']", "cors_origins must be a list of origins as a browser")
+            for wrong in (
+                "shop.example",
+                "https://shop.example/",
+                "https://shop.example/page",
+                "https://Shop.example",
+                "https://*.shop.example",
+                "null",
+                "",
+            )
+        ),
         ("http_port", "write KEY=VALUE"),
         ("http_port.x=1", "http_port holds a value, not keys"),
     ],
@@ -137,6 +150,7 @@ def test_overrides_reach_what_the_file_leaves_out(folder: Path) -> None:
     )
     (op,) = settings.ops
     assert op.classifier.labels_file == str(folder / "labels.txt")
+    assert op.classifier.labels == ("a", "b")
     assert (op.classifier.topk, op.engine.queue_size) == (3, 7)
     assert settings.rpc_port is None
 
@@ -144,6 +158,18 @@ def test_overrides_reach_what_the_file_leaves_out(folder: Path) -> None:
 def test_no_port_at_all_is_an_error(folder: Path) -> None:
     with pytest.raises(ConfigError, match="give http_port, rpc_port or both"):
         load(folder, CONFIG, "http_port=", "rpc_port=")
+
+
+def test_origins_as_browsers_send_them(folder: Path) -> None:
+    origins = [
+        "https://shop.example",
+        "http://127.0.0.1:8000",
+        "http://[::1]:80",
+        "app://shop",
+        "*",
+    ]
+    settings = load(folder, f"{CONFIG}cors_origins: {origins}\n")
+    assert settings.access.cors_origins == tuple(origins)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ before the colon says what shall happen to it, the label that comes back is the 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
+import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -64,10 +67,29 @@ class Fake:
             os.kill(os.getpid(), signal.SIGKILL)
         elif what == "segfault":
             ctypes.string_at(0)
+        elif what == "abort":
+            os.abort()
+        elif what == "starve":
+            # As under a limit of a container or of ulimit: little more than there is now.
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            limit = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, limit[1]))
+            try:
+                bytearray(2**30)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, limit)
         elif what == "exit":
             raise SystemExit(3)
+        elif what == "exit-slowly":
+            atexit.register(time.sleep, 0.5)
+            raise SystemExit(3)
+        elif what == "hang-up":
+            os.closerange(3, 256)
+            time.sleep(3600)
         elif what == "print":
             print(argument, flush=True)
+        elif what == "warn":
+            logging.getLogger("mine").warning("%s", argument)
         elif what == "flood":
             for number in range(int(argument)):
                 print("flood", number, "x" * 100)
@@ -79,9 +101,11 @@ class Fake:
 
 
 def build(settings_json: str) -> Fake:
-    """The factory: settings may ask for a start that is slow or fails."""
+    """The factory: settings may ask for a start that is slow, hangs or fails."""
     settings = json.loads(settings_json)
     time.sleep(settings.get("start_s", 0.0))
+    while settings.get("hang_if") and Path(settings["hang_if"]).exists():
+        time.sleep(0.02)
     for key in ("fail_if", "exit_if"):
         if settings.get(key) and Path(settings[key]).exists():
             if key == "exit_if":

@@ -47,7 +47,7 @@ async def test_sigkill_in_the_middle_of_a_batch_loses_no_request(make_engine, un
     assert pids(engine) != [killed]
 
 
-@pytest.mark.parametrize("poison", [b"die:x", b"segfault:x", b"exit:x"])
+@pytest.mark.parametrize("poison", [b"die:x", b"segfault:x", b"abort:x", b"exit:x"])
 async def test_a_picture_that_kills_workers_takes_no_neighbour_with_it(
     make_engine, until, batches, poison
 ):
@@ -139,6 +139,18 @@ async def test_an_exception_over_one_picture_spares_its_batch(make_engine):
     assert isinstance(results[3], PredictionFailed)
 
 
+async def test_out_of_memory_over_one_picture_spares_its_batch_and_its_worker(make_engine, caplog):
+    """The system's own killer sends SIGKILL, native code aborts; Python gets to go on."""
+    engine = await make_engine()
+    before = pids(engine)
+    results = await classify(engine, b"echo:a", b"starve:b", b"echo:c")
+    assert labels([results[0], results[2]]) == ["echo:a", "echo:c"]
+    assert isinstance(results[1], PredictionFailed)
+    assert "MemoryError" in caplog.text
+    assert "memory" not in str(results[1])
+    assert pids(engine) == before
+
+
 async def test_the_log_names_only_the_requests_that_failed(make_engine, until, caplog):
     engine = await make_engine()
     blocker = classify(engine, b"sleep:0.4")
@@ -186,7 +198,39 @@ async def test_the_last_words_of_a_worker_are_in_the_log(make_engine, caplog):
     deaths = [r for r in caplog.records if "was ended by SIGKILL" in r.getMessage()]
     assert len(deaths) == 1
     assert deaths[0].levelno == logging.ERROR
-    assert "last words" in deaths[0].getMessage()
+    assert "it printed last:\n| last words" in deaths[0].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("picture", "cause"),
+    [
+        (b"exit-slowly:x", "exited with code 3"),
+        (b"hang-up:x", "closed its connection and stayed, so that it had to be killed"),
+    ],
+)
+async def test_how_a_worker_ended_is_told_as_it_was(make_engine, picture, cause):
+    engine = await make_engine(retries=0)
+    await classify(engine, picture)
+    await classify(engine, b"echo:next")
+    assert engine.status().workers[0].cause == cause
+
+
+async def test_only_what_a_worker_logs_has_a_level(make_engine, until, caplog):
+    caplog.set_level(logging.INFO)
+    engine = await make_engine()
+    await classify(engine, b"warn:one\n<3>two", log_id=7)
+    await classify(engine, b"print:<3>three")
+    await until(lambda: "three" in caplog.text)
+    told = {
+        record.getMessage().partition(": ")[2]: record.levelno
+        for record in caplog.records
+        if record.name == "pipeline.engine.output"
+    }
+    assert told == {
+        "mine: one": logging.WARNING,
+        "<3>two [log_id 7]": logging.WARNING,
+        "<3>three": logging.INFO,
+    }
 
 
 async def test_requests_wait_while_the_only_worker_restarts(make_engine, until):
@@ -215,6 +259,42 @@ async def test_repeated_failures_to_start_are_told_at_once_and_healed(make_engin
     assert status.waiting == 0
     broken.unlink()
     await until(lambda: engine.ready)
+    assert labels(await classify(engine, b"echo:again")) == ["echo:again"]
+
+
+async def test_new_requests_are_refused_when_no_worker_will_be_up_in_time(
+    make_engine, until, tmp_path
+):
+    stuck = tmp_path / "stuck"
+    engine = await make_engine({"hang_if": str(stuck), "start_s": 0.2}, workers=2, timeout_s=60.0)
+    await all_ready(engine, until)
+    stuck.touch()
+    for pid in pids(engine):
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not engine.ready)
+    waits = classify(engine, b"echo:waits")  # a start takes much less than its time
+    with pytest.raises(NotReady, match="no worker of service fake is up, nor will be in time"):
+        await engine.classify([b"echo:hurried"], timeout_s=0.001)
+
+    # Nor does anybody with time wait for workers that are long overdue.
+    async def refused():
+        task = asyncio.ensure_future(engine.classify([b"echo:refused"]))
+        await asyncio.wait({task}, timeout=0.02)
+        if task.done():
+            with pytest.raises(NotReady, match="try again later"):
+                await task
+            return True
+        task.cancel()
+        return False
+
+    async def until_refused():
+        while not await refused():
+            pass
+
+    await asyncio.wait_for(until_refused(), GUARD_S)
+    assert not waits.done()
+    stuck.unlink()
+    assert labels(await waits) == ["echo:waits"]
     assert labels(await classify(engine, b"echo:again")) == ["echo:again"]
 
 

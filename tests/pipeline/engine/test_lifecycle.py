@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -113,6 +114,40 @@ async def test_workers_have_their_own_environment_and_group(make_engine, monkeyp
     assert facts["CUDA_VISIBLE_DEVICES"] == "1"
     assert facts["folder"] == str(tmp_path)
     assert facts["session"] == engine.status().workers[0].pid != os.getsid(0)
+
+
+async def test_workers_get_no_secrets_of_the_service(make_engine, monkeypatch):
+    secrets = {
+        "PADDLE_SERVING_KIT_API_KEYS": "app: 0123456789abcdef-key",
+        "PADDLE_SERVING_KIT_API_KEY": "0123456789abcdef-own",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=0123456789abcdef-otlp",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "authorization=0123456789abcdef-traces",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SOMETHING_ELSE", "kept")
+    engine = await make_engine()
+    # What the kernel shows of the process, not what it says of itself.
+    environment = Path(f"/proc/{engine.status().workers[0].pid}/environ").read_bytes()
+    assert b"SOMETHING_ELSE=kept" in environment.split(b"\0")
+    assert b"0123456789abcdef" not in environment
+    assert not any(name.encode() in environment for name in secrets)
+
+
+async def test_a_crashed_worker_leaves_no_core_dump(make_engine, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
+    try:
+        engine = await make_engine(retries=0)
+        told = Path(f"/proc/{engine.status().workers[0].pid}/limits").read_text()
+        (core,) = [line.split() for line in told.splitlines() if "core file" in line]
+        assert core[4:6] == ["0", "0"]
+        for crash in (b"segfault:x", b"abort:x"):
+            await classify(engine, crash)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- admission -----------------------------------------------------------------------------------

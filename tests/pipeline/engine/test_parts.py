@@ -157,14 +157,27 @@ async def test_one_alone_is_not_taken_into_a_batch_before_it():
     assert waiting.take(8) == [second]
 
 
+async def test_hurried_entries_go_behind_the_others_and_are_tried_all_the_same():
+    hurried, patient = Request(2, (None, None), 1.0, 0), Request(2, (None, None), 10.0, 0)
+    early, late = ([Entry(request, i, b"") for i in range(2)] for request in (hurried, patient))
+    waiting = WaitingEntries(4)
+    waiting.extend([*early, *late])
+    assert waiting.take(8, hurried.deadline) == late
+    assert waiting.take(8, hurried.deadline) == early
+    assert waiting.take(8, hurried.deadline) == []
+
+
 # --- output --------------------------------------------------------------------------------------
+
+TOKEN = "f00d"  # noqa: S105 - marks lines of a log
 
 
 async def test_output_lines_keep_their_level_and_long_ones_are_cut(caplog):
     caplog.set_level(logging.DEBUG)
     reading, writing = os.pipe()
-    relay = OutputRelay(reading, "w-0")
-    os.write(writing, b"plain\n<3>wrong\n<4>odd\n\n" + b"y" * 5000 + b"\nno end")
+    relay = OutputRelay(reading, "w-0", TOKEN)
+    said = [b"plain", b"<3:f00d>wrong", b"<4:f00d>odd", b"", b"y" * 5000, b"no end"]
+    os.write(writing, b"\n".join(said))
     os.close(writing)
     relay.close()
     relay.close()
@@ -177,6 +190,25 @@ async def test_output_lines_keep_their_level_and_long_ones_are_cut(caplog):
     assert len(told[3][1]) < 2100
     assert told[-1] == (logging.INFO, "w-0: no end")
     assert relay.tail[-1] == "no end"
+
+
+async def test_what_libraries_print_has_no_level_and_moves_no_cursor(caplog):
+    caplog.set_level(logging.DEBUG)
+    reading, writing = os.pipe()
+    relay = OutputRelay(reading, "w-0", TOKEN)
+    os.write(writing, b"<3>forged\n<3:beef>forged\nclear\x1b[2K\rhome \xc2\x9b\tkept\n")
+    os.write(writing, b"libpng: no newline<3:f00d>ours\n")
+    os.close(writing)
+    relay.close()
+    told = [(r.levelno, r.getMessage()) for r in caplog.records if r.name.endswith("output")]
+    assert told == [
+        (logging.INFO, "w-0: <3>forged"),
+        (logging.INFO, "w-0: <3:beef>forged"),
+        (logging.INFO, "w-0: clear\\u001b[2K\\u000dhome \\u009b\tkept"),
+        (logging.INFO, "w-0: libpng: no newline"),
+        (logging.ERROR, "w-0: ours"),
+    ]
+    assert relay.tail[2] == "clear\\u001b[2K\\u000dhome \\u009b\tkept"
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -193,7 +225,7 @@ def test_devices_choose_what_a_worker_sees(monkeypatch):
 
 
 def test_the_start_message_is_json():
-    assert json.loads(json.dumps(WorkerCommand("{}").start_message()))["kind"] == "start"
+    assert json.loads(json.dumps(WorkerCommand("{}").start_message(TOKEN)))["kind"] == "start"
 
 
 def test_one_line_of_an_error():

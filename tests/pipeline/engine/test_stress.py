@@ -11,7 +11,13 @@ import time
 import pytest
 import uvloop
 
-from protocol.errors import DeadlineExceeded, Overloaded, PredictionFailed, UndecodableImage
+from protocol.errors import (
+    DeadlineExceeded,
+    NotReady,
+    Overloaded,
+    PredictionFailed,
+    UndecodableImage,
+)
 
 CALLERS = 16
 SECONDS = 3.0
@@ -25,6 +31,7 @@ class Harness:
         self.engine = engine
         self.random = random.Random(seed)
         self.sent = self.right = self.cancelled = self.expired = self.overloaded = self.failed = 0
+        self.refused = 0
         self.kills = 0
         self.stop_at = time.monotonic() + SECONDS
 
@@ -56,6 +63,8 @@ class Harness:
             self.expired += len(pictures)
         except Overloaded:
             self.overloaded += len(pictures)
+        except NotReady:
+            self.refused += len(pictures)  # while both workers are down
         else:
             assert len(results) == len(pictures)
             for picture, result in zip(pictures, results, strict=True):
@@ -94,8 +103,8 @@ async def run(make_engine, seed):
     assert harness.kills > 0
     assert harness.right > 100
     # Every picture that was sent has exactly one outcome, here and in the engine's own books.
-    outcomes = (harness.right, harness.cancelled, harness.expired, harness.overloaded)
-    assert sum(outcomes) + harness.failed == harness.sent
+    outcomes = (harness.right, harness.cancelled, harness.expired, harness.failed)
+    assert sum(outcomes) + harness.overloaded + harness.refused == harness.sent
     counters = engine.status().counters
     settled = counters.answered + counters.failed + counters.expired + counters.abandoned
     assert counters.admitted == settled

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.hosts.metrics import Metrics
+from pipeline.hosts.observation import Observer
+from pipeline.hosts.request_log import RequestLog
 from pipeline.hosts.services import Services
+from pipeline.hosts.tracing import Tracing
 from protocol.errors import ServingError, UndecodableImage
 from protocol.reply import Category, ImageResult
 
@@ -21,12 +25,15 @@ class FakeEngine:
         self.asked: list[dict[str, Any]] = []
         self.error: BaseException | None = None
         self.delay_s = 0.0
+        self.release: asyncio.Event | None = None
         self.cancelled = 0
 
     async def classify(self, images: Sequence[bytes], **options: Any) -> list[ImageResult]:
         self.asked.append(options)
         try:
             await asyncio.sleep(self.delay_s)
+            if self.release is not None:
+                await self.release.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -43,6 +50,16 @@ class FakeEngine:
 @pytest.fixture
 def engine() -> FakeEngine:
     return FakeEngine()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("1.2.3")
+
+
+@pytest.fixture
+def observer(metrics: Metrics) -> Observer:
+    return Observer(metrics, RequestLog(5), Tracing())
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from pipeline.hosts.http_app import build_http_app
+from pipeline.hosts.inflight import Inflight
+from pipeline.hosts.observation import Observer
 from pipeline.hosts.services import Services
 from protocol.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
 
@@ -19,8 +21,8 @@ LIMIT = 2000
 
 
 @pytest.fixture
-async def http(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(build_http_app(services, max_body_bytes=LIMIT))
+async def http(services: Services, observer: Observer) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(build_http_app(services, observer, max_body_bytes=LIMIT))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
@@ -43,6 +45,19 @@ async def test_the_envelope_is_answered(http: httpx.AsyncClient, engine: Any) ->
 async def test_any_method_name_is_answered_as_0_9_does(http: httpx.AsyncClient) -> None:
     response = await http.post("/waste/anything", json={"key": ["x"], "value": [PICTURE]})
     assert response.status_code == 200
+
+
+async def test_options_of_the_address_count_for_the_envelope_too(
+    http: httpx.AsyncClient, engine: Any
+) -> None:
+    address = "/waste/prediction?topk=3&threshold=0.5&logid=7"
+    await http.post(address, json={"key": ["image"], "value": [PICTURE]})
+    own = {"key": ["image", "topk"], "value": [PICTURE, "1"], "logid": 8}
+    await http.post(address, json=own)
+    told = [(asked["topk"], asked["threshold"], asked["log_id"]) for asked in engine.asked]
+    assert told == [(3, 0.5, 7), (1, 0.5, 8)]
+    response = await http.post("/waste/prediction?topk=0", json=own)
+    assert (response.status_code, response.json()["err_no"]) == (400, 5000)
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "application/octet-stream"])
@@ -143,6 +158,33 @@ async def test_a_wrong_method_names_the_right_one(http: httpx.AsyncClient, metho
     assert response.headers["allow"] == "POST"
 
 
+async def test_nobody_is_led_elsewhere(http: httpx.AsyncClient) -> None:
+    for path in ("/health/live/", "/openapi.json/"):
+        response = await http.get(path, headers={"Host": "evil.example"})
+        assert response.status_code in (404, 405)
+        assert "location" not in response.headers
+
+
+async def test_text_that_is_large_in_memory_takes_more_room(
+    services: Services, observer: Observer
+) -> None:
+    app = build_http_app(services, observer, max_body_bytes=LIMIT, inflight=Inflight(LIMIT))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as client:
+        key = "\u56fe" * 300
+        body = json.dumps({"key": [key], "value": [PICTURE]}, ensure_ascii=False).encode()
+        assert (await client.post("/waste/prediction", content=body)).status_code == 429
+        short = json.dumps({"key": ["\u56fe"], "value": [PICTURE]}, ensure_ascii=False).encode()
+        assert (await client.post("/waste/prediction", content=short)).status_code == 200
+
+
+async def test_health_is_asked_not_posted_to(http: httpx.AsyncClient) -> None:
+    response = await http.post("/health/ready")
+    assert (response.status_code, response.json()["err_no"]) == (405, 3000)
+    assert response.headers["allow"] == "GET, HEAD"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "err_no"),
     [
@@ -162,10 +204,10 @@ async def test_errors_of_the_engine_have_their_own_status(
 
 
 async def test_what_nobody_foresaw_is_logged_and_told_in_general(
-    services: Services, engine: Any, caplog: pytest.LogCaptureFixture
+    services: Services, observer: Observer, engine: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.error = KeyError("secret")
-    app = build_http_app(services, max_body_bytes=LIMIT)
+    app = build_http_app(services, observer, max_body_bytes=LIMIT)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         response = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
@@ -206,9 +248,11 @@ async def test_the_index_tells_what_is_served(http: httpx.AsyncClient) -> None:
     }
 
 
-async def test_a_client_that_goes_away_cancels_its_request(services: Services, engine: Any) -> None:
+async def test_a_client_that_goes_away_cancels_its_request(
+    services: Services, observer: Observer, engine: Any
+) -> None:
     engine.delay_s = 30
-    app = build_http_app(services, max_body_bytes=LIMIT)
+    app = build_http_app(services, observer, max_body_bytes=LIMIT)
     body = json.dumps({"key": ["a"], "value": [PICTURE]}).encode()
     messages = asyncio.Queue[dict[str, Any]]()
     messages.put_nowait({"type": "http.request", "body": body, "more_body": False})

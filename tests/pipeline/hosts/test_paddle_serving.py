@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,101 @@ def test_what_cannot_be_served_is_refused_by_name(
         plan(model, **change)
 
 
+WRONG_IN_OP = [
+    ("concurrency", "abc"), ("concurrency", "2"), ("concurrency", 0), ("timeout", "x"),
+    ("retry", "x"), ("batch_size", 2.5), ("auto_batching_timeout", "x"), ("labels", 5),
+    ("topk", "x"), ("threshold", "abc"), ("threshold", 2), ("max_image_pixels", "x"),
+    ("fast_decode", "x"), ("start_timeout", "x"), ("fetch_list", "prediction"),
+]  # fmt: skip
+WRONG_IN_LOCAL = [
+    ("model_config", 5), ("model_config", ["a"]), ("devices", [0]), ("precision", "fp99"),
+    ("device_type", "gpu"), ("thread_num", "x"), ("mem_optim", 1), ("ir_optim", "x"),
+    ("use_calib", "x"), ("use_mkldnn", "x"), ("mkldnn_cache_capacity", "x"),
+    ("mkldnn_op_list", "conv2d"), ("mkldnn_bf16_op_list", [1]), ("min_subgraph_size", "x"),
+    ("fetch_list", "prediction"),
+]  # fmt: skip
+WRONG = [
+    *(({key: value}, key) for key, value in [
+        ("http_port", "x"), ("http_port", 70_000), ("rpc_port", [1]), ("worker_num", "x"),
+        ("worker_num", 0), ("max_images", "x"), ("dag", 5), ("op", [1]),
+    ]),
+    *(({"dag": {key: value}}, f"dag.{key}") for key, value in [
+        ("use_profile", "x"), ("channel_size", "x"), ("tracer", 5), ("tracer", [1]),
+        ("enable_prometheus", "x"), ("prometheus_port", "x"), ("is_thread_op", "x"),
+    ]),
+    ({"dag": {"tracer": {"interval_s": "x"}}}, "dag.tracer.interval_s"),
+    *(({"op": {key: value}}, f"op.it.{key}") for key, value in WRONG_IN_OP),
+    ({"op": {"local_service_conf": 5}}, "op.it.local_service_conf"),
+    *(
+        ({"local": {key: value}}, f"op.it.local_service_conf.{key}")
+        for key, value in WRONG_IN_LOCAL
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "key"), WRONG, ids=str)
+def test_a_wrong_value_is_one_line_with_its_key(
+    model: Path, change: dict[str, Any], key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan(model)
+    tree = yaml.safe_load((model.parent / "config.yml").read_text(encoding="utf-8"))
+    if isinstance(change.get("op"), list):
+        tree |= change
+    else:
+        tree["op"]["it"] |= change.pop("op", {})
+        local = tree["op"]["it"]["local_service_conf"]
+        if isinstance(local, dict):
+            local |= change.pop("local", {})
+        tree |= change
+    (model.parent / "config.yml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert paddle_serving.main(["--config", str(model.parent / "config.yml")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"config.yml: {key} must " in line
+
+
+def test_wider_values_of_0_9_stay_allowed(model: Path) -> None:
+    local = {"precision": "int8", "device_type": 2, "use_calib": True, "min_subgraph_size": 3}
+    made = plan(model, local=local, worker_num=2).server["op"]["it"]["local_service_conf"]
+    assert {key: made[key] for key in local} == local
+
+
+@pytest.mark.parametrize(
+    ("ports", "told"),
+    [
+        ({"rpc_port": 18080}, "http_port and rpc_port are both 18080; choose another port"),
+        ({"http_port": 65535}, "rpc_port is 65536; give a number from 1024 to 65535"),
+        (
+            {"dag": {"enable_prometheus": True, "prometheus_port": 18081}},
+            "rpc_port and dag.prometheus_port are both 18081",
+        ),
+        ({"dag": {"enable_prometheus": True, "prometheus_port": 0}}, "prometheus_port is 0; give"),
+    ],
+)
+def test_ports_that_cannot_be_opened(model: Path, ports: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        plan(model, **ports)
+
+
+def test_metrics_without_a_port_are_where_ours_are(model: Path) -> None:
+    assert plan(model, dag={"enable_prometheus": True}).server["dag"]["prometheus_port"] == 19393
+
+
+@pytest.mark.parametrize("key", ["http_port", "rpc_port"])
+def test_a_taken_port_is_named_with_what_to_do(
+    model: Path, key: str, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        plan(model, **{"http_port": None, "rpc_port": None, key: port})
+        tree = yaml.safe_load((model.parent / "config.yml").read_text(encoding="utf-8"))
+        if key == "http_port":
+            tree["rpc_port"] = free_port
+        (model.parent / "config.yml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        assert paddle_serving.main(["--config", str(model.parent / "config.yml")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"config.yml: {key} {port}: Address already in use; stop what listens there" in line
+
+
 def test_an_inference_json_is_refused_with_what_to_do(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,9 +223,9 @@ def test_an_inference_json_is_refused_with_what_to_do(
 
 
 def test_without_the_official_packages_it_says_where_they_come_from(
-    model: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan(model)
+    plan(model, http_port=None, rpc_port=free_port)
     assert paddle_serving.main(["--config", str(model.parent / "config.yml")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "make paddle-serving-env" in line

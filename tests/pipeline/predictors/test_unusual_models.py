@@ -33,8 +33,6 @@ class Net(paddle.nn.Layer):
         if self.kind.startswith("fixed"):
             pooled = paddle.reshape(pooled, [int(self.kind[5:]), 3])
         scores = paddle.nn.functional.softmax(self.dense(pooled))
-        if self.kind == "class_ids":
-            return paddle.argmax(scores, -1)
         if self.kind == "class_ids_and_scores":
             return paddle.argmax(scores, -1), scores
         return scores.astype("float16") if self.kind == "float16" else scores
@@ -79,7 +77,6 @@ KINDS = [
     "norm_over_channels",
     "fixed1",
     "fixed2",
-    "class_ids",
     "class_ids_and_scores",
     "float16",
 ]
@@ -150,8 +147,6 @@ def test_a_batch_that_the_graph_cannot_take_is_told(root: Path, bundles: Path) -
 
 
 def test_class_numbers_are_no_scores(root: Path, bundles: Path) -> None:
-    told = predict(root, bundles / "class_ids")["error"]
-    assert "the model gives prediction (int64)" in told
     told = predict(root, bundles / "class_ids_and_scores", fetch="fetch_name_0")["error"]
     assert "scores are needed" in told
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from typing import Any
 
 import cv2
@@ -146,3 +147,29 @@ def test_fast_decoding_keeps_twice_the_size_that_is_needed() -> None:
         200: (400, 600),
         256: (800, 1200),
     }
+
+
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [
+        ("RGB", "tiff_lzw"),
+        ("RGB", "tiff_adobe_deflate"),
+        ("RGB", "packbits"),
+        ("RGB", "jpeg"),
+        ("1", "group3"),
+        ("1", "group4"),
+        ("L", None),
+        ("P", None),
+        ("RGBA", None),
+        ("CMYK", None),
+    ],
+)
+def test_a_tiff_of_many_strips_is_read_as_opencv_reads_it(
+    image: np.ndarray, mode: str, compression: str | None
+) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow writes these")
+    out = io.BytesIO()
+    pillow.fromarray(np.tile(image, (12, 12, 1))).convert(mode).save(
+        out, "TIFF", compression=compression
+    )
+    assert np.array_equal(decode_image(out.getvalue()), opencv(out.getvalue()))

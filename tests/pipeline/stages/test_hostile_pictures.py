@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from pipeline.stages import jpeg_scans, png_chunks
 from pipeline.stages.decode import decode_image
 from pipeline.stages.image_header import is_complete, read_format, read_header
 from protocol.errors import TooLarge, UndecodableImage
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
+import picture_bombs as bombs
 
 
 @pytest.fixture
@@ -105,3 +111,128 @@ def test_random_bytes_behind_every_magic_number_end_in_an_answer() -> None:
             data = start + rng.bytes(int(rng.integers(0, 200)))
             with pytest.raises((UndecodableImage, TooLarge)):
                 decode_image(data)
+
+
+def test_a_chunk_of_a_png_beyond_its_end_allocates_nothing(encode: Callable[[str], bytes]) -> None:
+    data = encode(".png")
+    position = data.index(b"IDAT") - 4
+    # A decoder takes the length at its word, and 4 GiB of memory for it.
+    bomb = data[:position] + struct.pack(">I", 0xFFFFFF00) + data[position + 4 :]
+    with pytest.raises(UndecodableImage, match="cut off"):
+        decode_image(bomb)
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x00"])
+def test_a_jpeg_that_ends_in_the_length_of_a_segment(rest: bytes) -> None:
+    frame = b"\xff\xc0\x00\x11\x08\x00\x0c\x00\x11\x03" + bytes(9)
+    with pytest.raises(UndecodableImage, match="cut off"):
+        decode_image(b"\xff\xd8" + frame + b"\xff\xe0" + rest)
+
+
+def test_texts_and_profiles_of_a_png_never_reach_opencv(capfd: pytest.CaptureFixture[str]) -> None:
+    bomb = bombs.text_bomb(100)
+    assert len(bomb) > 500_000
+    # All that OpenCV gets: what it would inflate to 800 MB is gone, and the forged line of a log.
+    assert png_chunks.without_extras(bomb) == bombs.png()
+    assert decode_image(bomb).shape == (8, 8, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pixel_data_behind_the_pixels_is_not_inflated() -> None:
+    with pytest.raises(UndecodableImage, match="far behind its pixels"):
+        decode_image(bombs.endless_pixels(200))
+    assert decode_image(bombs.endless_pixels(1)).shape == (8, 8, 3)
+
+
+def test_a_large_png_is_inflated_whole_before_it_is_decoded() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+    data = cv2.imencode(".png", noise)[1].tobytes()
+    assert len(data) * 1032 > 2**30
+    assert np.array_equal(decode_image(data), noise[:, :, ::-1])
+
+
+def test_a_grey_animation_does_not_touch_the_heap_of_opencv() -> None:
+    assert png_chunks.without_extras(bombs.grey_animation()) == bombs.png(colours=0, row=8)
+    assert decode_image(bombs.grey_animation()).shape == (8, 8, 3)
+
+
+def test_exif_data_larger_than_a_camera_writes_is_refused() -> None:
+    large, small = bombs.exif(70_000, 100), bombs.exif(60_000, 100)
+    assert decode_image(bombs.png(bombs.chunk(b"eXIf", small) * 3)).shape == (8, 8, 3)
+    with pytest.raises(UndecodableImage, match="70,000 bytes of EXIF data"):
+        decode_image(bombs.png(bombs.chunk(b"eXIf", large)))
+    pixels = cv2.imencode(".webp", np.zeros((8, 8, 3), np.uint8))[1].tobytes()[12:]
+    start = b"VP8X" + struct.pack("<I", 10) + bytes([8, 0, 0, 0, 7, 0, 0, 7, 0, 0])
+    for exif, extra, told in ((large, b"", "EXIF"), (b"", bytes(8 * 10_001), "10,000 chunks")):
+        body = b"WEBP" + start + pixels + b"EXIF" + struct.pack("<I", len(exif)) + exif + extra
+        with pytest.raises(UndecodableImage, match=told):
+            decode_image(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+@pytest.mark.parametrize(
+    ("scans", "side", "told"),
+    [
+        (3000, 16, "more than 100"),
+        (101, 16, "more than 100"),
+        (100, 16, None),
+        (21, 7000, "21 for 49,000,000 pixels"),
+        (20, 1000, None),
+    ],
+)
+def test_the_scans_of_a_jpeg_are_counted(scans: int, side: int, told: str | None) -> None:
+    data = bombs.many_scans(scans, side)
+    if told is None:
+        assert decode_image(data).shape == (side, side, 3)
+    else:
+        with pytest.raises(UndecodableImage, match=told):
+            decode_image(data)
+
+
+def test_what_looks_like_scans_elsewhere_is_not_counted(encode: Callable[[str], bytes]) -> None:
+    data = encode(".jpg")
+    progressive = bombs.many_scans(10, 16)
+    likely = b"\xff\xda\x00\x0c" * 200
+    segment = b"\xff\xe1" + struct.pack(">H", len(likely) + 2) + likely
+    for picture in (data, progressive):
+        for case in (picture[:2] + segment + picture[2:], picture + likely):
+            assert np.array_equal(decode_image(case), decode_image(picture))
+
+
+@pytest.mark.parametrize("filling", [b"\xff\xfe\x00\x02", b"\xff\xfe\x00\x00"])
+def test_a_jpeg_of_nothing_but_comments_between_its_scans(filling: bytes) -> None:
+    data = bombs.many_scans(30, 8)
+    with pytest.raises(UndecodableImage, match="too many scans"):
+        jpeg_scans.check_scans(data[:-2] + filling * 20_000 + data[-2:], 64)
+
+
+@pytest.mark.parametrize("data", [bombs.shared_strips(100), bombs.shared_strips(300_000)])
+def test_strips_that_lie_over_each_other(data: bytes) -> None:
+    with pytest.raises(UndecodableImage, match="over each other"):
+        decode_image(data)
+
+
+def test_strips_of_unknown_size_are_taken_for_the_whole_file() -> None:
+    fields = {256: [8], 257: [80], 259: [8], 273: [8] * 80, 278: [1]}
+    with pytest.raises(UndecodableImage, match="over each other"):
+        decode_image(bombs.tiff(fields, bytes(1000)))
+
+
+def test_tiles_far_larger_than_the_picture() -> None:
+    with pytest.raises(UndecodableImage, match="tiles of 262144 x 16"):
+        decode_image(bombs.wide_tiles(100))
+    assert decode_image(bombs.wide_tiles(2, 256)).shape == (32, 16, 3)
+    with pytest.raises(UndecodableImage, match="no size"):
+        decode_image(bombs.tiff({256: [8], 257: [8], 322: [0], 323: [16]}, bytes(64)))
+
+
+def test_a_jpeg_in_a_tiff_has_its_scans_counted() -> None:
+    jpeg = bombs.many_scans(101, 16)
+    fields = {256: [16], 257: [16], 259: [7], 273: [8], 278: [16], 279: [len(jpeg)]}
+    with pytest.raises(UndecodableImage, match="more than 100"):
+        decode_image(bombs.tiff(fields, jpeg))
+
+
+def test_a_size_of_64_bits_does_not_hide_what_it_is() -> None:
+    fields = {256: [20_000], 257: [20_000], 273: [8], 278: [20_000], 279: [64]}
+    with pytest.raises(UndecodableImage, match="in its header"):
+        decode_image(bombs.tiff(fields, bytes(64), types={256: 16, 257: 16}))

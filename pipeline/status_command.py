@@ -1,0 +1,164 @@
+"""`python -m pipeline status`: what a running service serves, and how it fares.
+
+Asks the admin address twice and shows what happened between. Exit codes: 0 every service is ready;
+1 one is not; 2 nothing answers there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from .config_keys import DEFAULT_ADMIN_PORT
+
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_ADMIN_PORT}"
+_ASK_LIMIT_S = 10.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show the status; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline status",
+        description="Show what a running service serves, its workers, queues and rates.",
+    )
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help=f"the admin address (default: {DEFAULT_URL})"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="what the rates are taken over (default: 1)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the status as JSON, at once")
+    options = parser.parse_args(arguments)
+    url = options.url if "://" in options.url else f"http://{options.url}"
+    try:
+        # No proxy of the environment stands between this machine and itself.
+        with httpx.Client(base_url=url, timeout=_ASK_LIMIT_S, trust_env=False) as client:
+            before = _ask(client)
+            if options.json:
+                print(json.dumps(before, indent=2, ensure_ascii=False))
+                return _exit_code(before)
+            began = time.monotonic()
+            time.sleep(max(options.seconds, 0.01))
+            after = _ask(client)
+            elapsed_s = time.monotonic() - began
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        print(f"error: no status from {url}: {_cause(error)}", file=sys.stderr)
+        print(
+            "The service prints its admin address when it is ready; give it with --url.",
+            file=sys.stderr,
+        )
+        return 2
+    _show(Console(), before, after, elapsed_s)
+    return _exit_code(after)
+
+
+def _ask(client: httpx.Client) -> dict[str, Any]:
+    response = client.get("/-/status")
+    if response.status_code != 200:
+        raise ValueError(f"HTTP {response.status_code}; this is not an admin address")
+    status = response.json()
+    if not isinstance(status, dict) or "services" not in status:
+        raise ValueError("the answer is no status; this is not an admin address")
+    return status
+
+
+def _cause(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _exit_code(status: Mapping[str, Any]) -> int:
+    return 0 if all(service["ready"] for service in status["services"]) else 1
+
+
+def _show(
+    console: Console, before: Mapping[str, Any], after: Mapping[str, Any], elapsed_s: float
+) -> None:
+    console.print(
+        f"paddle-serving-kit {after['version']}, {after['phase']}, process {after['pid']}, "
+        f"up {_duration(after['uptime_s'])}\n{after['source']}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    last = after["last_reload"]
+    if last is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last["at"]))
+        why = f": {last['error']}" if last["error"] else ""
+        console.print(f"last reload {when}: {last['outcome']}{why}", soft_wrap=True)
+    earlier = {service["name"]: service["counters"] for service in before["services"]}
+    for table in (_services(after), _pictures(after, earlier, elapsed_s), _workers(after)):
+        console.print()
+        console.print(table)
+
+
+def _table(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _services(status: Mapping[str, Any]) -> Table:
+    table = _table(("service", "state", "workers", "waiting", "model"))
+    for service in status["services"]:
+        states = [worker["state"] for worker in service["workers"]]
+        up = sum(state in ("idle", "busy") for state in states)
+        table.add_row(
+            service["name"],
+            "[green]ready[/]" if service["ready"] else "[red]not ready[/]",
+            f"{up} of {len(states)} up, {states.count('busy')} busy",
+            f"{service['waiting']} of {service['queue_size']}",
+            str(service["facts"].get("model", "?")),
+        )
+    return table
+
+
+def _pictures(
+    status: Mapping[str, Any], earlier: Mapping[str, Mapping[str, int]], elapsed_s: float
+) -> Table:
+    outcomes = ("answered", "failed", "expired", "abandoned", "rejected")
+    table = _table(("pictures",), ("a second", *outcomes))
+    for service in status["services"]:
+        counters = service["counters"]
+        before = earlier.get(service["name"], counters)
+        rate = (counters["answered"] - before["answered"]) / elapsed_s
+        table.add_row(service["name"], f"{rate:.1f}", *(str(counters[name]) for name in outcomes))
+    return table
+
+
+def _workers(status: Mapping[str, Any]) -> Table:
+    table = _table(
+        ("worker", "process", "state"), ("restarts", "pictures", "a batch", "last ended")
+    )
+    for service in status["services"]:
+        for worker in service["workers"]:
+            table.add_row(*_worker_row(worker))
+    return table
+
+
+def _worker_row(worker: Mapping[str, Any]) -> list[str]:
+    batches = worker["batches"]
+    return [
+        worker["name"],
+        str(worker["pid"] or ""),
+        worker["state"],
+        str(worker["restarts"]),
+        str(worker["images"]),
+        f"{worker['images'] / batches:.1f}" if batches else "",
+        worker["cause"] or "",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,459 @@
+"""Who may come in, on both ports of a real service: certificates, keys, rates, pages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from client.credentials import Credentials
+from client.errors import ConnectionLost, Unreachable
+from client.http_client import HttpClient
+from client.rpc_client import RpcClient
+from pipeline.hosts.http_server import HANDSHAKES
+from protocol.errors import RateLimited, Unauthenticated
+
+trustme = pytest.importorskip("trustme")
+
+APP, BATCH, LATER = "0123456789abcdef0123", "fedcba9876543210fedc", "aaaaaaaaaaaaaaaaaaaaa"
+JPEG = {"Content-Type": "image/jpeg"}
+
+
+class Authority:
+    """A certificate authority for one test, and files signed by it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca = folder / "ca.pem"
+        self._folder = folder
+        self._authority = trustme.CA()
+        self._authority.cert_pem.write_to_path(self.ca)
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Write a certificate for this machine and its key; return their files."""
+        issued = self._authority.issue_cert("127.0.0.1", "localhost")
+        certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}-key.pem"
+        chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+        certificate.write_bytes(chain)
+        key.write_bytes(issued.private_key_pem.bytes())
+        return certificate, key
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def config(root: Path) -> Path:
+    return root / "configs" / "waste.yml"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def shown_certificate(port: int) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=20)
+
+
+def test_tls_on_both_ports_renewed_by_a_reload(
+    start_service: Any, config: Path, authority: Authority, pictures: list[bytes]
+) -> None:
+    certificate, key = authority.issue("server")
+    options = ("op.waste.concurrency=1", f"tls={{certificate: {certificate}, key: {key}}}")
+    trusting = Credentials(ca=authority.ca)
+    with start_service(config, *options) as service:
+        ports = (service.http_port, service.rpc_port)
+        url, endpoint = f"https://127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"
+        with HttpClient(url, credentials=trusting) as http:
+            best = http.classify(pictures[0])
+        with RpcClient(endpoint, credentials=trusting) as rpc:
+            assert rpc.classify(pictures[0])[0].class_id == best[0].class_id
+        # Who does not trust it, or does not speak it, gets nothing.
+        with HttpClient(url) as http, pytest.raises(Unreachable, match=r"(?i)certificate"):
+            http.classify(pictures[0])
+        with HttpClient(f"http://127.0.0.1:{ports[0]}") as http, pytest.raises(ConnectionLost):
+            http.classify(pictures[0])
+        with RpcClient(endpoint) as rpc, pytest.raises((Unreachable, ConnectionLost)):
+            rpc.classify(pictures[0])
+        with pytest.raises(ssl.SSLError):
+            speak(ports[0], authority.ca, ssl.TLSVersion.TLSv1_1)
+        assert speak(ports[0], authority.ca, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+
+        before = {shown_certificate(port) for port in ports}
+        assert len(before) == 1
+        authority.issue("server")
+        assert httpx.post(f"{service.admin}/-/reload", timeout=60).json()["status"] == "reloaded"
+        after = {shown_certificate(port) for port in ports}
+        assert len(after) == 1
+        assert after != before
+        # One that does not fit changes nothing.
+        certificate.write_bytes(authority.issue("other")[0].read_bytes())
+        refused = httpx.post(f"{service.admin}/-/reload", timeout=60)
+        assert refused.status_code == 409
+        assert "is not the key of" in refused.json()["error"]
+        assert {shown_certificate(port) for port in ports} == after
+        with HttpClient(url, credentials=trusting) as http:
+            assert http.classify(pictures[0])[0].class_id == best[0].class_id
+
+
+def speak(port: int, ca: Path, version: ssl.TLSVersion) -> str | None:
+    """Return the version that a connection of no newer one than `version` agrees on."""
+    context = ssl.create_default_context(cafile=ca)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that it is old is the point
+        context.minimum_version = context.maximum_version = version
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+    ):
+        return wrapped.version()
+
+
+def test_mutual_tls(
+    start_service: Any, config: Path, authority: Authority, pictures: list[bytes], tmp_path: Path
+) -> None:
+    certificate, key = authority.issue("server")
+    files = f"{{certificate: {certificate}, key: {key}, client_ca: {authority.ca}}}"
+    mine = Credentials(None, authority.ca, *authority.issue("client"))
+    (tmp_path / "elsewhere").mkdir()
+    stranger = Credentials(None, authority.ca, *Authority(tmp_path / "elsewhere").issue("client"))
+    nobody = Credentials(ca=authority.ca)
+    with start_service(config, "op.waste.concurrency=1", f"tls={files}") as service:
+        url = f"https://127.0.0.1:{service.http_port}"
+        with HttpClient(url, credentials=mine) as http:
+            best = http.classify(pictures[0])
+        with RpcClient(service.endpoint, credentials=mine) as rpc:
+            assert rpc.classify(pictures[0])[0].class_id == best[0].class_id
+        for shown in (nobody, stranger):
+            with (
+                HttpClient(url, credentials=shown) as http,
+                pytest.raises((Unreachable, ConnectionLost)),
+            ):
+                http.classify(pictures[0])
+            with (
+                RpcClient(service.endpoint, credentials=shown) as rpc,
+                pytest.raises((Unreachable, ConnectionLost)),
+            ):
+                rpc.classify(pictures[0])
+        assert httpx.get(f"{service.admin}/metrics").status_code == 200
+
+
+def test_a_client_authority_is_replaced_by_a_reload(
+    start_service: Any, config: Path, authority: Authority, pictures: list[bytes], tmp_path: Path
+) -> None:
+    certificate, key = authority.issue("server")
+    old, new = (Authority(_folder(tmp_path / name)) for name in ("old", "new"))
+    client_ca = tmp_path / "client-ca.pem"
+    client_ca.write_bytes(old.ca.read_bytes())
+    files = f"{{certificate: {certificate}, key: {key}, client_ca: {client_ca}}}"
+    of_old = Credentials(None, authority.ca, *old.issue("client"))
+    of_new = Credentials(None, authority.ca, *new.issue("client"))
+    with start_service(config, "op.waste.concurrency=1", f"tls={files}") as service:
+        url = f"https://127.0.0.1:{service.http_port}"
+
+        def served(credentials: Credentials) -> tuple[bool, bool]:
+            """Whether who shows these is served over HTTP, over RPC."""
+            answers = []
+            for client in (
+                HttpClient(url, credentials=credentials),
+                RpcClient(service.endpoint, credentials=credentials),
+            ):
+                with client:
+                    try:
+                        client.classify(pictures[0])
+                    except (Unreachable, ConnectionLost):
+                        answers.append(False)
+                    else:
+                        answers.append(True)
+            return answers[0], answers[1]
+
+        with HttpClient(url, credentials=of_old) as kept:
+            kept.classify(pictures[0])
+            assert (served(of_old), served(of_new)) == ((True, True), (False, False))
+            client_ca.write_bytes(new.ca.read_bytes())
+            reloaded = httpx.post(f"{service.admin}/-/reload", timeout=60)
+            assert reloaded.json()["status"] == "reloaded"
+            assert (served(of_old), served(of_new)) == ((False, False), (True, True))
+            kept.classify(pictures[0])  # on the connection that is open
+
+
+def test_the_containers_health_check_needs_no_certificate_and_no_key(
+    start_service: Any, config: Path, authority: Authority, root: Path, tmp_path: Path
+) -> None:
+    dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
+    found = re.search(r"^HEALTHCHECK .*\\\n +CMD (.*)$", dockerfile, re.M)
+    assert found is not None
+    (tmp_path / "python").symlink_to(sys.executable)
+
+    def check(url: str) -> int:
+        return subprocess.run(
+            ["/bin/sh", "-c", found[1].replace("--wait 30", "--wait 0")],
+            cwd=root,
+            env={"PATH": str(tmp_path), "HEALTH_URL": url},
+            stdout=subprocess.DEVNULL,
+            check=False,
+            timeout=60,
+        ).returncode
+
+    certificate, key = authority.issue("server")
+    files = f"{{certificate: {certificate}, key: {key}, client_ca: {authority.ca}}}"
+    environment = {"PADDLE_SERVING_KIT_API_KEYS": f"app: {APP}"}
+    options = ("op.waste.concurrency=1", f"tls={files}")
+    with start_service(config, *options, environment=environment) as service:
+        assert check(f"{service.admin}/health/ready") == 0
+        assert check(f"{service.url}/health/ready") == 1
+        assert service.stop() == 0
+        assert check(f"{service.admin}/health/ready") == 1
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_who_never_shakes_hands_takes_no_place(
+    start_service: Any, config: Path, authority: Authority, pictures: list[bytes]
+) -> None:
+    certificate, key = authority.issue("server")
+    options = (f"tls={{certificate: {certificate}, key: {key}}}", "max_connections=16")
+    with (
+        start_service(config, "op.waste.concurrency=1", *options) as service,
+        contextlib.ExitStack() as opened,
+    ):
+        before = open_descriptors(service.process.pid)
+        for _ in range(800):
+            opened.enter_context(
+                socket.create_connection(("127.0.0.1", service.http_port), timeout=20)
+            )
+        url = f"https://127.0.0.1:{service.http_port}"
+        with HttpClient(url, credentials=Credentials(ca=authority.ca)) as http:
+            http.classify(pictures[0])
+        wait_for(lambda: open_descriptors(service.process.pid) <= before + HANDSHAKES + 16)
+        assert httpx.get(f"{service.admin}/metrics").status_code == 200
+
+
+def open_descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def test_wrong_files_are_one_line_at_start(
+    root: Path, authority: Authority, tmp_path: Path
+) -> None:
+    certificate, key = authority.issue("server")
+    other = authority.issue("other")[1]
+    text = tmp_path / "text.pem"
+    text.write_text("nothing of the kind", encoding="ascii")
+    for files, told in (
+        (f"certificate: {certificate}, key: {other}", "is not the key of"),
+        (f"certificate: {text}, key: {key}", "must be a certificate and its key in PEM form"),
+        (f"certificate: {certificate}, key: {text}", "must be a certificate and its key"),
+        (f"certificate: {tmp_path}, key: {key}", "tls.certificate: cannot read"),
+        (f"certificate: {certificate}, key: {key}, client_ca: {text}", "holds no certificate"),
+        (f"certificate: {certificate}", "tls.key is missing"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", "--check", "-ohttp_port=0", f"-otls={{{files}}}"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 1, files
+        last = done.stderr.strip().splitlines()
+        assert told in last[-1], done.stderr
+        assert len(last) == 1
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    path = tmp_path / "keys.yml"
+    path.write_text(f"app: {APP}\nbatch: {{key: {BATCH}, rate: 0.01, burst: 3}}\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def guarded(start_service: Any, config: Path, keys_file: Path) -> Iterator[Any]:
+    options = ("op.waste.concurrency=1", f"api_keys={keys_file}", "log.level=info")
+    with start_service(config, *options, "cors_origins=[https://shop.example]") as service:
+        yield service
+
+
+def test_keys_on_both_ports(guarded: Any, keys_file: Path, pictures: list[bytes]) -> None:
+    app, wrong = Credentials(APP), Credentials("w" * 20)
+    with (
+        HttpClient(guarded.url, credentials=app) as http,
+        RpcClient(guarded.endpoint, credentials=app) as rpc,
+    ):
+        best = http.classify(pictures[0])
+        assert rpc.classify(pictures[0])[0].class_id == best[0].class_id
+    for credentials in (None, wrong):
+        with (
+            HttpClient(guarded.url, credentials=credentials) as http,
+            RpcClient(guarded.endpoint, credentials=credentials) as rpc,
+        ):
+            for client in (http, rpc):
+                with pytest.raises(Unauthenticated):
+                    client.classify(pictures[0])
+    answer = httpx.post(f"{guarded.url}/waste/prediction", content=pictures[0], headers=JPEG)
+    assert (answer.status_code, answer.json()["err_no"]) == (401, 3006)
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    # Also for what is not there, so that nobody learns what is.
+    assert httpx.post(f"{guarded.url}/other/prediction", content=b"").status_code == 401
+    # A body that is never sent is not waited for.
+    with socket.create_connection(("127.0.0.1", guarded.http_port), timeout=20) as unsent:
+        unsent.sendall(b"POST /waste/prediction HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        assert b" 401 " in unsent.recv(4096).partition(b"\r\n")[0]
+    for open_to_all in ("/health/live", "/health/ready"):
+        assert httpx.get(f"{guarded.url}{open_to_all}").status_code == 200
+
+    # Rates: three pictures at once, then as good as none.
+    with (
+        HttpClient(guarded.url, credentials=Credentials(BATCH)) as http,
+        RpcClient(guarded.endpoint, credentials=Credentials(BATCH)) as rpc,
+    ):
+        http.classify(pictures[0])
+        http.classify(pictures[1])
+        rpc.classify(pictures[0])
+        for client in (http, rpc):
+            with pytest.raises(RateLimited, match="batch may send"):
+                client.classify(pictures[0])
+    refused = httpx.post(
+        f"{guarded.url}/waste/prediction",
+        content=pictures[0],
+        headers={**JPEG, "X-API-Key": BATCH},
+    )
+    assert (refused.status_code, refused.json()["err_no"]) == (429, 3007)
+    assert int(refused.headers["Retry-After"]) > 60
+
+    # Keys are exchanged by a reload.
+    keys_file.write_text(f"later: {LATER}\n")
+    guarded.process.send_signal(signal.SIGHUP)
+    with HttpClient(guarded.url, credentials=Credentials(LATER)) as http:
+        wait_for(lambda: not isinstance(attempt(http, pictures[0]), Unauthenticated))
+        assert http.classify(pictures[0])[0].class_id == best[0].class_id
+    with HttpClient(guarded.url, credentials=app) as http, pytest.raises(Unauthenticated):
+        http.classify(pictures[0])
+
+    assert guarded.stop() == 0
+    everything = "".join([*guarded.out, *guarded.err])
+    assert "unauthenticated (3006)" in everything
+    for secret in (APP, BATCH, LATER, "w" * 20):
+        assert secret not in everything
+
+
+def attempt(client: HttpClient, picture: bytes) -> object:
+    try:
+        return client.classify(picture)
+    except Unauthenticated as error:
+        return error
+
+
+def test_pages_of_the_listed_origins_may_ask(guarded: Any) -> None:
+    preflight = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    url = f"{guarded.url}/waste/prediction"
+    allowed = httpx.options(url, headers={"Origin": "https://shop.example", **preflight})
+    assert allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+    other = httpx.options(url, headers={"Origin": "https://evil.example", **preflight})
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_without_configuration_no_page_may_ask(waste: Any) -> None:
+    answer = httpx.get(f"{waste.url}/", headers={"Origin": "https://shop.example"})
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+    reload = httpx.post(f"{waste.admin}/-/reload", headers={"Origin": "https://shop.example"})
+    assert reload.status_code == 403
+
+
+def test_commands_with_a_key_from_file_and_environment(
+    guarded: Any, root: Path, tmp_path: Path, pictures: list[bytes]
+) -> None:
+    picture, secret = tmp_path / "picture.jpg", tmp_path / "secret"
+    picture.write_bytes(pictures[0])
+    secret.write_text(f"{APP}\n")
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments, str(picture), "--json"],
+            cwd=root,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    for command in (
+        ("client/http_client.py", "--url", guarded.url),
+        ("client/rpc_client.py", "--endpoint", guarded.endpoint),
+    ):
+        assert run(*command, "--api-key-file", str(secret)).returncode == 0
+        assert run(*command, PADDLE_SERVING_KIT_API_KEY=APP).returncode == 0
+        without = run(*command)
+        assert without.returncode == 1
+        assert "err_no 3006" in without.stdout
+        missing = run(*command, "--api-key-file", str(tmp_path / "none"))
+        assert missing.returncode == 2
+        assert "cannot read" in missing.stderr
+
+
+def test_workers_hold_no_listening_socket(waste: Any) -> None:
+    listening = listening_inodes(waste.process.pid)
+    assert len(listening & socket_inodes(waste.process.pid)) >= 2  # HTTP, RPC, admin
+    workers = waste.workers()
+    assert workers
+    for worker in workers:
+        assert socket_inodes(worker)  # its connection to the service
+        assert not socket_inodes(worker) & listening_inodes(worker)
+
+
+def socket_inodes(pid: int) -> set[str]:
+    links = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it may just have been closed
+            links.add(str(descriptor.readlink()))
+    return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+
+
+def listening_inodes(pid: int) -> set[str]:
+    """Return the sockets that listen in the process's network, state 0A of proc(5)."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                found.add(fields[9])
+    return found
+
+
+def test_grpc_health_needs_no_key(guarded: Any) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(guarded.endpoint) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING

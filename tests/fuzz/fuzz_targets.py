@@ -1,0 +1,323 @@
+"""What takes bytes from outside, each as a function that must survive any bytes.
+
+Only the errors that its documentation names may come out of it; everything else is a find.
+`python tests/fuzz/run.py` runs them under atheris, test_targets.py over seeds and examples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import picture_bombs
+from google.protobuf.message import DecodeError
+
+from bundle.errors import BundleError
+from bundle.inference_yml import read_inference_yml
+from bundle.labels import read_labels
+from bundle.model_config import read_model_config, to_prototxt, to_stream
+from bundle.strict_yaml import parse_yaml
+from pipeline.api_keys import ApiKeysError, parse_api_keys
+from pipeline.config import ConfigError, load_settings
+from pipeline.engine.frames import FrameBuffer, FrameError, pack
+from pipeline.hosts.http_app import build_http_app
+from pipeline.hosts.metrics import Metrics
+from pipeline.hosts.observation import Observer
+from pipeline.hosts.request_log import RequestLog
+from pipeline.hosts.services import Services
+from pipeline.hosts.tracing import Tracing
+from pipeline.stages.decode import DecodeLimits, decode_image
+from protocol import pipeline_service_pb2 as pb
+from protocol.errors import ServingError
+from protocol.reply import (
+    Category,
+    ClassifyReply,
+    reply_from_json,
+    reply_from_proto,
+    reply_to_json,
+    reply_to_proto,
+)
+from protocol.request import (
+    ClassifyRequest,
+    request_from_json,
+    request_from_message,
+    request_from_proto,
+    request_to_json,
+    request_to_proto,
+)
+
+MAX_PIXELS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Target:
+    """`run` takes any bytes; `seeds` are some that get far inside it."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+
+
+def _pictures() -> list[bytes]:
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 255, (12, 17, 3), np.uint8)
+    suffixes = (".jpg", ".png", ".bmp", ".webp", ".tiff")
+    encoded = [cv2.imencode(suffix, image)[1].tobytes() for suffix in suffixes]
+    progressive = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    grey16 = cv2.imencode(".png", image[:, :, 0].astype(np.uint16) * 257)[1].tobytes()
+    alpha = cv2.imencode(".png", np.dstack([image, image[:, :, 0]]))[1].tobytes()
+    jpeg, png = encoded[0], encoded[1]
+    # Polyglots: a picture that is something else too.
+    archive = b"PK\x05\x06" + bytes(18)
+    return [
+        *encoded,
+        progressive,
+        grey16,
+        alpha,
+        jpeg + archive,
+        png + b"<script>alert(1)</script>",
+        b"GIF89a" + struct.pack("<HH", 17, 12) + bytes(40),
+        jpeg[:2] + b"\xff\xe1\x00\x10Exif\0\0" + bytes(8) + jpeg[2:],
+        declared_png(60000, 60000),
+        *picture_bombs.seeds(),
+    ]
+
+
+def declared_png(width: int, height: int) -> bytes:
+    """Return a PNG that declares a size it does not have."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(500)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def decode(data: bytes) -> None:
+    """A picture: pixels within the limit, or an error for the caller."""
+    for limits in (DecodeLimits(MAX_PIXELS), DecodeLimits(MAX_PIXELS, reduce_to=8)):
+        try:
+            image = decode_image(data, limits)
+        except ServingError:
+            continue
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert image.shape[2] == 3
+        assert image.shape[0] * image.shape[1] <= MAX_PIXELS
+
+
+def envelope_json(data: bytes) -> None:
+    """A JSON body: a request that can be written and read again, or an error."""
+    try:
+        request = request_from_json(data, "waste")
+    except ServingError:
+        return
+    assert request_from_json(request_to_json(request), "waste") == request
+
+
+def envelope_proto(data: bytes) -> None:
+    """A protobuf message: likewise."""
+    try:
+        request = request_from_message(data)
+    except ServingError:
+        return
+    assert request_from_proto(request_to_proto(request)) == request
+
+
+def reply(data: bytes) -> None:
+    """What a client received: a reply or an error, as JSON or as a message."""
+    with contextlib.suppress(ServingError):
+        assert isinstance(reply_from_json(data), ClassifyReply)
+    with contextlib.suppress(ServingError, DecodeError):
+        assert isinstance(reply_from_proto(pb.Response.FromString(data)), ClassifyReply)
+
+
+def frames(data: bytes) -> None:
+    """A stream between service and worker: the same frames however it is cut, or FrameError."""
+    outcomes = []
+    for step in (1 << 20, 7, 1):
+        buffer, found, failed = FrameBuffer(), [], False
+        try:
+            for start in range(0, min(len(data), 4096), step):
+                piece = data[start : min(start + step, 4096)]
+                for frame in buffer.feed(piece):
+                    found.append((json.dumps(frame.header), bytes(frame.payload)))
+        except FrameError:
+            failed = True
+        outcomes.append((found, failed))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+class _Engine:
+    ready = True
+
+    async def classify(self, images: Any, **_options: Any) -> list[Any]:
+        return [(Category(0, "cat", 0.5),) for _ in images]
+
+
+_services = Services({"waste": _Engine()}, max_images=8)  # type: ignore[dict-item]
+_services.phase = "ready"
+_app = build_http_app(
+    _services, Observer(Metrics("0"), RequestLog(0), Tracing()), max_body_bytes=1 << 20
+)
+_TYPES = (b"multipart/form-data; boundary=b", b"application/json", b"image/png", b"", b"a/b;c=d")
+
+
+def http(data: bytes) -> None:
+    """A body in one of the forms it may have: an envelope, and no status of a fault of ours."""
+    if not data:
+        return
+    kind, body = _TYPES[data[0] % len(_TYPES)], data[1:]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if receive.asked:  # type: ignore[attr-defined]
+            await asyncio.sleep(3600)
+        receive.asked = True  # type: ignore[attr-defined]
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    receive.asked = False  # type: ignore[attr-defined]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/waste/prediction",
+        "raw_path": b"/waste/prediction",
+        "query_string": body[:20] if data[0] & 0x80 else b"",
+        "root_path": "",
+        "headers": [(b"content-type", kind)] if kind else [],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 1),
+    }
+    asyncio.run(_app(scope, receive, send))
+    assert sent[0]["status"] in (200, 400, 413), sent
+    answer = json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+    form = b"form=" in scope["query_string"] or b'name="form"' in body
+    assert form or set(answer) == {"err_no", "err_msg", "key", "value", "tensors"}
+
+
+def _in_a_file(read: Callable[[Path], object], *suffixes: str) -> Callable[[bytes], None]:
+    folder = tempfile.TemporaryDirectory(prefix="fuzz")
+
+    def run(data: bytes) -> None:
+        for suffix in suffixes:
+            path = Path(folder.name) / f"file{suffix}"
+            path.write_bytes(data)
+            try:
+                read(path)
+            except (BundleError, ConfigError):
+                continue
+
+    run.folder = folder  # type: ignore[attr-defined]
+    return run
+
+
+def _written(name: str) -> list[bytes]:
+    root = Path(__file__).resolve().parents[2]
+    return [path.read_bytes() for path in sorted(root.glob(name))]
+
+
+def _model_config() -> list[bytes]:
+    root = Path(__file__).resolve().parents[2]
+    path = root / "serving_model/waste/serving_server/serving_server_conf.prototxt"
+    config = read_model_config(path)
+    return [path.read_bytes(), to_prototxt(config).encode(), to_stream(config)]
+
+
+def _yaml(data: bytes) -> None:
+    text = data.decode("utf-8", errors="replace")
+    for read, error in ((parse_yaml, BundleError), (parse_api_keys, ApiKeysError)):
+        try:
+            read(text, "here")
+        except error:
+            continue
+
+
+def _requests() -> list[ClassifyRequest]:
+    return [
+        ClassifyRequest((b"one",), "waste"),
+        ClassifyRequest((b"one", b"two"), "waste", topk=3, threshold=0.5, log_id=7),
+    ]
+
+
+def _replies() -> list[ClassifyReply]:
+    best = (Category(1, "cat", 0.9), Category(0, "dog", 0.1))
+    return [ClassifyReply((best,)), ClassifyReply((best, ServingError("bad"), ()))]
+
+
+def _reply_seeds() -> list[bytes]:
+    old = json.dumps(
+        {"err_no": 0, "err_msg": "", "key": ["label", "prob"], "value": ["['a']", "[0.9]"]}
+    ).encode()
+    written = [w for r in _replies() for w in (reply_to_json(r), _message(r))]
+    return [old, *written]
+
+
+def _message(told: ClassifyReply) -> bytes:
+    return reply_to_proto(told).SerializeToString()
+
+
+def _http_seeds() -> list[bytes]:
+    part = (
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\n\r\nxx\r\n--b--\r\n'
+    )
+    image = base64.b64encode(b"one").decode()
+    body = json.dumps({"key": ["image", "topk"], "value": [image, "2"], "logid": 1}).encode()
+    field = b'--b\r\nContent-Disposition: form-data; name="topk"\r\n\r\n2\r\n' + part
+    return [
+        b"\x00" + part,
+        b"\x00" + field,
+        b"\x01" + body,
+        b"\x02\x89PNG",
+        b"\x82topk=3&form=result",
+    ]
+
+
+def _frame_seeds() -> list[bytes]:
+    start = pack({"kind": "start", "settings": "{}"})
+    batch = pack({"kind": "batch", "number": 1, "images": [[3, None, None]]}, 3) + b"one"
+    return [start, start + batch, batch * 3, batch[:-1]]
+
+
+TARGETS: dict[str, Target] = {
+    "decode": Target(decode, _pictures),
+    "envelope_json": Target(envelope_json, lambda: [request_to_json(r) for r in _requests()]),
+    "envelope_proto": Target(
+        envelope_proto, lambda: [request_to_proto(r).SerializeToString() for r in _requests()]
+    ),
+    "reply": Target(reply, _reply_seeds),
+    "frames": Target(frames, _frame_seeds),
+    "http": Target(http, _http_seeds),
+    "labels": Target(
+        _in_a_file(read_labels, ".txt", ".json", ".yml"),
+        lambda: [*_written("labels/*4.txt"), b'{"0": "a", "1": "b"}', b"- a\n- b\n", b"0 a\n1 b"],
+    ),
+    "model_config": Target(_in_a_file(read_model_config, ".prototxt", ".stream"), _model_config),
+    "inference_yml": Target(
+        _in_a_file(read_inference_yml, ".yml"), lambda: _written("serving_model/*/*/inference.yml")
+    ),
+    "config": Target(_in_a_file(load_settings, ".yml"), lambda: _written("configs/*.yml")),
+    "yaml": Target(_yaml, lambda: [b"a: [1, 2]", b"app: 0123456789abcdef0123\n", b"&a [*a]"]),
+}

@@ -1,0 +1,130 @@
+"""Small files that cost a decoder far more than their pixels: time, memory or its heap."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    """Return a chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*chunks: bytes, depth: int = 8, colours: int = 2, row: int = 24) -> bytes:
+    """Return a PNG of 8 x 8 with `chunks` before its pixels; `row` is the bytes of a row."""
+    header = struct.pack(">IIBBBBB", 8, 8, depth, colours, 0, 0, 0)
+    pixels = b"".join(b"\0" + bytes(range(i, i + row)) for i in range(8))
+    return b"".join(
+        (
+            SIGNATURE,
+            chunk(b"IHDR", header),
+            *chunks,
+            chunk(b"IDAT", zlib.compress(pixels)),
+            chunk(b"IEND"),
+        )
+    )
+
+
+def text_bomb(texts: int, size: int = 7_900_000) -> bytes:
+    """Return a PNG with texts, and a profile, that libpng inflates; its limit is 8 MB for each."""
+    inflated = zlib.compress(b"a" * size, 9)
+    profile = chunk(b"iCCP", b"\n<3>forged\x1b[31m\0\0" + inflated)
+    return png(profile, chunk(b"zTXt", b"k\0\0" + inflated) * texts)
+
+
+def endless_pixels(megabytes: int) -> bytes:
+    """Return a PNG of 8 x 8 whose pixel data inflates to that many megabytes."""
+    deflate = zlib.compressobj(9)
+    pieces = [deflate.compress(bytes(2**20)) for _ in range(megabytes)]
+    return png(chunk(b"IDAT", b"".join(pieces) + deflate.flush()))
+
+
+def grey_animation() -> bytes:
+    """Return an APNG in grey: it corrupts the heap of OpenCV 5.0."""
+    frame = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 10, 0, 0))
+    second = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 1, 8, 5, 0, 2, 1, 10, 0, 0))
+    pixels = struct.pack(">I", 2) + zlib.compress(bytes(9 * 5))
+    animation = chunk(b"acTL", struct.pack(">II", 2, 0)) + frame
+    whole = png(animation, colours=0, row=8)
+    return whole[:-12] + second + chunk(b"fdAT", pixels) + whole[-12:]
+
+
+def _segment(marker: int, data: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def many_scans(scans: int, side: int, frame: int = 0xC2) -> bytes:
+    """Return a progressive grey JPEG: one scan for the blocks' means, the others for nothing."""
+    blocks = ((side + 7) // 8) ** 2
+    start = b"\xff\xd8" + _segment(0xDB, b"\0" + b"\1" * 64)
+    start += _segment(frame, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
+    # One code a table, "0": no difference to the last mean; the end of up to 32767 blocks.
+    start += _segment(0xC4, b"\x00\x01" + bytes(15) + b"\x00")
+    start += _segment(0xC4, b"\x10\x01" + bytes(15) + b"\xe0")
+    means = _segment(0xDA, b"\1\1\0" + b"\0\0\0") + bytes((blocks + 7) // 8)
+    bits = ("0" + "1" * 14) * -(-blocks // 32767)
+    bits += "1" * (-len(bits) % 8)
+    ends = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    nothing = _segment(0xDA, b"\1\1\0" + b"\x01\x3f\0") + ends
+    return start + means + nothing * (scans - 1) + b"\xff\xd9"
+
+
+def tiff(
+    fields: Mapping[int, Sequence[int]], pixels: bytes, types: Mapping[int, int] | None = None
+) -> bytes:
+    """Return a grey TIFF with `pixels` at 8; numbers are LONG unless `types` says otherwise."""
+    data = b"II*\0" + bytes(4) + pixels + bytes(len(pixels) % 2)
+    entries = b""
+    all_fields = {258: [8], 259: [1], 262: [1], 277: [1], 284: [1], **fields}
+    for tag, numbers in sorted(all_fields.items()):
+        kind = (types or {}).get(tag, 4)
+        value = np.asarray(numbers, "<u8" if kind == 16 else "<u4").tobytes()
+        if len(value) > 4:
+            data, value = data + value, struct.pack("<I", len(data))
+        entries += struct.pack("<HHI", tag, kind, len(numbers)) + value
+    directory = struct.pack("<H", len(all_fields)) + entries + bytes(4)
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + directory
+
+
+def shared_strips(strips: int) -> bytes:
+    """Return a TIFF whose strips are all the same 64 KiB of the file."""
+    size = 2**16
+    fields = {256: [8], 257: [strips], 266: [2], 273: [8] * strips, 278: [1]}
+    return tiff(fields | {279: [size] * strips}, bytes(size))
+
+
+def wide_tiles(tiles: int, across: int = 262_144) -> bytes:
+    """Return a TIFF 16 pixels wide with tiles that are far wider, all the same."""
+    pixels = zlib.compress(bytes(16 * across), 9)
+    fields = {256: [16], 257: [16 * tiles], 259: [8], 322: [across], 323: [16]}
+    return tiff(fields | {324: [8] * tiles, 325: [len(pixels)] * tiles}, pixels)
+
+
+def exif(size: int, entries: int) -> bytes:
+    """Return EXIF data whose entries all point at nearly the whole of it."""
+    start = 10 + 12 * entries + 4
+    entry = struct.pack(">HHII", 0x010E, 2, size - start, start)
+    head = b"MM\0*\0\0\0\x08" + struct.pack(">H", entries) + entry * entries + bytes(4)
+    return head.ljust(size, b"a")
+
+
+def seeds() -> list[bytes]:
+    """Return a small one of each kind."""
+    scans = many_scans(30, 16)
+    return [
+        text_bomb(2, 2000),
+        endless_pixels(1),
+        grey_animation(),
+        png(chunk(b"eXIf", exif(200, 5))),
+        scans,
+        many_scans(101, 8),
+        shared_strips(9),
+        wide_tiles(2, 1024),
+        tiff({256: [16], 257: [16], 259: [7], 273: [8], 278: [16], 279: [len(scans)]}, scans),
+    ]

@@ -1,0 +1,193 @@
+"""Large bodies: what is read piece by piece is what one call would read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from typing import Any
+
+import pytest
+
+from protocol import base64_text, json_body, proto_body
+from protocol import pipeline_service_pb2 as pb
+from protocol.base64_text import decode_base64
+from protocol.errors import InvalidRequest
+from protocol.json_body import load_json
+from protocol.request import request_from_json, request_from_message
+from protocol.sizes import MOST_PARTS
+
+PICTURE = random.Random(1).randbytes(5000)
+TEXT = base64.b64encode(PICTURE).decode()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have strings of a few bytes be long ones, and pieces small enough to end anywhere."""
+    monkeypatch.setattr(json_body, "LONG", 8)
+    monkeypatch.setattr(proto_body, "LONG", 8)
+    monkeypatch.setattr(json_body, "PIECE", 61)
+    monkeypatch.setattr(base64_text, "PIECE", 61)
+
+
+def restored(value: Any, long: dict[str, Any]) -> Any:
+    if isinstance(value, str):
+        return "".join(long[value].pieces()) if value in long else value
+    if isinstance(value, list):
+        return [restored(each, long) for each in value]
+    if isinstance(value, dict):
+        return {restored(k, long): restored(v, long) for k, v in value.items()}
+    return value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"key": ["image"], "value": [TEXT]}).encode(),
+        json.dumps({"a long key of an object": [{"b" * 99: "c" * 99}, 1, None]}).encode(),
+        json.dumps(["\n".join(TEXT), 'quotes "' * 50, "\\" * 51 + '"', "\\" * 50]).encode(),
+        json.dumps(["\u56fe\u7247" * 99], ensure_ascii=False).encode(),
+        json.dumps(["\u56fe\u7247" * 99]).encode(),
+        b'["' + b"\\/" * 500 + b'", "' + b"\\u0041" * 500 + b'"]',
+        json.dumps(["\\" * 4001, TEXT]).encode(),
+        json.dumps([TEXT]).encode("utf-16"),
+        json.dumps([TEXT]).encode("utf-8-sig"),
+        json.dumps(["x"] * 9000).encode(),
+        b'"' + TEXT.encode() + b'"',
+    ],
+)
+def test_what_is_read_is_what_json_reads(body: bytes) -> None:
+    assert restored(*load_json(body)) == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"key": ["image"], "value": ["' + TEXT.encode(),
+        b'{"key": ["image"], "value": ["' + TEXT.encode() + b'"',
+        b'["' + TEXT.encode() + b'"] x',
+        b'"" ' * 50_000,
+        b'["' + TEXT.encode() + b'\\"]',
+        b"1" * 9000,
+        b"",
+    ],
+)
+def test_what_is_no_json_is_none(body: bytes) -> None:
+    for read in (json.loads, load_json):
+        with pytest.raises(ValueError, match=r"."):
+            read(body)
+
+
+def test_as_many_values_as_before_are_too_many() -> None:
+    for body in (
+        b'["' + TEXT.encode() + b'"' + b",1" * (MOST_PARTS + 1) + b"]",
+        b"[" + b"1," * (MOST_PARTS + 1) + b"1]",
+    ):
+        with pytest.raises(InvalidRequest, match="parts"):
+            load_json(body)
+    load_json(json.dumps(["," * (MOST_PARTS + 1)]).encode())  # a string is one
+
+
+def envelope(value: str, **fields: Any) -> bytes:
+    return json.dumps({"key": ["image"], "value": [value], **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        envelope(TEXT),
+        envelope("data:image/jpeg;base64," + TEXT),
+        envelope("\r\n".join(TEXT[i : i + 76] for i in range(0, len(TEXT), 76))),
+        envelope(TEXT).replace(b"/", b"\\/"),
+        envelope(TEXT, ignored='much "text" nobody reads' * 9),
+        envelope(" ".join(TEXT)),
+        envelope(TEXT).replace(TEXT.encode(), b"".join(b"\\u%04x" % ord(c) for c in TEXT)),
+    ],
+)
+def test_the_picture_comes_out_of_a_long_string(body: bytes) -> None:
+    assert request_from_json(body, "waste").images == (PICTURE,)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        TEXT + "!",
+        "!" + TEXT,
+        TEXT[:1000] + "\u56fe" + TEXT[1000:],
+        TEXT[:-3],
+        base64.b64encode(b"x" * 100).decode() + TEXT,  # padding within
+        TEXT[:61] + "=" + TEXT[61:],
+        '"' * 500,
+        "\\" * 99,
+        "\\\\n" * 99,
+    ],
+)
+def test_a_long_string_that_is_no_base64_is_told(value: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^value\[0\] \(key 'image'\) is not base64"):
+        request_from_json(envelope(value), "waste")
+
+
+def test_raw_line_ends_are_no_json() -> None:
+    body = envelope(TEXT).replace(TEXT[:100].encode(), TEXT[:100].encode() + b"\n")
+    with pytest.raises(InvalidRequest):
+        request_from_json(body, "waste")
+
+
+def test_long_keys_and_options_are_shown_as_they_begin() -> None:
+    body = json.dumps({"key": ["k" * 99], "value": ["!" * 99]}).encode()
+    with pytest.raises(InvalidRequest, match="kkkkkkkk"):
+        request_from_json(body, "waste")
+    body = json.dumps({"key": ["topk", "image"], "value": ["9" * 5000, TEXT]}).encode()
+    with pytest.raises(InvalidRequest, match="topk must be"):
+        request_from_json(body, "waste")
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 44, 45, 46, 61, 62, 183, 184, 1000])
+def test_base64_of_any_length(length: int) -> None:
+    text = base64.b64encode(PICTURE[:length]).decode()
+    assert decode_base64(text) == PICTURE[:length]
+    assert decode_base64(text + "\n") == PICTURE[:length]
+    if length % 3 == 0 and length:
+        assert decode_base64(text + "=") == PICTURE[:length]  # as the standard library has it
+    bad = (text + "A", text + "!", text + "====" + text, "=" + text) if length else ("A", "!")
+    for each in bad:
+        with pytest.raises(ValueError, match=r"."):
+            decode_base64(each)
+
+
+@pytest.mark.parametrize("text", [TEXT, "data:image/png;base64," + TEXT, "\n".join(TEXT)])
+def test_the_pictures_of_a_message_come_out_of_its_long_values(text: str) -> None:
+    message = pb.Request(
+        key=["first", "topk", "second"],
+        value=[text, "3", base64.b64encode(b"x" * 99).decode()],
+        tensors=[pb.Tensor(name="third", byte_data=b"y" * 99)],
+        name="waste",
+        logid=7,
+    )
+    request = request_from_message(message.SerializeToString())
+    assert request.images == (PICTURE, b"x" * 99, b"y" * 99)
+    assert (request.service, request.topk, request.log_id) == ("waste", 3, 7)
+
+
+@pytest.mark.parametrize(
+    ("keys", "values", "told"),
+    [
+        (["image"], ["!" * 99], "is not base64"),
+        (["image"], [TEXT + "\u56fe" * 99], "is not base64"),
+        (["image", "topk"], [TEXT, "9" * 99], "topk must be"),
+        (["image"], [TEXT, TEXT], "each key needs its value"),
+    ],
+)
+def test_long_values_of_a_message_that_are_wrong_are_told(
+    keys: list[str], values: list[str], told: str
+) -> None:
+    message = pb.Request(key=keys, value=values).SerializeToString()
+    with pytest.raises(InvalidRequest, match=told):
+        request_from_message(message)
+
+
+def test_a_long_value_that_is_cut_off_is_told() -> None:
+    message = pb.Request(key=["image"], value=[TEXT]).SerializeToString()
+    for cut in (message[:-1], message[:-1000], message + b"\x12\xff\x7fabc"):
+        with pytest.raises(InvalidRequest):
+            request_from_message(cut)
