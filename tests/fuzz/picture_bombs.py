@@ -45,6 +45,11 @@ def endless_pixels(megabytes: int) -> bytes:
     return png(chunk(b"IDAT", b"".join(pieces) + deflate.flush()))
 
 
+def declared_end(size: int) -> bytes:
+    """Return a PNG whose end mark declares that many bytes."""
+    return png()[:-12] + struct.pack(">I", size) + b"IEND\xae\x42\x60\x82"
+
+
 def grey_animation() -> bytes:
     """Return an APNG in grey: it corrupts the heap of OpenCV 5.0."""
     frame = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 10, 0, 0))
@@ -120,6 +125,7 @@ def seeds() -> list[bytes]:
     return [
         text_bomb(2, 2000),
         endless_pixels(1),
+        declared_end(2**20),
         grey_animation(),
         png(chunk(b"eXIf", exif(200, 5))),
         scans,

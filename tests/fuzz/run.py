@@ -89,7 +89,8 @@ def _fuzz(name: str, seconds: float) -> int:
         sys.argv[0],
         f"-max_total_time={max(1, round(seconds))}",
         f"-artifact_prefix={found}/{name}-",
-        "-rss_limit_mb=3000",
+        # Libraries take 0.1 GB. What is looked at once a second would miss most of what takes 3 GB.
+        "-rss_limit_mb=1000",
         "-timeout=20",
         "-max_len=20000",
         "-print_final_stats=1",

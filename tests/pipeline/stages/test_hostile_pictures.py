@@ -113,9 +113,12 @@ def test_random_bytes_behind_every_magic_number_end_in_an_answer() -> None:
                 decode_image(data)
 
 
-def test_a_chunk_of_a_png_beyond_its_end_allocates_nothing(encode: Callable[[str], bytes]) -> None:
+@pytest.mark.parametrize("kind", [b"IDAT", b"IEND"])
+def test_a_chunk_of_a_png_beyond_its_end_allocates_nothing(
+    encode: Callable[[str], bytes], kind: bytes
+) -> None:
     data = encode(".png")
-    position = data.index(b"IDAT") - 4
+    position = data.index(kind) - 4
     # A decoder takes the length at its word, and 4 GiB of memory for it.
     bomb = data[:position] + struct.pack(">I", 0xFFFFFF00) + data[position + 4 :]
     with pytest.raises(UndecodableImage, match="cut off"):
