@@ -28,7 +28,7 @@ from .pictures import NoPicture, find_pictures
 from .report import form_line, json_line, print_table, with_bar
 
 DEFAULT_RETRIES = 5
-ANSWERED, SOME_FAILED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 130
+ANSWERED, SOME_FAILED, UNREACHABLE, BAD_CALL, INTERRUPTED = 0, 1, 2, 2, 130
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ def run_command(
         )
         client = connect(call)
     except (NoPicture, ValueError) as error:
-        parser.error(str(error))
+        # Without the usage, which would hide the line: the options are as they should be.
+        parser.exit(BAD_CALL, f"error: {error}\n")
     try:
         with client:
             return _run(client, call)

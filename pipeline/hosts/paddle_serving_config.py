@@ -201,7 +201,7 @@ def _check_ports(server: Mapping[str, Any], path: Path) -> None:
     for key, port in ports.items():
         if not 0 < port <= _MAX_PORT:
             raise ConfigurationError(
-                "{}: {} is {}; give a number from 1024 to {}".format(path, key, port, _MAX_PORT)
+                "{}: {} is {}; give a number from 1 to {}".format(path, key, port, _MAX_PORT)
             )
         twins = [other for other in ports if ports[other] == port]
         if len(twins) > 1:
@@ -216,7 +216,7 @@ def _set_ports(server: dict[str, Any], tree: Mapping[str, Any], path: Path) -> N
     for key in ("http_port", "rpc_port"):
         if server.get(key) == 0:
             raise ConfigurationError(
-                "{}: {}: 0.9 cannot take any free port; give a number from 1024".format(path, key)
+                "{}: {}: 0.9 cannot take any free port; give one from 1 to 65535".format(path, key)
             )
     if "rpc_port" not in tree and "http_port" in server:
         server["rpc_port"] = server["http_port"] + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_no_server_is_exit_code_2_with_a_hint(root: Path, free_port: int, pictur
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nowhere.jpg"], ["--topk", "0"], ["--timeout", "never"], ["--jobs", "x"], ["--what"]],
+    [["--topk", "0"], ["--timeout", "never"], ["--jobs", "x"], ["--what"]],
 )
 def test_a_wrong_call_is_exit_code_2(root: Path, url: str, arguments: list[str]) -> None:
     done = call(root, "http", url, *arguments)
@@ -106,8 +107,17 @@ def test_a_wrong_call_is_exit_code_2(root: Path, url: str, arguments: list[str])
     assert "usage:" in done.stderr
 
 
-def test_an_empty_folder_is_a_wrong_call(root: Path, url: str, tmp_path: Path) -> None:
-    assert call(root, "http", url, tmp_path).returncode == 2
+@pytest.mark.parametrize(
+    ("address", "path"), [(None, "nowhere.jpg"), (None, "sub"), ("ftp://here", "a.jpg")]
+)
+def test_what_cannot_be_classified_is_told_in_a_line(
+    root: Path, url: str, pictures: Path, address: str | None, path: str
+) -> None:
+    (pictures / "sub" / "c.webp").unlink()
+    done = call(root, "http", address or url, pictures / path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: .+\n", done.stderr), done.stderr
 
 
 def test_without_a_picture_the_samples_are_sent(root: Path, url: str) -> None:

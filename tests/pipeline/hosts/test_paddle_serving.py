@@ -178,7 +178,7 @@ def test_wider_values_of_0_9_stay_allowed(model: Path) -> None:
     ("ports", "told"),
     [
         ({"rpc_port": 18080}, "http_port and rpc_port are both 18080; choose another port"),
-        ({"http_port": 65535}, "rpc_port is 65536; give a number from 1024 to 65535"),
+        ({"http_port": 65535}, "rpc_port is 65536; give a number from 1 to 65535"),
         (
             {"dag": {"enable_prometheus": True, "prometheus_port": 18081}},
             "rpc_port and dag.prometheus_port are both 18081",
