@@ -33,14 +33,15 @@ def read_yaml(path: Path) -> object:
     return parse_yaml(text, str(path))
 
 
-def parse_yaml(text: str, source: str) -> object:
-    """Return what `text` holds; `source` names it in errors.
+def parse_yaml(text: str, source: str, *, texts: bool = False) -> object:
+    """Return what `text` holds; `source` names it in errors, `texts` leaves scalars as written.
 
     Raises:
-        BundleError: not YAML, or a key is given twice.
+        BundleError: not YAML, or a key is given twice; its cause has PyYAML's `problem_mark`.
     """
     try:
-        document: object = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        # Neither loader makes objects.
+        document: object = yaml.load(text, Loader=_TextLoader if texts else _PlainLoader)  # noqa: S506
     except (yaml.YAMLError, *_TAG_ERRORS) as error:
         raise BundleError(
             "{} is not YAML in UTF-8: {}".format(source, " ".join(str(error).split()))
@@ -48,8 +49,8 @@ def parse_yaml(text: str, source: str) -> object:
     return document
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where YAML would silently take the last."""
+class _UniqueKeys:
+    """Makes a loader refuse a key given twice, where YAML would silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Dict[Hashable, Any]:
         seen = set()
@@ -60,5 +61,14 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                         None, None, "the key {!r} is given twice".format(key.value), key.start_mark
                     )
                 seen.add(key.value)
-        mapping: Dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        construct = super().construct_mapping  # type: ignore[misc] # of the loader beside it
+        mapping: Dict[Hashable, Any] = construct(node, deep=deep)
         return mapping
+
+
+class _PlainLoader(_UniqueKeys, yaml.SafeLoader):
+    """Plain data, whatever the tags say."""
+
+
+class _TextLoader(_UniqueKeys, yaml.BaseLoader):
+    """Every scalar as it is written: a key of digits is no number, `no` is not False."""

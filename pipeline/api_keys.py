@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from bundle import BundleError
+from bundle.strict_yaml import parse_yaml
 
 ENVIRONMENT = "PADDLE_SERVING_KIT_API_KEYS"
 SHORTEST = 16
@@ -110,13 +111,12 @@ def parse_api_keys(text: str, source: str) -> tuple[ApiKey, ...]:
         ApiKeysError: see `read_api_keys`.
     """
     try:
-        # Every scalar as text: a key of digits is not a number.
-        tree = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - knows texts only
-    except yaml.YAMLError as error:
+        tree = parse_yaml(text, source, texts=True)  # a key of digits is not a number
+    except BundleError as error:
         # The parser's own message would show the line, and the key in it.
-        mark = getattr(error, "problem_mark", None)
+        mark = getattr(error.__cause__, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
-        raise ApiKeysError(f"{source} is not YAML{line}; {_FORM}") from None
+        raise ApiKeysError(f"{source} is not YAML, or has a name twice{line}; {_FORM}") from None
     if not isinstance(tree, dict) or not tree:
         raise ApiKeysError(f"{source} holds no keys; {_FORM}")
     keys = tuple(_key(str(name), value, source) for name, value in tree.items())

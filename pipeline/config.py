@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from bundle import BundleError
 from bundle.labels import read_labels
+from bundle.strict_yaml import parse_yaml, read_yaml
 
 from .access import AccessSettings, access_settings, api_keys
 from .api_keys import ApiKey, ApiKeysError
@@ -105,13 +104,9 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> ServiceSettings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        tree = read_yaml(path)
+    except BundleError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold keys such as http_port and op")
     return tree
@@ -124,8 +119,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not equals or not all(parts):
         raise ConfigError(f"-o {override}: write KEY=VALUE, for example -o op.waste.concurrency=4")
     try:
-        value = yaml.safe_load(raw)
-    except yaml.YAMLError as error:
+        value = parse_yaml(raw, override)
+    except BundleError as error:
         raise ConfigError(f"-o {override}: the value is not YAML") from error
     if parts[0] == "op" and len(parts) > 2 and parts[1] not in (tree.get("op") or {}):
         known = ", ".join(tree.get("op") or {})

@@ -49,7 +49,7 @@ def evaluates(tree: ast.AST) -> bool:
 
 def loads_yaml_objects(tree: ast.AST) -> bool:
     """yaml.load with a loader that makes Python objects; ours make plain values."""
-    plain = ("yaml.SafeLoader", "yaml.BaseLoader", "_UniqueKeyLoader")
+    plain = ("yaml.SafeLoader", "yaml.BaseLoader", "_TextLoader if texts else _PlainLoader")
     return any(
         name in ("yaml.unsafe_load", "yaml.full_load")
         or (name == "yaml.load" and keyword(call, "Loader") not in plain)

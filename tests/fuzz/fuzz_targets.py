@@ -319,5 +319,7 @@ TARGETS: dict[str, Target] = {
         _in_a_file(read_inference_yml, ".yml"), lambda: _written("serving_model/*/*/inference.yml")
     ),
     "config": Target(_in_a_file(load_settings, ".yml"), lambda: _written("configs/*.yml")),
-    "yaml": Target(_yaml, lambda: [b"a: [1, 2]", b"app: 0123456789abcdef0123\n", b"&a [*a]"]),
+    "yaml": Target(
+        _yaml, lambda: [b"a: [1, 2]", b"app: 0123456789abcdef0123\n", b"&a [*a]", b"[" * 600]
+    ),
 }

@@ -55,8 +55,10 @@ def test_a_key_is_never_shown() -> None:
         (f"app: {{key: {SECRET}, rate: 1, burst: 0}}", "the burst of app must be"),
         (f"app: {{key: {SECRET}, burst: 3}}", "a burst and no rate"),
         (f"app: {{key: {SECRET}, speed: 3}}", "app has an unknown field"),
-        (f"app: [{SECRET}", "is not YAML, line"),
-        (f"app: {SECRET}: x", "is not YAML, line 1"),
+        (f"app: [{SECRET}", "is not YAML, or has a name twice, line"),
+        (f"app: {SECRET}: x", "is not YAML, or has a name twice, line 1"),
+        (f"app: {SECRET}\napp: {SECRET}2", "has a name twice, line 2"),
+        ("[" * 1000 + SECRET, "is not YAML"),
     ],
 )
 def test_what_is_wrong_is_told_without_the_key(text: str, told: str) -> None:
