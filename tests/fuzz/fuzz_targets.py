@@ -301,6 +301,13 @@ def _frame_seeds() -> list[bytes]:
     return [start, start + batch, batch * 3, batch[:-1]]
 
 
+_TAGGED = (
+    b"http_port: !!int 18080\nop: !!map {a: !!binary aGk=}\n",
+    b"rpc_port: !!timestamp 2001-02-03\nworker_num: !!float 1e3\n",
+    b"&a [*a, !!set {b}, !!omap [c: d]]",
+    b"[" * 600,
+)
+
 TARGETS: dict[str, Target] = {
     "decode": Target(decode, _pictures),
     "envelope_json": Target(envelope_json, lambda: [request_to_json(r) for r in _requests()]),
