@@ -18,6 +18,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -93,6 +94,7 @@ def split_command(options: argparse.Namespace) -> int:
         "command": "split",
         "form": options.form,
         **({"every": plan.every} if plan.every else {"ratios": plan.ratios, "seed": plan.seed}),
+        **(_together(plan.together, division) if plan.together else {}),
         "copies": division.copies,
         "copies_in_two_classes": division.in_two_classes,
         "unreadable": [
@@ -103,6 +105,10 @@ def split_command(options: argparse.Namespace) -> int:
     notes = [*_notes_of(division, options.data), *_notes_on(dataset, classes, options)]
     _write(options, files, classes, facts, notes)
     return 0
+
+
+def _together(pattern: re.Pattern[str], division: Division) -> dict[str, Any]:
+    return {"together": pattern.pattern, "groups": division.groups}
 
 
 def _notes_of(division: Division, data: Path) -> list[str]:
@@ -243,8 +249,10 @@ def _print_json(document: Mapping[str, Any]) -> None:
 
 def _plan(options: argparse.Namespace, *, beside_test: bool) -> Plan:
     if options.every is not None:
-        if options.ratios is not None or options.seed is not None:
-            raise DatasetError("--every goes by the order of names; leave out --ratios and --seed")
+        if (options.ratios, options.seed, options.together) != (None, None, None):
+            raise DatasetError(
+                "--every goes by the order of names; leave out --ratios, --seed and --together"
+            )
         if options.every < 2:
             raise DatasetError(
                 f"--every {options.every} leaves nothing to train on; give 2 or more"
@@ -264,7 +272,7 @@ def _plan(options: argparse.Namespace, *, beside_test: bool) -> Plan:
         raise DatasetError(
             "--ratios must add up to 1, with a part for train and val; for example 0.7 0.2 0.1"
         )
-    return Plan(ratios=(whole[0], whole[1], whole[2]), seed=options.seed or 0)
+    return Plan((whole[0], whole[1], whole[2]), options.seed or 0, together=options.together)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -278,6 +286,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -322,6 +337,12 @@ def _add_split(commands: argparse._SubParsersAction[_Parser], parents: list[_Par
         "--ratios", type=float, nargs="+", metavar="R", help="train val [test]; default 0.7 0.2 0.1"
     )
     split.add_argument("--seed", type=int, help="another number shares out another way; default 0")
+    split.add_argument(
+        "--together",
+        type=_pattern,
+        metavar="REGEX",
+        help="pictures whose names have the same (first group of a) match stay in one split",
+    )
     split.add_argument("--form", choices=FORMS, default=PADDLEX, help="of the lists; folders: none")
     split.add_argument("--every", type=int, metavar="N", help="every Nth picture to val, no test")
     split.add_argument("--labels", type=Path, help="label file: all classes in their order")

@@ -1,8 +1,9 @@
 """Shares pictures out to train, val and test: class by class, and the same way every time.
 
-Copies of one picture to the byte form a group that is never divided. The order in which groups are
-shared out comes from their content and the seed, so neither renamed files nor another machine
-changes it, and a new class leaves the others as they were.
+Copies of one picture to the byte form a group that is never divided, and so do pictures of one
+thing where their names tell (`Plan.together`): a network that has seen a fruit knows it again. The
+order in which groups are shared out comes from their content and the seed, so neither renamed files
+nor another machine changes it, and a new class leaves the others as they were.
 
 A test set that is there already stays one. What cannot be decoded is left out: training would stop
 there, or go on without a word.
@@ -11,7 +12,8 @@ there, or go on without a word.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,11 +27,16 @@ from .workers import each
 
 @dataclass(frozen=True)
 class Plan:
-    """How to split: by `ratios` (train, val, test), or every `every`th picture to val."""
+    """How to split: by `ratios` (train, val, test), or every `every`th picture to val.
+
+    What `together` finds in a picture's name, or its first group, names the thing that it shows;
+    pictures of one thing go by `ratios` into one split.
+    """
 
     ratios: tuple[float, float, float] = (0.7, 0.2, 0.1)
     seed: int = 0
     every: int | None = None
+    together: re.Pattern[str] | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -49,6 +56,7 @@ class Division:
         copies: how many of those that were shared out are copies of another.
         in_two_classes: how many different ones of these are in more than one class.
         in_test_too: how many of these are in the test set that was there already.
+        groups: how many groups were shared out.
     """
 
     pictures: list[Picture]
@@ -56,6 +64,7 @@ class Division:
     copies: int
     in_two_classes: int
     in_test_too: int
+    groups: int
 
 
 def set_aside(dataset: Dataset) -> Dataset:
@@ -84,16 +93,17 @@ def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
 
     Raises:
         DatasetError: a file cannot be opened, a class has too few different pictures, or it has
-            none that is not in another class.
+            none that is not in another class; or a name does not tell what it should.
     """
     digests, unreadable = _read(dataset.pictures, jobs)
-    groups: dict[bytes, list[Picture]] = defaultdict(list)
+    same: dict[bytes, list[Picture]] = defaultdict(list)
     kept: dict[bytes, list[Picture]] = defaultdict(list)
     for picture, digest in digests:
-        (kept if picture.split else groups)[digest].append(picture)
-    _check_copied(dataset, groups)
-    chosen: dict[bytes, str] = {}
-    for name in dataset.classes:
+        (kept if picture.split else same)[digest].append(picture)
+    _check_copied(dataset, same)
+    groups = _of_one_thing(same, plan.together) if plan.together else same
+    chosen: dict[bytes, str] = _by_need(groups, plan) if plan.together else {}
+    for name in () if plan.together else dataset.classes:
         own = {digest: group for digest, group in groups.items() if group[0].class_name == name}
         if plan.every:
             chosen.update(_every(own, plan.every))
@@ -106,15 +116,16 @@ def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
         for picture in group
     ]
     _check_splits(divided, dataset, plan)
-    copies = len(divided) - len(groups)
+    copies = len(divided) - len(same)
     divided += [picture for group in kept.values() for picture in group]
     divided.sort(key=lambda picture: (picture.class_name, picture.path))
     return Division(
         divided,
         unreadable,
         copies=copies,
-        in_two_classes=sum(len({p.class_name for p in group}) > 1 for group in groups.values()),
-        in_test_too=len(groups.keys() & kept.keys()),
+        in_two_classes=sum(len({p.class_name for p in group}) > 1 for group in same.values()),
+        in_test_too=len(same.keys() & kept.keys()),
+        groups=len(groups),
     )
 
 
@@ -146,6 +157,42 @@ def _check_copied(dataset: Dataset, groups: dict[bytes, list[Picture]]) -> None:
         f"{dataset.source}: every picture of {names} is in another class too, as in folders that a "
         f"script has filled with copies: {way}keep each picture in one class"
     )
+
+
+def _of_one_thing(
+    same: dict[bytes, list[Picture]], pattern: re.Pattern[str]
+) -> dict[bytes, list[Picture]]:
+    """Merge the groups of copies that show the same thing; a copy under two names joins two."""
+    joined: dict[str, str] = {}  # thing -> another that it goes with, or itself
+
+    def first(thing: str) -> str:
+        while joined.setdefault(thing, thing) != thing:
+            joined[thing] = thing = joined[joined[thing]]
+        return thing
+
+    for group in same.values():
+        things = [_thing(picture, pattern) for picture in group]
+        for thing in things:
+            joined[first(thing)] = first(things[0])
+    merged: dict[str, list[bytes]] = defaultdict(list)
+    for digest, group in same.items():
+        merged[first(_thing(group[0], pattern))].append(digest)
+    # Under a digest, so that no name of a file or thing decides where it goes.
+    return {
+        min(digests): [picture for digest in digests for picture in same[digest]]
+        for digests in merged.values()
+    }
+
+
+def _thing(picture: Picture, pattern: re.Pattern[str]) -> str:
+    match = pattern.search(picture.name)
+    thing: str | None = match[min(1, pattern.groups)] if match else None
+    if thing is None:
+        raise DatasetError(
+            f"{printable(picture.path)}: --together {pattern.pattern!r} finds nothing in its name; "
+            "give a pattern that fits every picture"
+        )
+    return thing
 
 
 def _every(groups: dict[bytes, list[Picture]], every: int) -> dict[bytes, str]:
@@ -185,6 +232,29 @@ def _by_ratio(
     return chosen
 
 
+def _by_need(groups: dict[bytes, list[Picture]], plan: Plan) -> dict[bytes, str]:
+    """Give each group to the split that lacks most of the classes in it, for its share of them."""
+    sizes = {digest: Counter(p.class_name for p in group) for digest, group in groups.items()}
+    totals = sum(sizes.values(), Counter[str]())
+    shares = {name: _shares(total, plan) for name, total in totals.items()}
+    lacking = {name: dict(parts) for name, parts in shares.items()}
+
+    def need(split: str, size: Counter[str]) -> float:
+        return sum(
+            count * lacking[name][split] / max(1, shares[name][split])
+            for name, count in size.items()
+        )
+
+    chosen = {}
+    order = sorted(groups, key=lambda digest: (-len(groups[digest]), _draw(digest, plan.seed)))
+    for digest in order:
+        split = max(plan.splits, key=lambda split: need(split, sizes[digest]))
+        chosen[digest] = split
+        for name, count in sizes[digest].items():
+            lacking[name][split] -= count
+    return chosen
+
+
 def _shares(total: int, plan: Plan) -> dict[str, int]:
     """Return how many pictures each split gets: whole numbers by largest remainder, none empty."""
     exact = {
@@ -205,12 +275,14 @@ def _draw(digest: bytes, seed: int) -> bytes:
 
 def _check_splits(pictures: Sequence[Picture], dataset: Dataset, plan: Plan) -> None:
     found = {(picture.class_name, picture.split) for picture in pictures}
+    whole = "pictures of one thing" if plan.together else "copies"
     # A class that has a number only, and no pictures, needs none.
     used = {picture.class_name for picture in dataset.pictures}
     for name in (name for name in dataset.classes if name in used):
         if any((name, split) not in found for split in plan.splits):
             needing = ", ".join(plan.splits)
             raise DatasetError(
-                f"the class {printable(name)} has too few pictures of its own: {needing}"
-                " need one each, and copies stay together; add pictures, or take the class out"
+                f"the class {printable(name)} has too few pictures of its own: {needing} need one "
+                f"each, and {whole} stay together; add pictures, or "
+                "take the class out"
             )

@@ -122,6 +122,78 @@ def test_a_split_depends_on_content_and_seed_alone(data: Path, tmp_path: Path, d
     assert sorted(renamed) == sorted(lists[0].splitlines())
 
 
+@pytest.fixture
+def fruits(tmp_path: Path, draw: Draw) -> Path:
+    """Two classes, each with one to four pictures of 30 fruits: `3_b12_1.png` shows fruit b12."""
+    folder = tmp_path / "fruits"
+    rng = np.random.default_rng(5)
+    for fruit in range(30):
+        for class_name in ("fresh", "spoilt"):
+            for i in range(int(rng.integers(1, 5))):
+                name = f"{i}_{'ab'[fruit % 2]}{fruit}_{i}.png"
+                draw(folder / class_name / name, hash((fruit, class_name == "fresh", i)) % 2**32)
+    return folder
+
+
+@pytest.mark.parametrize("more", [[], ["--seed", "3"], ["--ratios", "0.5", "0.5"]])
+def test_pictures_of_one_thing_stay_together(fruits: Path, tmp_path: Path, more: list[str]) -> None:
+    out = tmp_path / "out"
+    assert split(fruits, out, "--together", r"_([ab]\d+)_", *more) == 0
+    homes: dict[str, set[str]] = {}
+    for path in out.glob("*/*/*.png"):
+        homes.setdefault(path.name.split("_")[1], set()).add(path.parts[-3])
+    assert len(homes) == 30
+    assert all(len(splits) == 1 for splits in homes.values())
+    record = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
+    assert (record["together"], record["groups"]) == (r"_([ab]\d+)_", 30)
+    for name, counts in record["counts"].items():
+        total = len(list((fruits / name).iterdir()))
+        for ratio, (_, count) in zip(record["ratios"], counts.items(), strict=False):
+            assert abs(count - ratio * total) <= 4, counts  # the pictures of one fruit
+
+
+def test_a_copy_under_the_name_of_another_thing_joins_both(fruits: Path, tmp_path: Path) -> None:
+    for fruit in range(0, 24, 2):
+        (source,) = (fruits / "fresh").glob(f"0_a{fruit}_*.png")
+        (fruits / "fresh" / f"9_b{fruit + 1}_9.png").write_bytes(source.read_bytes())
+    out = tmp_path / "out"
+    assert split(fruits, out, "--together", "[ab][0-9]+") == 0
+    homes = {p.name.split("_")[1][1:]: p.parts[-3] for p in out.glob("*/*/*.png")}
+    assert all(homes[str(i)] == homes[str(i + 1)] for i in range(0, 24, 2))
+    record = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
+    assert (record["groups"], record["copies"]) == (18, 12)
+
+
+def test_names_of_files_and_things_do_not_decide_where_they_go(
+    fruits: Path, tmp_path: Path
+) -> None:
+    contents = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        assert split(fruits, out, "--together", "[abc][0-9]+") == 0
+        contents.append({path.read_bytes() for path in (out / "val").glob("*/*.png")})
+        for path in fruits.glob("*/*_b*.png"):
+            path.rename(path.with_name("x" + path.name.replace("_b", "_c")))
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--together", "_(x)?"], "finds nothing in its name"),
+        (["--together", ""], "pictures of one thing stay together"),
+        (["--together", "[ab]", "--every", "3"], "leave out --ratios, --seed and --together"),
+    ],
+)
+def test_what_cannot_be_kept_together(
+    fruits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], told: str
+) -> None:
+    assert told in refused(capsys, split(fruits, tmp_path / "out", *more))
+    with pytest.raises(SystemExit):
+        split(fruits, tmp_path / "out", "--together", "(")
+    assert "is no regular expression" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("more", [[], ["--seed", "3"], ["--every", "2"]])
 def test_copies_of_a_picture_stay_together(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
@@ -264,8 +336,8 @@ def test_nothing_is_left_when_a_picture_cannot_be_read(
         (["--ratios", "nan", "0.5"], "must add up to 1"),
         (["--ratios", "0.4", "0.3", "0.2", "0.1"], "two or three numbers"),
         (["--every", "1"], "leaves nothing to train on"),
-        (["--every", "8", "--seed", "1"], "leave out --ratios and --seed"),
-        (["--every", "8", "--ratios", "0.5", "0.5"], "leave out --ratios and --seed"),
+        (["--every", "8", "--seed", "1"], "leave out --ratios, --seed and"),
+        (["--every", "8", "--ratios", "0.5", "0.5"], "leave out --ratios, --seed and"),
         (["--output", "data/out"], "choose another --output"),
         (["--output", "."], "choose another --output"),
         (["--output", "file"], "exists and is no folder"),
