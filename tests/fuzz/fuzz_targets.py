@@ -305,7 +305,6 @@ _TAGGED = (
     b"http_port: !!int 18080\nop: !!map {a: !!binary aGk=}\n",
     b"rpc_port: !!timestamp 2001-02-03\nworker_num: !!float 1e3\n",
     b"&a [*a, !!set {b}, !!omap [c: d]]",
-    b"[" * 600,
 )
 
 TARGETS: dict[str, Target] = {
