@@ -21,6 +21,8 @@ def read_yaml(path: Path) -> object:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise BundleError("there is no {}; check the path".format(path)) from error
     except OSError as error:
         raise BundleError(
             "cannot read {}: {}; give a file that you may read".format(path, error.strerror)
@@ -42,9 +44,14 @@ def parse_yaml(text: str, source: str, *, texts: bool = False) -> object:
     try:
         # Neither loader makes objects.
         document: object = yaml.load(text, Loader=_TextLoader if texts else _PlainLoader)  # noqa: S506
-    except (yaml.YAMLError, *_TAG_ERRORS) as error:
+    except yaml.YAMLError as error:
+        # PyYAML calls a text by its type, where the caller has a name for it.
+        told = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise BundleError("{} is not YAML as it is read here: {}".format(source, told)) from error
+    except _TAG_ERRORS as error:
         raise BundleError(
-            "{} is not YAML in UTF-8: {}".format(source, " ".join(str(error).split()))
+            "{} has a value that does not fit its tag, or too many brackets: {}; write it "
+            "plainly".format(source, error)
         ) from error
     return document
 

@@ -91,7 +91,7 @@ def _checked_header(data: bytes, limits: DecodeLimits) -> ImageHeader:
             )
         )
     if not is_complete(data, name):
-        raise UndecodableImage("the {} is cut off; it was not uploaded whole".format(name))
+        raise UndecodableImage("the {} is cut off; send the whole file".format(name))
     return header
 
 

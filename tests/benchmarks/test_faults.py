@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,18 +93,8 @@ def test_a_caller_without_an_answer_has_lost(callers: Any, unused_tcp_port: int)
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_trials_run_on_what_is_here(root: Path, tmp_path: Path) -> None:
-    pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
-    command = [sys.executable, "-m", "benchmarks.faults", "pickle", "go-away", "body"]
-    done = subprocess.run(
-        [*command, "--output", str(tmp_path)],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=170,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_trials_run_on_what_is_here(run_benchmark: Callable[..., str], tmp_path: Path) -> None:
+    run_benchmark("faults", "pickle", "go-away", "body")
     found = json.loads((tmp_path / "faults.json").read_text(encoding="utf-8"))
     assert found["pickle"][OURS] == {"told": "refused; nothing ran", "good": True}
     assert found["body"][OURS]["told"].startswith("HTTP 413")

@@ -482,7 +482,7 @@ def test_missing_rules_are_told(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(["map", str(data), "--rules", "nowhere.yml", "--output", str(tmp_path / "out")])
-    assert "cannot read nowhere.yml" in refused(capsys, code)
+    assert "there is no nowhere.yml" in refused(capsys, code)
 
 
 def test_the_command_line_works_from_a_shell(root: Path, data: Path, tmp_path: Path) -> None:

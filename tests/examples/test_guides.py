@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from examples.datasets.__main__ import _parser as datasets_parser
+from examples.datasets.command_line import command_line
 from examples.evaluation.__main__ import _parser as evaluation_parser
 
 FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (?:\.venv/bin/)?python -m examples\.(datasets|evaluation) (.*)$", re.M)
-PARSERS = {"datasets": datasets_parser, "evaluation": evaluation_parser}
+PARSERS = {"datasets": command_line, "evaluation": evaluation_parser}
 
 
 def guides(root: Path) -> list[Path]:

@@ -1,0 +1,31 @@
+"""How a benchmark is run as it is typed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def run_benchmark(root: Path, tmp_path: Path) -> Callable[..., str]:
+    """Run `python -m benchmarks.NAME ... --output tmp_path` to its good end; return its output."""
+
+    def run(name: str, *arguments: str) -> str:
+        pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
+        command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+        done = subprocess.run(
+            [*command, "--output", str(tmp_path)],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=170,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
