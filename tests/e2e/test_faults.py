@@ -70,7 +70,9 @@ def test_sigterm_answers_what_runs_and_exits_0(
     config = root / "configs" / "waste.yml"
     values = [base64.b64encode(picture).decode() for picture in pictures]
     body = {"key": ["image"] * len(values), "value": values}
-    with start_service(config, "op.waste.concurrency=1") as service:
+    # A busy machine may compute for longer than the ten seconds of the configuration.
+    options = ("op.waste.concurrency=1", "op.waste.timeout=60000", "drain_timeout=60")
+    with start_service(config, *options) as service:
         workers = service.workers()
         address = f"{service.url}/waste/prediction"
         with httpx.Client(timeout=60) as http, ThreadPoolExecutor(3) as pool:
@@ -82,7 +84,8 @@ def test_sigterm_answers_what_runs_and_exits_0(
             answers = [future.result().json() for future in running]
     assert code == 0
     # Whatever had been taken in was answered whole; what came later was told so.
-    assert all(answer["err_no"] in (0, 3001) for answer in answers)
+    told = {(answer["err_no"], answer["err_msg"]) for answer in answers}
+    assert {number for number, _ in told} <= {0, 3001}, told
     assert any(answer["err_no"] == 0 for answer in answers)
     assert all(not Path(f"/proc/{worker}").exists() for worker in workers)
 
