@@ -40,12 +40,12 @@ Ask = Callable[..., dict[str, Any]]
 def published(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function: package, version, folder in it -> that folder, from the wheel on the index.
 
-    Wheels are kept in `build/wheels`, or where PADDLE_SERVING_KIT_WHEELS says, without their
-    dependencies: only files that stand alone are loaded from them.
+    Wheels are kept in `build/wheels`, without their dependencies: only files that stand alone are
+    loaded from them.
     """
 
     def unpack(package: str, version: str, inside: str) -> Path:
-        folder = Path(os.environ.get("PADDLE_SERVING_KIT_WHEELS", root / "build" / "wheels"))
+        folder = root / "build" / "wheels"
         pattern = f"{package}-{version}-*.whl"
         if not list(folder.glob(pattern)):
             command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
