@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batch_size=options.batch_size,
         connections=tuple(options.connections),
         overrides=tuple(options.override),
+        devices=options.devices,
     )
     throughput = run(plan, Console())
     outcomes = [outcome for result in throughput.measured.values() for outcome in result.outcomes]
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", type=Path, default=ROOT / "examples/images", help="folder of pictures to send")
     add("--pictures", type=int, default=64, help="most pictures to use of it")
     add("--workers", type=int, default=2)
+    add("--devices", default="", help='GPUs that the workers share: "0" or "0,1"; "" is the CPU')
     add("--batch-size", type=int, default=8)
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=6.0, help="of each measurement")

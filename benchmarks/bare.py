@@ -1,8 +1,8 @@
 """The limit: processes that only decode, preprocess and predict, as many as there are workers.
 
-`python -m benchmarks.bare BUNDLE PICTURE...` loads one predictor on one thread and prints a line of
-JSON with its answers. Then each line of its input, "SECONDS BATCH", is answered with the pictures a
-second that it did in batches of that size.
+`python -m benchmarks.bare DEVICE BUNDLE PICTURE...` loads one predictor, on "cpu" with one thread
+or on "gpu", and prints a line of JSON with its answers. Then each line of its input, "SECONDS
+BATCH", is answered with the pictures a second that it did in batches of that size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,22 @@ ROOT = Path(__file__).resolve().parent.parent
 class BareLimit:
     """Runs `processes` of them at once; `answers` holds the scores of each picture."""
 
-    def __init__(self, bundle: Path, pictures: list[Path], processes: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.bare", str(bundle), *map(str, pictures)]
+    def __init__(
+        self, bundle: Path, pictures: list[Path], processes: int, devices: Sequence[str] = ("",)
+    ) -> None:
+        """Start them; process i computes on GPU `devices[i % len(devices)]`, "" being the CPU."""
+        command = [sys.executable, "-m", "benchmarks.bare"]
+        files = [str(bundle), *map(str, pictures)]
         self._processes = [
             subprocess.Popen(
-                command,
+                [*command, "gpu" if device else "cpu", *files],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=one_thread_environment(),
+                env={**one_thread_environment(), "CUDA_VISIBLE_DEVICES": device},
             )
-            for _ in range(processes)
+            for device in itertools.islice(itertools.cycle(devices), processes)
         ]
         # All are asked, so that each has loaded its model; they answer the same.
         self.answers: list[list[float]] = [self._line(p) for p in self._processes].pop()
@@ -74,10 +78,10 @@ def one_thread_environment() -> dict[str, str]:
     return {**os.environ, **threads, "PYTHONWARNINGS": "ignore::UserWarning"}
 
 
-def main(bundle: Path, pictures: list[Path]) -> None:
+def main(device: str, bundle: Path, pictures: list[Path]) -> None:
     """Answer lines of seconds and batch size with lines of pictures a second."""
     cv2.setNumThreads(1)
-    predict = _predict(bundle)
+    predict = _predict(bundle, device)
     encoded = [picture.read_bytes() for picture in pictures]
     print(json.dumps([predict([data])[0].tolist() for data in encoded]), flush=True)
     for line in sys.stdin:
@@ -90,9 +94,9 @@ def main(bundle: Path, pictures: list[Path]) -> None:
         print(json.dumps(count / (time.perf_counter() - started)), flush=True)
 
 
-def _predict(path: Path) -> Callable[[list[bytes]], np.ndarray]:
+def _predict(path: Path, device: str) -> Callable[[list[bytes]], np.ndarray]:
     loaded = load_bundle(path)
-    predictor = create_predictor(loaded, options=PredictorOptions(threads=1))
+    predictor = create_predictor(loaded, options=PredictorOptions(device=device, threads=1))
     preprocess = build_preprocess(loaded.description.transform_ops)
 
     def predict(batch: list[bytes]) -> np.ndarray:
@@ -103,4 +107,4 @@ def _predict(path: Path) -> Callable[[list[bytes]], np.ndarray]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    main(sys.argv[1], Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])

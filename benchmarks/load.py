@@ -25,7 +25,6 @@ from protocol.reply import ClassifyReply, reply_from_json, reply_from_proto
 from protocol.request import ClassifyRequest, request_to_json, request_to_proto
 
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
-TOLERANCE = 1e-4
 HEALTH_EVERY_S = 0.1
 
 Ask = Callable[[int], Awaitable[bytes]]
@@ -33,7 +32,10 @@ Ask = Callable[[int], Awaitable[bytes]]
 
 @dataclass
 class Order:
-    """What to send where; `answers` are the right scores, a list of classes a picture."""
+    """What to send where; `answers` are the right scores, a list of classes a picture.
+
+    A score that is `tolerance` off is right: batches of other sizes round differently.
+    """
 
     protocol: str
     host: str
@@ -44,6 +46,7 @@ class Order:
     seconds: float
     pictures: list[str]
     answers: list[list[float]]
+    tolerance: float = 1e-4
 
 
 @dataclass
@@ -62,8 +65,14 @@ class Outcome:
 class Checker:
     """Knows which answers are right; a body that was right once need not be read again."""
 
-    def __init__(self, answers: list[list[float]], read: Callable[[bytes], ClassifyReply]) -> None:
+    def __init__(
+        self,
+        answers: list[list[float]],
+        read: Callable[[bytes], ClassifyReply],
+        tolerance: float,
+    ) -> None:
         self._answers = answers
+        self._tolerance = tolerance
         self._read = read
         self._known: set[tuple[int, bytes]] = set()
 
@@ -75,8 +84,8 @@ class Checker:
         best = self._read(body).results[0]
         if isinstance(best, Exception) or not best:
             return False
-        good = all(abs(scores[c.class_id] - c.score) < TOLERANCE for c in best)
-        good = good and best[0].score > max(scores) - TOLERANCE
+        good = all(abs(scores[c.class_id] - c.score) < self._tolerance for c in best)
+        good = good and best[0].score > max(scores) - self._tolerance
         if good:
             self._known.add((picture, body))
         return good
@@ -86,7 +95,7 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
     """Load the service for `order.seconds` and return what was measured."""
     http = order.protocol == "http"
     requests = [ClassifyRequest((image,), order.service) for image in images]
-    checker = Checker(order.answers, reply_from_json if http else _read_proto)
+    checker = Checker(order.answers, reply_from_json if http else _read_proto, order.tolerance)
     connect = _connect_http if http else _connect_rpc
     asks = [await connect(order, requests) for _ in range(order.connections)]
     outcome, latencies = Outcome(), []

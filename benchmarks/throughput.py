@@ -17,6 +17,8 @@ from .bare import ROOT, BareLimit
 from .load import Order, Outcome
 from .service import HOST, RunningService, run_service
 
+_TF32 = 5e-3  # GPUs multiply float32 with a mantissa of ten bits
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,6 +35,7 @@ class Plan:
     protocols: tuple[str, ...] = ("http", "rpc")
     batch_size: int = 8
     overrides: tuple[str, ...] = ()
+    devices: str = ""  # numbers of GPUs, "0,1", that the workers share; "" is the CPU
 
 
 @dataclass
@@ -60,7 +63,7 @@ def run(plan: Plan, console: Console) -> Throughput:
 
     A ratio is taken against the limit measured in the same round, before and after.
     """
-    limit = BareLimit(plan.bundle, plan.pictures, plan.workers)
+    limit = BareLimit(plan.bundle, plan.pictures, plan.workers, plan.devices.split(","))
     measured = {(p, c): Measured() for p in plan.protocols for c in plan.connections}
     limits: list[float] = []
     batched: list[float] = []
@@ -131,6 +134,7 @@ def _service(plan: Plan) -> contextlib.AbstractContextManager[RunningService]:
         f"{op}.concurrency={plan.workers}",
         f"{op}.batch_size={plan.batch_size}",
         f"{op}.local_service_conf.thread_num=1",
+        f"{op}.local_service_conf.devices={plan.devices}",
         *plan.overrides,
     )
     return run_service(plan.config, overrides)
@@ -153,6 +157,7 @@ def _send(
         seconds=plan.seconds,
         pictures=[str(picture) for picture in plan.pictures],
         answers=answers,
+        tolerance=_TF32 if plan.devices else Order.tolerance,
     )
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load"],

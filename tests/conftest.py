@@ -52,6 +52,8 @@ def free_port() -> int:
 def write_onnx() -> Callable[..., dict[str, np.ndarray]]:
     """Write an ONNX classifier of three classes: mean of each colour, fully connected, `last`.
 
+    With `convolution` there is one before the mean, of three by three pixels.
+
     Returns its weights, so that a test can compute the scores itself.
     """
     onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
@@ -69,6 +71,7 @@ def write_onnx() -> Callable[..., dict[str, np.ndarray]]:
         opset: int = 17,
         external: bool = False,
         class_ids: bool = False,
+        convolution: bool = False,
     ) -> dict[str, np.ndarray]:
         helper, types = onnx.helper, onnx.TensorProto
         random = np.random.default_rng(5)
@@ -81,6 +84,13 @@ def write_onnx() -> Callable[..., dict[str, np.ndarray]]:
         nodes = [helper.make_node("Cast", ["x"], ["floats"], to=types.FLOAT)] if cast else []
         axes = [1, 2] if pixels else [2, 3]
         source = "floats" if cast else "x"
+        if convolution:
+            weights["conv.w"] = random.normal(size=(3, 3, 3, 3)).astype(np.float32)
+            nodes += [
+                helper.make_node("Conv", [source, "conv.w"], ["edges"]),
+                helper.make_node("Relu", ["edges"], ["floats"]),
+            ]
+            source = "floats"
         nodes += [
             helper.make_node("ReduceMean", [source], ["means"], axes=axes, keepdims=0),
             helper.make_node("Gemm", ["means", "fc.w", "fc.b"], ["fc"]),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +13,11 @@ from bundle import Bundle
 
 from .predictor import PredictorError, PredictorOptions
 from .single_feed import SingleFeedPredictor
+
+_CUDA = "CUDAExecutionProvider"
+# Batches come in every size up to batch_size, and the search of the default, EXHAUSTIVE, tries all
+# kernels of each convolution anew at each.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 
 class OnnxRuntimePredictor(SingleFeedPredictor):
@@ -57,6 +65,12 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
                 f"ONNX Runtime cannot load {bundle.model_file}: {cause_of(error)}; convert the "
                 "model again"
             ) from error
+        if options.device != "cpu" and _CUDA not in self._session.get_providers():
+            raise PredictorError(
+                "a GPU is asked for and ONNX Runtime cannot use one, for the cause that it printed "
+                "above; CUDA and cuDNN come with pip install 'onnxruntime-gpu[cuda,cudnn]', and "
+                "nvidia-smi tells what GPUs are there"
+            )
         self.name = f"ONNX Runtime {onnxruntime.__version__} on {options.device}"
 
     def _run(self, feed: np.ndarray) -> np.ndarray:
@@ -67,18 +81,23 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         return np.asarray(scores)
 
 
-def _providers(device: str) -> list[str]:
+def _providers(device: str) -> list[str | tuple[str, dict[str, Any]]]:
     """Refuse what ONNX Runtime would quietly compute on the CPU instead."""
     import onnxruntime
 
     if device == "cpu":
         return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+    if _CUDA not in onnxruntime.get_available_providers():
         raise PredictorError(
             "a GPU is asked for and this ONNX Runtime is built for the CPU; install "
             'onnxruntime-gpu instead of onnxruntime, or set devices to ""'
         )
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+        # CUDA and cuDNN as pip installs them are on no path where the loader looks. What it prints
+        # of those that it does not find is told by the session, too.
+        with contextlib.redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
+    return [(_CUDA, dict(_CUDA_OPTIONS)), "CPUExecutionProvider"]
 
 
 def cause_of(error: BaseException) -> str:

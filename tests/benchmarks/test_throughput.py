@@ -40,7 +40,7 @@ def test_a_short_run_measures_every_scenario_and_checks_every_answer(root: Path)
 
 def test_a_wrong_answer_is_seen() -> None:
     answers = [[0.9, 0.1], [0.2, 0.8]]
-    checker = Checker(answers, reply_from_json)
+    checker = Checker(answers, reply_from_json, 1e-4)
 
     def body(class_id: int, score: float) -> bytes:
         return reply_to_json(ClassifyReply(((Category(class_id, "x", score),),)))

@@ -111,9 +111,8 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def start_service(root: Path) -> Start:
+def start_any_service(root: Path) -> Start:
     """A function: configuration and overrides -> context manager of a running service."""
-    pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
 
     @contextmanager
     def start(config: Path, *overrides: str, environment: dict[str, str] | None = None) -> Iterator:
@@ -128,6 +127,13 @@ def start_service(root: Path) -> Start:
             service.close()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def start_service(start_any_service: Start) -> Start:
+    """`start_any_service` for models of Paddle."""
+    pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
+    return start_any_service
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,25 @@ def test_what_it_refuses(make_bundle: MakeBundle, root: Path) -> None:
         create_predictor(bundle).predict(np.zeros((1, 3, 9, 9), np.float32))
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+def test_it_does_not_compute_on_the_cpu_instead(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    else:
+        # As the build for GPUs says, whether it finds CUDA or not. What follows is its own: where
+        # CUDA cannot be used, the session goes to the CPU and says so in the log.
+        providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    bundle, _ = make_bundle()
+    with pytest.raises(PredictorError, match=r"cannot use one.*onnxruntime-gpu\[cuda,cudnn\]"):
+        create_predictor(bundle, options=PredictorOptions(device="gpu"))
+    assert capfd.readouterr().out == ""
+
+
 def test_paddle_does_not_take_it(make_bundle: MakeBundle) -> None:
     pytest.importorskip("paddle", reason="needs the extra cpu or gpu")
     with pytest.raises(PredictorError, match=r"Paddle does not read inference\.onnx"):
