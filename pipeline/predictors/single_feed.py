@@ -30,13 +30,17 @@ class SingleFeedPredictor(ABC):
         A graph that was exported for one batch size runs as often as the batch needs it.
         """
         self._check_shape(batch)
-        size = self._fixed_batch
-        if size is None or size == len(batch):
+        size = self._fixed_batch or self._run_size(len(batch))
+        if size == len(batch):
             return self._scores(batch)
         # The last run is filled up with its last picture.
         filled = batch[[min(i, len(batch) - 1) for i in range(-(-len(batch) // size) * size)]]
         runs = [self._scores(filled[at : at + size]) for at in range(0, len(filled), size)]
         return np.concatenate(runs)[: len(batch)]
+
+    def _run_size(self, pictures: int) -> int:
+        """Return how many pictures to run for so many, where the graph takes any number."""
+        return pictures
 
     @abstractmethod
     def _run(self, feed: np.ndarray) -> np.ndarray:

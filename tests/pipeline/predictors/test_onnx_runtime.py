@@ -12,8 +12,19 @@ import pytest
 from bundle import Bundle, load_bundle
 from converter.convert import ConvertOptions, convert
 from converter.descriptions import Wishes
-from pipeline.predictors import PredictorError, PredictorOptions, create_predictor
+from pipeline.predictors import (
+    PredictorError,
+    PredictorOptions,
+    create_predictor,
+    onnx_runtime,
+)
 
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+needs_build_for_cpu = pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="this ONNX Runtime is built for GPUs; tests/e2e/test_gpu.py has these cases",
+)
 MakeBundle = Callable[..., tuple[Bundle, dict[str, np.ndarray]]]
 
 
@@ -62,8 +73,6 @@ def test_a_model_of_8_bit_pixels_gets_them(make_bundle: MakeBundle) -> None:
 
 def test_what_it_refuses(make_bundle: MakeBundle, root: Path) -> None:
     bundle, _ = make_bundle()
-    with pytest.raises(PredictorError, match=r"GPU is asked for .*onnxruntime-gpu"):
-        create_predictor(bundle, options=PredictorOptions(device="gpu"))
     with pytest.raises(PredictorError, match="precision fp16 is not set at serving time"):
         create_predictor(bundle, options=PredictorOptions(precision="fp16"))
     with pytest.raises(PredictorError, match=r"reads \.onnx, .*inference\.json.*converter export"):
@@ -74,23 +83,51 @@ def test_what_it_refuses(make_bundle: MakeBundle, root: Path) -> None:
         create_predictor(bundle).predict(np.zeros((1, 3, 9, 9), np.float32))
 
 
+@needs_build_for_cpu
+def test_a_build_for_the_cpu_says_so(make_bundle: MakeBundle) -> None:
+    bundle, _ = make_bundle()
+    with pytest.raises(PredictorError, match=r"GPU is asked for .*onnxruntime-gpu"):
+        create_predictor(bundle, options=PredictorOptions(device="gpu"))
+
+
+@needs_build_for_cpu
 @pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
 def test_it_does_not_compute_on_the_cpu_instead(
     make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import onnxruntime
-
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    else:
-        # As the build for GPUs says, whether it finds CUDA or not. What follows is its own: where
-        # CUDA cannot be used, the session goes to the CPU and says so in the log.
-        providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
     bundle, _ = make_bundle()
+    # As the build for GPUs says, whether it finds CUDA or not. What follows is its own: where CUDA
+    # cannot be used, the session goes to the CPU and says so in the log.
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
     with pytest.raises(PredictorError, match=r"cannot use one.*onnxruntime-gpu\[cuda,cudnn\]"):
         create_predictor(bundle, options=PredictorOptions(device="gpu"))
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate provider")
+def test_on_a_gpu_a_session_runs_one_size(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The CPU stands in: which session runs what is the same on it.
+    monkeypatch.setattr(onnx_runtime, "_CUDA", "CPUExecutionProvider")
+    monkeypatch.setattr(onnx_runtime, "_CUDA_OPTIONS", {})
+    sizes: dict[int, set[int]] = {}
+
+    class Recorded(onnxruntime.InferenceSession):
+        def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            sizes.setdefault(id(self), set()).update(map(len, feeds.values()))
+            return super().run(names, feeds)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Recorded)
+    bundle, _ = make_bundle()
+    batch = np.random.default_rng(1).normal(size=(9, 3, 8, 8)).astype(np.float32)
+    right = create_predictor(bundle).predict(batch)
+    sizes.clear()
+    on_gpu = create_predictor(bundle, options=PredictorOptions(device="gpu"))
+    for pictures in (8, 1, 5, 3, 2, 9, 7, 1, 4, 6):
+        assert np.allclose(on_gpu.predict(batch[:pictures]), right[:pictures], atol=1e-6)
+    assert sorted(map(sorted, sizes.values())) == [[1], [2], [4], [8], [16]]
 
 
 def test_paddle_does_not_take_it(make_bundle: MakeBundle) -> None:
