@@ -17,6 +17,7 @@ from bundle import Bundle
 from .predictor import PredictorError, PredictorOptions
 from .single_feed import SingleFeedPredictor
 
+Session: TypeAlias = Any  # onnxruntime.InferenceSession, which has no types
 Provider: TypeAlias = str | tuple[str, dict[str, Any]]
 
 _CUDA = "CUDAExecutionProvider"
@@ -56,7 +57,7 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         super().__init__(bundle, options.fetch)
         self._device = options.device
         self._load = partial(_session, bundle.model_file, options, _providers(options.device))
-        self._sessions: dict[int, Any] = {}
+        self._sessions: dict[int, Session] = {}
         session = self._session_for(bundle.fixed_batch or 1)
         if self._device != "cpu" and _CUDA not in session.get_providers():
             raise PredictorError(
@@ -69,7 +70,7 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
     def _run_size(self, pictures: int) -> int:
         return pictures if self._device == "cpu" else 1 << (pictures - 1).bit_length()
 
-    def _session_for(self, pictures: int) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    def _session_for(self, pictures: int) -> Session:
         """Return the session that runs so many pictures; it is loaded when first asked for."""
         size = 1 if self._device == "cpu" else pictures
         if size not in self._sessions:
@@ -85,7 +86,7 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         return np.asarray(scores)
 
 
-def _session(model_file: Path, options: PredictorOptions, providers: Sequence[Provider]) -> Any:  # noqa: ANN401 - onnxruntime has no types
+def _session(model_file: Path, options: PredictorOptions, providers: Sequence[Provider]) -> Session:
     import onnxruntime
 
     session_options = onnxruntime.SessionOptions()
