@@ -110,10 +110,7 @@ class Service:
 Start = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
-def start_any_service(root: Path) -> Start:
-    """A function: configuration and overrides -> context manager of a running service."""
-
+def _start_service(root: Path) -> Start:
     @contextmanager
     def start(config: Path, *overrides: str, environment: dict[str, str] | None = None) -> Iterator:
         arguments = ["--config", str(config)]
@@ -130,10 +127,16 @@ def start_any_service(root: Path) -> Start:
 
 
 @pytest.fixture(scope="session")
-def start_service(start_any_service: Start) -> Start:
-    """`start_any_service` for models of Paddle."""
+def start_service(root: Path) -> Start:
+    """A function: configuration and overrides -> context manager of a running service."""
     pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
-    return start_any_service
+    return _start_service(root)
+
+
+@pytest.fixture(scope="session")
+def start_any_service(root: Path) -> Start:
+    """The same where there may be no Paddle: for models of ONNX."""
+    return _start_service(root)
 
 
 @pytest.fixture(scope="session")
