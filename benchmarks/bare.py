@@ -23,6 +23,7 @@ import numpy as np
 from bundle import load_bundle
 from pipeline.predictors import create_predictor
 from pipeline.predictors.predictor import PredictorOptions
+from pipeline.stages.activation import activate
 from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
 
@@ -101,7 +102,8 @@ def _predict(path: Path, device: str) -> Callable[[list[bytes]], np.ndarray]:
 
     def predict(batch: list[bytes]) -> np.ndarray:
         """Return the scores, float32 [N, classes], of N encoded pictures."""
-        return predictor.predict(np.stack([preprocess(decode_image(data)) for data in batch]))
+        outputs = predictor.predict(np.stack([preprocess(decode_image(data)) for data in batch]))
+        return activate(outputs, loaded.description.activation)
 
     return predict
 

@@ -17,7 +17,7 @@ from .bare import ROOT, BareLimit
 from .load import Order, Outcome
 from .service import HOST, RunningService, run_service
 
-_TF32 = 5e-3  # GPUs multiply float32 with a mantissa of ten bits
+_TF32 = 2e-3  # of a score: GPUs multiply float32 with a mantissa of ten bits
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def run(plan: Plan, console: Console) -> Throughput:
 
     A ratio is taken against the limit measured in the same round, before and after.
     """
-    limit = BareLimit(plan.bundle, plan.pictures, plan.workers, plan.devices.split(","))
+    limit = BareLimit(
+        plan.bundle, plan.pictures, plan.workers, plan.devices.replace(" ", "").split(",")
+    )
     measured = {(p, c): Measured() for p in plan.protocols for c in plan.connections}
     limits: list[float] = []
     batched: list[float] = []

@@ -21,8 +21,8 @@ Session: TypeAlias = Any  # onnxruntime.InferenceSession, which has no types
 Provider: TypeAlias = str | tuple[str, dict[str, Any]]
 
 _CUDA = "CUDAExecutionProvider"
-# The search of the default, EXHAUSTIVE, tries all kernels of each convolution: the first runs of a
-# ConvNeXt-Base in sizes 1 to 8 took 3.9 seconds on an H200, against 0.2, and the others no less.
+# The default, EXHAUSTIVE, tries all kernels of each convolution: the first runs of a ConvNeXt-Base
+# in sizes 1 to 8 took 3.9 seconds on an H200, against 0.2, and those after them 0.96 of the time.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 
@@ -40,9 +40,10 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         try:
             import onnxruntime
         except ImportError as error:
+            extra = "onnx" if options.device == "cpu" else "onnx-gpu"
             raise PredictorError(
                 f"onnxruntime cannot be imported ({error}); in the kit's folder: "
-                "pip install -e '.[onnx]'"
+                f"pip install -e '.[{extra}]'"
             ) from error
         if bundle.graph_format != "onnx":
             raise PredictorError(
@@ -58,13 +59,7 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         self._device = options.device
         self._load = partial(_session, bundle.model_file, options, _providers(options.device))
         self._sessions: dict[int, Session] = {}
-        session = self._session_for(bundle.fixed_batch or 1)
-        if self._device != "cpu" and _CUDA not in session.get_providers():
-            raise PredictorError(
-                "a GPU is asked for and ONNX Runtime cannot use one, for the cause that it printed "
-                "above; CUDA and cuDNN come with pip install 'onnxruntime-gpu[cuda,cudnn]', and "
-                "nvidia-smi tells what GPUs are there"
-            )
+        self._session_for(bundle.fixed_batch or 1)
         self.name = f"ONNX Runtime {onnxruntime.__version__} on {options.device}"
 
     def _run_size(self, pictures: int) -> int:
@@ -99,17 +94,22 @@ def _session(model_file: Path, options: PredictorOptions, providers: Sequence[Pr
         level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session_options.graph_optimization_level = level
     try:
-        return onnxruntime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             str(model_file), session_options, providers=list(providers)
         )
     except Exception as error:
-        if options.device != "cpu":
-            hint = "see nvidia-smi for what fills the GPU's memory, or convert the model again"
-        else:
-            hint = "convert the model again"
         raise PredictorError(
-            f"ONNX Runtime cannot load {model_file}: {cause_of(error)}; {hint}"
+            f"ONNX Runtime cannot load {model_file}: {cause_of(error)}; convert the model again"
         ) from error
+    session.disable_fallback()  # to the CPU, when a run fails
+    if options.device != "cpu" and _CUDA not in session.get_providers():
+        raise PredictorError(
+            "a GPU is asked for and ONNX Runtime cannot use one, for the cause that it printed "
+            "above; CUDA and cuDNN come with pip install 'onnxruntime-gpu[cuda,cudnn]', and "
+            "nvidia-smi tells what GPUs are there and how much of their memory is taken: each "
+            "worker holds the weights once for each size of a batch"
+        )
+    return session
 
 
 def _providers(device: str) -> list[Provider]:
@@ -120,8 +120,8 @@ def _providers(device: str) -> list[Provider]:
         return ["CPUExecutionProvider"]
     if _CUDA not in onnxruntime.get_available_providers():
         raise PredictorError(
-            "a GPU is asked for and this ONNX Runtime is built for the CPU; install the extra "
-            'onnx-gpu instead of onnx (onnxruntime-gpu), or set devices to ""'
+            "a GPU is asked for and this ONNX Runtime is built for the CPU; pip uninstall "
+            'onnxruntime, then pip install onnxruntime-gpu[cuda,cudnn], or set devices to ""'
         )
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
         # CUDA and cuDNN as pip installs them are on no path where the loader looks. What it prints

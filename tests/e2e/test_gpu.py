@@ -1,10 +1,12 @@
 """Models on a GPU behind the real service: its answers, its workers, its errors.
 
-`make test ARGS="-m gpu"` on a machine that has one, with paddlepaddle-gpu or onnxruntime-gpu.
+`python -m pytest -m gpu` in an environment with paddlepaddle-gpu or onnxruntime-gpu. (`make test`
+installs their builds for the CPU.)
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -60,7 +62,11 @@ def config(
 def on_cpu(start_any_service: Any, config: Path, pictures: list[bytes]) -> list[dict[str, float]]:
     """The scores of each picture that the same model gives on the CPU."""
     with start_any_service(config, f"{LOCAL}.devices=", "op.classifier.concurrency=1") as service:
-        return _scores(service, "http", pictures)
+        scores = _scores(service, "http", pictures)
+    # Or answers could change places and nobody would see it.
+    for one, other in itertools.combinations(scores[:8], 2):
+        assert max(abs(one[label] - other[label]) for label in one) > 2 * TOLERANCE
+    return scores
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +75,8 @@ def service(start_any_service: Any, config: Path) -> Iterator[Any]:
         yield service
 
 
-def test_it_says_that_it_runs_on_the_gpu(service: Any) -> None:
+def test_it_runs_on_the_gpu_and_says_so(service: Any) -> None:
+    assert all(map(_on_gpu, service.workers()))
     (workers,) = (line for line in service.out if line.split()[:1] == ["workers"])
     assert " on gpu:0, " in workers
     assert " on gpu, " in workers
@@ -81,7 +88,7 @@ def test_scores_are_those_of_the_cpu(
     service: Any, on_cpu: list[dict[str, float]], pictures: list[bytes], wire: str, together: int
 ) -> None:
     scores = _scores(service, wire, pictures[:together], together)
-    for ours, right in zip(scores, on_cpu, strict=False):
+    for ours, right in zip(scores, on_cpu[:together], strict=True):
         assert ours == pytest.approx(right, abs=TOLERANCE)
 
 
@@ -96,6 +103,7 @@ def test_a_worker_that_dies_comes_back_on_the_gpu(
         time.sleep(0.05)
     os.kill(before[1], signal.SIGKILL)  # so that the new one answers
     assert _scores(service, "http", pictures[:8])[7] == pytest.approx(on_cpu[7], abs=TOLERANCE)
+    assert any(map(_on_gpu, set(service.workers()) - set(before)))
 
 
 def test_a_gpu_that_is_not_there(start_any_service: Any, config: Path) -> None:
@@ -105,6 +113,12 @@ def test_a_gpu_that_is_not_there(start_any_service: Any, config: Path) -> None:
         start_any_service(config, f"{LOCAL}.devices={number}"),
     ):
         pass
+
+
+def _on_gpu(process: int) -> bool:
+    """Return whether a process has a GPU open."""
+    links = Path(f"/proc/{process}/fd").iterdir()
+    return any(str(link.readlink()).startswith("/dev/nvidia") for link in links)
 
 
 def _gpus() -> int:

@@ -130,6 +130,22 @@ def test_on_a_gpu_a_session_runs_one_size(
     assert sorted(map(sorted, sizes.values())) == [[1], [2], [4], [8], [16]]
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate provider")
+def test_no_later_session_computes_on_the_cpu_instead(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As when the GPU's memory is full: ONNX Runtime then makes the session for the CPU.
+    monkeypatch.setattr(onnx_runtime, "_CUDA", "CPUExecutionProvider")
+    monkeypatch.setattr(onnx_runtime, "_CUDA_OPTIONS", {})
+    bundle, _ = make_bundle()
+    predictor = create_predictor(bundle, options=PredictorOptions(device="gpu"))
+    monkeypatch.setattr(onnx_runtime, "_CUDA", "CUDAExecutionProvider")
+    batch = np.zeros((2, 3, 8, 8), np.float32)
+    assert predictor.predict(batch[:1]).shape == (1, 3)
+    with pytest.raises(PredictorError, match=r"cannot use one.*nvidia-smi"):
+        predictor.predict(batch)
+
+
 def test_paddle_does_not_take_it(make_bundle: MakeBundle) -> None:
     pytest.importorskip("paddle", reason="needs the extra cpu or gpu")
     with pytest.raises(PredictorError, match=r"Paddle does not read inference\.onnx"):
