@@ -52,7 +52,7 @@ def build_classifier(settings_json: str) -> Answering:
     settings = ClassifierSettings.from_json(settings_json)
     classifier = load_classifier(settings)
     # The runtimes prepare themselves for each new shape; a batch of a size between two of these
-    # costs little more than the next. ONNX Runtime on a GPU runs no other sizes than these.
+    # costs little more than the next, and is filled up to it by ONNX Runtime on a GPU.
     sizes = [1]
     while sizes[-1] < settings.batch_size:
         sizes.append(min(2 * sizes[-1], settings.batch_size))

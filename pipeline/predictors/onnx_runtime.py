@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -81,7 +80,7 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         return np.asarray(scores)
 
 
-def _session(model_file: Path, options: PredictorOptions, providers: Sequence[Provider]) -> Session:
+def _session(model_file: Path, options: PredictorOptions, providers: list[Provider]) -> Session:
     import onnxruntime
 
     session_options = onnxruntime.SessionOptions()
@@ -95,7 +94,7 @@ def _session(model_file: Path, options: PredictorOptions, providers: Sequence[Pr
         session_options.graph_optimization_level = level
     try:
         session = onnxruntime.InferenceSession(
-            str(model_file), session_options, providers=list(providers)
+            str(model_file), session_options, providers=providers
         )
     except Exception as error:
         raise PredictorError(

@@ -41,6 +41,13 @@ def make_bundle(tmp_path: Path, write_onnx: Callable[..., dict[str, np.ndarray]]
     return make
 
 
+@pytest.fixture
+def cpu_as_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU stands in for a GPU: which session is made when, and runs what, is the same on it."""
+    monkeypatch.setattr(onnx_runtime, "_CUDA", "CPUExecutionProvider")
+    monkeypatch.setattr(onnx_runtime, "_CUDA_OPTIONS", {})
+
+
 @pytest.mark.parametrize("graph_optim", [True, False])
 @pytest.mark.parametrize("memory_optim", [True, False])
 def test_scores(make_bundle: MakeBundle, graph_optim: bool, memory_optim: bool) -> None:
@@ -105,13 +112,11 @@ def test_it_does_not_compute_on_the_cpu_instead(
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.usefixtures("cpu_as_gpu")
 @pytest.mark.filterwarnings("ignore:Duplicate provider")
 def test_on_a_gpu_a_session_runs_one_size(
     make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The CPU stands in: which session runs what is the same on it.
-    monkeypatch.setattr(onnx_runtime, "_CUDA", "CPUExecutionProvider")
-    monkeypatch.setattr(onnx_runtime, "_CUDA_OPTIONS", {})
     sizes: dict[int, set[int]] = {}
 
     class Recorded(onnxruntime.InferenceSession):
@@ -130,15 +135,14 @@ def test_on_a_gpu_a_session_runs_one_size(
     assert sorted(map(sorted, sizes.values())) == [[1], [2], [4], [8], [16]]
 
 
+@pytest.mark.usefixtures("cpu_as_gpu")
 @pytest.mark.filterwarnings("ignore:Duplicate provider")
 def test_no_later_session_computes_on_the_cpu_instead(
     make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As when the GPU's memory is full: ONNX Runtime then makes the session for the CPU.
-    monkeypatch.setattr(onnx_runtime, "_CUDA", "CPUExecutionProvider")
-    monkeypatch.setattr(onnx_runtime, "_CUDA_OPTIONS", {})
     bundle, _ = make_bundle()
     predictor = create_predictor(bundle, options=PredictorOptions(device="gpu"))
+    # As when the GPU's memory is full: ONNX Runtime then makes the session for the CPU.
     monkeypatch.setattr(onnx_runtime, "_CUDA", "CUDAExecutionProvider")
     batch = np.zeros((2, 3, 8, 8), np.float32)
     assert predictor.predict(batch[:1]).shape == (1, 3)
