@@ -92,7 +92,6 @@ def test_a_caller_without_an_answer_has_lost(callers: Any, unused_tcp_port: int)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_trials_run_on_what_is_here(run_benchmark: Callable[..., str], tmp_path: Path) -> None:
     run_benchmark("faults", "pickle", "go-away", "body")
     found = json.loads((tmp_path / "faults.json").read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from bundle.model_config import (
     to_prototxt,
     write_model_config,
 )
+from tests.patience import PATIENCE_S
 
 CONFIG = ModelConfig(
     feeds=(TensorSpec("image", "image", "float32", (3, -1, -1)),),
@@ -109,4 +110,4 @@ descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
 import bundle, bundle.dynamic_messages, bundle.model_config
 descriptor_pool.Default().FindMessageTypeByName("baidu.paddle_serving.configure.FeedVar")
 """
-    subprocess.run([sys.executable, "-c", script], cwd=root, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], cwd=root, check=True, timeout=PATIENCE_S)

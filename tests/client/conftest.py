@@ -35,6 +35,7 @@ from protocol.reply import (
     whole_failure,
 )
 from protocol.request import ClassifyRequest, request_from_json, request_from_proto
+from tests.patience import PATIENCE_S
 
 STOCK_ANSWER = b'{"err_no":0,"err_msg":"","key":["label","prob"],"value":["[\'daisy\']","[0.9]"]}'
 
@@ -158,9 +159,9 @@ def client(request: pytest.FixtureRequest) -> Iterator[Any]:
     from client.rpc_client import RpcClient
 
     if request.param == "http":
-        made: Any = HttpClient(request.getfixturevalue("url"), timeout_s=20, retries=3)
+        made: Any = HttpClient(request.getfixturevalue("url"), timeout_s=PATIENCE_S, retries=3)
     else:
-        made = RpcClient(request.getfixturevalue("endpoint"), timeout_s=20, retries=3)
+        made = RpcClient(request.getfixturevalue("endpoint"), timeout_s=PATIENCE_S, retries=3)
     with made:
         yield made
 

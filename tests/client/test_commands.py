@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 COMMANDS = {
     "http": ["client/http_client.py", "--url"],
     "rpc": ["client/rpc_client.py", "--endpoint"],
@@ -34,7 +36,7 @@ def call(
         cwd="/",
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

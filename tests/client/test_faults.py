@@ -18,6 +18,7 @@ import pytest
 from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from tests.patience import PATIENCE_S
 
 Behaviour = Callable[[socket.socket], None]
 Serve = Callable[[Behaviour], int]
@@ -128,7 +129,7 @@ def test_a_slow_way_to_the_server_is_waited_for(serve: Serve, endpoint: str) -> 
             pump(near, far)
             back.join()
 
-    with RpcClient(f"127.0.0.1:{serve(relay_late)}", timeout_s=30) as client:
+    with RpcClient(f"127.0.0.1:{serve(relay_late)}", timeout_s=PATIENCE_S) as client:
         assert client.classify(b"can")[0].label == "can 0"
 
 
@@ -170,7 +171,7 @@ def test_a_reader_that_leaves_is_no_traceback(root: Path, url: str, tmp_path: Pa
     assert process.stderr is not None
     with process.stderr as errors:
         assert errors.read() == b""
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=PATIENCE_S) == 1
 
 
 def test_ctrl_c_is_no_traceback(root: Path, url: str, tmp_path: Path) -> None:
@@ -185,6 +186,6 @@ def test_ctrl_c_is_no_traceback(root: Path, url: str, tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert errors == b""

@@ -21,9 +21,7 @@ import yaml
 
 # The same fixture as of tests/e2e: `python pipeline/web_service.py` on ephemeral ports.
 from tests.e2e.conftest import start_service  # noqa: F401
-
-START_GUARD_S = 90
-STOP_GUARD_S = 30
+from tests.patience import PATIENCE_S
 
 PPOCR, SHUFFLENET = "ch_ppocr_mobile_v2_cls_infer", "imagenet_shufflenetv2_fluid_sep"
 ALIASES = ("--feed-alias", "picture", "--fetch-alias", "score")
@@ -130,12 +128,12 @@ class OfficialService:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def wait_until_ready(self) -> None:
-        assert self._ready.wait(START_GUARD_S), self.err[-3000:]
+        assert self._ready.wait(PATIENCE_S), self.err[-3000:]
         assert any(line.startswith("ready on") for line in self.out), self.err[-3000:]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_GUARD_S)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         with suppress(ProcessLookupError):

@@ -21,6 +21,7 @@ from bundle.model_config import (
 from client.rpc_client import RpcClient
 from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
+from tests.patience import PATIENCE_S
 
 PICTURES = {
     "ppocr": ["textline_orientation_test_0_0.png", "textline_orientation_test_1_0.png"],
@@ -46,7 +47,7 @@ def test_the_local_predictor_loads_our_bundle_and_gives_our_scores(
         fetch=["prediction"],
         onednn=onednn,
     )
-    with RpcClient(ours.endpoint, service=name, timeout_s=60) as client:
+    with RpcClient(ours.endpoint, service=name, timeout_s=PATIENCE_S) as client:
         for picture, data in pictures.items():
             theirs = scores[picture]["prediction"]
             answer = client.classify(data, topk=len(theirs))

@@ -43,6 +43,7 @@ from pipeline.hosts.metrics import Metrics
 from pipeline.hosts.paddle_serving_config import plan_of
 from protocol.errors import InvalidRequest
 from protocol.request import ClassifyRequest
+from tests.patience import PATIENCE_S
 
 # Starting both engines takes longer than most tests.
 pytestmark = pytest.mark.slow
@@ -111,7 +112,7 @@ def test_4_a_timeout_goes_with_several_pictures(
     assert "list index out of range" in quirks["timeout and mini-batch"]
     # `imagenet` has a timeout in the configuration.
     daisy = (shared / "images" / "daisy.jpg").read_bytes()
-    with RpcClient(engine.endpoint, service="imagenet", timeout_s=60) as client:
+    with RpcClient(engine.endpoint, service="imagenet", timeout_s=PATIENCE_S) as client:
         reply = client.send(ClassifyRequest((daisy,) * 3, "imagenet"))
     assert [result[0].label for result in reply.results] == ["daisy"] * 3
 
@@ -122,7 +123,7 @@ def test_5_aliases_need_not_be_names(
     config = load_bundle(bundles / "anysize").model_config
     assert (config.feeds[0].name, config.feeds[0].alias) == ("x", "picture")
     picture = shared / "images" / "textline_orientation_test_1_1.png"
-    with RpcClient(engine.endpoint, service="anysize", timeout_s=60) as client:
+    with RpcClient(engine.endpoint, service="anysize", timeout_s=PATIENCE_S) as client:
         assert client.classify(picture)[0].label == "180, turned"
     np.savez(tmp_path / "arrays.npz", picture=np.zeros((3, 48, 192), np.float32))
     answer = official(
@@ -140,8 +141,8 @@ def test_6_requests_over_4_mb_are_read(engine: Any) -> None:
     large = png(1300, 1300)
     assert len(large) > 4 * 2**20
     with (
-        HttpClient(engine.url, service="imagenet", timeout_s=60) as http,
-        RpcClient(engine.endpoint, service="imagenet", timeout_s=60) as rpc,
+        HttpClient(engine.url, service="imagenet", timeout_s=PATIENCE_S) as http,
+        RpcClient(engine.endpoint, service="imagenet", timeout_s=PATIENCE_S) as rpc,
     ):
         assert http.classify(large)[0].class_id == rpc.classify(large)[0].class_id
 
@@ -150,16 +151,16 @@ def test_7_answers_over_4_mb_are_sent(ours: Any, theirs: Any) -> None:
     image = base64.b64encode(png(224, 224)).decode()
     count = 64
     body = {"key": ["image"] * count + ["topk"], "value": [image] * count + ["1000"]}
-    answer = httpx.post(f"{ours.url}/imagenet/prediction", json=body, timeout=100)
+    answer = httpx.post(f"{ours.url}/imagenet/prediction", json=body, timeout=PATIENCE_S)
     assert answer.status_code == 200
     assert len(answer.content) > 4 * 2**20
     values = dict(zip(answer.json()["key"], answer.json()["value"], strict=True))
     assert [len(categories) for categories in json.loads(values["topk"])] == [1000] * count
     # The gateway of 0.9 is the one part of it that our ops cannot mend.
-    refused = httpx.post(f"{theirs.url}/imagenet/prediction", json=body, timeout=100)
+    refused = httpx.post(f"{theirs.url}/imagenet/prediction", json=body, timeout=PATIENCE_S)
     assert refused.status_code != 200
     assert "larger than max" in refused.text
-    with RpcClient(theirs.endpoint, service="imagenet", timeout_s=100) as client:
+    with RpcClient(theirs.endpoint, service="imagenet", timeout_s=PATIENCE_S) as client:
         request = ClassifyRequest((base64.b64decode(image),) * count, "imagenet", topk=1000)
         assert len(client.send(request).results) == count
 
@@ -167,7 +168,7 @@ def test_7_answers_over_4_mb_are_sent(ours: Any, theirs: Any) -> None:
 def test_9_pictures_of_any_shapes_share_a_request(engine: Any, quirks: dict[str, Any]) -> None:
     assert "must match exactly" in quirks["two shapes in a batch"]
     pictures = (png(48, 192), png(64, 100), b"no picture", png(48, 192))
-    with RpcClient(engine.endpoint, service="anysize", timeout_s=60) as client:
+    with RpcClient(engine.endpoint, service="anysize", timeout_s=PATIENCE_S) as client:
         reply = client.send(ClassifyRequest(pictures, "anysize", topk=2))
         assert [isinstance(result, tuple) for result in reply.results] == [True, True, False, True]
         assert isinstance(reply.results[2], InvalidRequest)
@@ -208,7 +209,7 @@ def test_12_clients_take_names_and_leave_their_callers_things_alone(
     theirs = official("client_quirks", port=port, picture=base64.b64encode(data).decode())
     assert theirs["left of the dict"] == ["image"]  # of image, logid and clientip
     assert theirs["localhost"] != "0"
-    with RpcClient(f"localhost:{port}", service="imagenet", timeout_s=60) as client:
+    with RpcClient(f"localhost:{port}", service="imagenet", timeout_s=PATIENCE_S) as client:
         assert client.classify(data, log_id=5)[0].label == "daisy"
 
 
@@ -239,7 +240,9 @@ def test_14_answers_are_json_with_commas_and_more_than_the_best(engine: Any, sha
         (shared / "images" / "textline_orientation_test_1_0.png").read_bytes()
     ).decode()
     answer = httpx.post(
-        f"{engine.url}/ppocr/prediction", json={"key": ["x"], "value": [picture]}, timeout=60
+        f"{engine.url}/ppocr/prediction",
+        json={"key": ["x"], "value": [picture]},
+        timeout=PATIENCE_S,
     ).json()
     values = dict(zip(answer["key"], map(json.loads, answer["value"]), strict=True))
     assert values["label"] == ["180, turned"]

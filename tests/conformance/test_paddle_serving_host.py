@@ -21,6 +21,7 @@ from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import ServiceNotFound, UndecodableImage
 from protocol.reply import reply_from_proto
 from protocol.request import ClassifyRequest
+from tests.patience import PATIENCE_S
 
 from .conftest import free_ports
 
@@ -35,8 +36,8 @@ KNOWN = {
 
 def connect(service: Any, wire: str, name: str) -> HttpClient | RpcClient:
     if wire == "http":
-        return HttpClient(service.url, service=name, timeout_s=60)
-    return RpcClient(service.endpoint, service=name, timeout_s=60)
+        return HttpClient(service.url, service=name, timeout_s=PATIENCE_S)
+    return RpcClient(service.endpoint, service=name, timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize("wire", ["http", "rpc"])
@@ -165,7 +166,7 @@ def test_http_answers_have_the_same_five_fields(ours: Any, theirs: Any, shared: 
     daisy = base64.b64encode((shared / "images" / "daisy.jpg").read_bytes()).decode()
     body = {"key": ["image", "topk"], "value": [daisy, "2"], "logid": 12}
     answers = [
-        httpx.post(f"{service.url}/imagenet/prediction", json=body, timeout=60).json()
+        httpx.post(f"{service.url}/imagenet/prediction", json=body, timeout=PATIENCE_S).json()
         for service in (ours, theirs)
     ]
     assert list(answers[0]) == list(answers[1])
@@ -201,7 +202,7 @@ def test_it_runs_as_a_module_on_rpc_alone_and_sigterm_ends_all_of_it(
     config = tmp_path / "config.yml"
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     with start_official(config, as_module=True) as service:
-        with RpcClient(f"127.0.0.1:{port}", service="ppocr", timeout_s=60) as client:
+        with RpcClient(f"127.0.0.1:{port}", service="ppocr", timeout_s=PATIENCE_S) as client:
             picture = shared / "images" / "textline_orientation_test_1_0.png"
             assert client.classify(picture)[0].label == "180, turned"
         leader = service.process.pid

@@ -18,6 +18,7 @@ import pytest
 from converter.convert import ConvertOptions, convert
 from converter.descriptions import Wishes
 from converter.program_graph import MESSAGES
+from tests.patience import PATIENCE_S
 
 CLASSES = 3
 # A classifier of [N, 3, 4, 4] pictures: flatten, fully connected, softmax.
@@ -179,7 +180,7 @@ def _run_paddle(script: str, *arguments: str, pir_api: bool = True) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
@@ -245,7 +246,7 @@ def export_bundle() -> Export:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=PATIENCE_S,
         )
 
     return export

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from converter.__main__ import main
+from tests.patience import PATIENCE_S
 
 MakeExport = Callable[..., Path]
 
@@ -160,7 +161,7 @@ def test_chinese_labels_in_any_locale(
         env={"PATH": os.environ["PATH"], "LANG": locale, "LC_ALL": locale},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     text = (output / "serving_server/inference.yml").read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from converter.convert import ConvertOptions, convert, preview
 from converter.descriptions import Wishes
 from converter.errors import ConversionError
 from converter.trial import try_preprocessing
+from tests.patience import PATIENCE_S
 
 MakeExport = Callable[..., Path]
 
@@ -387,7 +388,7 @@ class TestDescriptions:
         writer.start()
         wishes = Wishes(preprocess=str(pipe))
         bundle = convert(ConvertOptions(make_export(), tmp_path / "out", wishes))
-        writer.join(timeout=60)
+        writer.join(timeout=PATIENCE_S)
         assert [op.name for op in bundle.description.transform_ops] == ["ResizeImage", "ToCHWImage"]
 
     def test_an_unknown_preset_names_the_known_ones(

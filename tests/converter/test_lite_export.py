@@ -17,6 +17,7 @@ from bundle import load_bundle
 from bundle.inference_yml import read_inference_yml
 from converter.__main__ import main
 from converter.convert import ConvertOptions, convert
+from tests.patience import PATIENCE_S
 
 MakeExport = Callable[..., Path]
 RealBundle = Callable[[str], Path]
@@ -213,7 +214,7 @@ def test_no_environment_at_all(real_bundle: RealBundle, root: Path, tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

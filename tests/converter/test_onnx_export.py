@@ -22,6 +22,7 @@ from converter.__main__ import main
 from converter.comparison import Trial
 from converter.errors import ConversionError
 from pipeline.stages.preprocess import build_preprocess
+from tests.patience import PATIENCE_S
 
 MakeExport = Callable[..., Path]
 RealBundle = Callable[[str], Path]
@@ -87,7 +88,7 @@ def test_loading_it_is_silent(exported: Exported) -> None:
     file = exported("waste", "onnx")[0] / "inference.onnx"
     code = "import onnxruntime, sys; onnxruntime.InferenceSession(sys.argv[1])"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(file)], capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", code, str(file)], capture_output=True, check=True, timeout=PATIENCE_S
     )
     assert b"Removing initializer" not in done.stderr
 

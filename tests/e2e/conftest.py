@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-START_GUARD_S = 90
-STOP_GUARD_S = 60
+from tests.patience import PATIENCE_S
 
 
 class Service:
@@ -45,7 +44,7 @@ class Service:
             reader.start()
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_GUARD_S
+        deadline = time.monotonic() + PATIENCE_S
         while not any(line.startswith("  health") for line in self.out):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the service did not start:\n{''.join(self.err)}")
@@ -84,7 +83,7 @@ class Service:
     def stop(self) -> int:
         """Send SIGTERM; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_GUARD_S)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -142,7 +141,8 @@ def start_any_service(root: Path) -> Start:
 @pytest.fixture(scope="session")
 def waste(start_service: Start, root: Path) -> Iterator[Service]:
     """The embedded model with two workers, shared by the tests that leave it as it is."""
-    with start_service(root / "configs" / "waste.yml", "op.waste.concurrency=2") as service:
+    options = ("op.waste.concurrency=2", "op.waste.timeout=60000")  # a busy machine's time
+    with start_service(root / "configs" / "waste.yml", *options) as service:
         yield service
 
 

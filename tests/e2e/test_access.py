@@ -26,6 +26,7 @@ from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from pipeline.hosts.http_server import HANDSHAKES
 from protocol.errors import RateLimited, Unauthenticated
+from tests.patience import PATIENCE_S
 
 trustme = pytest.importorskip("trustme")
 
@@ -63,14 +64,14 @@ def config(root: Path) -> Path:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def shown_certificate(port: int) -> str:
-    return ssl.get_server_certificate(("127.0.0.1", port), timeout=20)
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE_S)
 
 
 def test_tls_on_both_ports_renewed_by_a_reload(
@@ -100,13 +101,16 @@ def test_tls_on_both_ports_renewed_by_a_reload(
         before = {shown_certificate(port) for port in ports}
         assert len(before) == 1
         authority.issue("server")
-        assert httpx.post(f"{service.admin}/-/reload", timeout=60).json()["status"] == "reloaded"
+        assert (
+            httpx.post(f"{service.admin}/-/reload", timeout=PATIENCE_S).json()["status"]
+            == "reloaded"
+        )
         after = {shown_certificate(port) for port in ports}
         assert len(after) == 1
         assert after != before
         # One that does not fit changes nothing.
         certificate.write_bytes(authority.issue("other")[0].read_bytes())
-        refused = httpx.post(f"{service.admin}/-/reload", timeout=60)
+        refused = httpx.post(f"{service.admin}/-/reload", timeout=PATIENCE_S)
         assert refused.status_code == 409
         assert "is not the key of" in refused.json()["error"]
         assert {shown_certificate(port) for port in ports} == after
@@ -122,7 +126,7 @@ def speak(port: int, ca: Path, version: ssl.TLSVersion) -> str | None:
         context.minimum_version = context.maximum_version = version
     context.set_ciphers("ALL:@SECLEVEL=0")
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
     ):
         return wrapped.version()
@@ -154,7 +158,7 @@ def test_mutual_tls(
                 pytest.raises((Unreachable, ConnectionLost)),
             ):
                 rpc.classify(pictures[0])
-        assert httpx.get(f"{service.admin}/metrics").status_code == 200
+        assert httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).status_code == 200
 
 
 def test_a_client_authority_is_replaced_by_a_reload(
@@ -188,12 +192,15 @@ def test_a_client_authority_is_replaced_by_a_reload(
 
         # An HttpClient gives up a connection that it has not used for five seconds.
         with httpx.Client(
-            base_url=url, verify=of_old.ssl_context(), limits=httpx.Limits(keepalive_expiry=None)
+            base_url=url,
+            verify=of_old.ssl_context(),
+            limits=httpx.Limits(keepalive_expiry=None),
+            timeout=PATIENCE_S,
         ) as kept:
             assert kept.post("/waste/prediction", content=pictures[0], headers=JPEG).is_success
             assert (served(of_old), served(of_new)) == ((True, True), (False, False))
             client_ca.write_bytes(new.ca.read_bytes())
-            reloaded = httpx.post(f"{service.admin}/-/reload", timeout=60)
+            reloaded = httpx.post(f"{service.admin}/-/reload", timeout=PATIENCE_S)
             assert reloaded.json()["status"] == "reloaded"
             assert (served(of_old), served(of_new)) == ((False, False), (True, True))
             assert kept.post("/waste/prediction", content=pictures[0], headers=JPEG).is_success
@@ -214,7 +221,7 @@ def test_the_containers_health_check_needs_no_certificate_and_no_key(
             env={"PATH": str(tmp_path), "HEALTH_URL": url},
             stdout=subprocess.DEVNULL,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_S,
         ).returncode
 
     certificate, key = authority.issue("server")
@@ -245,13 +252,13 @@ def test_who_never_shakes_hands_takes_no_place(
         before = open_descriptors(service.process.pid)
         for _ in range(800):
             opened.enter_context(
-                socket.create_connection(("127.0.0.1", service.http_port), timeout=20)
+                socket.create_connection(("127.0.0.1", service.http_port), timeout=PATIENCE_S)
             )
         url = f"https://127.0.0.1:{service.http_port}"
         with HttpClient(url, credentials=Credentials(ca=authority.ca)) as http:
             http.classify(pictures[0])
         wait_for(lambda: open_descriptors(service.process.pid) <= before + HANDSHAKES + 16)
-        assert httpx.get(f"{service.admin}/metrics").status_code == 200
+        assert httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).status_code == 200
 
 
 def open_descriptors(pid: int) -> int:
@@ -279,7 +286,7 @@ def test_wrong_files_are_one_line_at_start(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 1, files
         last = done.stderr.strip().splitlines()
@@ -318,17 +325,22 @@ def test_keys_on_both_ports(guarded: Any, keys_file: Path, pictures: list[bytes]
             for client in (http, rpc):
                 with pytest.raises(Unauthenticated):
                     client.classify(pictures[0])
-    answer = httpx.post(f"{guarded.url}/waste/prediction", content=pictures[0], headers=JPEG)
+    answer = httpx.post(
+        f"{guarded.url}/waste/prediction", content=pictures[0], headers=JPEG, timeout=PATIENCE_S
+    )
     assert (answer.status_code, answer.json()["err_no"]) == (401, 3006)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     # Also for what is not there, so that nobody learns what is.
-    assert httpx.post(f"{guarded.url}/other/prediction", content=b"").status_code == 401
+    assert (
+        httpx.post(f"{guarded.url}/other/prediction", content=b"", timeout=PATIENCE_S).status_code
+        == 401
+    )
     # A body that is never sent is not waited for.
-    with socket.create_connection(("127.0.0.1", guarded.http_port), timeout=20) as unsent:
+    with socket.create_connection(("127.0.0.1", guarded.http_port), timeout=PATIENCE_S) as unsent:
         unsent.sendall(b"POST /waste/prediction HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
         assert b" 401 " in unsent.recv(4096).partition(b"\r\n")[0]
     for open_to_all in ("/health/live", "/health/ready"):
-        assert httpx.get(f"{guarded.url}{open_to_all}").status_code == 200
+        assert httpx.get(f"{guarded.url}{open_to_all}", timeout=PATIENCE_S).status_code == 200
 
     # Rates: three pictures at once, then as good as none.
     with (
@@ -345,6 +357,7 @@ def test_keys_on_both_ports(guarded: Any, keys_file: Path, pictures: list[bytes]
         f"{guarded.url}/waste/prediction",
         content=pictures[0],
         headers={**JPEG, "X-API-Key": BATCH},
+        timeout=PATIENCE_S,
     )
     assert (refused.status_code, refused.json()["err_no"]) == (429, 3007)
     assert int(refused.headers["Retry-After"]) > 60
@@ -378,17 +391,25 @@ def test_pages_of_the_listed_origins_may_ask(guarded: Any) -> None:
         "Access-Control-Request-Headers": "authorization,content-type",
     }
     url = f"{guarded.url}/waste/prediction"
-    allowed = httpx.options(url, headers={"Origin": "https://shop.example", **preflight})
+    allowed = httpx.options(
+        url, headers={"Origin": "https://shop.example", **preflight}, timeout=PATIENCE_S
+    )
     assert allowed.status_code == 200
     assert allowed.headers["Access-Control-Allow-Origin"] == "https://shop.example"
-    other = httpx.options(url, headers={"Origin": "https://evil.example", **preflight})
+    other = httpx.options(
+        url, headers={"Origin": "https://evil.example", **preflight}, timeout=PATIENCE_S
+    )
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
 def test_without_configuration_no_page_may_ask(waste: Any) -> None:
-    answer = httpx.get(f"{waste.url}/", headers={"Origin": "https://shop.example"})
+    answer = httpx.get(
+        f"{waste.url}/", headers={"Origin": "https://shop.example"}, timeout=PATIENCE_S
+    )
     assert not [name for name in answer.headers if name.lower().startswith("access-control")]
-    reload = httpx.post(f"{waste.admin}/-/reload", headers={"Origin": "https://shop.example"})
+    reload = httpx.post(
+        f"{waste.admin}/-/reload", headers={"Origin": "https://shop.example"}, timeout=PATIENCE_S
+    )
     assert reload.status_code == 403
 
 
@@ -407,7 +428,7 @@ def test_commands_with_a_key_from_file_and_environment(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
 
     for command in (
@@ -458,5 +479,5 @@ def test_grpc_health_needs_no_key(guarded: Any) -> None:
 
     with grpc.insecure_channel(guarded.endpoint) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -17,6 +17,7 @@ import pytest
 
 from protocol import pipeline_service_pb2 as pb
 from protocol import pipeline_service_pb2_grpc as pb_grpc
+from tests.patience import PATIENCE_S
 
 
 def jpeg(size: int = 64) -> bytes:
@@ -50,7 +51,7 @@ PICTURES = [
 
 @pytest.fixture
 def http(waste: Any) -> Any:
-    with httpx.Client(base_url=waste.url, timeout=30) as client:
+    with httpx.Client(base_url=waste.url, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -80,7 +81,9 @@ def test_bad_pictures(
     assert (response.status_code, response.json()["err_no"]) == (status, err_no)
     assert told in response.json()["err_msg"]
     value = base64.b64encode(picture).decode()
-    answer = stub.inference(pb.Request(name="waste", key=["image"], value=[value]), timeout=30)
+    answer = stub.inference(
+        pb.Request(name="waste", key=["image"], value=[value]), timeout=PATIENCE_S
+    )
     assert answer.err_no == err_no
     assert told in answer.err_msg
     assert_goes_on(http)
@@ -143,7 +146,7 @@ def test_bad_bodies(http: httpx.Client, body: bytes, told: str) -> None:
 def test_an_unknown_service_and_a_wrong_method(http: httpx.Client, stub: Any) -> None:
     response = http.post("/peach/prediction", json=envelope(jpeg()))
     assert (response.status_code, response.json()["err_no"]) == (404, 3002)
-    assert stub.inference(pb.Request(name="peach"), timeout=30).err_no == 3002
+    assert stub.inference(pb.Request(name="peach"), timeout=PATIENCE_S).err_no == 3002
     response = http.put("/waste/prediction", json=envelope(jpeg()))
     assert (response.status_code, response.json()["err_no"]) == (405, 3000)
     assert_goes_on(http)
@@ -152,7 +155,7 @@ def test_an_unknown_service_and_a_wrong_method(http: httpx.Client, stub: Any) ->
 def test_a_body_over_the_limit(start_service: Any, root: Path) -> None:
     config = root / "configs" / "waste.yml"
     with start_service(config, "max_body_mb=1", "op.waste.concurrency=1") as service:
-        with httpx.Client(base_url=service.url, timeout=30) as http:
+        with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as http:
             response = http.post("/waste/prediction", content=b"x" * (2**20 + 1))
             assert (response.status_code, response.json()["err_no"]) == (413, 5002)
             # A client that does not say how much will come is stopped all the same.
@@ -163,5 +166,5 @@ def test_a_body_over_the_limit(start_service: Any, root: Path) -> None:
         with grpc.insecure_channel(service.endpoint) as channel:
             stub = pb_grpc.PipelineServiceStub(channel)
             with pytest.raises(grpc.RpcError) as caught:
-                stub.inference(pb.Request(key=["a"], value=["A" * (2**20 + 1)]), timeout=30)
+                stub.inference(pb.Request(key=["a"], value=["A" * (2**20 + 1)]), timeout=PATIENCE_S)
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

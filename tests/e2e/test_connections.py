@@ -18,11 +18,9 @@ import pytest
 from client.errors import ConnectionLost, Unreachable
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from tests.patience import PATIENCE_S
 
 IDLE = 10_000
-# A bound of a hang: an idle connection over RPC is closed after half a minute; these, which answer
-# no ping, would be after 80 seconds otherwise.
-PLACE_GUARD_S = 70.0
 # Channels of one process to one address share a connection otherwise.
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
@@ -39,7 +37,7 @@ def many_descriptors() -> Iterator[None]:
 
 
 def connect(port: int, count: int) -> list[socket.socket]:
-    return [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(count)]
+    return [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) for _ in range(count)]
 
 
 def greet(connection: socket.socket) -> None:
@@ -51,10 +49,10 @@ def greet(connection: socket.socket) -> None:
 
 def ask_until_served(endpoint: str, picture: bytes) -> Any:
     """Return the answer to a new RPC caller, who tries again while there is no place for it."""
-    until = time.monotonic() + PLACE_GUARD_S
+    until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            with RpcClient(endpoint, timeout_s=60, options=OWN_CONNECTION) as newcomer:
+            with RpcClient(endpoint, timeout_s=PATIENCE_S, options=OWN_CONNECTION) as newcomer:
                 return newcomer.classify(picture)
         except (Unreachable, ConnectionLost):
             if time.monotonic() > until:
@@ -63,15 +61,14 @@ def ask_until_served(endpoint: str, picture: bytes) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("many_descriptors")
 def test_ten_thousand_idle_connections(
     start_service: Any, root: Path, pictures: list[bytes]
 ) -> None:
     with (
         start_service(root / "configs" / "waste.yml", "op.waste.concurrency=1") as service,
-        HttpClient(service.url, timeout_s=60) as http,
-        RpcClient(service.endpoint, timeout_s=60) as rpc,
+        HttpClient(service.url, timeout_s=PATIENCE_S) as http,
+        RpcClient(service.endpoint, timeout_s=PATIENCE_S) as rpc,
         contextlib.ExitStack() as idle,
     ):
         before = http.classify(pictures[0])
@@ -83,13 +80,13 @@ def test_ten_thousand_idle_connections(
                         greet(connection)
             assert http.classify(pictures[0]) == before
             assert rpc.classify(pictures[0]) == before
-            with HttpClient(service.url, timeout_s=60) as newcomer:
+            with HttpClient(service.url, timeout_s=PATIENCE_S) as newcomer:
                 assert newcomer.classify(pictures[0]) == before
             # Over RPC who is there keeps its place; who asks nothing loses it after a while.
             assert ask_until_served(service.endpoint, pictures[0]) == before
             assert rpc.classify(pictures[0]) == before
-            assert httpx.get(f"{service.url}/health/ready", timeout=30).status_code == 200
-            assert httpx.get(f"{service.admin}/metrics", timeout=30).status_code == 200
+            assert httpx.get(f"{service.url}/health/ready", timeout=PATIENCE_S).status_code == 200
+            assert httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).status_code == 200
         descriptors = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
         assert descriptors < 4096 + IDLE // 2 + 500  # HTTP keeps 4096 of its 10,000
         idle.close()
@@ -115,16 +112,16 @@ def test_few_descriptors_are_told_and_never_run_out(root: Path, pictures: list[b
             line.split()[1] for line in process.stdout if line.startswith("  health")
         ).partition("/health")[0]
         port = int(url.rpartition(":")[2])
-        with contextlib.ExitStack() as idle, HttpClient(url, timeout_s=60) as http:
+        with contextlib.ExitStack() as idle, HttpClient(url, timeout_s=PATIENCE_S) as http:
             before = http.classify(pictures[0])
             for connection in connect(port, 3 * few):
                 idle.callback(connection.close)
             assert http.classify(pictures[0]) == before
-            with HttpClient(url, timeout_s=60) as newcomer:
+            with HttpClient(url, timeout_s=PATIENCE_S) as newcomer:
                 assert newcomer.classify(pictures[0]) == before
             assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < few
         process.terminate()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
         process.communicate()

@@ -21,6 +21,7 @@ from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from examples.evaluation.__main__ import main
 from protocol.errors import ServingError
+from tests.patience import PATIENCE_S
 
 CLASSES = """
 cardboard: 可回收物/纸板
@@ -141,7 +142,9 @@ def test_no_category_where_none_reaches_the_threshold(unsure: Any, root: Path) -
 
 def test_unsure_on_the_wire_is_null_and_no_error(unsure: Any, root: Path) -> None:
     picture = (root / "examples" / "images" / "metal_can.jpg").read_bytes()
-    answer = httpx.post(f"{unsure.url}/waste/prediction", content=picture, headers=RAW, timeout=20)
+    answer = httpx.post(
+        f"{unsure.url}/waste/prediction", content=picture, headers=RAW, timeout=PATIENCE_S
+    )
     assert answer.status_code == 200
     fields = answer.json()
     assert fields["err_no"] == 0

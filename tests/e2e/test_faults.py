@@ -17,6 +17,7 @@ import pytest
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from tests.patience import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
     images = pictures[:12]
     options = ["op.waste.concurrency=2", "op.waste.timeout=60000", *overrides]
     with start_service(config, *options) as service:
-        with HttpClient(service.url, timeout_s=60) as http, ThreadPoolExecutor(16) as pool:
+        with HttpClient(service.url, timeout_s=PATIENCE_S) as http, ThreadPoolExecutor(16) as pool:
             right = [http.classify(image)[0] for image in images]
             stop = threading.Event()
 
@@ -75,7 +76,7 @@ def test_sigterm_answers_what_runs_and_exits_0(
     with start_service(config, *options) as service:
         workers = service.workers()
         address = f"{service.url}/waste/prediction"
-        with httpx.Client(timeout=60) as http, ThreadPoolExecutor(3) as pool:
+        with httpx.Client(timeout=PATIENCE_S) as http, ThreadPoolExecutor(3) as pool:
             idle = cpu_seconds(workers[0])
             # Three requests of 64 pictures keep the one worker busy past the signal.
             running = [pool.submit(http.post, address, json=body) for _ in range(3)]
@@ -97,7 +98,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -109,7 +110,7 @@ def test_workers_leave_when_the_service_is_killed(start_service: Any, root: Path
         assert len(workers) == 2
         service.process.kill()
         service.process.wait()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while any(Path(f"/proc/{worker}").exists() for worker in workers):
             assert time.monotonic() < deadline, "workers outlived their service"
             time.sleep(0.05)
@@ -121,7 +122,7 @@ def test_live_is_answered_from_the_start_and_ready_only_later(
     seen: list[tuple[int, int]] = []
 
     def watch() -> None:
-        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=5) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=PATIENCE_S) as http:
             while not seen or seen[-1][1] != 200:
                 try:
                     live = http.get("/health/live").status_code
@@ -143,8 +144,8 @@ def test_sixteen_connections_each_get_the_answer_to_their_own_picture(
     waste: Any, pictures: list[bytes], seconds: float
 ) -> None:
     with (
-        HttpClient(waste.url, timeout_s=60) as http,
-        RpcClient(waste.endpoint, timeout_s=60) as rpc,
+        HttpClient(waste.url, timeout_s=PATIENCE_S) as http,
+        RpcClient(waste.endpoint, timeout_s=PATIENCE_S) as rpc,
     ):
         right = [{c.class_id: c.score for c in http.classify(p, topk=6)} for p in pictures]
         # The scores tell the pictures apart, or the test would prove nothing.

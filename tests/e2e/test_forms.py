@@ -14,6 +14,7 @@ import pytest
 
 from client.http_client import HttpClient
 from protocol.reply import Categories
+from tests.patience import PATIENCE_S
 
 TOPK = 2
 ROUTE = "/waste/prediction"
@@ -28,7 +29,7 @@ def picture(root: Path) -> Path:
 
 @pytest.fixture
 def http(waste: Any) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=waste.url, timeout=30) as client:
+    with httpx.Client(base_url=waste.url, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -125,7 +126,7 @@ def test_both_clients_print_the_form(
         cwd=root,
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 1, done.stderr

@@ -25,6 +25,7 @@ from converter.convert import ConvertOptions, convert
 from converter.descriptions import Wishes
 from protocol.errors import ServingError
 from protocol.request import ClassifyRequest
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.gpu
 
@@ -97,7 +98,7 @@ def test_a_worker_that_dies_comes_back_on_the_gpu(
 ) -> None:
     before = service.workers()
     os.kill(before[0], signal.SIGKILL)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while len(set(service.workers()) - {before[0]}) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -142,9 +143,9 @@ def _scores(
 ) -> list[dict[str, float]]:
     """Return the scores of all labels of each picture."""
     client = (
-        HttpClient(service.url, service="classifier", timeout_s=60)
+        HttpClient(service.url, service="classifier", timeout_s=PATIENCE_S)
         if wire == "http"
-        else RpcClient(service.endpoint, service="classifier", timeout_s=60)
+        else RpcClient(service.endpoint, service="classifier", timeout_s=PATIENCE_S)
     )
     results = []
     with client:

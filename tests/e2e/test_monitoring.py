@@ -27,6 +27,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from tests.patience import PATIENCE_S
 
 JPEG = {"Content-Type": "image/jpeg"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -41,7 +42,7 @@ def status_command(root: Path, *arguments: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 
@@ -73,8 +74,8 @@ def test_the_status_where_nobody_is(root: Path, free_port: int) -> None:
 
 def test_the_public_ports_tell_nothing_of_the_inside(waste: Any) -> None:
     for path in ("/metrics", "/-/status", "/-/reload"):
-        assert httpx.get(f"{waste.url}{path}").status_code in (404, 405)
-        assert httpx.post(f"{waste.url}{path}").status_code in (404, 405)
+        assert httpx.get(f"{waste.url}{path}", timeout=PATIENCE_S).status_code in (404, 405)
+        assert httpx.post(f"{waste.url}{path}", timeout=PATIENCE_S).status_code in (404, 405)
 
 
 def test_keys_of_the_environment_reach_no_worker_and_stay_at_a_reload(
@@ -89,19 +90,26 @@ def test_keys_of_the_environment_reach_no_worker_and_stay_at_a_reload(
     ) as service:
         address = f"{service.url}/waste/prediction"
         for _ in range(2):
-            assert httpx.post(address, content=pictures[0], headers=JPEG).status_code == 401
-            answer = httpx.post(address, content=pictures[0], headers={**JPEG, **key}, timeout=60)
+            assert (
+                httpx.post(
+                    address, content=pictures[0], headers=JPEG, timeout=PATIENCE_S
+                ).status_code
+                == 401
+            )
+            answer = httpx.post(
+                address, content=pictures[0], headers={**JPEG, **key}, timeout=PATIENCE_S
+            )
             assert answer.status_code == 200
             (worker,) = service.workers()
             assert app_key.encode() not in Path(f"/proc/{worker}/environ").read_bytes()
             core = Path(f"/proc/{worker}/limits").read_text().partition("Max core file size")[2]
             assert core.split()[:2] == ["0", "0"]
-            httpx.post(f"{service.admin}/-/reload", timeout=60).raise_for_status()
+            httpx.post(f"{service.admin}/-/reload", timeout=PATIENCE_S).raise_for_status()
             wait_for(lambda: len(service.workers()) == 1)  # the old one ends on its own
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -120,12 +128,19 @@ def test_metrics_count_what_clients_saw(
             for picture in pictures[:3]:
                 http.classify(picture)
             rpc.classify(pictures[0])
-        httpx.post(f"{service.url}/waste/prediction", content=b"no picture", headers=JPEG)
-        httpx.post(f"{service.url}/made/up", content=b"")
-        metrics = httpx.get(f"{service.admin}/metrics").text
+        httpx.post(
+            f"{service.url}/waste/prediction",
+            content=b"no picture",
+            headers=JPEG,
+            timeout=PATIENCE_S,
+        )
+        httpx.post(f"{service.url}/made/up", content=b"", timeout=PATIENCE_S)
+        metrics = httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).text
         alone = next(line.split()[1] for line in service.out if line.startswith("  metrics"))
-        assert "serving_requests_total" in httpx.get(alone).text
-        assert httpx.get(alone.replace("/metrics", "/-/status")).status_code == 404
+        assert "serving_requests_total" in httpx.get(alone, timeout=PATIENCE_S).text
+        assert (
+            httpx.get(alone.replace("/metrics", "/-/status"), timeout=PATIENCE_S).status_code == 404
+        )
     for line in (
         'serving_requests_total{outcome="ok",protocol="http",service="waste"} 3.0',
         'serving_requests_total{outcome="ok",protocol="rpc",service="waste"} 1.0',
@@ -151,9 +166,9 @@ def test_grpc_health(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     for name in ("", "waste"):
         request = health_pb2.HealthCheckRequest(service=name)
-        assert stub.Check(request, timeout=10).status == SERVING
+        assert stub.Check(request, timeout=PATIENCE_S).status == SERVING
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=10)
+        stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=PATIENCE_S)
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
     assert "waste" in caught.value.details()
 
@@ -164,9 +179,9 @@ def test_a_watcher_hears_of_the_stop(start_service: Any, root: Path) -> None:
         grpc.insecure_channel(service.endpoint) as channel,
     ):
         stub = health_pb2_grpc.HealthStub(channel)
-        watching = stub.Watch(health_pb2.HealthCheckRequest(service="waste"), timeout=60)
+        watching = stub.Watch(health_pb2.HealthCheckRequest(service="waste"), timeout=PATIENCE_S)
         assert next(watching).status == SERVING
-        other = stub.Watch(health_pb2.HealthCheckRequest(service="other"), timeout=60)
+        other = stub.Watch(health_pb2.HealthCheckRequest(service="other"), timeout=PATIENCE_S)
         assert next(other).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
         assert service.stop() == 0
         assert [answer.status for answer in watching] == [NOT_SERVING]
@@ -175,7 +190,7 @@ def test_a_watcher_hears_of_the_stop(start_service: Any, root: Path) -> None:
 def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     question = reflection_pb2.ServerReflectionRequest(list_services="")
-    (answer,) = stub.ServerReflectionInfo(iter([question]), timeout=10)
+    (answer,) = stub.ServerReflectionInfo(iter([question]), timeout=PATIENCE_S)
     names = {service.name for service in answer.list_services_response.service}
     assert "baidu.paddle_serving.pipeline_serving.PipelineService" in names
     assert "grpc.health.v1.Health" in names
@@ -189,7 +204,9 @@ def test_a_request_has_one_line_of_json_with_its_log_id(
         root / "configs" / "waste.yml", "op.waste.concurrency=1", "log={level: info, format: json}"
     ) as service:
         body = {"key": ["image"], "value": [secret], "logid": 77}
-        httpx.post(f"{service.url}/waste/prediction", json=body).raise_for_status()
+        httpx.post(
+            f"{service.url}/waste/prediction", json=body, timeout=PATIENCE_S
+        ).raise_for_status()
         with RpcClient(service.endpoint) as rpc:
             rpc.classify(pictures[0], log_id=78)
         assert service.stop() == 0
@@ -213,9 +230,13 @@ def test_callers_forge_no_line_and_make_no_flood_of_them(
         hostile = png_with_profile(
             b"a\n<3>\x1b[2K\r2026-11-27 00:00:00,000 ERROR root: forged\x1b[m"
         )
-        httpx.post(f"{service.url}/waste/prediction", content=hostile, headers=JPEG)
+        httpx.post(
+            f"{service.url}/waste/prediction", content=hostile, headers=JPEG, timeout=PATIENCE_S
+        )
         for _ in range(floods):
-            with socket.create_connection(("127.0.0.1", service.http_port), timeout=20) as raw:
+            with socket.create_connection(
+                ("127.0.0.1", service.http_port), timeout=PATIENCE_S
+            ) as raw:
                 raw.sendall(b"x\r\n\r\n")
                 assert b" 400 " in raw.recv(4096)
         assert service.stop() == 0
@@ -270,7 +291,10 @@ def test_logs_that_cannot_be_written_cost_no_request(
     process, url = start_with_stderr(write)
     os.close(write)
     try:
-        with HttpClient(url, timeout_s=60) as http, httpx.Client(base_url=url) as raw:
+        with (
+            HttpClient(url, timeout_s=PATIENCE_S) as http,
+            httpx.Client(base_url=url, timeout=PATIENCE_S) as raw,
+        ):
             before = http.classify(pictures[0])
             # Far more lines than a pipe holds, 64 KiB, and than may wait for the writer, 2000.
             for _ in range(3000):
@@ -291,7 +315,9 @@ def test_the_default_admin_port_gives_way(start_service: Any, root: Path, free_p
     options = ("op.waste.concurrency=1", f"http_port={free_port}")
     # With an HTTP port of one's own, the admin port is the default one, for whoever comes first.
     with start_service(config, *options) as first, start_service(config, options[0]) as other:
-        assert httpx.get(f"{other.admin}/metrics").status_code == 200  # any free port
+        assert (
+            httpx.get(f"{other.admin}/metrics", timeout=PATIENCE_S).status_code == 200
+        )  # any free port
         taken = [line for line in first.out if line.startswith("  admin")]
         assert taken or any("no admin address" in line for line in first.err)
 
@@ -304,7 +330,7 @@ def test_an_admin_port_of_ones_choice_must_be_free(waste: Any, root: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert refused.returncode == 1
     assert f"port {port} (admin.port) on 127.0.0.1 is in use" in refused.stderr
@@ -324,8 +350,8 @@ def test_a_burst_on_one_service_starves_no_other(
     burst = json.dumps({"key": ["image"] * len(values), "value": values}).encode()
     with (
         start_service(config) as service,
-        httpx.Client(timeout=60) as raw,
-        HttpClient(service.url, service="calm", timeout_s=60) as calm,
+        httpx.Client(timeout=PATIENCE_S) as raw,
+        HttpClient(service.url, service="calm", timeout_s=PATIENCE_S) as calm,
         ThreadPoolExecutor(8) as pool,
     ):
         busy = [
@@ -370,7 +396,10 @@ def test_a_collector_gets_request_queue_and_predict(
             environment={"OTEL_EXPORTER_OTLP_ENDPOINT": address},
         ) as service:
             answer = httpx.post(
-                f"{service.url}/waste/prediction", content=pictures[0], headers=headers
+                f"{service.url}/waste/prediction",
+                content=pictures[0],
+                headers=headers,
+                timeout=PATIENCE_S,
             )
             assert answer.json()["err_no"] == 0
             with RpcClient(service.endpoint) as rpc:

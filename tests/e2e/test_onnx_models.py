@@ -15,6 +15,7 @@ from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from converter.convert import ConvertOptions, convert
 from converter.descriptions import Wishes
+from tests.patience import PATIENCE_S
 
 LABELS = ("可回收物/纸板", "red, more or less", "c")
 COLORS = [(255, 0, 0), (10, 240, 30), (255, 255, 255), (0, 0, 0)]
@@ -73,8 +74,8 @@ def expected(
 
 def client(service: Any, wire: str, name: str) -> HttpClient | RpcClient:
     if wire == "http":
-        return HttpClient(service.url, service=name, timeout_s=60)
-    return RpcClient(service.endpoint, service=name, timeout_s=60)
+        return HttpClient(service.url, service=name, timeout_s=PATIENCE_S)
+    return RpcClient(service.endpoint, service=name, timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize("wire", ["http", "rpc"])

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
+
 # Same at every run; more in one place and anew each time: schemathesis run URL --max-examples 5000.
 EXAMPLES = 500
 HERE = Path(__file__).parent
@@ -43,13 +45,12 @@ def schemathesis(
 
 def answered(service: Any) -> dict[str, float]:
     """Requests over HTTP so far, by outcome."""
-    lines = httpx.get(f"{service.admin}/metrics", timeout=30).text
+    lines = httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).text
     found = re.findall(r'serving_requests_total\{outcome="(\w+)",protocol="http".*\} (\S+)', lines)
     return {outcome: float(count) for outcome, count in found}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("key", [None, KEY], ids=["open", "with API keys"])
 def test_the_service_is_as_its_document_says(
     start_service: Any, root: Path, tmp_path: Path, key: str | None
@@ -72,7 +73,7 @@ def test_the_service_is_as_its_document_says(
 
 def test_what_the_document_leaves_out_is_found(waste: Any, tmp_path: Path) -> None:
     """The run would notice: against a document that promises otherwise it fails."""
-    document = httpx.get(f"{waste.url}/openapi.json", timeout=30).json()
+    document = httpx.get(f"{waste.url}/openapi.json", timeout=PATIENCE_S).json()
     del document["paths"]["/{service}/prediction"]["post"]["responses"]["400"]
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(document), encoding="utf-8")
@@ -83,7 +84,7 @@ def test_what_the_document_leaves_out_is_found(waste: Any, tmp_path: Path) -> No
 
 
 def test_the_document_names_what_is_served(waste: Any) -> None:
-    document = httpx.get(f"{waste.url}/openapi.json", timeout=30).json()
+    document = httpx.get(f"{waste.url}/openapi.json", timeout=PATIENCE_S).json()
     operation = document["paths"]["/{service}/prediction"]["post"]
     assert operation["parameters"][0]["schema"]["enum"] == ["waste"]
     assert {"200", "400", "401", "403", "404", "413", "429", "500", "503", "504"} == set(

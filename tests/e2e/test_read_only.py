@@ -14,6 +14,7 @@ import httpx
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from tests.patience import PATIENCE_S
 
 
 def test_nothing_is_written_and_nothing_is_open_for_writing(
@@ -30,7 +31,7 @@ def test_nothing_is_written_and_nothing_is_open_for_writing(
     with start_service(config, environment=environment) as service:
         with HttpClient(service.url) as http, RpcClient(service.endpoint) as rpc:
             assert http.classify(pictures[0]) == rpc.classify(pictures[0])
-            answer = httpx.post(f"{service.admin}/-/reload", timeout=60)
+            answer = httpx.post(f"{service.admin}/-/reload", timeout=PATIENCE_S)
             assert answer.json()["status"] == "reloaded"
             http.classify(pictures[1])
             for pid in (service.process.pid, *service.workers()):

@@ -22,6 +22,7 @@ from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
+from tests.patience import PATIENCE_S
 
 # What its own project does before ch_ppocr's classifier: 48 x 192, pixels to -1..1.
 PPOCR_CLS = """
@@ -123,9 +124,9 @@ def test_known_pictures_get_the_known_answer_and_the_direct_score(
     service: Any, direct: dict[str, dict[str, list[float]]], shared: Path, name: str, wire: str
 ) -> None:
     with (
-        HttpClient(service.url, service=name, timeout_s=60)
+        HttpClient(service.url, service=name, timeout_s=PATIENCE_S)
         if wire == "http"
-        else RpcClient(service.endpoint, service=name, timeout_s=60)
+        else RpcClient(service.endpoint, service=name, timeout_s=PATIENCE_S)
     ) as client:
         for picture, known in KNOWN[name].items():
             answer = client.classify(shared / "images" / picture, topk=10_000)

@@ -19,6 +19,7 @@ import pytest
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from protocol.errors import ServiceClosed
+from tests.patience import PATIENCE_S
 
 OLD = [f"old {number}" for number in range(6)]
 NEW = [f"new {number}" for number in range(6)]
@@ -57,11 +58,11 @@ def write_labels(folder: Path, labels: list[str]) -> None:
 
 
 def reload(service: Any) -> httpx.Response:
-    return httpx.post(f"{service.admin}/-/reload", timeout=60)
+    return httpx.post(f"{service.admin}/-/reload", timeout=PATIENCE_S)
 
 
 def status(service: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = httpx.get(f"{service.admin}/-/status").json()
+    answer: dict[str, Any] = httpx.get(f"{service.admin}/-/status", timeout=PATIENCE_S).json()
     return answer
 
 
@@ -73,7 +74,7 @@ def hang_up(service: Any) -> None:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -87,8 +88,8 @@ def test_reloads_under_load_lose_nothing(
     images = pictures[:12]
     stop = threading.Event()
     with (
-        HttpClient(service.url, timeout_s=60) as http,
-        RpcClient(service.endpoint, timeout_s=60) as rpc,
+        HttpClient(service.url, timeout_s=PATIENCE_S) as http,
+        RpcClient(service.endpoint, timeout_s=PATIENCE_S) as rpc,
         ThreadPoolExecutor(8) as pool,
     ):
         right = [http.classify(image)[0] for image in images]
@@ -164,7 +165,7 @@ def test_a_bad_reload_changes_nothing(
     shutil.copytree(folder, sound)
     with (
         start_service(folder / "config.yml", "op.waste.concurrency=1") as service,
-        HttpClient(service.url, timeout_s=60) as http,
+        HttpClient(service.url, timeout_s=PATIENCE_S) as http,
     ):
         before = http.classify(pictures[0])
         workers = service.workers()
@@ -180,7 +181,7 @@ def test_a_bad_reload_changes_nothing(
             assert service.workers() == workers
             shutil.rmtree(folder / "sorter", ignore_errors=True)
             shutil.copytree(sound, folder, dirs_exist_ok=True)
-        metrics = httpx.get(f"{service.admin}/metrics").text
+        metrics = httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).text
         assert f'serving_reloads_total{{outcome="failed"}} {len(BROKEN)}.0' in metrics
         assert reload(service).json()["status"] == "reloaded"
         assert service.workers() != workers
@@ -195,10 +196,12 @@ def test_services_come_and_go(service: Any, folder: Path, pictures: list[bytes])
         assert http.classify(pictures[0])[0].label.startswith("old")
     (folder / "config.yml").write_text(CONFIG.replace("waste:", "sorting:"))
     assert reload(service).json()["services"] == ["sorting"]
-    answer = httpx.post(f"{service.url}/waste/prediction", content=pictures[0])
+    answer = httpx.post(f"{service.url}/waste/prediction", content=pictures[0], timeout=PATIENCE_S)
     assert (answer.status_code, answer.json()["err_no"]) == (404, 3002)
     assert "services: sorting" in answer.json()["err_msg"]
-    assert set(httpx.get(f"{service.url}/health/ready").json()["services"]) == {"sorting"}
+    assert set(httpx.get(f"{service.url}/health/ready", timeout=PATIENCE_S).json()["services"]) == {
+        "sorting"
+    }
 
 
 def test_two_reloads_at_once_come_one_after_the_other(service: Any) -> None:
@@ -223,7 +226,7 @@ def test_a_label_file_that_vanishes_stops_nothing(
     service: Any, folder: Path, pictures: list[bytes]
 ) -> None:
     (folder / "labels.txt").unlink()
-    with HttpClient(service.url, timeout_s=60) as http:
+    with HttpClient(service.url, timeout_s=PATIENCE_S) as http:
         best = http.classify(pictures[0])[0]
         assert best.label == f"old {best.class_id}"
         killed = service.workers()
@@ -251,15 +254,15 @@ def test_workers_that_cannot_start_are_told_and_recover(
         }
         wait_for(lambda: status(service)["services"][0]["workers"][0]["restarts"] >= 3)
         # No one is kept waiting for what does not come; the process itself is alive.
-        answer = httpx.post(address, **picture)
+        answer = httpx.post(address, **picture, timeout=PATIENCE_S)
         assert (answer.status_code, answer.json()["err_no"]) == (503, 3005)
         assert "Retry-After" in answer.headers
-        assert httpx.get(ready).json()["services"] == {"waste": "not ready"}
-        assert httpx.get(f"{service.url}/health/live").status_code == 200
+        assert httpx.get(ready, timeout=PATIENCE_S).json()["services"] == {"waste": "not ready"}
+        assert httpx.get(f"{service.url}/health/live", timeout=PATIENCE_S).status_code == 200
         assert "sorter" in json.dumps(status(service)["services"][0]["workers"][0]["cause"])
         (folder / "elsewhere").rename(folder / "sorter")
-        wait_for(lambda: httpx.get(ready).status_code == 200)
-        assert httpx.post(address, **picture).json()["err_no"] == 0
+        wait_for(lambda: httpx.get(ready, timeout=PATIENCE_S).status_code == 200)
+        assert httpx.post(address, **picture, timeout=PATIENCE_S).json()["err_no"] == 0
 
 
 def test_a_worker_started_again_takes_no_other_bundle_than_its_neighbours(
@@ -300,6 +303,7 @@ def test_a_worker_started_again_takes_no_other_bundle_than_its_neighbours(
             f"{service.url}/waste/prediction",
             content=pictures[0],
             headers={"Content-Type": "image/jpeg"},
+            timeout=PATIENCE_S,
         )
         assert (answer.status_code, answer.json()["err_no"]) == (503, 3005)
         assert "reload the service" in answer.json()["err_msg"]
@@ -313,7 +317,7 @@ def test_what_runs_at_a_reload_has_its_own_time_and_not_that_of_a_stop(
     overrides = ("op.waste.concurrency=1", "drain_timeout=0")
     with (
         start_service(folder / "config.yml", *overrides) as service,
-        HttpClient(service.url, timeout_s=60) as http,
+        HttpClient(service.url, timeout_s=PATIENCE_S) as http,
         ThreadPoolExecutor(1) as pool,
     ):
         (slow,) = service.workers()
@@ -321,7 +325,7 @@ def test_what_runs_at_a_reload_has_its_own_time_and_not_that_of_a_stop(
         asking = pool.submit(http.classify, pictures[0])
         wait_for(lambda: status(service)["services"][0]["open_requests"] == 1)
         assert reload(service).json()["status"] == "reloaded"
-        with HttpClient(service.url, timeout_s=60) as other:
+        with HttpClient(service.url, timeout_s=PATIENCE_S) as other:
             other.classify(pictures[0])
         if end == "answer":
             os.kill(slow, signal.SIGCONT)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 
 @pytest.fixture
 def bundle(root: Path, tmp_path: Path) -> Path:
@@ -25,7 +27,7 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=PATIENCE_S,
         check=False,
     )
 

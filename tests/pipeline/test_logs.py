@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import logs
 from pipeline.logs import set_up_logging
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_what_was_left_out_is_told_in_time_and_the_next_second_is_another(
     stream = io.StringIO()
     writer = set_up_logging("warning", "human", stream)
     uvicorn = logging.getLogger("uvicorn.error")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while "WARNING pipeline.logs: " not in stream.getvalue():
         assert time.monotonic() < deadline
         uvicorn.warning("Unsupported upgrade request.")

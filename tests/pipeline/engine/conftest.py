@@ -16,10 +16,9 @@ import pytest
 from pipeline.engine.command import WorkerCommand
 from pipeline.engine.engine import Engine
 from pipeline.engine.settings import EngineSettings
+from tests.patience import PATIENCE_S
 
 FAKES = str(Path(__file__).resolve().parent)
-# A hang guard, not a measure: how long anything may take before the test fails.
-GUARD_S = 20.0
 
 
 class MakeEngine(Protocol):
@@ -51,18 +50,23 @@ async def _engine_scope() -> AsyncIterator[MakeEngine]:
         options: dict[str, Any] = {"environment": {}, **(command or {})}
         options["environment"] = {"PYTHONPATH": FAKES, **options["environment"]}
         worker = WorkerCommand(json.dumps(fake or {}), factory=factory, **options)
-        defaults: dict[str, Any] = {"workers": 1, "restart_backoff_s": 0.02, "stop_grace_s": 1.0}
+        defaults: dict[str, Any] = {
+            "workers": 1,
+            "timeout_s": 60.0,  # a busy machine's time
+            "restart_backoff_s": 0.02,
+            "stop_grace_s": 1.0,
+        }
         engine = Engine("fake", worker, EngineSettings(**{**defaults, **settings}))
         engines.append(engine)
         if start:
-            await asyncio.wait_for(engine.start(), GUARD_S)
+            await asyncio.wait_for(engine.start(), PATIENCE_S)
         return engine
 
     try:
         yield make
     finally:
         for engine in engines:
-            await asyncio.wait_for(engine.close(), GUARD_S)
+            await asyncio.wait_for(engine.close(), PATIENCE_S)
 
 
 @pytest.fixture
@@ -79,14 +83,14 @@ async def make_engine() -> AsyncIterator[MakeEngine]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
-    """Wait until a condition holds, at most as long as the hang guard."""
+    """Wait until a condition holds, or the test's patience ends."""
 
     async def wait(condition: Callable[[], object]) -> None:
         async def poll() -> None:
             while not condition():
                 await asyncio.sleep(0.005)
 
-        await asyncio.wait_for(poll(), GUARD_S)
+        await asyncio.wait_for(poll(), PATIENCE_S)
 
     return wait
 

@@ -8,8 +8,7 @@ import contextlib
 import pytest
 
 from protocol.errors import DeadlineExceeded
-
-GUARD_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 def start(engine, picture, **options):
@@ -42,8 +41,8 @@ async def test_a_cancelled_waiter_in_a_running_batch_disturbs_nobody(make_engine
     engine = await make_engine({"log": batches.path})
     first, gone, last = await running_batch(engine, until, [b"sleep:0.5", b"echo:b", b"echo:c"])
     gone.cancel()
-    assert label(await asyncio.wait_for(first, GUARD_S)) == "sleep:0.5"
-    assert label(await asyncio.wait_for(last, GUARD_S)) == "echo:c"
+    assert label(await asyncio.wait_for(first, PATIENCE_S)) == "sleep:0.5"
+    assert label(await asyncio.wait_for(last, PATIENCE_S)) == "echo:c"
     assert gone.cancelled()
     assert batches()[1] == ["sleep:0.5", "echo:b", "echo:c"]
     counters = engine.status().counters
@@ -55,7 +54,7 @@ async def test_all_waiters_of_a_running_batch_may_go(make_engine, until):
     tasks = await running_batch(engine, until, [b"sleep:0.5", b"echo:b", b"echo:c"])
     for task in tasks:
         task.cancel()
-    assert label(await asyncio.wait_for(start(engine, b"echo:next"), GUARD_S)) == "echo:next"
+    assert label(await asyncio.wait_for(start(engine, b"echo:next"), PATIENCE_S)) == "echo:next"
     assert engine.status().counters.abandoned == 3
     assert engine.status().workers[0].restarts == 0
 
@@ -69,7 +68,7 @@ async def test_a_waiter_cancelled_in_the_queue_is_never_computed(make_engine, un
     await asyncio.sleep(0)
     assert engine.status().waiting == 1  # its place is free at once
     late = start(engine, b"echo:late")
-    results = await asyncio.wait_for(asyncio.gather(blocker, stays, late), GUARD_S)
+    results = await asyncio.wait_for(asyncio.gather(blocker, stays, late), PATIENCE_S)
     assert [label(r) for r in results] == ["sleep:0.6", "echo:stays", "echo:late"]
     assert batches() == [["sleep:0.6"], ["echo:stays", "echo:late"]]
 
@@ -80,7 +79,7 @@ async def test_cancelling_before_the_first_batch_is_formed(make_engine, batches)
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait({task})
-    assert label(await asyncio.wait_for(start(engine, b"echo:next"), GUARD_S)) == "echo:next"
+    assert label(await asyncio.wait_for(start(engine, b"echo:next"), PATIENCE_S)) == "echo:next"
 
 
 async def test_a_request_of_several_pictures_is_abandoned_as_a_whole(make_engine, until, batches):
@@ -89,7 +88,7 @@ async def test_a_request_of_several_pictures_is_abandoned_as_a_whole(make_engine
     await until(lambda: engine.status().waiting == 2)
     task.cancel()
     await asyncio.wait({task})
-    assert label(await asyncio.wait_for(start(engine, b"echo:next"), GUARD_S)) == "echo:next"
+    assert label(await asyncio.wait_for(start(engine, b"echo:next"), PATIENCE_S)) == "echo:next"
     assert batches() == [["sleep:0.5"], ["echo:next"]]
     assert engine.status().counters.abandoned == 3
 
@@ -102,9 +101,9 @@ async def test_a_deadline_in_a_running_batch_ends_only_its_own_request(make_engi
     patient = start(engine, b"echo:patient")
     await blocker
     with pytest.raises(DeadlineExceeded, match=r"no answer within 4 s"):
-        await asyncio.wait_for(short, GUARD_S)
+        await asyncio.wait_for(short, PATIENCE_S)
     assert not patient.done()
-    assert label(await asyncio.wait_for(patient, GUARD_S)) == "echo:patient"
+    assert label(await asyncio.wait_for(patient, PATIENCE_S)) == "echo:patient"
     status = engine.status()
     assert (status.counters.expired, status.counters.answered) == (1, 2)
     assert status.workers[0].restarts == 0
@@ -114,7 +113,7 @@ async def test_an_entry_that_expires_in_the_queue_is_never_computed(make_engine,
     engine = await make_engine({"log": batches.path})
     blocker = await busy(engine, until)
     with pytest.raises(DeadlineExceeded):
-        await asyncio.wait_for(engine.classify([b"echo:late"], timeout_s=0.05), GUARD_S)
+        await asyncio.wait_for(engine.classify([b"echo:late"], timeout_s=0.05), PATIENCE_S)
     assert engine.status().waiting == 0
     await blocker
     await engine.classify([b"echo:next"])
@@ -125,28 +124,28 @@ async def test_no_time_at_all_is_a_deadline_exceeded_too(make_engine, batches):
     engine = await make_engine({"log": batches.path})
     for timeout_s in (0.0, -1.0):
         with pytest.raises(DeadlineExceeded):
-            await asyncio.wait_for(engine.classify([b"echo:a"], timeout_s=timeout_s), GUARD_S)
+            await asyncio.wait_for(engine.classify([b"echo:a"], timeout_s=timeout_s), PATIENCE_S)
     assert batches() == []
 
 
 async def test_one_slow_batch_keeps_no_short_deadline_from_an_idle_worker(make_engine, batches):
     """How long a batch took says nothing certain of the next: its worker may have been stopped."""
     engine = await make_engine({"log": batches.path})
-    await asyncio.wait_for(engine.classify([b"sleep:3"]), GUARD_S)
+    await asyncio.wait_for(engine.classify([b"sleep:3"]), PATIENCE_S)
     for picture in (b"echo:a", b"echo:b"):
-        results = await asyncio.wait_for(engine.classify([picture], timeout_s=2.9), GUARD_S)
+        results = await asyncio.wait_for(engine.classify([picture], timeout_s=2.9), PATIENCE_S)
         assert label(results) == picture.decode()
     assert batches() == [["sleep:3"], ["echo:a"], ["echo:b"]]
 
 
 async def test_what_is_likely_too_late_goes_behind_what_is_not(make_engine, until, batches):
     engine = await make_engine({"log": batches.path})
-    await asyncio.wait_for(engine.classify([b"sleep:1"]), GUARD_S)
+    await asyncio.wait_for(engine.classify([b"sleep:1"]), PATIENCE_S)
     blocker = await busy(engine, until, 1.0)
     short = start(engine, b"echo:short", timeout_s=1.2)
     patient = start(engine, b"echo:patient")
     await until(lambda: engine.status().waiting == 2)
-    await asyncio.wait_for(asyncio.gather(blocker, patient), GUARD_S)
+    await asyncio.wait_for(asyncio.gather(blocker, patient), PATIENCE_S)
     await asyncio.wait({short})
     with contextlib.suppress(DeadlineExceeded):  # on a machine with no time to spare
         assert label(short.result()) == "echo:short"
@@ -170,4 +169,4 @@ async def test_cancel_and_deadline_at_once_are_counted_once(make_engine, until):
 async def test_the_service_timeout_bounds_a_longer_one_of_the_caller(make_engine):
     engine = await make_engine(timeout_s=0.2, hang_grace_s=5.0)
     with pytest.raises(DeadlineExceeded, match=r"0\.2 s"):
-        await asyncio.wait_for(engine.classify([b"sleep:0.6"], timeout_s=60.0), GUARD_S)
+        await asyncio.wait_for(engine.classify([b"sleep:0.6"], timeout_s=60.0), PATIENCE_S)

@@ -11,13 +11,12 @@ import signal
 import pytest
 
 from protocol.errors import NotReady, PredictionFailed, UndecodableImage
-
-GUARD_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 def classify(engine, *pictures, **options):
     return asyncio.ensure_future(
-        asyncio.wait_for(engine.classify(list(pictures), **options), GUARD_S)
+        asyncio.wait_for(engine.classify(list(pictures), **options), PATIENCE_S)
     )
 
 
@@ -291,7 +290,7 @@ async def test_new_requests_are_refused_when_no_worker_will_be_up_in_time(
         while not await refused():
             pass
 
-    await asyncio.wait_for(until_refused(), GUARD_S)
+    await asyncio.wait_for(until_refused(), PATIENCE_S)
     assert not waits.done()
     stuck.unlink()
     assert labels(await waits) == ["echo:waits"]

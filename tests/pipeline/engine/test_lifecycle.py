@@ -16,13 +16,12 @@ import pytest
 
 from pipeline.engine.engine import EngineStartError
 from protocol.errors import InvalidRequest, NotReady, Overloaded, ServiceClosed
-
-GUARD_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 def classify(engine, *pictures, **options):
     return asyncio.ensure_future(
-        asyncio.wait_for(engine.classify(list(pictures), **options), GUARD_S)
+        asyncio.wait_for(engine.classify(list(pictures), **options), PATIENCE_S)
     )
 
 
@@ -44,7 +43,7 @@ async def test_start_returns_when_the_first_worker_is_ready(make_engine, until):
     assert not engine.ready
     with pytest.raises(NotReady, match="starting"):
         await engine.classify([b"echo:a"])
-    await asyncio.wait_for(engine.start(), GUARD_S)
+    await asyncio.wait_for(engine.start(), PATIENCE_S)
     assert engine.ready
     assert engine.facts["backend"] == "fake"
     assert engine.facts["load_s"] >= 0
@@ -62,7 +61,7 @@ async def test_start_returns_when_the_first_worker_is_ready(make_engine, until):
 async def test_a_failing_start_tells_the_workers_cause(make_engine, condition, cause):
     engine = await make_engine({condition: "/"}, workers=2, start=False)
     with pytest.raises(EngineStartError) as caught:
-        await asyncio.wait_for(engine.start(), GUARD_S)
+        await asyncio.wait_for(engine.start(), PATIENCE_S)
     assert str(caught.value) == cause
     with pytest.raises(ServiceClosed):
         await engine.classify([b"echo:a"])
@@ -71,13 +70,13 @@ async def test_a_failing_start_tells_the_workers_cause(make_engine, condition, c
 async def test_an_unknown_factory_is_told(make_engine):
     engine = await make_engine(factory="nowhere_at_all:build", start=False)
     with pytest.raises(EngineStartError, match="No module named 'nowhere_at_all'"):
-        await asyncio.wait_for(engine.start(), GUARD_S)
+        await asyncio.wait_for(engine.start(), PATIENCE_S)
 
 
 async def test_a_start_that_takes_too_long_is_ended(make_engine, alive):
     engine = await make_engine({"start_s": 60}, start_timeout_s=0.3, start=False)
     with pytest.raises(EngineStartError, match=r"was not ready within 0\.3 s"):
-        await asyncio.wait_for(engine.start(), GUARD_S)
+        await asyncio.wait_for(engine.start(), PATIENCE_S)
 
 
 async def test_a_cancelled_start_leaves_no_process(make_engine, until, alive):
@@ -87,7 +86,7 @@ async def test_a_cancelled_start_leaves_no_process(make_engine, until, alive):
     pid = engine.status().workers[0].pid
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(starting, GUARD_S)
+        await asyncio.wait_for(starting, PATIENCE_S)
     assert not alive(pid)
 
 
@@ -95,9 +94,9 @@ async def test_close_ends_a_start_that_is_under_way(make_engine, until):
     engine = await make_engine({"start_s": 60}, start=False)
     starting = asyncio.ensure_future(engine.start())
     await until(lambda: engine.status().workers and engine.status().workers[0].pid)
-    await asyncio.wait_for(engine.close(), GUARD_S)
+    await asyncio.wait_for(engine.close(), PATIENCE_S)
     with pytest.raises(EngineStartError, match="stopped while starting"):
-        await asyncio.wait_for(starting, GUARD_S)
+        await asyncio.wait_for(starting, PATIENCE_S)
 
 
 async def test_workers_have_their_own_environment_and_group(make_engine, monkeypatch, tmp_path):
@@ -259,7 +258,7 @@ async def test_drain_finishes_what_is_there_and_refuses_more(make_engine, until,
     engine = await make_engine({"delay_s": 0.05}, batch_size=2)
     tasks = [classify(engine, b"echo:%d" % i) for i in range(6)]
     await until(lambda: engine.status().open_requests == 6)
-    draining = asyncio.ensure_future(engine.drain(GUARD_S))
+    draining = asyncio.ensure_future(engine.drain(PATIENCE_S))
     await asyncio.sleep(0)
     assert not engine.ready
     with pytest.raises(ServiceClosed):
@@ -267,7 +266,7 @@ async def test_drain_finishes_what_is_there_and_refuses_more(make_engine, until,
     assert await draining is True
     assert [labels(task.result()) for task in tasks] == [[f"echo:{i}"] for i in range(6)]
     pid = engine.status().workers[0].pid
-    await asyncio.wait_for(engine.close(), GUARD_S)
+    await asyncio.wait_for(engine.close(), PATIENCE_S)
     assert not alive(pid)
     assert engine.status().workers[0].state == "stopped"
 
@@ -276,7 +275,7 @@ async def test_drain_ends_the_wait_for_company(make_engine, until):
     engine = await make_engine(auto_batching_timeout_s=50.0, timeout_s=60.0)
     task = classify(engine, b"echo:a")
     await until(lambda: engine.status().waiting == 1)
-    assert await engine.drain(GUARD_S)
+    assert await engine.drain(PATIENCE_S)
     assert labels(await task) == ["echo:a"]
 
 
@@ -284,7 +283,7 @@ async def test_drain_survives_a_death(make_engine, until):
     engine = await make_engine()
     task = await busy(engine, until, 0.4)
     os.kill(engine.status().workers[0].pid, signal.SIGKILL)
-    assert await engine.drain(GUARD_S)
+    assert await engine.drain(PATIENCE_S)
     assert labels(await task) == ["sleep:0.4"]
 
 
@@ -295,7 +294,7 @@ async def test_work_that_outlasts_the_drain_is_answered_service_closed(make_engi
     await until(lambda: engine.status().waiting == 1)
     pid = engine.status().workers[0].pid
     assert await engine.drain(0.1) is False
-    await asyncio.wait_for(engine.close(), GUARD_S)
+    await asyncio.wait_for(engine.close(), PATIENCE_S)
     for task in (running, waiting):
         with pytest.raises(ServiceClosed):
             await task
@@ -307,7 +306,7 @@ async def test_close_does_not_wait_for_a_back_off(make_engine, until):
     engine = await make_engine(restart_backoff_s=600.0, restart_backoff_limit_s=600.0)
     os.kill(engine.status().workers[0].pid, signal.SIGKILL)
     await until(lambda: engine.status().workers[0].pid is None)
-    await asyncio.wait_for(engine.close(), GUARD_S)
+    await asyncio.wait_for(engine.close(), PATIENCE_S)
 
 
 async def test_close_of_an_engine_that_never_started(make_engine):
@@ -326,8 +325,8 @@ async def test_nothing_is_left_behind(make_engine, until):
         await classify(engine, b"echo:a")
         os.kill(engine.status().workers[0].pid, signal.SIGKILL)
         await classify(engine, b"echo:b")
-        await engine.drain(GUARD_S)
-        await asyncio.wait_for(engine.close(), GUARD_S)
+        await engine.drain(PATIENCE_S)
+        await asyncio.wait_for(engine.close(), PATIENCE_S)
 
     await one_life()
     gc.collect()
@@ -384,7 +383,7 @@ async def test_workers_leave_when_the_service_process_is_killed(root, until, ali
     fakes = str(Path(__file__).resolve().parent)
     script = SERVICE.format(root=str(root), fakes=fakes, picture=picture)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as service:
-        line = await asyncio.wait_for(asyncio.to_thread(service.stdout.readline), GUARD_S)
+        line = await asyncio.wait_for(asyncio.to_thread(service.stdout.readline), PATIENCE_S)
         pids = [int(part) for part in line.strip(b"[]\n").split(b",")]
         assert len(pids) == 2
         assert all(alive(pid) for pid in pids)

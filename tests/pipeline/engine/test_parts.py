@@ -19,9 +19,7 @@ from pipeline.engine.output import OutputRelay
 from pipeline.engine.settings import EngineSettings
 from pipeline.engine.worker import one_line
 from protocol.errors import InvalidRequest
-
-GUARD_S = 20.0
-
+from tests.patience import PATIENCE_S
 
 # --- settings ------------------------------------------------------------------------------------
 
@@ -98,7 +96,7 @@ async def test_a_large_payload_to_a_slow_reader_arrives_in_order():
         channel.send({"number": number}, [*parts, b""])
     with theirs:
         for number in range(2):
-            frame = await asyncio.wait_for(asyncio.to_thread(read_frame, theirs), GUARD_S)
+            frame = await asyncio.wait_for(asyncio.to_thread(read_frame, theirs), PATIENCE_S)
             assert frame.header == {"number": number}
             assert bytes(frame.payload) == b"".join(parts)
     channel.close()
@@ -112,7 +110,7 @@ async def test_the_last_frames_come_before_the_end():
     theirs.sendall(pack({"n": 1}) + pack({"n": 2}))
     theirs.close()
     channel.send({"kind": "nobody reads this"})
-    assert await asyncio.wait_for(ended, GUARD_S) is None
+    assert await asyncio.wait_for(ended, PATIENCE_S) is None
     assert seen == [1, 2]
     channel.send({"kind": "nor this"})
     channel.close()
@@ -124,7 +122,7 @@ async def test_garbage_ends_the_channel_with_a_reason():
     channel = Channel(ours, lambda frame: None, ended.set_result)
     with theirs:
         theirs.sendall(b"\xff" * 64)
-        assert "sent a frame of" in await asyncio.wait_for(ended, GUARD_S)
+        assert "sent a frame of" in await asyncio.wait_for(ended, PATIENCE_S)
     channel.close()
 
 

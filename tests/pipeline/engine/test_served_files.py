@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.engine.served_files import FilesChangedError, ServedFiles, mark_files
 from protocol.errors import NotReady
+from tests.patience import PATIENCE_S
 
-GUARD_S = 20.0
 CHANGED = "changed since they were loaded"
 
 
@@ -80,7 +80,7 @@ def test_the_same_content_again_is_no_change(folder):
 
 
 def classify(engine, picture):
-    return asyncio.wait_for(engine.classify([picture]), GUARD_S)
+    return asyncio.wait_for(engine.classify([picture]), PATIENCE_S)
 
 
 def workers(engine):
@@ -135,4 +135,4 @@ async def test_files_that_change_while_a_worker_loads_them_are_not_served(
     await until(lambda: workers(engine) and workers(engine)[0].pid)
     (folder / "model").write_text("other")
     with pytest.raises(Exception, match=CHANGED):
-        await asyncio.wait_for(starting, GUARD_S)
+        await asyncio.wait_for(starting, PATIENCE_S)

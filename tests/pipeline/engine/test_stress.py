@@ -18,10 +18,10 @@ from protocol.errors import (
     PredictionFailed,
     UndecodableImage,
 )
+from tests.patience import PATIENCE_S
 
 CALLERS = 16
 SECONDS = 3.0
-GUARD_S = 60.0
 
 
 class Harness:
@@ -99,7 +99,7 @@ async def run(make_engine, seed):
     )
     harness = Harness(engine, seed)
     callers = [harness.caller(number) for number in range(CALLERS)]
-    await asyncio.wait_for(asyncio.gather(harness.killer(), *callers), GUARD_S)
+    await asyncio.wait_for(asyncio.gather(harness.killer(), *callers), PATIENCE_S)
     assert harness.kills > 0
     assert harness.right > 100
     # Every picture that was sent has exactly one outcome, here and in the engine's own books.
@@ -146,6 +146,6 @@ def test_death_hang_and_drain_on_uvloop(engine_scope, until, pidfd, monkeypatch)
             await until(lambda: engine.ready)
             results = await engine.classify([b"echo:a"])
             assert results[0][0].label == "echo:a"
-            assert await engine.drain(GUARD_S)
+            assert await engine.drain(PATIENCE_S)
 
     uvloop.run(main())

@@ -21,8 +21,8 @@ from pipeline.hosts.http_server import serve_app
 from pipeline.hosts.metrics import Metrics
 from pipeline.hosts.observation import Observer
 from pipeline.hosts.services import Services
+from tests.patience import PATIENCE_S
 
-GUARD_S = 20.0
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -83,13 +83,13 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         return head + await reader.readexactly(length)
 
-    return await asyncio.wait_for(read(), GUARD_S)
+    return await asyncio.wait_for(read(), PATIENCE_S)
 
 
 async def closed(reader: asyncio.StreamReader) -> bool:
     """Whether the other side ends the connection."""
     with contextlib.suppress(ConnectionError):
-        while await asyncio.wait_for(reader.read(65536), GUARD_S):
+        while await asyncio.wait_for(reader.read(65536), PATIENCE_S):
             pass
     return True
 
@@ -183,7 +183,7 @@ async def test_an_answer_before_the_body_is_the_only_one(
     reader, writer = await server.open()
     writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
     assert b"404" in (await read_answer(reader)).partition(b"\r\n")[0]
-    assert await asyncio.wait_for(reader.read(), GUARD_S) == b""
+    assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
     writer.close()
 
 

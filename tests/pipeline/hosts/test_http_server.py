@@ -25,11 +25,11 @@ from pipeline.access import TlsSettings
 from pipeline.hosts import http_server
 from pipeline.hosts.http_server import affordable_connections, serve_app
 from pipeline.hosts.tls import Tls
+from tests.patience import PATIENCE_S
 
 trustme = pytest.importorskip("trustme")
 uvloop = pytest.importorskip("uvloop")
 
-GUARD_S = 20.0
 # Descriptors that threads of other tests may hold for a while: gRPC's, which tries to reconnect.
 OTHERS = 8
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -122,7 +122,7 @@ async def serving(tls: Tls | None, **options: Any) -> AsyncIterator[Server]:
 
 
 def connect(port: int, context: ssl.SSLContext, **options: Any) -> ssl.SSLSocket:
-    plain = socket.create_connection(("127.0.0.1", port), timeout=GUARD_S)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
     try:
         return context.wrap_socket(plain, server_hostname="127.0.0.1", **options)
     except BaseException:
@@ -157,7 +157,7 @@ def descriptors() -> int:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + GUARD_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
@@ -169,7 +169,7 @@ def silent(port: int, number: int, sent: bytes = b"") -> Iterator[list[socket.so
     opened: list[socket.socket] = []
     try:
         for _ in range(number):
-            opened.append(socket.create_connection(("127.0.0.1", port), timeout=GUARD_S))
+            opened.append(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
             if sent:
                 opened[-1].sendall(sent)
         yield opened
@@ -378,7 +378,7 @@ def test_the_end_answers_what_runs_and_closes_the_rest(run: Run, files: Files) -
             server.asked.clear()
             server.release.clear()
             asking = asyncio.create_task(asyncio.to_thread(get, server.port, files.client()))
-            await asyncio.wait_for(server.asked.wait(), GUARD_S)
+            await asyncio.wait_for(server.asked.wait(), PATIENCE_S)
             with silent(server.port, 3) as opened:
                 goodbye = asyncio.create_task(asyncio.to_thread(_ends, idle))
                 asyncio.get_running_loop().call_later(0.5, server.release.set)
@@ -397,7 +397,7 @@ def test_the_end_answers_what_runs_and_closes_the_rest(run: Run, files: Files) -
 def test_plain_http_is_served_as_before(run: Run) -> None:
     async def main() -> None:
         async with serving(None) as server:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=GUARD_S) as plain:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as plain:
                 assert b'["http",' in await asyncio.to_thread(ask, plain)
 
     run(main)

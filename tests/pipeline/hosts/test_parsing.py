@@ -21,8 +21,8 @@ from pipeline.hosts.services import Services
 from protocol import pipeline_service_pb2 as pb
 from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import InvalidRequest
+from tests.patience import PATIENCE_S
 
-GUARD_S = 20.0
 LARGE = base64.b64encode(b"x" * LARGE_BYTES).decode()
 
 
@@ -34,7 +34,7 @@ async def test_a_small_body_is_read_on_the_loop_and_a_large_one_is_not() -> None
 
 async def test_the_loop_goes_on_meanwhile() -> None:
     release = threading.Event()
-    reading = asyncio.create_task(parsed(LARGE_BYTES, release.wait, GUARD_S))
+    reading = asyncio.create_task(parsed(LARGE_BYTES, release.wait, PATIENCE_S))
     await asyncio.sleep(0.05)
     assert not reading.done()
     release.set()
@@ -54,7 +54,7 @@ async def test_who_is_cancelled_waits_for_the_thread_but_not_for_its_turn() -> N
 
     def read(number: int) -> None:
         begun.append(number)
-        release.wait(GUARD_S)
+        release.wait(PATIENCE_S)
 
     budget = Inflight(1000)
 

@@ -14,11 +14,11 @@ import pytest
 from pipeline.access import TlsSettings
 from pipeline.config import ConfigError
 from pipeline.hosts.tls import Tls
+from tests.patience import PATIENCE_S
 
 trustme = pytest.importorskip("trustme")
 
 METHOD = "/test/Echo"
-GUARD_S = 10.0
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def channel(port: int, authority: Any, of: Any) -> grpc.aio.Channel:
 
 
 async def call(opened: grpc.aio.Channel) -> bytes:
-    return await opened.unary_unary(METHOD)(b"ping", timeout=GUARD_S)
+    return await opened.unary_unary(METHOD)(b"ping", timeout=PATIENCE_S)
 
 
 async def test_over_rpc_an_authority_that_was_replaced_is_trusted_no_more(
