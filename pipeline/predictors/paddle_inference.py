@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from bundle import Bundle
 
+from .paddle_library import load_paddle
 from .predictor import PredictorError, PredictorOptions
 from .single_feed import SingleFeedPredictor
 
@@ -29,10 +29,7 @@ class PaddleInferencePredictor(SingleFeedPredictor):
         # Paddle's C++ side logs every pass of every start; errors stay.
         os.environ.setdefault("GLOG_minloglevel", "2")
         try:
-            with warnings.catch_warnings():
-                # Paddle asks for ccache at every start, for C++ extensions that nobody builds here
-                warnings.simplefilter("ignore")
-                from paddle import inference
+            paddle = load_paddle(options.device)
         except ImportError as error:
             raise PredictorError(
                 f"paddlepaddle cannot be imported ({error}); in the kit's folder: "
@@ -46,21 +43,24 @@ class PaddleInferencePredictor(SingleFeedPredictor):
         super().__init__(bundle, options.fetch)
         self._has_run = False
         try:
-            config = _config(inference, bundle, options)
+            config = _config(paddle.config, bundle, options)
             with _silent_stdout():
-                self._predictor = inference.create_predictor(config)
+                self._predictor = paddle.create_predictor(config)
             self._input = self._predictor.get_input_handle(self._feed.name)
+            # The public name is of Paddle's Python side, which looks whether it gets an array.
+            bound = getattr(self._input, "_copy_from_cpu_bind", None)
+            self._copy_in = bound or self._input.copy_from_cpu
             self._output = self._predictor.get_output_handle(self._output_name(bundle))
         except Exception as error:
             raise PredictorError(
                 f"Paddle cannot load {bundle.model_file}: {last_line(error)}; "
                 "are graph and parameters from the same export?"
             ) from error
-        self.name = f"Paddle {_version()} on {options.device}"
+        self.name = f"Paddle {paddle.version} on {options.device}"
 
     def _run(self, feed: np.ndarray) -> np.ndarray:
         try:
-            self._input.copy_from_cpu(feed)
+            self._copy_in(feed)
             # the first run chooses kernels, and some of them tell the world
             with contextlib.nullcontext() if self._has_run else _silent_stdout():
                 self._predictor.run()
@@ -96,13 +96,13 @@ def _silent_stdout() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _config(inference: Any, bundle: Bundle, options: PredictorOptions) -> Any:  # noqa: ANN401
+def _config(make: Any, bundle: Bundle, options: PredictorOptions) -> Any:  # noqa: ANN401
     if bundle.graph_format == "fluid" and bundle.params_file is None:
-        config = inference.Config(str(bundle.server_dir))
+        config = make(str(bundle.server_dir))
     else:
-        config = inference.Config(str(bundle.model_file), str(bundle.params_file))
+        config = make(str(bundle.model_file), str(bundle.params_file))
     if options.device.startswith("gpu"):
-        config.enable_use_gpu(_GPU_MEMORY_MB, 0, _gpu_precision(inference, options))
+        config.enable_use_gpu(_GPU_MEMORY_MB, 0, _gpu_precision(make, options))
     else:
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(options.threads)
@@ -128,32 +128,28 @@ def _config(inference: Any, bundle: Bundle, options: PredictorOptions) -> Any:  
     return config
 
 
-def _gpu_precision(inference: Any, options: PredictorOptions) -> Any:  # noqa: ANN401
+def _gpu_precision(make: Any, options: PredictorOptions) -> Any:  # noqa: ANN401
     names = {"fp32": "Float32", "fp16": "Half", "bf16": "Bfloat16"}
-    return getattr(inference.PrecisionType, names[options.precision])
+    return getattr(make.Precision, names[options.precision])
 
 
 def _check_device(device: str) -> None:
     """Refuse what Paddle would quietly compute on the CPU instead."""
-    import paddle
-
     if device.partition(":")[0] not in ("cpu", "gpu"):
         raise PredictorError(f"the device is cpu or gpu, not {device!r}")
-    if device != "cpu" and not paddle.is_compiled_with_cuda():
+    if device == "cpu":
+        return
+    import paddle
+
+    if not paddle.is_compiled_with_cuda():
         raise PredictorError(
             "a GPU is asked for and this Paddle is built for the CPU; install the extra gpu "
             'instead of cpu, or set devices to ""'
         )
-    if device != "cpu" and paddle.device.cuda.device_count() == 0:
+    if paddle.device.cuda.device_count() == 0:
         raise PredictorError(
             "a GPU is asked for and Paddle finds none; look at nvidia-smi and `devices`"
         )
-
-
-def _version() -> str:
-    import paddle
-
-    return str(paddle.__version__)
 
 
 def last_line(error: BaseException) -> str:
