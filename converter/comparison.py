@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from bundle import Bundle
-from bundle.inference_yml import InferenceDescription
 from pipeline.predictors import PredictorError, create_predictor
 from pipeline.stages.decode import decode_image
 from pipeline.stages.errors import PreprocessError
@@ -97,38 +96,27 @@ class Trial:
         )
 
 
-def open_trial(bundle: Bundle, images: Sequence[Path], fixed_batch: int | None) -> Trial:
-    """Prepare pictures and ask the bundle for its own scores.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Pictures as the model takes them.
 
-    Args:
-        bundle: the bundle.
-        images: pictures, or folders of them; none: drawn ones.
-        fixed_batch: the only batch size that the model takes; None if it takes any.
+    Attributes:
+        arrays: one each, (C, H, W); their sizes may differ.
+        unreadable: the names of those that a service does not take.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    unreadable: tuple[str, ...]
+
+
+def prepare(bundle: Bundle, images: Sequence[Path]) -> Prepared:
+    """Read pictures, or those in folders, for `open_trial`; where none are given, draw some.
 
     Raises:
-        ConversionError: no picture can be read, or the bundle does not run.
+        ConversionError: no picture can be read.
     """
-    arrays, unreadable = _prepared(bundle.description, images)
-    groups = _groups(arrays, fixed_batch)
-    # a predictor turns what preprocessing gives into what the feed takes; so must all who compare
-    dtype = np.dtype(bundle.model_config.feeds[0].dtype)
-    stacked = (np.stack([arrays[i] for i in group]) for group in groups)
-    batches = tuple(np.ascontiguousarray(batch, dtype) for batch in stacked)
     try:
-        predictor = create_predictor(bundle)
-        scores = tuple(predictor.predict(batch) for batch in batches)
-    except PredictorError as error:
-        raise ConversionError(f"{bundle.path}: does not run: {error}") from error
-    owners = tuple(i for group in groups for i in group)
-    return Trial(batches, owners, scores, predictor.name, tuple(unreadable))
-
-
-def _prepared(
-    description: InferenceDescription, images: Sequence[Path]
-) -> tuple[list[np.ndarray], list[str]]:
-    """Arrays of the pictures, and the names of those that a service does not take."""
-    try:
-        preprocess = build_preprocess(description.transform_ops)
+        preprocess = build_preprocess(bundle.description.transform_ops)
     except PreprocessError as error:
         raise ConversionError(f"preprocessing: {error}") from error
     arrays = []
@@ -140,7 +128,32 @@ def _prepared(
             unreadable.append(name)
     if not arrays:
         raise none_readable(unreadable)
-    return arrays, unreadable
+    return Prepared(tuple(arrays), tuple(unreadable))
+
+
+def open_trial(bundle: Bundle, prepared: Prepared, fixed_batch: int | None) -> Trial:
+    """Ask the bundle for its own scores.
+
+    Args:
+        bundle: the bundle.
+        prepared: what it is asked about.
+        fixed_batch: the only batch size that the model takes; None if it takes any.
+
+    Raises:
+        ConversionError: the bundle does not run.
+    """
+    groups = _groups(prepared.arrays, fixed_batch)
+    # a predictor turns what preprocessing gives into what the feed takes; so must all who compare
+    dtype = np.dtype(bundle.model_config.feeds[0].dtype)
+    stacked = (np.stack([prepared.arrays[i] for i in group]) for group in groups)
+    batches = tuple(np.ascontiguousarray(batch, dtype) for batch in stacked)
+    try:
+        predictor = create_predictor(bundle)
+        scores = tuple(predictor.predict(batch) for batch in batches)
+    except PredictorError as error:
+        raise ConversionError(f"{bundle.path}: does not run: {error}") from error
+    owners = tuple(i for group in groups for i in group)
+    return Trial(batches, owners, scores, predictor.name, prepared.unreadable)
 
 
 def _groups(arrays: Sequence[np.ndarray], fixed_batch: int | None) -> list[list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .comparison import Agreement, Trial, open_trial
+from .comparison import Agreement, Trial, open_trial, prepare
 from .errors import ConversionError
 from .export import (
     Exported,
@@ -38,6 +38,8 @@ def export_lite(options: ExportOptions, say: Say) -> Exported:
     model = f"{source.name}.nb"
     check_target(source, options, model, "Paddle-Lite export")
     lite = PaddleLite(source.bundle.path, options.output)
+    # What is wrong with the pictures is told at once.
+    prepared = prepare(source.bundle, options.images)
     everything = frozenset({model, DESCRIPTION, LABELS, CONFIG})
     with (
         staged(options.output, everything) as staging,
@@ -49,7 +51,7 @@ def export_lite(options: ExportOptions, say: Say) -> Exported:
         # The same model for this machine: an ARM one runs on phones only.
         lite.optimize(graph, params, work / "here.nb", "x86")
         say("comparing the scores with the bundle's")
-        trial = open_trial(source.bundle, options.images, source.fixed_batch)
+        trial = open_trial(source.bundle, prepared, source.fixed_batch)
         agreement = _compare(lite, source, trial, work, options.tolerance)
         files = {model: "the model, for ARM phones"}
         shutil.copyfile(source.bundle.server_dir / DESCRIPTION, staging / DESCRIPTION)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.predictors.onnx_runtime import cause_of
 
-from .comparison import Run, open_trial
+from .comparison import Run, open_trial, prepare
 from .errors import ConversionError
 from .export import (
     Exported,
@@ -48,11 +48,13 @@ def export_onnx(options: ExportOptions, say: Say) -> Exported:
     )
     check_target(source, options, MODEL, "ONNX export")
     _check_packages()
+    # What is wrong with the pictures is told at once.
+    prepared = prepare(source.bundle, options.images)
     with staged(options.output, _FILES) as staging:
         say(f"converting {options.bundle_dir} to ONNX")
         _translate(source, staging / MODEL, options.output)
         say("comparing the scores with the bundle's")
-        trial = open_trial(source.bundle, options.images, source.fixed_batch)
+        trial = open_trial(source.bundle, prepared, source.fixed_batch)
         runtime, run = _open_session(source, staging / MODEL)
         agreement = trial.compare(runtime, run, options.tolerance)
         shutil.copyfile(source.bundle.server_dir / DESCRIPTION, staging / DESCRIPTION)

@@ -86,9 +86,8 @@ def read_pictures(
     Raises:
         DataError: one cannot be read.
     """
-    images = [
-        _read(path, short_side, as_served=as_served) for path, _ in tqdm(listed, f"reading {name}")
-    ]
+    with tqdm(listed, f"reading {name}") as bar:  # an error stands on a line of its own
+        images = [_read(path, short_side, as_served=as_served) for path, _ in bar]
     return Pictures(images, np.array([i for _, i in listed]), classes, [p for p, _ in listed])
 
 

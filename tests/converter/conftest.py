@@ -209,15 +209,16 @@ def paddle_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
 
 
 @pytest.fixture(scope="session")
-def paddle_predict() -> Callable[..., tuple[str, str, np.ndarray]]:
-    """Run paddle.inference in a process of its own: files, shape -> input, output, scores."""
+def paddle_predict() -> Callable[..., list[tuple[str, str, np.ndarray]]]:
+    """Run paddle.inference in a process of its own: shape, files of each model -> its answers.
 
-    def predict(files: Sequence[Path], shape: Sequence[int]) -> tuple[str, str, np.ndarray]:
-        out = _run_paddle(
-            "predict.py", json.dumps([str(f) for f in files]), json.dumps(list(shape))
-        )
-        name, output, scores = json.loads(out.splitlines()[-1])
-        return name, output, np.array(scores)
+    An answer is the names of input and output, and the scores.
+    """
+
+    def predict(shape: Sequence[int], *models: Sequence[Path]) -> list[tuple[str, str, np.ndarray]]:
+        files = json.dumps([[str(file) for file in model] for model in models])
+        answers = json.loads(_run_paddle("predict.py", files, json.dumps(shape)).splitlines()[-1])
+        return [(name, output, np.array(scores)) for name, output, scores in answers]
 
     return predict
 

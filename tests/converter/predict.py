@@ -1,4 +1,4 @@
-"""Run as `predict.py FILES SHAPE` (JSON lists): one run of paddle.inference, as JSON on stdout."""
+"""`predict.py MODELS SHAPE`, lists in JSON: runs paddle.inference on each model's files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import numpy as np
 from paddle import inference
 
 
-def main(files: list[str], shape: list[int]) -> None:
+def main(models: list[list[str]], shape: list[int]) -> None:
+    print(json.dumps([predict(files, shape) for files in models]))
+
+
+def predict(files: list[str], shape: list[int]) -> tuple[str, str, list[list[float]]]:
     config = inference.Config(*files)
     config.disable_gpu()
     config.disable_glog_info()
@@ -20,7 +24,7 @@ def main(files: list[str], shape: list[int]) -> None:
     predictor.get_input_handle(name).copy_from_cpu(batch)
     predictor.run()
     scores = predictor.get_output_handle(output).copy_to_cpu()
-    print(json.dumps([name, output, scores.tolist()]))
+    return name, output, scores.tolist()
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def test_the_record_says_whether_scores_are_probabilities(
 @pytest.mark.parametrize("graph_format", ["pir", "pdmodel"])
 def test_what_paddle_exports_answers_as_before(
     paddle_export: Callable[[str], Path],
-    paddle_predict: Callable[..., tuple[str, str, object]],
+    paddle_predict: Callable[..., list[tuple[str, str, object]]],
     tmp_path: Path,
     graph_format: str,
 ) -> None:
@@ -193,8 +193,8 @@ def test_what_paddle_exports_answers_as_before(
     assert bundle.graph.graph_format == graph_format
     model = bundle.graph.model_file
     names = (model.name, "inference.pdiparams")
-    before = paddle_predict([export / name for name in names], (2, 3, 4, 4))
-    after = paddle_predict([bundle.server_dir / name for name in names], (2, 3, 4, 4))
+    folders = (export, bundle.server_dir)
+    before, after = paddle_predict((2, 3, 4, 4), *([at / name for name in names] for at in folders))
     # the names that the bundle holds are those the predictor knows
     assert after[:2] == (bundle.model_config.feeds[0].name, bundle.model_config.fetches[0].name)
     assert after[2].shape == (2, 3)  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from converter.program_writer import UnknownOperatorError, write_program
 
 MakeExport = Callable[..., Path]
 RealBundle = Callable[[str], Path]
-Predict = Callable[..., tuple[str, str, np.ndarray]]
+Predict = Callable[..., list[tuple[str, str, np.ndarray]]]
 
 
 def _write(folder: Path, target: Path) -> Path:
@@ -44,8 +44,11 @@ def test_paddle_gives_the_same_scores(
 ) -> None:
     server = real_bundle(name) / "serving_server"
     written = _write(server, tmp_path)
-    before = paddle_predict([server / "inference.json", server / "inference.pdiparams"], shape)
-    after = paddle_predict([written / "model.pdmodel", written / "model.pdiparams"], shape)
+    before, after = paddle_predict(
+        shape,
+        [server / "inference.json", server / "inference.pdiparams"],
+        [written / "model.pdmodel", written / "model.pdiparams"],
+    )
     assert before[0] == after[0]
     assert np.allclose(before[2], after[2], atol=1e-5)
     assert np.ptp(before[2]) > 0.01

@@ -24,7 +24,7 @@ CLS_OPS = """\
 SHUFFLENET = "imagenet_shufflenetv2_fluid_sep"
 CLS = "ch_ppocr_mobile_v2_cls_infer"
 
-Predict = Callable[..., tuple[str, str, np.ndarray]]
+Predict = Callable[..., list[tuple[str, str, np.ndarray]]]
 
 
 def _convert(models: Path, name: str, tmp_path: Path) -> Bundle:
@@ -63,7 +63,7 @@ def test_they_convert_and_answer(
     graph = bundle.graph
     # one file a parameter: Paddle takes the folder
     files = [graph.model_file, graph.params_file] if graph.params_file else [bundle.server_dir]
-    feed, fetch, scores = paddle_predict(files, (2, *shape))
+    ((feed, fetch, scores),) = paddle_predict((2, *shape), files)
     assert (feed, fetch) == (
         bundle.model_config.feeds[0].name,
         bundle.model_config.fetches[0].name,
@@ -96,8 +96,8 @@ def test_separate_parameters_joined_to_one_file(
         )
     )
     assert bundle.graph.params_file is not None
-    one = paddle_predict([bundle.graph.model_file, bundle.graph.params_file], (1, 3, 224, 224))
-    many = paddle_predict([separate.folder], (1, 3, 224, 224))
+    files = [bundle.graph.model_file, bundle.graph.params_file]
+    one, many = paddle_predict((1, 3, 224, 224), files, [separate.folder])
     assert np.allclose(one[2], many[2], atol=1e-6)
 
 

@@ -139,7 +139,7 @@ def test_live_is_answered_from_the_start_and_ready_only_later(
     assert seen[-1][1] == 200
 
 
-@pytest.mark.parametrize("seconds", [pytest.param(60, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("seconds", [pytest.param(20, marks=pytest.mark.slow), 5])
 def test_sixteen_connections_each_get_the_answer_to_their_own_picture(
     waste: Any, pictures: list[bytes], seconds: float
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.patience import PATIENCE_S
 
 # Same at every run; more in one place and anew each time: schemathesis run URL --max-examples 5000.
-EXAMPLES = 500
+EXAMPLES = 300
 HERE = Path(__file__).parent
 KEY = "a-key-of-this-test-alone"
 SIGN_IN = f"""

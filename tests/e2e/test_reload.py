@@ -250,7 +250,6 @@ def test_workers_that_cannot_start_are_told_and_recover(
         picture: dict[str, Any] = {
             "content": pictures[0],
             "headers": {"Content-Type": "image/jpeg"},
-            "timeout": 60,
         }
         wait_for(lambda: status(service)["services"][0]["workers"][0]["restarts"] >= 3)
         # No one is kept waiting for what does not come; the process itself is alive.

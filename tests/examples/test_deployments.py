@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -282,31 +283,39 @@ def paddleclas(request: pytest.FixtureRequest, root: Path) -> Path:
     return python
 
 
-@pytest.mark.slow
-def test_paddleclas_says_what_is_wrong(paddleclas: Path, root: Path, tmp_path: Path) -> None:
-    def tool(*arguments: str | Path) -> str:
+@pytest.fixture(scope="module")
+def tool(paddleclas: Path, root: Path) -> Callable[..., str]:
+    """Run examples/with_paddleclas.py; return what it wrote, or the last line of its errors."""
+
+    def run(*arguments: str | Path) -> str:
         command = [paddleclas, "examples/with_paddleclas.py", *arguments]
         done = subprocess.run(
             [str(word) for word in command], cwd=root, capture_output=True, text=True, check=False
         )
         return done.stderr.strip().splitlines()[-1] if done.returncode else done.stdout.strip()
 
-    network: list[str | Path] = ["PPLCNet_x0_25", "--size", "64", "--output"]
-    images = ["--pictures", root / "examples" / "images"]
-    weights = tmp_path / "random.pdparams"
-    assert "has no PPLCNet_x9" in tool(
-        "random", "PPLCNet_x9", "--classes", "4", *images, "--output", weights
-    )
-    assert tool("random", *network, weights, *images, "--classes", "4").startswith("wrote ")
-    given = ["--weights", weights]
+    return run
+
+
+NETWORK = ["PPLCNet_x0_25", "--size", "64"]
+
+
+@pytest.fixture(scope="module")
+def weights(tool: Callable[..., str], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("weights") / "random.pdparams"
+    pictures = ["--pictures", root / "examples" / "images"]
+    told = tool("random", *NETWORK, "--output", file, *pictures, "--classes", "4")
+    assert told.startswith("wrote ")
+    return file
+
+
+@pytest.mark.slow
+def test_paddleclas_exports_and_scores(
+    tool: Callable[..., str], weights: Path, root: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "export"
-    told = tool("export", *network, out, *given, "--classes", "5")
-    assert "another number of --classes" in told
-    told = tool("export", "PPLCNet_x0_35", *network[1:], out, *given, "--classes", "4")
-    assert told.startswith("error: ")
-    told = tool("export", *network, out, "--weights", tmp_path / "none", "--classes", "4")
-    assert "give a trained .pdparams" in told
-    assert "inference.pdiparams" in tool("export", *network, out, *given, "--classes", "4")
+    exported = tool("export", *NETWORK, "--output", out, "--weights", weights, "--classes", "4")
+    assert "inference.pdiparams" in exported
     (graph,) = [path for path in out.iterdir() if path.suffix in (".json", ".pdmodel")]
     operators = tmp_path / "operators.json"
     operators.write_text(json.dumps([{"ResizeImage": {"size": [64, 64]}}, {"ToCHWImage": None}]))
@@ -317,6 +326,24 @@ def test_paddleclas_says_what_is_wrong(paddleclas: Path, root: Path, tmp_path: P
     (scores,) = json.loads(answers.read_text()).values()
     assert len(scores) == 4
     assert sum(scores) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paddleclas", ["pir"], indirect=True)  # the other says it the same way
+def test_paddleclas_says_what_is_wrong(
+    tool: Callable[..., str], weights: Path, root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "export"
+    images = ["--pictures", root / "examples" / "images"]
+    unknown = ["PPLCNet_x9", "--classes", "4", *images, "--output", tmp_path / "other.pdparams"]
+    assert "has no PPLCNet_x9" in tool("random", *unknown)
+    given = ["--output", out, "--weights", weights]
+    told = tool("export", *NETWORK, *given, "--classes", "5")
+    assert "another number of --classes" in told
+    told = tool("export", "PPLCNet_x0_35", *NETWORK[1:], *given, "--classes", "4")
+    assert told.startswith("error: ")
+    missing = ["--output", out, "--weights", tmp_path / "none"]
+    assert "give a trained .pdparams" in tool("export", *NETWORK, *missing, "--classes", "4")
 
 
 @pytest.mark.slow

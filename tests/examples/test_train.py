@@ -103,36 +103,66 @@ def test_average_evaluate_and_export(root: Path, data: Path, run: Path, tmp_path
     assert converted.returncode == 0, converted.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["fit", "{tmp}/none", "--run", "{tmp}/run"], "there is no folder"),
-        (["fit", "{data}", "--run", "{tmp}/run", "--arch", "nonet"], "has no nonet"),
-        (["fit", "{data}", "--run", "{tmp}/run", "--init", "{tmp}/none"], "no weights at"),
-        (["evaluate", "{data}", "--weights", "{tmp}/none"], "no weights at"),
-        (
-            ["export", "{data}", "--weights", "x", "--output", "{tmp}/e", "--labels", "{tmp}/l"],
-            "has 3 labels for 2 classes",
-        ),
-    ],
-)
-def test_what_is_wrong_is_told_in_one_line(
-    root: Path, data: Path, tmp_path: Path, arguments: list[str], told: str
-) -> None:
-    (tmp_path / "l").write_text("a\nb\nc\n", encoding="utf-8")
-    done = train(root, *(a.format(tmp=tmp_path, data=data) for a in arguments))
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert told in done.stderr
+# Its import takes most of the time of a command that says no.
+SAY_NO = """
+import contextlib, io, json, sys
+sys.path.insert(0, "")
+from examples.train import main
+told = {}
+for name, arguments in json.loads(sys.argv[1]).items():
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        told[name] = [main(arguments), errors.getvalue()]
+print(json.dumps(told))
+"""
+REFUSED = {
+    "no data": (["fit", "{tmp}/none", "--run", "{tmp}/run"], "there is no folder"),
+    "no network": (["fit", "{data}", "--run", "{tmp}/run", "--arch", "nonet"], "has no nonet"),
+    "no first weights": (
+        ["fit", "{data}", "--run", "{tmp}/run", "--init", "{tmp}/none"],
+        "no weights at",
+    ),
+    "no weights": (["evaluate", "{data}", "--weights", "{tmp}/none"], "no weights at"),
+    "other labels": (
+        ["export", "{data}", "--weights", "x", "--output", "{tmp}/e", "--labels", "{tmp}/l"],
+        "has 3 labels for 2 classes",
+    ),
+    "broken picture": (
+        ["fit", "{tmp}/broken", "--run", "{tmp}/run"],
+        "broken.jpg cannot be read as a picture",
+    ),
+}
 
 
-def test_an_unreadable_picture_is_named(root: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def refusals(root: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Exit code and errors of each command of REFUSED, all of them given to one process."""
+    folder = tmp_path_factory.mktemp("refused")
+    (folder / "l").write_text("a\nb\nc\n", encoding="utf-8")
     for name in ("a", "b"):
-        (tmp_path / "train" / name).mkdir(parents=True)
-        (tmp_path / "train" / name / "broken.jpg").write_bytes(b"no picture")
-    done = train(root, "fit", tmp_path, "--run", tmp_path / "run")
-    assert done.returncode == 1
-    assert "broken.jpg cannot be read as a picture" in done.stderr
+        (folder / "broken" / "train" / name).mkdir(parents=True)
+        (folder / "broken" / "train" / name / "broken.jpg").write_bytes(b"no picture")
+    commands = {
+        name: [word.format(tmp=folder, data=data) for word in arguments]
+        for name, (arguments, _) in REFUSED.items()
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SAY_NO, json.dumps(commands)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answers
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wrong_is_told_in_one_line(refusals: dict[str, Any], name: str) -> None:
+    code, errors = refusals[name]
+    assert code == 1
+    assert errors.splitlines()[-1].startswith("error: ")
+    assert REFUSED[name][1] in errors
 
 
 MAPPING = """
