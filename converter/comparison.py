@@ -113,7 +113,8 @@ def prepare(bundle: Bundle, images: Sequence[Path]) -> Prepared:
     """Read pictures, or those in folders, for `open_trial`; where none are given, draw some.
 
     Raises:
-        ConversionError: no picture can be read.
+        ConversionError: a path is not there, no picture can be read, or the bundle's preprocessing
+            is not one of ours.
     """
     try:
         preprocess = build_preprocess(bundle.description.transform_ops)

@@ -1,26 +1,31 @@
 """What predicts in Paddle, without the rest of it.
 
-`import paddle` makes layers, optimizers, data loaders and the operators' Python side: two seconds
-and 110 MB in every worker, at every start. What predicts is one compiled module in that package,
-`paddle/base/libpaddle.so`, which Python loads by itself in a fifth of the time. It is no public
-interface: where it is not as it was in Paddle 3.1 to 3.3, and for GPUs, whose libraries the package
-finds, the whole package is imported.
+`import paddle` makes layers, optimizers, data loaders and the operators' Python side: half of the
+computing and 70 MB of a worker's start. What predicts is one compiled module in that package,
+`paddle/base/libpaddle.so`, which Python loads by itself. It is no public interface: it is used
+alone in the CPU builds of Paddle 3.1 to 3.3, where tests compare it with all of Paddle. Any other
+build is imported whole.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.machinery
+import functools
 import importlib.util
 import os
 import re
 import sys
+import types
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 _NAME = "paddle.base.libpaddle"
+_OLDEST, _TOO_NEW = (3, 1), (3, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,41 +60,78 @@ def load_paddle(device: str) -> PaddleLibrary:
     return PaddleLibrary(inference.Config, inference.create_predictor, version)
 
 
+def runs_alone(package: Path) -> bool:
+    """Whether the library of the package in that folder is known to run alone."""
+    file = package / "version" / "__init__.py"
+    if not file.is_file() or not _file(package).is_file():
+        return False
+    told = types.ModuleType("paddle_version")
+    SourceFileLoader(told.__name__, str(file)).exec_module(told)  # it imports nothing of Paddle
+    try:
+        version = int(told.major), int(told.minor)
+        for_gpus = told.cuda_version != "False"
+    except (AttributeError, ValueError):
+        return False
+    return _OLDEST <= version < _TOO_NEW and not for_gpus
+
+
 class _UnknownLibraryError(Exception):
     """This Paddle's library is not one that is known to run alone."""
 
 
+@functools.cache
 def _library_alone() -> PaddleLibrary:
-    package = importlib.util.find_spec("paddle")  # which imports nothing
-    if package is None or package.origin is None:
+    found = importlib.util.find_spec("paddle")  # which imports nothing
+    if found is None or found.origin is None:
         raise ImportError("No module named 'paddle'", name="paddle")
-    file = Path(package.origin).with_name("base") / "libpaddle.so"
-    if not file.is_file():
-        raise _UnknownLibraryError(file)
+    package = Path(found.origin).parent
+    if not runs_alone(package):
+        raise _UnknownLibraryError(package)
     # Paddle sets it when it is imported: OpenMP takes every core otherwise.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    library = _load(file)
+    library = _load(_file(package))
     try:
-        if library.is_compiled_with_cuda():
-            raise _UnknownLibraryError("its build for GPUs")
         _begin(library)
         config, create_predictor = library.AnalysisConfig, library.create_predictor
         version = _version(library.get_version())
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise _UnknownLibraryError(error) from error
     return PaddleLibrary(config, create_predictor, version)
 
 
+def _file(package: Path) -> Path:
+    return package / "base" / "libpaddle.so"
+
+
 def _load(file: Path) -> Any:  # noqa: ANN401
-    """Return the compiled module, under the name by which all of Paddle would find it loaded."""
-    loader = importlib.machinery.ExtensionFileLoader(_NAME, str(file))
-    spec = importlib.util.spec_from_file_location(_NAME, file, loader=loader)
-    if spec is None:
-        raise _UnknownLibraryError(file)
-    library = importlib.util.module_from_spec(spec)
+    """Load the compiled module; all of Paddle, should it be imported later, finds it."""
+    loader = ExtensionFileLoader(_NAME, str(file))
+    library = importlib.util.module_from_spec(ModuleSpec(_NAME, loader, origin=str(file)))
     loader.exec_module(library)
-    sys.modules[_NAME] = library
+    sys.modules.pop(_NAME, None)
+    sys.meta_path.insert(0, _LoadedBefore(library))
     return library
+
+
+class _LoadedBefore(MetaPathFinder, Loader):
+    """Gives the library to `import paddle`, which makes it a part of the package that way."""
+
+    def __init__(self, library: types.ModuleType) -> None:
+        self._library = library
+
+    def find_spec(
+        self,
+        fullname: str,
+        _path: Sequence[str] | None,
+        _target: types.ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        return ModuleSpec(_NAME, self) if fullname == _NAME else None
+
+    def create_module(self, _spec: ModuleSpec) -> types.ModuleType:
+        return self._library
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """It has been executed."""
 
 
 def _begin(library: Any) -> None:  # noqa: ANN401
@@ -97,13 +139,15 @@ def _begin(library: Any) -> None:  # noqa: ANN401
 
     Each of Paddle's flags has the value then that it has in all of Paddle.
     """
-    flags = [name for name in library.globals().keys() if name.startswith("FLAGS_")]  # noqa: SIM118
-    from_environment = ",".join(name.removeprefix("FLAGS_") for name in flags)
+    flags = library.globals()
+    names = [name for name in flags.keys() if name.startswith("FLAGS_")]  # noqa: SIM118
+    from_environment = ",".join(name.removeprefix("FLAGS_") for name in names)
     library.init_gflags([f"--tryfromenv={from_environment}"])
     library.init_glog(sys.argv[0])
     library.init_memory_method()
     library.init_devices()
-    library.globals()["FLAGS_enable_pir_in_executor"] = True  # paddle/pir_utils.py
+    if flags["FLAGS_enable_pir_api"]:
+        flags["FLAGS_enable_pir_in_executor"] = True  # paddle/pir_utils.py
 
 
 def _version(told: str) -> str:

@@ -165,6 +165,12 @@ def test_what_is_wrong_is_told_in_one_line(refusals: dict[str, Any], name: str) 
     assert REFUSED[name][1] in errors
 
 
+def test_a_refusal_is_exit_code_1(root: Path, tmp_path: Path) -> None:
+    done = train(root, "fit", tmp_path / "none", "--run", tmp_path / "run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: there is no folder")
+
+
 MAPPING = """
 import sys
 sys.path.insert(0, {root!r})

@@ -74,13 +74,13 @@ async def test_an_unknown_factory_is_told(make_engine):
 
 
 async def test_a_start_that_takes_too_long_is_ended(make_engine, alive):
-    engine = await make_engine({"start_s": 60}, start_timeout_s=0.3, start=False)
+    engine = await make_engine({"start_s": 2 * PATIENCE_S}, start_timeout_s=0.3, start=False)
     with pytest.raises(EngineStartError, match=r"was not ready within 0\.3 s"):
         await asyncio.wait_for(engine.start(), PATIENCE_S)
 
 
 async def test_a_cancelled_start_leaves_no_process(make_engine, until, alive):
-    engine = await make_engine({"start_s": 60}, start=False)
+    engine = await make_engine({"start_s": 2 * PATIENCE_S}, start=False)
     starting = asyncio.ensure_future(engine.start())
     await until(lambda: engine.status().workers and engine.status().workers[0].pid)
     pid = engine.status().workers[0].pid
@@ -91,7 +91,7 @@ async def test_a_cancelled_start_leaves_no_process(make_engine, until, alive):
 
 
 async def test_close_ends_a_start_that_is_under_way(make_engine, until):
-    engine = await make_engine({"start_s": 60}, start=False)
+    engine = await make_engine({"start_s": 2 * PATIENCE_S}, start=False)
     starting = asyncio.ensure_future(engine.start())
     await until(lambda: engine.status().workers and engine.status().workers[0].pid)
     await asyncio.wait_for(engine.close(), PATIENCE_S)
@@ -272,7 +272,8 @@ async def test_drain_finishes_what_is_there_and_refuses_more(make_engine, until,
 
 
 async def test_drain_ends_the_wait_for_company(make_engine, until):
-    engine = await make_engine(auto_batching_timeout_s=50.0, timeout_s=60.0)
+    hours = 100 * PATIENCE_S
+    engine = await make_engine(auto_batching_timeout_s=hours, timeout_s=hours)
     task = classify(engine, b"echo:a")
     await until(lambda: engine.status().waiting == 1)
     assert await engine.drain(PATIENCE_S)
@@ -288,8 +289,8 @@ async def test_drain_survives_a_death(make_engine, until):
 
 
 async def test_work_that_outlasts_the_drain_is_answered_service_closed(make_engine, until, alive):
-    engine = await make_engine(stop_grace_s=0.2)
-    running = await busy(engine, until, 30)
+    engine = await make_engine(stop_grace_s=0.2, timeout_s=4 * PATIENCE_S)
+    running = await busy(engine, until, 2 * PATIENCE_S)
     waiting = classify(engine, b"echo:a")
     await until(lambda: engine.status().waiting == 1)
     pid = engine.status().workers[0].pid

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.hosts import http_protocol
+from pipeline.hosts import http_protocol, http_server
 from pipeline.hosts.http_app import build_http_app
 from pipeline.hosts.http_server import serve_app
 from pipeline.hosts.metrics import Metrics
@@ -179,6 +179,7 @@ async def test_an_answer_before_the_body_is_the_only_one(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(http_server, "KEEP_ALIVE_S", 4 * PATIENCE_S)  # it is not this that closes
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
