@@ -21,7 +21,7 @@ from .errors import DeploymentError
 # random network makes more of that (1e-4) than a trained one (1e-6). Another interpolation, mean or
 # order of channels would differ by 1e-2 and more.
 TOLERANCE = 1e-3
-TIMEOUT_S = 60.0
+TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,10 @@ def try_service(
     """
     labels = deployment.labels.read_text(encoding="utf-8").split("\n")[: deployment.classes]
     # Every class of every picture is compared, so nothing may be left out as too small.
-    overrides = (*serving(deployment, bundle), f"op.{deployment.name}.threshold=0")
+    # Nor is this about time: a busy machine may take longer than the configuration gives.
     name = deployment.name
+    patience = f"op.{name}.timeout={TIMEOUT_S * 1000:.0f}"
+    overrides = (*serving(deployment, bundle), f"op.{name}.threshold=0", patience)
     with run_service(deployment.config, overrides) as running:
         with HttpClient(running.url, service=name, timeout_s=TIMEOUT_S) as client:
             http = _difference(client, pictures, expected, labels)
@@ -81,7 +83,8 @@ def try_service(
             rpc = _difference(client, pictures, expected, labels)
         truth = work / "truth" / f"{bundle.name}.txt"
         write_truth(truth, pictures, expected)
-        evaluate(deployment, truth, ["--url", running.url, "--service", name], work)
+        asked = ["--url", running.url, "--service", name, "--timeout", str(TIMEOUT_S)]
+        evaluate(deployment, truth, asked, work)
     evaluate(deployment, truth, ["--bundle", str(bundle)], work)
     return Trial(bundle, len(pictures), http, rpc)
 
