@@ -15,7 +15,7 @@ import pytest
 from tests.patience import PATIENCE_S
 
 # Same at every run; more in one place and anew each time: schemathesis run URL --max-examples 5000.
-EXAMPLES = 300
+EXAMPLES = 500
 HERE = Path(__file__).parent
 KEY = "a-key-of-this-test-alone"
 SIGN_IN = f"""
@@ -63,8 +63,8 @@ def test_the_service_is_as_its_document_says(
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         counted = answered(service)
         # It got as far as the model, and it was refused too.
-        assert counted["ok"] > 50, counted
-        assert counted["invalid_request"] > 20, counted
+        assert counted["ok"] > 10, counted
+        assert counted["invalid_request"] > 10, counted
         assert ("unauthenticated" in counted) == (key is not None)
         assert "internal_error" not in counted
         assert service.stop() == 0
