@@ -43,7 +43,7 @@ class PaddleInferencePredictor(SingleFeedPredictor):
         super().__init__(bundle, options.fetch)
         self._has_run = False
         try:
-            config = _config(paddle.config, bundle, options)
+            config = _config(paddle.config_class, bundle, options)
             with _silent_stdout():
                 self._predictor = paddle.create_predictor(config)
             self._input = self._predictor.get_input_handle(self._feed.name)
@@ -96,13 +96,13 @@ def _silent_stdout() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _config(make: Any, bundle: Bundle, options: PredictorOptions) -> Any:  # noqa: ANN401
+def _config(config_class: Any, bundle: Bundle, options: PredictorOptions) -> Any:  # noqa: ANN401
     if bundle.graph_format == "fluid" and bundle.params_file is None:
-        config = make(str(bundle.server_dir))
+        config = config_class(str(bundle.server_dir))
     else:
-        config = make(str(bundle.model_file), str(bundle.params_file))
+        config = config_class(str(bundle.model_file), str(bundle.params_file))
     if options.device.startswith("gpu"):
-        config.enable_use_gpu(_GPU_MEMORY_MB, 0, _gpu_precision(make, options))
+        config.enable_use_gpu(_GPU_MEMORY_MB, 0, _gpu_precision(config_class, options))
     else:
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(options.threads)
@@ -128,9 +128,9 @@ def _config(make: Any, bundle: Bundle, options: PredictorOptions) -> Any:  # noq
     return config
 
 
-def _gpu_precision(make: Any, options: PredictorOptions) -> Any:  # noqa: ANN401
+def _gpu_precision(config_class: Any, options: PredictorOptions) -> Any:  # noqa: ANN401
     names = {"fp32": "Float32", "fp16": "Half", "bf16": "Bfloat16"}
-    return getattr(make.Precision, names[options.precision])
+    return getattr(config_class.Precision, names[options.precision])
 
 
 def _check_device(device: str) -> None:

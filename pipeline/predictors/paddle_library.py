@@ -33,12 +33,12 @@ class PaddleLibrary:
     """The same classes from either place.
 
     Attributes:
-        config: `paddle.inference.Config`.
+        config_class: `paddle.inference.Config`.
         create_predictor: `paddle.inference.create_predictor`.
         version: such as 3.3.1.
     """
 
-    config: Any
+    config_class: Any
     create_predictor: Any
     version: str
 
@@ -92,11 +92,11 @@ def _library_alone() -> PaddleLibrary:
     library = _load(_file(package))
     try:
         _begin(library)
-        config, create_predictor = library.AnalysisConfig, library.create_predictor
+        config_class, create_predictor = library.AnalysisConfig, library.create_predictor
         version = _version(library.get_version())
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise _UnknownLibraryError(error) from error
-    return PaddleLibrary(config, create_predictor, version)
+    return PaddleLibrary(config_class, create_predictor, version)
 
 
 def _file(package: Path) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bundle.inference_yml import read_inference_yml
+from tests.python_process import answer_of
 
 pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 pytest.importorskip("tqdm", reason="training needs the extra train")
@@ -145,16 +146,7 @@ def refusals(root: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
         name: [word.format(tmp=folder, data=data) for word in arguments]
         for name, (arguments, _) in REFUSED.items()
     }
-    done = subprocess.run(
-        [sys.executable, "-c", SAY_NO, json.dumps(commands)],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answers
+    return answer_of(root, SAY_NO, json.dumps(commands))
 
 
 @pytest.mark.parametrize("name", REFUSED)

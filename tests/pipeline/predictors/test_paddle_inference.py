@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.python_process import answer_of
 
 pytest.importorskip("paddle", reason="needs the extra cpu or gpu")
 
@@ -34,16 +34,7 @@ except (BundleError, PredictorError) as error:
 
 
 def predict(root: Path, bundle: Path, shapes: list[list[int]], **options: Any) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", PREDICT, json.dumps([str(bundle), options, shapes])],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return answer_of(root, PREDICT, json.dumps([str(bundle), options, shapes]))
 
 
 @pytest.fixture

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.predictors.paddle_library import runs_alone
+from tests.python_process import answer_of
 
 FOUND = importlib.util.find_spec("paddle")
 if FOUND is None or FOUND.origin is None or not runs_alone(Path(FOUND.origin).parent):
@@ -63,17 +60,7 @@ answer["another"] = again.predict(batch).tolist()
 
 
 def predict(root: Path, before: str = "", after: str = "", **environment: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", PREDICT, before, after],
-        cwd=root,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return answer_of(root, PREDICT, before, after, **environment)
 
 
 @pytest.mark.parametrize(
