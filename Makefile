@@ -127,7 +127,7 @@ $(PADDLE_SERVING_ENV)/.complete: requirements/paddle-serving-0.9.txt requirement
 	  'import requests, paddle_serving_client, paddle_serving_server.web_service, paddle_serving_app.reader, paddle_serving_app.local_predict' \
 	  || { echo "error: the official packages were installed and cannot be imported" >&2; exit 1; }
 	@touch $@
-	@echo "==> ready: $(PADDLE_SERVING_ENV)/bin/python pipeline/hosts/paddle_serving.py --config FILE"
+	@echo "==> ready: $(PADDLE_SERVING_ENV)/bin/python pipeline/hosts/paddle_serving --config FILE"
 
 # Without requirements, as requirements/paddleclas.txt says.
 paddleclas-env: $(PADDLECLAS_ENV)/.complete $(PADDLECLAS_26_ENV)/.complete  ## PaddleClas, to export its networks with
@@ -145,10 +145,10 @@ deployments: setup-dev paddleclas-env  ## export, convert, serve and compare the
 	@$(BIN)/python -m examples.deployments $(ARGS)
 
 soak: setup-dev  ## minutes of load, faults and bad input; every answer is judged (ARGS="--minutes 1")
-	@$(BIN)/python -m benchmarks.soak $(ARGS)
+	@$(BIN)/python -m reliability.soak $(ARGS)
 
 faults: setup-dev  ## faults on this service and, after make paddle-serving-env, on Paddle Serving 0.9
-	@$(BIN)/python -m benchmarks.faults $(ARGS)
+	@$(BIN)/python -m reliability.faults $(ARGS)
 
 FUZZ_SECONDS ?= 30
 fuzz: setup-dev  ## look for bytes that break what reads from outside (FUZZ_SECONDS=30 for each target)

@@ -15,14 +15,14 @@ from types import FrameType
 from bundle.errors import BundleError
 from bundle.model_config import to_prototxt
 
-from . import export_command
-from .convert import ConvertOptions, convert, preview
-from .descriptions import Wishes
+from .bundling.convert import ConvertOptions, convert, preview
+from .checking.inspection import bundle_facts, inspect_folder
+from .checking.report import print_report, print_verification
+from .checking.verify import DEFAULT_TOLERANCE, verify
+from .describing.descriptions import Wishes
+from .describing.presets import PRESETS
 from .errors import ConversionError
-from .inspection import bundle_facts, inspect_folder
-from .presets import PRESETS
-from .report import print_report, print_verification
-from .verify import DEFAULT_TOLERANCE, verify
+from .targets import command as export_command
 
 
 class _Terminated(KeyboardInterrupt):

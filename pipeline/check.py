@@ -10,10 +10,11 @@ import numpy as np
 
 from protocol.errors import ServingError
 
-from .config import ConfigError, ServiceSettings
+from .admission.tls import Tls
 from .engine.engine import Engine
+from .hosts.engines import engine_of
 from .hosts.ports import open_ports
-from .hosts.tls import Tls
+from .settings.config import ConfigError, ServiceSettings
 from .summary import summary
 
 
@@ -32,7 +33,7 @@ async def check_settings(settings: ServiceSettings) -> int:
     lines = []
     for op in settings.ops:
         one = dataclasses.replace(op, engine=dataclasses.replace(op.engine, workers=1))
-        engine = Engine.from_op(one)
+        engine = engine_of(one)
         try:
             await engine.start()
             lines.append(await _predict_once(op.name, engine))

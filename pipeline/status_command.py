@@ -17,7 +17,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from .config_keys import DEFAULT_ADMIN_PORT
+from .settings.keys import DEFAULT_ADMIN_PORT
 
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_ADMIN_PORT}"
 _ASK_LIMIT_S = 10.0

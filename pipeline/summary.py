@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .config import OpSettings, ServiceSettings
 from .hosts.ports import Addresses
+from .settings.config import OpSettings, ServiceSettings
 
 
 class Told(Protocol):

@@ -21,14 +21,14 @@ if __package__ in (None, ""):
     # Run as a script: this folder is first on the path and would hide what has the same name.
     sys.path[0] = str(ROOT)
 
-from pipeline.api_keys import hide_environment  # noqa: E402
 from pipeline.check import check_settings  # noqa: E402
-from pipeline.config import ConfigError, ServiceSettings, load_settings  # noqa: E402
-from pipeline.config_keys import FORMS, LEVELS  # noqa: E402
 from pipeline.engine.engine import EngineStartError  # noqa: E402
 from pipeline.hosts.ports import Addresses  # noqa: E402
 from pipeline.hosts.standalone import StandaloneHost  # noqa: E402
-from pipeline.logs import set_up_logging  # noqa: E402
+from pipeline.observation.logs import set_up_logging  # noqa: E402
+from pipeline.settings.api_keys import hide_environment  # noqa: E402
+from pipeline.settings.config import ConfigError, ServiceSettings, load_settings  # noqa: E402
+from pipeline.settings.keys import FORMS, LEVELS  # noqa: E402
 from pipeline.summary import summary  # noqa: E402
 from pipeline.version import version  # noqa: E402
 

@@ -113,7 +113,7 @@ def evaluate(deployment: Deployment, truth: Path, road: Sequence[str], work: Pat
         DeploymentError: it cannot be evaluated, or a picture is not answered as `truth` says.
     """
     report = truth.with_suffix("")
-    command = [sys.executable, "-m", "examples.evaluation", str(truth), "--by-number", *road]
+    command = [sys.executable, "-m", "tools.evaluation", str(truth), "--by-number", *road]
     log = work / "logs" / f"{deployment.name}.log"
     run([*command, "--report", str(report)], log=log)
     counted = json.loads((report / "report.json").read_text(encoding="utf-8"))["accuracy_top1"]

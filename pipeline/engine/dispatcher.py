@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from protocol.errors import PredictionFailed, ServingError, error_from_wire
 from protocol.reply import Category, ImageResult
 
+from ..settings.engine import EngineSettings
 from .entries import Entry, WaitingEntries
 from .frames import Header, Row
 from .report import BatchReport, OnBatch
-from .settings import EngineSettings
 from .status import Counters
 from .supervisor import Supervisor
 

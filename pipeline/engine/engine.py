@@ -15,7 +15,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from protocol.errors import (
     DeadlineExceeded,
@@ -27,16 +27,13 @@ from protocol.errors import (
 )
 from protocol.reply import ImageResult
 
+from ..settings.engine import EngineSettings
 from .command import WorkerCommand
 from .dispatcher import Dispatcher
 from .entries import Entry, Request
 from .report import OnBatch, ignore
-from .settings import EngineSettings
 from .status import Counters, EngineStatus
 from .supervisor import Supervisor
-
-if TYPE_CHECKING:
-    from ..config import OpSettings
 
 logger = logging.getLogger(__name__)
 
@@ -76,14 +73,6 @@ class Engine:
         self._wants_all = False
         self._drained: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-
-    @classmethod
-    def from_op(
-        cls, op: OpSettings, *, counters: Counters | None = None, on_batch: OnBatch = ignore
-    ) -> Engine:
-        """Make the engine of one configured service."""
-        command = WorkerCommand.for_classifier(op.classifier, op.devices)
-        return cls(op.name, command, op.engine, counters=counters, on_batch=on_batch)
 
     # --- life ------------------------------------------------------------------------------------
 

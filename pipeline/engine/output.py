@@ -8,7 +8,7 @@ import os
 import re
 from collections import deque
 
-from ..logs import escaped
+from ..escaping import escaped
 
 logger = logging.getLogger(__name__)
 

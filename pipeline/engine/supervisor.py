@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..settings.engine import EngineSettings
 from .command import WorkerCommand
 from .entries import Entry
 from .frames import Frame, Header
 from .process import WorkerProcess
-from .settings import EngineSettings
 from .status import WorkerState, WorkerStatus
 
 logger = logging.getLogger(__name__)

@@ -21,11 +21,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .health import health_routes
-from .metrics import CONTENT_TYPE, Metrics
+from ..admission.services import Services
+from ..observation.metrics import CONTENT_TYPE, Metrics
+from ..web.health import health_routes
+from ..web.origins import comes_from_a_page, names_a_machine
 from .reload import ReloadError
-from .services import Services
-from .web_pages import comes_from_a_page, names_a_machine
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import grpc
 import grpc.aio
 
-from ..config import ConfigError, ServiceSettings
+from ..settings.config import ConfigError, ServiceSettings
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..config import ConfigError, OpSettings, ServiceSettings
+from ..admission.services import Services
 from ..engine.engine import Engine, EngineStartError
-from .services import Services
+from ..settings.config import ConfigError, OpSettings, ServiceSettings
 
 logger = logging.getLogger(__name__)
 

@@ -18,25 +18,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..config import OpSettings, ServiceSettings
+from ..admission.inflight import Inflight
+from ..admission.key_ring import KeyRing
+from ..admission.services import Services
+from ..admission.tls import Tls
 from ..engine.engine import Engine
 from ..engine.report import BatchReport
 from ..engine.status import Counters
+from ..observation.metrics import Metrics
+from ..observation.observer import Observer
+from ..observation.request_log import RequestLog
+from ..observation.tracing import tracing_from_environment
+from ..rpc.key_value import READ_TIMEOUT_S, build_rpc_server
+from ..settings.config import OpSettings, ServiceSettings
 from ..version import version
+from ..web.app import build_http_app
+from ..web.server import CLOSE_GRACE_S, affordable_connections, serve_app
 from .admin_app import build_admin_app, build_metrics_app
-from .http_app import build_http_app
-from .http_server import CLOSE_GRACE_S, affordable_connections, serve_app
-from .inflight import Inflight
-from .key_ring import KeyRing
-from .metrics import Metrics
-from .observation import Observer
+from .engines import engine_of
 from .ports import Addresses, OpenPorts, add_rpc_port, is_loopback, open_ports
 from .reload import Reloader, ReloadError
-from .request_log import RequestLog
-from .rpc_servicer import READ_TIMEOUT_S, build_rpc_server
-from .services import Services
-from .tls import Tls
-from .tracing import tracing_from_environment
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class StandaloneHost:
             self._metrics.batch_done(op.name, report)
             self._tracing.batch_done(report)
 
-        return Engine.from_op(op, counters=counters, on_batch=on_batch)
+        return engine_of(op, counters=counters, on_batch=on_batch)
 
     def _hung_up(self) -> None:
         """SIGHUP: reload; or stop, if it says that the terminal has been closed."""

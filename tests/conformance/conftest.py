@@ -103,7 +103,7 @@ def official(
 
 
 class OfficialService:
-    """A running `pipeline/hosts/paddle_serving.py` in the official environment."""
+    """A running `pipeline/hosts/paddle_serving` in the official environment."""
 
     def __init__(self, command: list[str], cwd: Path, environment: dict[str, str]) -> None:
         self.log = cwd / "stderr.log"
@@ -162,7 +162,7 @@ def start_official(
     def start(config: Path, *, as_module: bool = False, ready: bool = True) -> Iterator[Any]:
         script = ["-m", "pipeline.hosts.paddle_serving"]
         if not as_module:
-            script = [str(root / "pipeline" / "hosts" / "paddle_serving.py")]
+            script = [str(root / "pipeline" / "hosts" / "paddle_serving")]
         service = OfficialService(
             [str(paddle_serving_python), *script, "--config", str(config)],
             tmp_path_factory.mktemp("official"),

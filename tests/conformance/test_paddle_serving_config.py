@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import ServiceSettings, load_settings
-from pipeline.config_keys import DAG, LOCAL_SERVICE_CONF, OP, TOP, Key
-from pipeline.hosts import paddle_serving_config as host
+from pipeline.hosts.paddle_serving import config as host
+from pipeline.settings.config import ServiceSettings, load_settings
+from pipeline.settings.keys import DAG, LOCAL_SERVICE_CONF, OP, TOP, Key
 
 # Every key that 0.9 documents or checks, with a value it documents for local prediction.
 EVERY_KEY = """

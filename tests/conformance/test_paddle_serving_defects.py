@@ -38,9 +38,9 @@ from bundle import load_bundle
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from converter.__main__ import main as convert
-from pipeline.config import load_settings
-from pipeline.hosts.metrics import Metrics
-from pipeline.hosts.paddle_serving_config import plan_of
+from pipeline.hosts.paddle_serving.config import plan_of
+from pipeline.observation.metrics import Metrics
+from pipeline.settings.config import load_settings
 from protocol.errors import InvalidRequest
 from protocol.request import ClassifyRequest
 from tests.patience import PATIENCE_S

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from converter.presets import PRESETS
+from converter.describing.presets import PRESETS
 from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from converter.paddlex_yml import read_paddlex_yml
+from converter.describing.paddlex_yml import read_paddlex_yml
 from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter.convert import ConvertOptions, convert
-from converter.descriptions import Wishes
-from converter.program_graph import MESSAGES
+from converter.bundling.convert import ConvertOptions, convert
+from converter.describing.descriptions import Wishes
+from converter.reading.program_graph import MESSAGES
 from tests.patience import PATIENCE_S
 
 CLASSES = 3

@@ -10,11 +10,11 @@ import pytest
 
 from bundle import Bundle
 from bundle.inference_yml import write_inference_yml
-from converter.convert import ConvertOptions, convert
-from converter.descriptions import Wishes
+from converter.bundling.convert import ConvertOptions, convert
+from converter.checking.inspection import inspect_folder
+from converter.describing.descriptions import Wishes
 from converter.errors import ConversionError
-from converter.exported_model import read_export
-from converter.inspection import inspect_folder
+from converter.reading.exported_model import read_export
 
 CLS_OPS = """\
 - ResizeImage: {size: [192, 48]}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import load_settings
-from pipeline.hosts.http_server import SPARE_DESCRIPTORS
+from pipeline.settings.config import load_settings
+from pipeline.web.server import SPARE_DESCRIPTORS
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_settings
+from pipeline.settings.config import load_settings
 
 
 @pytest.fixture(scope="module")

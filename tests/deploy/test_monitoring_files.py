@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.hosts.metrics import Metrics
-from pipeline.hosts.observation import OUTCOMES
+from pipeline.observation.metrics import Metrics
+from pipeline.observation.observer import OUTCOMES
 from protocol.errors import WIRE_CODES, ServingError
 
 SUFFIXES = {

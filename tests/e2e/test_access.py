@@ -24,7 +24,7 @@ from client.credentials import Credentials
 from client.errors import ConnectionLost, Unreachable
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
-from pipeline.hosts.http_server import HANDSHAKES
+from pipeline.web.server import HANDSHAKES
 from protocol.errors import RateLimited, Unauthenticated
 from tests.patience import PATIENCE_S
 

@@ -1,4 +1,4 @@
-"""`python -m examples.evaluation`: through the service it counts what it counts through the bundle.
+"""`python -m tools.evaluation`: through the service it counts what it counts through the bundle.
 
 And what the service says where no score reaches its threshold.
 """
@@ -19,9 +19,9 @@ import pytest
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
-from examples.evaluation.__main__ import main
 from protocol.errors import ServingError
 from tests.patience import PATIENCE_S
+from tools.evaluation.__main__ import main
 
 CLASSES = """
 cardboard: 可回收物/纸板

@@ -21,8 +21,8 @@ import yaml
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
-from converter.convert import ConvertOptions, convert
-from converter.descriptions import Wishes
+from converter.bundling.convert import ConvertOptions, convert
+from converter.describing.descriptions import Wishes
 from protocol.errors import ServingError
 from protocol.request import ClassifyRequest
 from tests.patience import PATIENCE_S

@@ -13,8 +13,8 @@ import yaml
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
-from converter.convert import ConvertOptions, convert
-from converter.descriptions import Wishes
+from converter.bundling.convert import ConvertOptions, convert
+from converter.describing.descriptions import Wishes
 from tests.patience import PATIENCE_S
 
 LABELS = ("可回收物/纸板", "red, more or less", "c")

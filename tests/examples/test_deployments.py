@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("paddle", reason="the models run on the extra cpu or gpu")
 
 from bundle.labels import read_labels
-from converter.presets import PRESETS
+from converter.describing.presets import PRESETS
 from examples.deployments.__main__ import main
 from examples.deployments.deployment import Deployment, Form, names, read_deployment
 from examples.deployments.errors import DeploymentError
@@ -29,7 +29,7 @@ from examples.deployments.trying import (
     write_truth,
 )
 from pipeline.classifier import Classifier, ClassifierSettings, EncodedImage
-from pipeline.config import load_settings
+from pipeline.settings.config import load_settings
 
 FIVE = ["garbage265", "garbage40", "peach4", "steel6", "waste4"]
 

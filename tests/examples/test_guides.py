@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from examples.datasets.command_line import command_line
-from examples.evaluation.__main__ import _parser as evaluation_parser
+from tools.datasets.command_line import command_line
+from tools.evaluation.__main__ import _parser as evaluation_parser
 
 FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^\$ (?:\.venv/bin/)?python -m examples\.(datasets|evaluation) (.*)$", re.M)
+COMMAND = re.compile(r"^\$ (?:\.venv/bin/)?python -m tools\.(datasets|evaluation) (.*)$", re.M)
 PARSERS = {"datasets": command_line, "evaluation": evaluation_parser}
 
 

@@ -28,16 +28,16 @@ from bundle.inference_yml import read_inference_yml
 from bundle.labels import read_labels
 from bundle.model_config import read_model_config, to_prototxt, to_stream
 from bundle.strict_yaml import parse_yaml
-from pipeline.api_keys import ApiKeysError, parse_api_keys
-from pipeline.config import ConfigError, load_settings
+from pipeline.admission.services import Services
 from pipeline.engine.frames import FrameBuffer, FrameError, pack
-from pipeline.hosts.http_app import build_http_app
-from pipeline.hosts.metrics import Metrics
-from pipeline.hosts.observation import Observer
-from pipeline.hosts.request_log import RequestLog
-from pipeline.hosts.services import Services
-from pipeline.hosts.tracing import Tracing
+from pipeline.observation.metrics import Metrics
+from pipeline.observation.observer import Observer
+from pipeline.observation.request_log import RequestLog
+from pipeline.observation.tracing import Tracing
+from pipeline.settings.api_keys import ApiKeysError, parse_api_keys
+from pipeline.settings.config import ConfigError, load_settings
 from pipeline.stages.decode import DecodeLimits, decode_image
+from pipeline.web.app import build_http_app
 from protocol import pipeline_service_pb2 as pb
 from protocol.errors import ServingError
 from protocol.reply import (

@@ -19,7 +19,7 @@ WALL_CLOCKS = {
 }
 MODULES = {"time", "datetime"}
 # What is shown to people and to collectors is wall-clock time; nothing waits for it.
-SHOWN = {"hosts/reload.py", "hosts/tracing.py"}
+SHOWN = {"hosts/reload.py", "observation/tracing.py"}
 
 
 def wall_clocks(source: str) -> list[str]:

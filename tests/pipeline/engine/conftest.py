@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.engine.command import WorkerCommand
 from pipeline.engine.engine import Engine
-from pipeline.engine.settings import EngineSettings
+from pipeline.settings.engine import EngineSettings
 from tests.patience import PATIENCE_S
 
 FAKES = str(Path(__file__).resolve().parent)

@@ -362,7 +362,7 @@ import asyncio, json, sys, time
 sys.path.insert(0, {root!r})
 from pipeline.engine.command import WorkerCommand
 from pipeline.engine.engine import Engine
-from pipeline.engine.settings import EngineSettings
+from pipeline.settings.engine import EngineSettings
 
 async def main():
     command = WorkerCommand("{{}}", "engine_fakes:build", environment={{"PYTHONPATH": {fakes!r}}})

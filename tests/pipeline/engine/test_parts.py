@@ -16,8 +16,8 @@ from pipeline.engine.command import WorkerCommand
 from pipeline.engine.entries import Entry, Request, WaitingEntries
 from pipeline.engine.frames import FrameBuffer, FrameError, pack, read_frame
 from pipeline.engine.output import OutputRelay
-from pipeline.engine.settings import EngineSettings
 from pipeline.engine.worker import one_line
+from pipeline.settings.engine import EngineSettings
 from protocol.errors import InvalidRequest
 from tests.patience import PATIENCE_S
 

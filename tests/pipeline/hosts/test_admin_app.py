@@ -7,12 +7,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.admission.services import Services
 from pipeline.engine.report import BatchReport
 from pipeline.engine.status import Counters, EngineStatus, WorkerState, WorkerStatus
 from pipeline.hosts.admin_app import build_admin_app, build_metrics_app
-from pipeline.hosts.metrics import Metrics
 from pipeline.hosts.reload import ReloadError
-from pipeline.hosts.services import Services
+from pipeline.observation.metrics import Metrics
 
 
 class Host:

@@ -8,8 +8,8 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from pipeline.config import ConfigError, load_settings
 from pipeline.hosts.ports import add_rpc_port, open_ports
+from pipeline.settings.config import ConfigError, load_settings
 
 LOOPBACKS = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bundle import Bundle, load_bundle
-from converter.convert import ConvertOptions, convert
-from converter.descriptions import Wishes
+from converter.bundling.convert import ConvertOptions, convert
+from converter.describing.descriptions import Wishes
 from pipeline.predictors import (
     PredictorError,
     PredictorOptions,

@@ -1,0 +1,171 @@
+"""An export becomes a bundle: read, check, write aside, put in place whole."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from bundle import Bundle, BundleError, load_bundle
+from bundle.inference_yml import InferenceDescription, write_inference_yml
+from bundle.labels import check_count
+from bundle.model_config import SCORE_DTYPES, ModelConfig, write_model_config
+
+from ..describing.descriptions import Wishes, describe, gather, labels_beside
+from ..errors import ConversionError
+from ..reading.exported_model import ExportedModel, read_export
+from .output_folder import check_output, staged
+from .record import write_record
+from .signature import check_scores, model_config
+from .trial import try_preprocessing
+
+# The names serving looks for, per graph format: the graph and the combined parameters.
+_FILE_NAMES = {
+    "pir": ("inference.json", "inference.pdiparams"),
+    "pdmodel": ("inference.pdmodel", "inference.pdiparams"),
+    "fluid": ("__model__", "__params__"),
+    "onnx": ("inference.onnx", ""),
+}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What a caller asks of a conversion.
+
+    Attributes:
+        export_dir: the folder of the exported model.
+        output: serving_model/NAME, to be written.
+        wishes: labels, preprocessing and the kind of answer, where not as described beside the
+            model.
+        feed_aliases: one a feed; None: the real input names.
+        fetch_aliases: one a fetch; None: "prediction" for the output that is answered from, and the
+            real names of others.
+        model_file: the graph's file in export_dir, where it is not clear.
+        params_file: the combined parameter file in export_dir, where it is not clear.
+        force: replace an existing bundle.
+    """
+
+    export_dir: Path
+    output: Path
+    wishes: Wishes = field(default_factory=Wishes)
+    feed_aliases: tuple[str, ...] | None = None
+    fetch_aliases: tuple[str, ...] | None = None
+    model_file: str | None = None
+    params_file: str | None = None
+    force: bool = False
+
+
+def _warn(text: str) -> None:
+    # on stderr: what was made is the command's output
+    sys.stderr.write(f"warning: {' '.join(text.split())}\n")
+
+
+def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bundle:
+    """Convert an exported model.
+
+    Args:
+        options: what is asked.
+        warn: is told, in one line, what is odd and hinders nothing.
+
+    Returns:
+        The bundle, loaded from its place.
+
+    Raises:
+        ConversionError: the export, or what was asked, is wrong; nothing was written.
+        BundleError: a description or label file is wrong; nothing was written.
+    """
+    check_output(options.export_dir, options.output, force=options.force)
+    export = read_export(options.export_dir, options.model_file, options.params_file)
+    check_scores(export)
+    gathered = gather(export, options.wishes, warn)
+    config = model_config(
+        export, options.feed_aliases, options.fetch_aliases, labels=len(gathered.labels)
+    )
+    description = describe(gathered, options.wishes, export.graph.activations[config.answering])
+    _check_labels(gathered.labels, config, _labels_source(options, export))
+    try_preprocessing(description, config)
+    with staged(options.output) as staging:
+        _write(staging, export, description, config, options)
+        written = load_bundle(staging)
+        # what was copied is a whole model too, in its new place
+        read_export(written.server_dir, written.model_file.name)
+    return load_bundle(options.output)
+
+
+def preview(
+    export_dir: Path,
+    model_file: str | None = None,
+    params_file: str | None = None,
+    feed_aliases: Sequence[str] | None = None,
+    fetch_aliases: Sequence[str] | None = None,
+) -> ModelConfig:
+    """Feeds and fetches as a bundle would have them; nothing is written.
+
+    Raises:
+        ConversionError: as `convert`.
+    """
+    export = read_export(export_dir, model_file, params_file)
+    return model_config(export, feed_aliases, fetch_aliases, labels=labels_beside(export))
+
+
+def _check_labels(labels: tuple[str, ...], config: ModelConfig, source: str) -> None:
+    try:
+        check_count(labels, config.classes, source)
+    except BundleError as error:
+        if sum(fetch.dtype in SCORE_DTYPES for fetch in config.fetches) == 1:
+            raise
+        raise ConversionError(
+            f"{error}; the classes are those of the output"
+            f" {config.fetches[config.answering].name!r}: another answers if --fetch-alias calls it"
+            " prediction"
+        ) from error
+
+
+def _write(
+    staging: Path,
+    export: ExportedModel,
+    description: InferenceDescription,
+    config: ModelConfig,
+    options: ConvertOptions,
+) -> None:
+    server, client = staging / "serving_server", staging / "serving_client"
+    server.mkdir()
+    client.mkdir()
+    model_name, params_name = _FILE_NAMES[export.graph_format]
+    shutil.copyfile(export.model_file, server / model_name)
+    if export.params_file is not None:
+        shutil.copyfile(export.params_file, server / params_name)
+    # an ONNX model names its files from where it lies, a Paddle one from the export's folder
+    base = export.model_file.parent if export.graph_format == "onnx" else export.folder
+    for file in export.separate_params:
+        target = server / file.relative_to(base)
+        target.parent.mkdir(parents=True, exist_ok=True)  # a parameter's name may hold slashes
+        shutil.copyfile(file, target)
+    write_inference_yml(description, server / "inference.yml")
+    write_model_config(config, server, "serving_server_conf")
+    write_model_config(config, client, "serving_client_conf")
+    write_record(staging, export, config.answering, _asked(options))
+
+
+def _asked(options: ConvertOptions) -> dict[str, object]:
+    """What was asked for, for the record."""
+    wishes = {wish.name: getattr(options.wishes, wish.name) for wish in fields(options.wishes)}
+    asked = {
+        **wishes,
+        "feed_alias": options.feed_aliases,
+        "fetch_alias": options.fetch_aliases,
+        "model_file": options.model_file,
+        "params_file": options.params_file,
+    }
+    return {
+        name: value for name, value in asked.items() if value is not None and value is not False
+    }
+
+
+def _labels_source(options: ConvertOptions, export: ExportedModel) -> str:
+    wishes = options.wishes
+    return str(
+        wishes.labels or wishes.preprocess or export.description_file or export.label_file or ""
+    )

@@ -1,0 +1,166 @@
+"""bundle.yml: where a bundle came from, so that a file can be told from another years later."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bundle.strict_yaml import read_yaml
+
+from ..reading.exported_model import ExportedModel
+from ..reading.graph import GraphTensor
+
+RECORD = "bundle.yml"
+_CHUNK_BYTES = 1 << 20
+
+
+def write_record(
+    bundle_dir: Path, export: ExportedModel, answering: int, options: Mapping[str, Any]
+) -> None:
+    """Write bundle.yml into a bundle whose other files all stand.
+
+    It holds no time and no absolute path: equal inputs give equal bundles, on any machine.
+
+    Args:
+        bundle_dir: the bundle.
+        export: what it was made from. Model files are copied byte for byte, so their hashes under
+            `files` are those of the source too.
+        answering: the position of the output that answers are made from.
+        options: what was asked of the conversion, None left out.
+    """
+    graph = export.graph
+    files = {
+        "model_file": _within(export.folder, export.model_file),
+        "params_file": _within(export.folder, export.params_file) if export.params_file else None,
+    }
+    given = [export.description_file, export.label_file]
+    given += [options.get("labels"), options.get("preprocess")]
+    descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
+    document = {
+        "format": 1,
+        "made_by": f"paddle-serving-kit {_version()}",
+        "source": {
+            "folder": export.folder.resolve().name,
+            **files,
+            "descriptions": {path.name: file_facts(path) for path in descriptions},
+        },
+        "options": {name: files.get(name) or _plain(value) for name, value in options.items()},
+        "model": {
+            "graph_format": export.graph_format,
+            "written_by": graph.written_by or None,
+            "feeds": _tensors(graph.feeds),
+            "fetches": _tensors(graph.fetches),
+            "parameters": len(graph.parameters),
+            "output_activation": graph.activations[answering],
+            "fixed_batch": graph.fixed_batch,
+        },
+        "files": {
+            path.relative_to(bundle_dir).as_posix(): file_facts(path)
+            for path in sorted(bundle_dir.rglob("*"))
+            if path.is_file()
+        },
+    }
+    # flow style for the innermost: one line a file
+    text = yaml.safe_dump(
+        document, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None
+    )
+    (bundle_dir / RECORD).write_text(text, encoding="utf-8")
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def changed_files(bundle_dir: Path) -> list[str]:
+    """Names of the bundle's model files that are not as bundle.yml records them.
+
+    Descriptions may be edited by hand, models may not. Without a bundle.yml there is nothing to
+    compare with.
+
+    Raises:
+        BundleError: bundle.yml is not YAML.
+    """
+    return _differing(bundle_dir, descriptions=False)
+
+
+def edited_files(bundle_dir: Path) -> list[str]:
+    """Names of the bundle's descriptions that are not as bundle.yml records them.
+
+    Raises:
+        BundleError: bundle.yml is not YAML.
+    """
+    return _differing(bundle_dir, descriptions=True)
+
+
+def _differing(bundle_dir: Path, *, descriptions: bool) -> list[str]:
+    found = []
+    for name, facts in read_record(bundle_dir).get("files", {}).items():
+        if name.endswith((".yml", ".prototxt")) == descriptions:
+            file = bundle_dir / name
+            if not file.is_file() or file_facts(file)["sha256"] != facts.get("sha256"):
+                found.append(name)
+    return found
+
+
+def read_record(bundle_dir: Path) -> dict[str, Any]:
+    """Return what bundle.yml holds; nothing where there is none.
+
+    Raises:
+        BundleError: it is not YAML.
+    """
+    file = bundle_dir / RECORD
+    if not file.is_file():
+        return {}
+    record = _mapping(read_yaml(file))
+    source = _mapping(record.get("source"))
+    files = _mapping(record.get("files"))
+    return {
+        **record,
+        # in the forms that are read; whoever edits the record loses no more than it
+        "source": {**source, "descriptions": _mapping(source.get("descriptions"))},
+        "options": _mapping(record.get("options")),
+        "files": {str(name): _mapping(facts) for name, facts in files.items()},
+    }
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _tensors(tensors: Sequence[GraphTensor]) -> dict[str, Any]:
+    return {t.name: {"dtype": t.dtype, "shape": list(t.shape)} for t in tensors}
+
+
+def _within(folder: Path, file: Path) -> str:
+    """The way to a file of the export from its folder; only its name where it lies elsewhere."""
+    # links are followed last: those of a hub's cache lead out of the folder
+    as_written = [Path(os.path.abspath(path)) for path in (folder, file)]  # noqa: PTH100
+    for base, path in (as_written, (folder.resolve(), file.resolve())):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    return file.name
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    # a path only by its name: where it lay on this machine is nobody else's business
+    return Path(value).name if isinstance(value, (Path, str)) else value
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("paddle-serving-kit")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,174 @@
+"""An exported model beside its bundle, on the same prepared pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bundle import Bundle
+from pipeline.predictors import PredictorError, create_predictor
+from pipeline.stages.decode import decode_image
+from pipeline.stages.errors import PreprocessError
+from pipeline.stages.preprocess import build_preprocess
+from protocol.errors import ServingError
+
+from ..errors import ConversionError
+from .pictures import drawn_pictures, given_pictures, none_readable
+
+# Batches of prepared pictures -> scores [N, classes] of each.
+Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near the exported model's scores are to the bundle's.
+
+    Attributes:
+        runtime: what ran the exported model.
+        reference: what ran the bundle.
+        pictures: how many were compared.
+        difference: the largest of all scores, relative to the largest score.
+        same_best: in how many pictures both find the same class best.
+        telling: the bundle answers differently to different pictures.
+        unreadable: pictures that were left out because a service does not take them.
+    """
+
+    runtime: str
+    reference: str
+    pictures: int
+    difference: float
+    same_best: int
+    telling: bool
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Prepared pictures in batches, and the bundle's own scores of them.
+
+    Where the model takes any batch size, the first batch is one picture and another holds several:
+    a picture may stand in two. `owners` says of every row which picture it is. `unreadable` are
+    those that were left out.
+    """
+
+    batches: tuple[np.ndarray, ...]
+    owners: tuple[int, ...]
+    scores: tuple[np.ndarray, ...]
+    reference: str
+    unreadable: tuple[str, ...] = ()
+
+    def compare(self, runtime: str, run: Run, tolerance: float) -> Agreement:
+        """Run the same pictures through an exported model.
+
+        Raises:
+            ConversionError: the model answers otherwise than the bundle.
+        """
+        answers = run(self.batches)
+        for ours, theirs in zip(self.scores, answers, strict=True):
+            if ours.shape != theirs.shape:
+                raise ConversionError(
+                    f"the exported model gives scores of the shape {list(theirs.shape)} and the"
+                    f" bundle {list(ours.shape)}; nothing was written"
+                )
+        ours, theirs = np.concatenate(self.scores), np.concatenate(answers)
+        # relative: the 1000 scores of an undecided model are all near 0.001
+        largest = float(np.abs(ours).max()) or 1.0
+        difference = float(np.abs(ours - theirs).max()) / largest
+        if not difference <= tolerance:  # a nan is no agreement either
+            raise ConversionError(
+                f"the exported model differs from the bundle by {difference:.2g} ({runtime} beside"
+                f" {self.reference}), more than the tolerance {tolerance:g}; nothing was written"
+            )
+        pictures = set(self.owners)
+        same = ours.argmax(axis=1) == theirs.argmax(axis=1)
+        differing = {owner for owner, equal in zip(self.owners, same, strict=True) if not equal}
+        return Agreement(
+            runtime=runtime,
+            reference=self.reference,
+            pictures=len(pictures),
+            difference=difference,
+            same_best=len(pictures - differing),
+            telling=float(np.ptp(ours, axis=0).max()) / largest > 10 * tolerance,
+            unreadable=self.unreadable,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Pictures as the model takes them.
+
+    Attributes:
+        arrays: one each, (C, H, W); their sizes may differ.
+        unreadable: the names of those that a service does not take.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    unreadable: tuple[str, ...]
+
+
+def prepare(bundle: Bundle, images: Sequence[Path]) -> Prepared:
+    """Read pictures, or those in folders, for `open_trial`; where none are given, draw some.
+
+    Raises:
+        ConversionError: a path is not there, no picture can be read, or the bundle's preprocessing
+            is not one of ours.
+    """
+    try:
+        preprocess = build_preprocess(bundle.description.transform_ops)
+    except PreprocessError as error:
+        raise ConversionError(f"preprocessing: {error}") from error
+    arrays = []
+    pictures, unreadable = given_pictures(images) if images else (drawn_pictures(), [])
+    for name, data in pictures.items():
+        try:
+            arrays.append(preprocess(decode_image(data)))
+        except ServingError:
+            unreadable.append(name)
+    if not arrays:
+        raise none_readable(unreadable)
+    return Prepared(tuple(arrays), tuple(unreadable))
+
+
+def open_trial(bundle: Bundle, prepared: Prepared, fixed_batch: int | None) -> Trial:
+    """Ask the bundle for its own scores.
+
+    Args:
+        bundle: the bundle.
+        prepared: what it is asked about.
+        fixed_batch: the only batch size that the model takes; None if it takes any.
+
+    Raises:
+        ConversionError: the bundle does not run.
+    """
+    groups = _groups(prepared.arrays, fixed_batch)
+    # a predictor turns what preprocessing gives into what the feed takes; so must all who compare
+    dtype = np.dtype(bundle.model_config.feeds[0].dtype)
+    stacked = (np.stack([prepared.arrays[i] for i in group]) for group in groups)
+    batches = tuple(np.ascontiguousarray(batch, dtype) for batch in stacked)
+    try:
+        predictor = create_predictor(bundle)
+        scores = tuple(predictor.predict(batch) for batch in batches)
+    except PredictorError as error:
+        raise ConversionError(f"{bundle.path}: does not run: {error}") from error
+    owners = tuple(i for group in groups for i in group)
+    return Trial(batches, owners, scores, predictor.name, prepared.unreadable)
+
+
+def _groups(arrays: Sequence[np.ndarray], fixed_batch: int | None) -> list[list[int]]:
+    """Which pictures make a batch: those of one shape, as many as the model takes."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for position, array in enumerate(arrays):
+        by_shape.setdefault(array.shape, []).append(position)
+    groups = []
+    for same in by_shape.values():
+        if fixed_batch is None:
+            # alone, and then all: an export that lost its dynamic batch fails at one of them
+            groups += [same[:1], same if len(same) > 1 else same * 2]
+        else:
+            runs = range(0, len(same), fixed_batch)
+            filled = same + same[-1:] * fixed_batch
+            groups += [filled[begin : begin + fixed_batch] for begin in runs]
+    return groups

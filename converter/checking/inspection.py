@@ -1,0 +1,170 @@
+"""What `inspect` tells of an export or a bundle, as data and as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bundle import Bundle, BundleError, load_bundle
+from bundle.inference_yml import InferenceDescription
+from bundle.model_config import ModelConfig, TensorSpec
+
+from ..bundling.record import changed_files, read_record
+from ..bundling.signature import NoAnswerError, answering_scores, model_config, signature
+from ..describing.descriptions import beside_the_model, labels_beside
+from ..errors import ConversionError
+from ..reading.exported_model import ExportedModel, read_export
+
+# What can serve each graph format; "" is an unqualified yes.
+_RUNTIMES = ("Paddle 3.x", "Paddle 2.6", "Paddle Serving 0.9", "ONNX Runtime")
+_NOT_ONNX = "reads ONNX; `converter export` makes it of this"
+_ONLY_ONNX = "reads Paddle's graphs, and this is ONNX"
+
+
+def inspect_folder(
+    folder: Path, model_file: str | None = None, params_file: str | None = None
+) -> dict[str, Any]:
+    """Facts about an export or a bundle, ready for JSON.
+
+    Raises:
+        ConversionError: the folder holds neither, or its files do not fit together.
+        BundleError: the bundle is incomplete or damaged.
+    """
+    is_bundle = any(
+        (folder / name).exists()
+        for name in ("serving_server", "serving_server_conf.prototxt", "bundle.yml")
+    )
+    if not is_bundle:
+        return _export_facts(read_export(folder, model_file, params_file))
+    if model_file or params_file:
+        raise ConversionError(
+            f"{folder}: is a bundle; --model-file and --params-file are not for it"
+        )
+    server = folder / "serving_server" if (folder / "serving_server").is_dir() else folder
+    if not (server / "inference.yml").is_file():
+        # as 0.9 wrote it: it has feeds and fetches, and no word on pictures and labels
+        return {**_export_facts(read_export(server)), "kind": "bundle", "path": str(folder)}
+    bundle = load_bundle(folder)
+    changed = changed_files(bundle.path)
+    if changed:
+        raise BundleError(
+            f"{bundle.path / changed[0]}: is not the file the bundle was made with; convert the"
+            " model again"
+        )
+    return bundle_facts(bundle)
+
+
+def _export_facts(export: ExportedModel) -> dict[str, Any]:
+    try:
+        description, unreadable = beside_the_model(export), None
+    except (ConversionError, BundleError) as error:
+        # the graph can be looked at all the same, and options make up for the description
+        description, unreadable = None, " ".join(str(error).split())
+    labels = labels_beside(export)
+    try:
+        config, undecided = model_config(export, labels=labels), None
+    except NoAnswerError as error:
+        config, undecided = signature(export), str(error)
+    facts = _facts("export", export, config, description, undecided)
+    return {**facts, "labels": labels, "description_error": unreadable}
+
+
+def bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    """The same facts about a bundle that is loaded."""
+    params = None if bundle.graph.params_file is None else bundle.graph.params_file.name
+    export = read_export(bundle.server_dir, bundle.graph.model_file.name, params)
+    config = bundle.model_config
+    answering = config.fetches[config.answering]
+    no_scores = None
+    if not answering_scores(config):
+        no_scores = f"{answering.name!r} is {answering.dtype} and holds no scores"
+    facts = _facts("bundle", export, config, bundle.description, no_scores)
+    record = read_record(bundle.path)
+    made = {name: record[name] for name in ("made_by", "source", "options") if name in record}
+    files = {name: facts.get("sha256") for name, facts in record.get("files", {}).items()}
+    return {**facts, "path": str(bundle.path), "record": {**made, "files": files}}
+
+
+def _facts(
+    kind: str,
+    export: ExportedModel,
+    config: ModelConfig,
+    description: InferenceDescription | None,
+    no_answer: str | None,
+) -> dict[str, Any]:
+    """The facts; `no_answer` says why no output can be answered from."""
+    graph = export.graph
+    params = export.params_file
+    return {
+        "kind": kind,
+        "path": str(export.folder),
+        "graph_format": export.graph_format,
+        "written_by": graph.written_by or None,
+        "model_file": export.model_file.name,
+        "params_file": None if params is None else params.name,
+        "parameters": len(graph.parameters),
+        "parameter_files": len(export.separate_params),
+        "parameter_bytes": _parameter_bytes(export),
+        "fixed_batch": graph.fixed_batch,
+        "feeds": [_tensor_facts(spec, graph.fixed_batch) for spec in config.feeds],
+        "fetches": [_tensor_facts(spec, graph.fixed_batch) for spec in config.fetches],
+        "output_activation": None if no_answer else graph.activations[config.answering],
+        "output_error": no_answer,
+        "description_error": None,
+        "model_name": (description.model_name or None) if description else None,
+        "preprocessing": (
+            [{op.name: dict(op.options)} for op in description.transform_ops]
+            if description
+            else None
+        ),
+        "answer": _answer(description) if description else None,
+        "activation": description.activation if description else None,
+        "topk": description.topk if description else None,
+        "labels": len(description.labels) if description and description.labels else None,
+        "label_files": [path.name for path in export.label_files],
+        "served_by": _served_by(export.graph_format, config, no_answer),
+    }
+
+
+def _parameter_bytes(export: ExportedModel) -> int:
+    files = [export.params_file] if export.params_file else list(export.separate_params)
+    if export.graph_format == "onnx":
+        files.append(export.model_file)
+    return sum(file.stat().st_size for file in files)
+
+
+def _answer(description: InferenceDescription) -> str:
+    if description.multi_label:
+        return f"every category from {description.threshold:g} up"
+    return f"the best {description.topk}" if description.topk > 1 else "the best"
+
+
+def _tensor_facts(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
+    """`shape` holds the batch first; -1 is any size."""
+    shape = list(spec.shape) if spec.is_lod else [batch or -1, *spec.shape]
+    return {"name": spec.name, "alias": spec.alias, "dtype": spec.dtype, "shape": shape}
+
+
+def _served_by(
+    graph_format: str, config: ModelConfig, no_answer: str | None
+) -> dict[str, dict[str, Any]]:
+    """Runtime -> {"serves": bool, "note": str}."""
+    old = graph_format in ("pdmodel", "fluid")
+    notes = {
+        "Paddle 3.x": "",
+        "Paddle 2.6": "" if old else "reads .pdmodel and __model__, not inference.json",
+        "Paddle Serving 0.9": "" if old else "knows no inference.json",
+        "ONNX Runtime": _NOT_ONNX,
+    }
+    if graph_format == "onnx":
+        notes = dict.fromkeys(notes, _ONLY_ONNX) | {"ONNX Runtime": ""}
+    if len(config.feeds) != 1:
+        inputs = f"has {len(config.feeds)} inputs; pictures are fed to one"
+        notes = {runtime: note or inputs for runtime, note in notes.items()}
+    elif no_answer:
+        notes = {runtime: note or "no output to answer from" for runtime, note in notes.items()}
+    elif old and any(feed.alias != feed.name for feed in config.feeds):
+        notes["Paddle Serving 0.9"] = "its local predictor needs feed alias = input name"
+    return {
+        runtime: {"serves": not notes[runtime], "note": notes[runtime]} for runtime in _RUNTIMES
+    }

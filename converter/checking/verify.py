@@ -1,0 +1,275 @@
+"""Runs an export and its bundle on the same pictures, and checks that the bundle's files agree.
+
+The export is run plainly: no oneDNN, no graph optimisation, one picture at a time. The bundle is
+run as the service runs it: optimised, in batches, through the classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from bundle import Bundle, load_bundle
+from bundle.bundle import GraphFiles
+from pipeline.classifier import Classifier, EncodedImage
+from pipeline.predictors import Predictor, PredictorError, PredictorOptions, create_predictor
+from pipeline.stages.activation import activate
+from pipeline.stages.errors import PreprocessError
+from protocol.errors import ServingError
+from protocol.reply import Category
+
+from ..bundling.record import RECORD, changed_files, edited_files, file_facts, read_record
+from ..bundling.signature import signature
+from ..describing.descriptions import beside_the_model
+from ..errors import ConversionError
+from ..reading.exported_model import ExportedModel, read_export
+from ..reading.graph_file import inside
+from .pictures import drawn_pictures, given_pictures, none_readable
+
+DEFAULT_TOLERANCE = 1e-4
+_BATCH = 8
+_EVERYTHING = float("-inf")  # a threshold that logits pass too
+_PLAIN = PredictorOptions(onednn=False, graph_optim=False, memory_optim=False)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared and what came of it.
+
+    Attributes:
+        bundle: the bundle's folder.
+        files: how many files bundle.yml records; None where there is no record.
+        edited: those that are not as it records them: descriptions, which may be edited by hand.
+        reference: what the bundle was compared with, and its runtime.
+        runtime: what the bundle ran in.
+        pictures: how many were compared.
+        unreadable: those that were left out because a service does not take them.
+        largest_difference: of one score.
+        largest_at: the picture it was found on.
+        agreeing: pictures whose best class is the same.
+        tolerance: the largest difference allowed.
+        telling: the model answers differently to different pictures.
+    """
+
+    bundle: Path
+    files: int | None
+    edited: tuple[str, ...]
+    reference: str
+    runtime: str
+    pictures: int
+    unreadable: tuple[str, ...]
+    largest_difference: float
+    largest_at: str
+    agreeing: int
+    tolerance: float
+    telling: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether every score is within the tolerance (never true of a NaN)."""
+        return bool(self.largest_difference <= self.tolerance)
+
+
+def verify(
+    bundle_dir: Path,
+    *,
+    export_dir: Path | None = None,
+    images: Path | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> Verification:
+    """Compare a bundle with the export it was made from.
+
+    Args:
+        bundle_dir: serving_model/NAME.
+        export_dir: the export; None: the bundle's own copy of it, which the hashes prove equal.
+        images: a picture or a folder of pictures; None: drawn ones.
+        tolerance: the largest difference of one score (0..1, or relative to the largest logit).
+
+    Raises:
+        ConversionError: files disagree, there is no picture, or a runtime fails.
+        BundleError: the bundle is incomplete or damaged.
+    """
+    bundle = load_bundle(bundle_dir)
+    record = _record(bundle)
+    export = read_export(bundle.server_dir, bundle.model_file.name)
+    _check_signature(bundle, export)
+    if export_dir is None:
+        reference, whose = bundle, "the bundle's own copy of the export"
+    else:
+        reference, whose = _as_bundle(export_dir, bundle, record), f"the export {export_dir}"
+    pictures, unreadable = (drawn_pictures(), []) if images is None else given_pictures([images])
+    try:
+        plain = _classifier(reference, create_predictor(reference, options=_PLAIN))
+        served = _classifier(bundle, create_predictor(bundle))
+        compared = _compare(plain, served, pictures)
+        if not compared.differences:
+            raise none_readable([*unreadable, *compared.unreadable])
+    except PredictorError as error:
+        raise ConversionError(f"{bundle_dir}: {error}") from error
+    largest_at = max(compared.differences, key=lambda name: _worst(compared.differences[name]))
+    return Verification(
+        bundle=bundle_dir,
+        files=len(record.get("files", {})) or None,
+        edited=tuple(edited_files(bundle.path)),
+        reference=f"{whose}; {plain.predictor.name}, not optimised, one picture at a time",
+        runtime=f"{served.predictor.name}, as served, in batches of {_BATCH}",
+        pictures=len(compared.differences),
+        unreadable=(*unreadable, *compared.unreadable),
+        largest_difference=compared.differences[largest_at],
+        largest_at=largest_at,
+        agreeing=compared.agreeing,
+        tolerance=tolerance,
+        telling=compared.spread > 10 * tolerance,
+    )
+
+
+def _classifier(bundle: Bundle, predictor: Predictor) -> Classifier:
+    try:
+        return Classifier(bundle, predictor)
+    except PreprocessError as error:
+        raise ConversionError(
+            f"{bundle.path}: its description is wrong; preprocessing: {error}; mend it, or convert"
+            " the model again"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Compared:
+    differences: Mapping[str, float]
+    unreadable: Sequence[str]
+    agreeing: int
+    spread: float  # of one class between pictures, relative to the largest score
+
+
+def _compare(plain: Classifier, served: Classifier, pictures: Mapping[str, bytes]) -> _Compared:
+    differences: dict[str, float] = {}
+    unreadable: list[str] = []
+    rows: list[np.ndarray] = []
+    agreeing = 0
+    names = list(pictures)
+    batches = [names[at : at + _BATCH] for at in range(0, len(names), _BATCH)]
+    shown = Console(stderr=True)
+    for batch in track(
+        batches, "comparing", console=shown, transient=True, disable=len(names) < 32
+    ):
+        classes = len(served.labels or ()) or 1_000_000
+        asked = [EncodedImage(pictures[name], classes, _EVERYTHING) for name in batch]
+        for name, result in zip(batch, served.classify(asked), strict=True):
+            expected = _expected(plain, pictures[name])
+            if isinstance(expected, ServingError) and isinstance(result, ServingError):
+                unreadable.append(name)
+                continue
+            if isinstance(expected, ServingError) or isinstance(result, ServingError):
+                raise ConversionError(f"{name}: answered by one of the two only: {result}")
+            scores = _by_class(result, len(expected))
+            scale = max(1.0, float(np.abs(expected).max()))
+            differences[name] = float(np.abs(scores - expected).max()) / scale
+            agreeing += int(scores.argmax() == expected.argmax())
+            rows.append(expected)
+    spread = float(np.ptp(rows, axis=0).max() / np.abs(rows).max()) if len(rows) > 1 else 0.0
+    return _Compared(differences, unreadable, agreeing, spread)
+
+
+def _expected(plain: Classifier, picture: bytes) -> np.ndarray | ServingError:
+    """Scores, float32 [classes], of one picture run by itself."""
+    try:
+        array = plain.preprocess(plain.decode(picture))
+    except ServingError as error:
+        return error
+    try:
+        outputs = plain.predictor.predict(array[np.newaxis])
+    except PredictorError as error:
+        raise ConversionError(f"{plain.bundle.path}: {error}") from error
+    scores = activate(outputs, plain.bundle.description.activation)
+    row: np.ndarray = scores[0]
+    return row
+
+
+def _by_class(result: Sequence[Category], classes: int) -> np.ndarray:
+    scores = np.full(classes, np.nan, np.float32)
+    for category in result:
+        scores[category.class_id] = category.score
+    return scores
+
+
+def _worst(difference: float) -> float:
+    return float("inf") if np.isnan(difference) else difference
+
+
+def _record(bundle: Bundle) -> dict[str, Any]:
+    """bundle.yml, once every model file of the bundle has the hash that stands in it."""
+    changed = changed_files(bundle.path)
+    if changed:
+        raise ConversionError(
+            f"{bundle.path / changed[0]}: is not the file the bundle was made with; convert the"
+            " model again"
+        )
+    return read_record(bundle.path)
+
+
+def _check_signature(bundle: Bundle, export: ExportedModel) -> None:
+    """Compare names, types and shapes in the prototxt files with the graph's.
+
+    That the text, the stream and the client's copies are equal, load_bundle has seen to.
+    """
+    config, graph = bundle.model_config, signature(export)
+    for side, told, real in (
+        ("feed", config.feeds, graph.feeds),
+        ("fetch", config.fetches, graph.fetches),
+    ):
+        told_facts = [(spec.name, spec.dtype) for spec in told]
+        real_facts = [(spec.name, spec.dtype) for spec in real]
+        if told_facts != real_facts:
+            raise ConversionError(
+                f"{bundle.server_dir}: serving_server_conf.prototxt says that the model's {side} is"
+                f" {told_facts}, and the graph has {real_facts}; convert the model again"
+            )
+        for spec, truth in zip(told, real, strict=True):
+            # 0.9's converter leaves open dimensions out
+            shape = tuple(dim for dim in spec.shape if dim != -1)
+            if shape != tuple(dim for dim in truth.shape if dim != -1):
+                raise ConversionError(
+                    f"{bundle.server_dir}: serving_server_conf.prototxt says that {spec.name} is"
+                    f" {list(spec.shape)}, and the graph has {list(truth.shape)}; convert the model"
+                    " again"
+                )
+
+
+def _recorded_file(bundle: Bundle, source: Mapping[str, Any], name: str) -> str | None:
+    """A file of the export, as the record names it: within its folder."""
+    value = source.get(name)
+    if value is None or (isinstance(value, str) and inside(value)):
+        return value
+    raise ConversionError(
+        f"{bundle.path / RECORD}: source.{name} is {value!r}, and must be the name of a file in the"
+        " export; convert the model again, or delete bundle.yml"
+    )
+
+
+def _as_bundle(export_dir: Path, bundle: Bundle, record: Mapping[str, Any]) -> Bundle:
+    """The export in a form that runs, prepared as its own description says."""
+    source = record.get("source", {})
+    named = [_recorded_file(bundle, source, name) for name in ("model_file", "params_file")]
+    export = read_export(export_dir, *named)
+    if file_facts(export.model_file) != file_facts(bundle.model_file):
+        raise ConversionError(
+            f"{export.model_file}: is not the graph that the bundle was made from; convert it again"
+        )
+    description = bundle.description
+    if "preprocess" not in record.get("options", {}):
+        beside = beside_the_model(export)
+        if beside is not None:
+            description = replace(description, transform_ops=beside.transform_ops)
+    return replace(
+        bundle,
+        path=export_dir,
+        server_dir=export.folder,
+        graph=GraphFiles(export.graph_format, export.model_file, export.params_file),
+        description=description,
+    )

@@ -1,0 +1,168 @@
+"""`model.yml` of PaddleX 1.x and 2.x exports -> transform_ops and labels.
+
+The operators are those of paddlex.cls.transforms (1.x) and paddlex.transforms (2.x). PaddleX 1.x
+turns a picture into floats before it is resized, 2.x resizes 8-bit pixels: both are kept, for the
+numbers differ by up to a grey level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bundle.inference_yml import InferenceDescription, TransformOp
+
+from ..errors import ConversionError
+from .presets import IMAGENET_MEAN, IMAGENET_STD, normalize
+
+# PaddleX' names of interpolations, and OpenCV's numbers for them in PaddleX 1.x.
+_INTERPOLATIONS = {
+    "NEAREST": "nearest",
+    "LINEAR": "bilinear",
+    "CUBIC": "bicubic",
+    "AREA": "area",
+    "LANCZOS4": "lanczos",
+    "0": "nearest",
+    "1": "bilinear",
+    "2": "bicubic",
+    "3": "area",
+    "4": "lanczos",
+}
+
+Options = Mapping[str, Any]
+
+
+def is_paddlex_yml(document: object) -> bool:
+    """Whether a loaded YAML document is a `model.yml` of PaddleX."""
+    return isinstance(document, dict) and "Transforms" in document
+
+
+def read_paddlex_yml(
+    document: Mapping[str, Any], source: str, *, topk: int, labels_given: bool = False
+) -> InferenceDescription:
+    """Translate a loaded `model.yml`; `source` names it in errors, `topk` is for answers.
+
+    With `labels_given`, labels come from elsewhere: its own are not read, and () stands for them.
+
+    Raises:
+        ConversionError: it is of no classifier, or an operator or option is not known.
+    """
+    attributes = document.get("_Attributes")
+    attributes = attributes if isinstance(attributes, dict) else {}
+    kind = attributes.get("model_type", "classifier")
+    if kind != "classifier":
+        raise ConversionError(f"{source}: is of a {kind}; only classifiers are served here")
+    operators: list[TransformOp] = []
+    if str(document.get("TransformsMode", "RGB")).upper() == "BGR":
+        operators.append(TransformOp("DecodeImage", {"to_rgb": False}))
+    if str(document.get("version", "")).startswith("1."):
+        operators.append(TransformOp("ToFloat32", {}))
+    transforms = document["Transforms"]
+    if not isinstance(transforms, list):
+        raise ConversionError(f"{source}: Transforms must be a list of operators")
+    for entry in transforms:
+        operators.append(_translate(entry, source))
+    operators.append(TransformOp("ToCHWImage", {}))
+    labels = attributes.get("labels")
+    return InferenceDescription(
+        model_name=str(document.get("Model", "")),
+        transform_ops=tuple(operators),
+        topk=topk,
+        labels=() if labels_given and labels is not None else _labels(labels, source),
+    )
+
+
+def _translate(entry: object, source: str) -> TransformOp:
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise ConversionError(f"{source}: each entry of Transforms is one operator, not {entry!r}")
+    name, options = next(iter(entry.items()))
+    if str(name).startswith("Random"):
+        raise ConversionError(
+            f"{source}: {name} of Transforms changes pictures at random, and a service answers the "
+            f"same picture the same way; it belongs into training alone: remove it from {source}"
+        )
+    if name not in _TRANSLATORS:
+        raise ConversionError(
+            f"{source}: the operator {name} of Transforms is not known"
+            f" (known: {', '.join(_TRANSLATORS)}); write a list of transform_ops and give it with"
+            " --preprocess"
+        )
+    options = options or {}
+    if not isinstance(options, dict):
+        raise ConversionError(f"{source}: {name} takes options by name, not {options!r}")
+    try:
+        return _TRANSLATORS[name](options)
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ConversionError(f"{source}: {name} is not understood: {error}") from error
+
+
+def _resize_by_short(options: Options) -> TransformOp:
+    translated = {"resize_short": options.get("short_size", 256), **_interpolation(options)}
+    if options.get("max_size", -1) > 0:
+        translated["max_long"] = options["max_size"]
+    return TransformOp("ResizeImage", translated)
+
+
+def _resize(options: Options) -> TransformOp:
+    if options.get("keep_ratio"):
+        raise ValueError("keep_ratio")
+    size = options["target_size"]
+    # PaddleX counts [height, width], PaddleClas [width, height]
+    size = [size, size] if isinstance(size, int) else [size[1], size[0]]
+    return TransformOp("ResizeImage", {"size": size, **_interpolation(options)})
+
+
+def _interpolation(options: Options) -> dict[str, Any]:
+    given = str(options.get("interp", "LINEAR")).upper()
+    if given not in _INTERPOLATIONS:
+        raise ValueError(f"interp {given}")
+    chosen = _INTERPOLATIONS[given]
+    return {} if chosen == "bilinear" else {"interpolation": chosen}
+
+
+def _center_crop(options: Options) -> TransformOp:
+    size = options.get("crop_size", 224)
+    return TransformOp("CropImage", {"size": size if isinstance(size, int) else size[::-1]})
+
+
+def _normalize(options: Options) -> TransformOp:
+    """((pixel - min) / (max - min) - mean) / std, with one range for all channels.
+
+    PaddleX 2.1 writes `is_scale` and does not heed it.
+    """
+    lows, highs = _range(options, "min_val", 0), _range(options, "max_val", 255)
+    if len(set(lows)) > 1 or len(set(highs)) > 1:
+        raise ValueError("min_val and max_val that differ between channels")
+    span = highs[0] - lows[0]
+    if span <= 0:
+        raise ValueError("max_val that is not above min_val")
+    mean = options.get("mean", IMAGENET_MEAN)
+    shifted = [value + lows[0] / span for value in mean]
+    return normalize(shifted, options.get("std", IMAGENET_STD), 1 / span)
+
+
+def _range(options: Options, name: str, usual: float) -> list[float]:
+    given = options.get(name, usual)
+    return [float(value) for value in (given if isinstance(given, list) else [given])]
+
+
+_TRANSLATORS: dict[str, Callable[[Options], TransformOp]] = {
+    "ResizeByShort": _resize_by_short,
+    "Resize": _resize,
+    "CenterCrop": _center_crop,
+    "Normalize": _normalize,
+}
+
+
+def _labels(labels: object, source: str) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    if not isinstance(labels, list) or not labels:
+        raise ConversionError(f"{source}: _Attributes.labels must be a list")
+    for label in labels:
+        # PaddleX writes the label 5 as 5; what no and 1.50 were is lost
+        if not isinstance(label, (str, int)) or isinstance(label, bool):
+            raise ConversionError(
+                f"{source}: the label {label!r} is not text; put it in quotes, or give --labels"
+            )
+    return tuple(str(label) for label in labels)

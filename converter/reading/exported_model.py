@@ -1,0 +1,239 @@
+"""ExportedModel: recognises what lies in a folder that Paddle, PaddleClas or PaddleX exported to.
+
+inference.json + inference.pdiparams        Paddle 3 (PIR)
+inference.pdmodel + inference.pdiparams     Paddle 2
+__model__ + __params__, or one file a parameter     Paddle 1 (fluid)
+*.onnx, with external data where it has some        PyTorch, Keras, TensorFlow ...
+
+Everything is read without Paddle, so that converting needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConversionError
+from .graph import Graph
+from .onnx_graph import read_onnx
+from .parameters import check_combined, check_separate
+from .pir_graph import is_pir, read_pir_graph
+from .program_graph import read_program_graph
+
+_LABEL_NAMES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
+# What lies beside models and holds no parameters.
+_NO_PARAMETERS = frozenset(
+    {
+        ".info",
+        ".json",
+        ".md",
+        ".onnx",
+        ".pdmodel",
+        ".pdopt",
+        ".pdparams",
+        ".prototxt",
+        ".txt",
+        ".yaml",
+        ".yml",
+    }
+)
+_LARGEST_BATCH = 1024
+_SHOWN = 5  # of a list of candidates
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model as it was exported, its parameters checked against its graph.
+
+    Attributes:
+        folder: where it lies.
+        graph_format: "pir", "pdmodel", "fluid" or "onnx".
+        model_file: the graph's file.
+        params_file: the combined parameters; None if they have other files, or lie in the graph's.
+        separate_params: those files, else empty.
+        graph: inputs, outputs, parameters.
+        description_file: what says how pictures are prepared, if it lies beside the model:
+            inference.yml, PaddleX' model.yml or PaddleClas' inference_cls.yaml.
+        label_files: label files beside the model.
+    """
+
+    folder: Path
+    graph_format: str
+    model_file: Path
+    params_file: Path | None
+    separate_params: tuple[Path, ...]
+    graph: Graph
+    description_file: Path | None
+    label_files: tuple[Path, ...]
+
+    @property
+    def label_file(self) -> Path | None:
+        """The label file beside the model; None if there is none, or no telling which."""
+        return self.label_files[0] if len(self.label_files) == 1 else None
+
+
+def read_export(
+    folder: Path, model_file: str | None = None, params_file: str | None = None
+) -> ExportedModel:
+    """Recognise, read and check an exported model.
+
+    Args:
+        folder: the export's folder.
+        model_file: the graph's file in it, where several lie there or it has an unusual name.
+        params_file: the combined parameter file in it, likewise.
+
+    Raises:
+        ConversionError: there is no model, there are several, or its files do not fit together.
+    """
+    if not folder.is_dir():
+        raise ConversionError(f"{folder}: {_why_no_folder(folder)}")
+    graph_format, model = _choose(folder, model_file)
+    separate: tuple[Path, ...] = ()
+    params: Path | None = None
+    if graph_format == "onnx":
+        if params_file is not None:
+            raise ConversionError("--params-file: an ONNX model names its parameter files itself")
+        found = read_onnx(model)
+        graph, separate = found.graph, found.data_files
+    else:
+        graph = read_pir_graph(model) if graph_format == "pir" else read_program_graph(model)
+        params = _choose_params(folder, graph_format, model, graph, params_file)
+        if params is None:
+            separate = check_separate(folder, graph.parameters)
+        else:
+            check_combined(params, graph.parameters)
+    if (graph.fixed_batch or 0) > _LARGEST_BATCH:
+        raise ConversionError(
+            f"{model}: takes {graph.fixed_batch} pictures a run and no other number; export it with"
+            " an open batch, or one of 1"
+        )
+    return ExportedModel(
+        folder=folder,
+        graph_format=graph_format,
+        model_file=model,
+        params_file=params,
+        separate_params=separate,
+        graph=graph,
+        description_file=_description_file(folder),
+        label_files=tuple(folder / name for name in _LABEL_NAMES if (folder / name).is_file()),
+    )
+
+
+def _description_file(folder: Path) -> Path | None:
+    usual = [folder / name for name in ("inference.yml", "model.yml")]
+    found = [path for path in usual if path.is_file()] or sorted(folder.glob("inference_cls*.yaml"))
+    return found[0] if found else None
+
+
+def _choose(folder: Path, model_file: str | None) -> tuple[str, Path]:
+    if model_file is not None:
+        chosen = folder / model_file
+        if not chosen.is_file():
+            raise ConversionError(f"{chosen}: no such file; --model-file names a file in {folder}")
+        return _format_of(chosen), chosen
+    found = _candidates(folder)
+    if not found:
+        raise ConversionError(f"{folder}: {_why_none(folder)}")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ConversionError(
+            f"{folder}: holds {len(found)} models ({names}); choose one with --model-file"
+        )
+    return _format_of(found[0]), found[0]
+
+
+def _candidates(folder: Path) -> list[Path]:
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    found = [path for path in files if path.suffix.lower() == ".json" and is_pir(path)]
+    found += [path for path in files if path.suffix.lower() in (".pdmodel", ".onnx")]
+    return found + [path for path in files if path.name == "__model__"]
+
+
+def _format_of(model: Path) -> str:
+    formats = {".json": "pir", ".pdmodel": "pdmodel", ".onnx": "onnx"}
+    return formats.get(model.suffix.lower(), "fluid")
+
+
+def _why_no_folder(path: Path) -> str:
+    if not path.is_file():
+        return "no such folder; give the folder of an exported model"
+    if path.suffix.lower() in _CHECKPOINTS:
+        return f"is {_CHECKPOINTS[path.suffix.lower()]}"
+    return "is a file; give the folder that it lies in"
+
+
+def _why_none(folder: Path) -> str:
+    if (folder / "serving_server").is_dir():
+        return "is a bundle already; its model lies in serving_server"
+    if folder.name == "serving_client":
+        return "is the clients' half of a bundle; the model lies in serving_server beside it"
+    # as output/ of a training lies above its export, and serving_model/ above its bundles
+    below = [path for depth in ("*/*", "*/*/*") for path in sorted(folder.glob(depth))]
+    inner = [path.parent for path in below if path.name in _USUAL_NAMES and path.is_file()]
+    if inner:
+        return f"holds no model itself; did you mean its folder {inner[0].relative_to(folder)}?"
+    for path in [*sorted(folder.iterdir()), *below]:
+        if path.suffix.lower() in _CHECKPOINTS or path.name == "saved_model.pb":
+            kind = _CHECKPOINTS.get(path.suffix.lower(), "a SavedModel of TensorFlow; " + _TF2ONNX)
+            return f"holds no exported model; {path.relative_to(folder)} is {kind}"
+    return "holds no exported model (inference.json, *.pdmodel, __model__ or *.onnx)"
+
+
+_USUAL_NAMES = ("inference.json", "inference.pdmodel", "__model__")
+_TF2ONNX = "turn it into ONNX with tf2onnx first"
+# What training leaves behind, by its ending.
+_CHECKPOINTS = {
+    ".pdparams": "a training checkpoint; export it for inference first",
+    ".pth": "a PyTorch checkpoint; export it with torch.onnx.export first",
+    ".pt": "a PyTorch checkpoint; export it with torch.onnx.export first",
+    ".h5": "a model of Keras; " + _TF2ONNX,
+    ".keras": "a model of Keras; " + _TF2ONNX,
+}
+
+
+def _choose_params(
+    folder: Path, graph_format: str, model: Path, graph: Graph, params_file: str | None
+) -> Path | None:
+    """The combined parameter file; None if each parameter has its own file."""
+    if params_file is not None:
+        return folder / params_file
+    listed = sorted(folder.glob("*.pdiparams"))
+    if graph_format != "fluid":
+        own = model.with_suffix(".pdiparams")
+        if own.is_file():
+            return own
+        return _only(listed or _of_unusual_name(folder, model), f"{own} is missing") or own
+    if (folder / "__params__").is_file():
+        return folder / "__params__"
+    if any((folder / parameter.name).is_file() for parameter in graph.parameters):
+        return None
+    usual = [path for path in [folder / "params"] if path.is_file()]
+    found = usual or listed or _of_unusual_name(folder, model)
+    return _only(found, f"{folder / '__params__'} is missing")
+
+
+def _only(found: Sequence[Path], missing: str) -> Path | None:
+    """The only candidate; whether it holds parameters is checked next.
+
+    Raises:
+        ConversionError: there are several.
+    """
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:_SHOWN])
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise ConversionError(
+            f"{missing}, and {len(found)} files may hold the parameters ({names}{more}); choose one"
+            " with --params-file"
+        )
+    return found[0] if found else None
+
+
+def _of_unusual_name(folder: Path, model: Path) -> list[Path]:
+    """Other files that may hold parameters."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path != model]
+    return [
+        path
+        for path in files
+        if path.suffix.lower() not in _NO_PARAMETERS and not path.name.startswith(".")
+    ]

@@ -1,0 +1,170 @@
+"""Reads `.onnx`: how classifiers from PyTorch, Keras and TensorFlow arrive.
+
+Parameters lie within the file, or, above two gigabytes and in PyTorch's newer exports, in files
+beside it ("external data") that the graph names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.predictors.onnx_runtime import cause_of
+
+from ..errors import ConversionError
+from .graph import Graph, GraphTensor
+from .graph_file import check_graph_file
+from .onnx_data import data_files, every_graph
+
+# TensorProto.DataType, by numpy's names; "string" as in the bundle's feed types.
+_DTYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    8: "string",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    14: "complex64",
+    15: "complex128",
+    16: "bfloat16",
+}
+_ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+# Operators that pass scores on unchanged, between a softmax and the output.
+_PASSING = frozenset({"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+# Sets of operators that ONNX Runtime brings along.
+_STANDARD = ("", "ai.onnx")
+_KNOWN_DOMAINS = frozenset({*_STANDARD, "ai.onnx.ml", "com.microsoft"})
+
+# Messages of the onnx package have no static types here.
+Message = Any
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A graph, and the files beside it that hold parameters."""
+
+    graph: Graph
+    data_files: tuple[Path, ...]
+
+
+def read_onnx(path: Path) -> OnnxModel:
+    """Read inputs, outputs and parameters, and let ONNX Runtime load the model once.
+
+    Raises:
+        ConversionError: the file is no ONNX model, is cut off, is newer than the packages here,
+            has operators of its own, or its parameters are not beside it.
+    """
+    try:
+        import onnx
+        import onnx.inliner
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise ConversionError(
+            f"{path}: reading ONNX needs more packages ({error.name}); in the kit's folder: pip"
+            " install -e '.[onnx]'"
+        ) from error
+    check_graph_file(path)
+    try:
+        model = onnx.load_model(str(path), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ConversionError(
+            f"{path}: is no ONNX model, or is cut off; export it again"
+        ) from error
+    if not model.graph.node or not model.graph.output:
+        raise ConversionError(f"{path}: is no ONNX model, or is cut off; export it again")
+    if model.functions:
+        # What PyTorch writes as functions of the model hides the operators that are looked for.
+        model = onnx.inliner.inline_local_functions(model)
+    _check_operators(path, model)
+    files = data_files(path, model.graph)
+    opsets = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
+    opset = opsets[0] if opsets else 0
+    stored = {tensor.name for tensor in model.graph.initializer}
+    feeds = [value for value in model.graph.input if value.name not in stored]
+    if not feeds:
+        raise ConversionError(f"{path}: has no input; export it again")
+    graph = Graph(
+        feeds=tuple(_tensor(path, value) for value in feeds),
+        fetches=tuple(_tensor(path, value) for value in model.graph.output),
+        parameters=tuple(
+            GraphTensor(tensor.name, _DTYPES.get(tensor.data_type, "?"), tuple(tensor.dims))
+            for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name))
+        ),
+        activations=tuple(_activation(model.graph, value.name) for value in model.graph.output),
+        written_by=_producer(model, opset),
+    )
+    _check_loads(path, opset)
+    return OnnxModel(graph, files)
+
+
+def _producer(model: Message, opset: int) -> str:
+    name = f"{model.producer_name} {model.producer_version}".strip()
+    return f"{name}, opset {opset}" if name else f"opset {opset}"
+
+
+def _check_operators(path: Path, model: Message) -> None:
+    nodes = [node for part in every_graph(model.graph) for node in part.node]
+    own = sorted({f"{n.domain}::{n.op_type}" for n in nodes if n.domain not in _KNOWN_DOMAINS})
+    if own:
+        raise ConversionError(
+            f"{path}: has operators of its own ({', '.join(own[:3])}), which no runtime here knows;"
+            " export it with standard ONNX operators"
+        )
+
+
+def _tensor(path: Path, value: Message) -> GraphTensor:
+    kind = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or kind.elem_type not in _DTYPES:
+        raise ConversionError(
+            f"{path}: {value.name!r} is of a type that no classifier uses (ONNX element type"
+            f" {kind.elem_type})"
+        )
+    # A named or missing dimension is open.
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in kind.shape.dim)
+    return GraphTensor(name=value.name, dtype=_DTYPES[kind.elem_type], shape=shape)
+
+
+def _activation(graph: Message, name: str) -> str:
+    """Follow the output back over operators that do not change it."""
+    makers = {output: node for node in graph.node for output in node.output}
+    for _ in range(len(graph.node)):
+        node = makers.get(name)
+        if node is None:
+            break
+        if node.op_type in _ACTIVATIONS:
+            over_batch = any(a.name == "axis" and a.i == 0 for a in node.attribute)
+            return "none" if over_batch else _ACTIVATIONS[node.op_type]
+        if node.op_type not in _PASSING:
+            break
+        name = next(iter(node.input), "")
+    return "none"
+
+
+def _check_loads(path: Path, opset: int) -> None:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConversionError(
+            f"{path}: serving ONNX needs the package onnxruntime; in the kit's folder: pip"
+            " install -e '.[onnx]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        cause = cause_of(error)
+        if "opset versions" in cause:
+            cause = f"its opset {opset} is newer"
+        newer = "newer" in cause or "IR version" in cause
+        advice = "pip install -U onnxruntime, or export with an older opset" if newer else ""
+        raise ConversionError(
+            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {cause};"
+            f" {advice or 'export it again'}"
+        ) from error

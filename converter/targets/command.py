@@ -1,0 +1,109 @@
+"""`python -m converter export`: a bundle for other runtimes than Paddle's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..checking.pictures import shown
+from .lite_target import export_lite
+from .onnx_target import export_onnx
+from .target import DEFAULT_TOLERANCE, Exported, ExportOptions, megabytes
+
+_EXPORTS = {"onnx": export_onnx, "paddle-lite": export_lite}
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the converter's."""
+    command = commands.add_parser("export", help="a bundle becomes ONNX, or a model for ARM phones")
+    command.set_defaults(run=run)
+    command.add_argument("bundle_dir", type=Path, metavar="bundle", help="serving_model/NAME")
+    command.add_argument("--to", required=True, choices=tuple(_EXPORTS), help="the format")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder")
+    command.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="pictures, or folders of them, to compare with; default: drawn ones",
+    )
+    command.add_argument(
+        "--tolerance",
+        type=tolerance,
+        default=DEFAULT_TOLERANCE,
+        metavar="X",
+        help="the largest difference that is accepted, as a part of the largest score"
+        f" (default {DEFAULT_TOLERANCE:g})",
+    )
+    command.add_argument("--force", action="store_true", help="replace an existing export")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Export, and tell what was written.
+
+    Raises:
+        ConversionError, BundleError: one line says what is wrong; nothing was written.
+    """
+    exported = _EXPORTS[options.to](
+        ExportOptions(
+            bundle_dir=options.bundle_dir,
+            output=options.output,
+            images=tuple(options.images),
+            tolerance=options.tolerance,
+            force=options.force,
+        ),
+        _say,
+    )
+    _print_report(exported, Console())
+
+
+def tolerance(text: str) -> float:
+    """Return the largest difference that is accepted, of an option: no `nan`, nothing below 0."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number from 0 upwards, not {text}")
+    return value
+
+
+def _say(step: str) -> None:
+    # on stderr: the report alone is the command's output
+    sys.stderr.write(f"{step} ...\n")
+    sys.stderr.flush()
+
+
+def _print_report(exported: Exported, console: Console) -> None:
+    console.print(Text(f"export {exported.output}", style="bold"))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, meaning in exported.files.items():
+        file = exported.output / name
+        size = f", {megabytes(file)}" if file.suffix in (".nb", ".onnx") else ""
+        table.add_row(Text(name), Text(f"{meaning}{size}"))
+    found = exported.agreement
+    table.add_row("compared", f"{found.runtime} with {found.reference}, {found.pictures} pictures")
+    table.add_row(
+        "difference",
+        Text(
+            f"{found.difference:.2g} at most; the same best class in"
+            f" {found.same_best} of {found.pictures}",
+            style="green" if found.same_best == found.pictures else "yellow",
+        ),
+    )
+    notes = list(exported.notes)
+    if found.unreadable:
+        notes.append(f"{len(found.unreadable)} unreadable, and left out: {shown(found.unreadable)}")
+    if not found.telling:
+        notes.append(
+            "the model answers these pictures all alike, so the comparison says little; give"
+            " --images with pictures of your own"
+        )
+    for note in notes:
+        table.add_row("note", Text(note, style="yellow"))
+    console.print(table)

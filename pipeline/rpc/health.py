@@ -1,0 +1,67 @@
+"""grpc.health.v1: what Kubernetes' gRPC probes and load balancers ask.
+
+The service "" is the whole process; each configured service has its own state under its name.
+Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from ..admission.services import Services
+
+_POLL_S = 0.25
+_Answer = health_pb2.HealthCheckResponse
+_SERVING, _NOT_SERVING, _UNKNOWN = map(
+    _Answer.ServingStatus.Value, ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
+)
+
+
+class RpcHealthServicer(health_pb2_grpc.HealthServicer):
+    """Answers from the services' state now; keeps none of its own."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def Check(  # noqa: N802 - the protocol's name
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> health_pb2.HealthCheckResponse:
+        """Return whether the service answers; NOT_FOUND for one that there is not."""
+        state = self._state(request.service)
+        if state == _UNKNOWN:
+            names = ", ".join(self._services.names)
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no such service; {names}")
+        return _Answer(status=state)
+
+    async def Watch(  # noqa: N802 - the protocol's name
+        self,
+        request: health_pb2.HealthCheckRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """Tell the state, and every change of it, until the caller goes or the service stops."""
+        last: object = None
+        while True:
+            state = self._state(request.service)
+            if state != last:
+                last = state
+                yield _Answer(status=state)
+            if self._services.phase == "stopping":
+                return
+            await asyncio.sleep(_POLL_S)
+
+    def _state(self, name: str) -> Any:  # noqa: ANN401 - the stubs have no type for it
+        if not name:
+            good = self._services.ready
+        elif name in self._services.names:
+            good = self._services.state(name) == "ready"
+        else:
+            return _UNKNOWN
+        return _SERVING if good else _NOT_SERVING

@@ -1,0 +1,205 @@
+"""uvicorn on sockets that listen already, with our bounds on connections, and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import logging
+import resource
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from ..admission.tls import Tls
+from .protocol import OnRefused, bounded_protocol
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 75
+CLOSE_GRACE_S = 5.0
+# The few who may ask the private addresses.
+PRIVATE_CONNECTIONS = 256
+HANDSHAKE_TIMEOUT_S = 10.0
+# Connections that are accepted and not yet agreed on TLS; they come on top of `max_connections`.
+HANDSHAKES = 256
+# Descriptors for everything that is no caller's connection: workers, bundles, logs, admin; and for
+# those that are not connections yet.
+SPARE_DESCRIPTORS = 512 + HANDSHAKES
+# How many are accepted in one turn of the loop: over `HANDSHAKES` by no more than these.
+_ACCEPTED_AT_ONCE = 32
+_ACCEPT_AGAIN_S = 1.0
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PORTS = 2  # HTTP and RPC
+
+
+def affordable_connections(wanted: int) -> int:
+    """Return how many connections a port may have; the limit of descriptors is raised for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _PORTS * wanted + SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            # Half of what there is, at least, is for connections.
+            affordable = max(soft - SPARE_DESCRIPTORS, soft // 2) // _PORTS
+            if affordable < wanted:
+                logger.warning(
+                    "only %d connections a port: the limit of open files is %d (ulimit -n)",
+                    affordable,
+                    soft,
+                )
+                return affordable
+    return wanted
+
+
+async def serve_app(
+    stack: contextlib.AsyncExitStack,
+    app: Starlette,
+    sockets: list[socket.socket],
+    *,
+    max_connections: int = PRIVATE_CONNECTIONS,
+    tls: Tls | None = None,
+    on_refused: OnRefused | None = None,
+) -> None:
+    """Serve `app` on sockets that listen already, until the stack is closed.
+
+    `on_refused` is told of what `app` never sees: connections and heads over the bounds.
+    """
+    config = uvicorn.Config(
+        app,
+        http=bounded_protocol(max_connections, on_refused),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(CLOSE_GRACE_S),
+    )
+    config.load()
+    server = _UvicornServer(config) if tls is None else _TlsUvicornServer(config, tls)
+    serving = asyncio.create_task(server.serve(sockets), name="http")
+
+    async def close() -> None:
+        server.should_exit = True
+        await serving
+
+    stack.push_async_callback(close)
+
+
+class _UvicornServer(uvicorn.Server):
+    """uvicorn without its own signal handlers: the host stops it, after the drain."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _TlsUvicornServer(_UvicornServer):
+    """uvicorn whose connections are accepted by us, see `_TlsListener`."""
+
+    def __init__(self, config: uvicorn.Config, tls: Tls) -> None:
+        super().__init__(config)
+        self._tls = tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        for listening in sockets or []:
+            listener = _TlsListener(listening, self._tls, self._make_protocol)
+            # uvicorn asks no more of a server than `close` and `wait_closed`.
+            self.servers.append(listener)  # type: ignore[arg-type]
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+class _TlsListener:
+    """Accepts connections, and makes each a protocol's own once both sides agree on TLS.
+
+    The loop's own server keeps one context for its life, and neither counts nor bounds those whose
+    handshake is not done: thousands who say nothing would take every descriptor. Here each
+    connection gets the newest context, and one handshake too many ends the one that is oldest.
+    """
+
+    def __init__(
+        self, listening: socket.socket, tls: Tls, make_protocol: Callable[[], asyncio.Protocol]
+    ) -> None:
+        self._listening = listening
+        self._tls = tls
+        self._make_protocol = make_protocol
+        self._loop = asyncio.get_running_loop()
+        # The oldest first.
+        self._handshakes: dict[asyncio.Task[None], None] = {}
+        self._again: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self._listen()
+
+    def close(self) -> None:
+        """Accept nothing more, and end the handshakes."""
+        self._loop.remove_reader(self._listening)
+        if self._again is not None:
+            self._again.cancel()
+        for task in self._handshakes:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until no handshake is left."""
+        await asyncio.gather(*self._handshakes, return_exceptions=True)
+
+    def _listen(self) -> None:
+        self._again = None
+        self._loop.add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connection, _address = self._listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF:
+                    self._pause(error)
+                    return
+                continue  # that one has gone already
+            connection.setblocking(False)
+            self._begin(connection)
+
+    def _pause(self, error: OSError) -> None:
+        """Look again in a while; until then the kernel would call without end."""
+        logger.warning("a connection could not be accepted: %s", error.strerror)
+        self._loop.remove_reader(self._listening)
+        self._again = self._loop.call_later(_ACCEPT_AGAIN_S, self._listen)
+
+    def _begin(self, connection: socket.socket) -> None:
+        if len(self._handshakes) >= HANDSHAKES:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]
+            oldest.cancel()
+        task = self._loop.create_task(self._shake_hands(connection), name="TLS handshake")
+        self._handshakes[task] = None
+        task.add_done_callback(functools.partial(self._ended, connection))
+
+    async def _shake_hands(self, connection: socket.socket) -> None:
+        # Whoever does not speak TLS, or shows no certificate that we trust, is no error of ours.
+        with contextlib.suppress(OSError):
+            await self._loop.connect_accepted_socket(
+                self._make_protocol,
+                connection,
+                ssl=self._tls.context,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            )
+
+    def _ended(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        if task.cancelled():
+            connection.close()  # it may have been so before there was a transport to do it
+        elif (error := task.exception()) is not None:
+            connection.close()
+            logger.error("a TLS handshake failed", exc_info=error)

@@ -1,0 +1,282 @@
+"""The faults, one function each: what is done to a running service, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.service import HOST
+from protocol import pipeline_service_pb2 as pb
+
+from ..soak.bad import bad_pictures, white_png
+from ..soak.wire import HttpConnection, HttpMessage, NoAnswerError, RpcConnection
+from .callers import PATIENCE_S, Callers, answers_again, envelope, under_load
+from .findings import Finding, Memory, longest_gap, told_of, watching
+from .services import Subject, at_work, exists
+from .world import SERVICE, WORKERS, World
+
+BYTES = 13  # elem_type of a tensor that holds bytes, np.save's (pipeline_service.proto)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A fault; `threads`: Paddle Serving 0.9 runs in its default mode for it."""
+
+    name: str
+    run: Callable[[Subject, World], Coroutine[Any, Any, Finding]]
+    threads: bool = False
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+async def one_worker_killed(subject: Subject, world: World) -> Finding:
+    """SIGKILL to one process with a model, under load."""
+    return await _signalled(subject, world, signal.SIGKILL, all_of_them=False)
+
+
+async def all_workers_killed(subject: Subject, world: World) -> Finding:
+    """SIGKILL to all of them."""
+    return await _signalled(subject, world, signal.SIGKILL, all_of_them=True)
+
+
+async def one_worker_hangs(subject: Subject, world: World) -> Finding:
+    """SIGSTOP to one of them, which nobody ends."""
+    return await _signalled(subject, world, signal.SIGSTOP, all_of_them=False)
+
+
+async def _signalled(subject: Subject, world: World, number: int, *, all_of_them: bool) -> Finding:
+    workers = subject.workers()
+    chosen = workers if all_of_them else workers[:1]
+
+    def event() -> None:
+        for pid in chosen:
+            os.kill(pid, number)
+
+    answers, happened_s = await under_load(subject, world, event)
+    told, good = told_of(answers)
+    gap_s = longest_gap(answers, happened_s)
+    again = await answers_again(subject, world)
+    up = sum(map(at_work, subject.workers()))
+    told += f"; longest pause {gap_s:.1f} s" if again else "; no answers any more"
+    told += f"; {up} of {WORKERS} workers at the end"
+    return Finding(told, good and again and up == WORKERS)
+
+
+async def stopped_under_load(subject: Subject, world: World) -> Finding:
+    """SIGTERM while eight callers wait."""
+    family = subject.everything()
+    asking = Callers(subject, world)
+    running = asyncio.create_task(asking.run(8))
+    await asyncio.sleep(3)
+    before = asking.answers.lost
+    began = time.monotonic()
+    subject.process.terminate()
+    asking.stop()
+    await asyncio.gather(asyncio.to_thread(subject.process.wait, 60), running)
+    seconds = time.monotonic() - began
+    await asyncio.sleep(1)
+    left = sum(map(exists, family))
+    lost = asking.answers.lost - before
+    code = subject.process.returncode
+    told = f"{lost} of 8 requests under way lost; exit code {code} after {seconds:.1f} s"
+    told += f"; {left} processes left behind" if left else ""
+    return Finding(told, lost == 0 and left == 0 and code == 0)
+
+
+# --- load -----------------------------------------------------------------------------------------
+
+
+async def burst(subject: Subject, world: World) -> Finding:
+    """300 requests at once, where 32 may wait."""
+    asking = Callers(subject, world)
+    await asyncio.gather(*(asking.once() for _ in range(300)))
+    told, good = told_of(asking.answers)
+    slowest = max(asking.answers.taken_s, default=0.0)
+    again = await answers_again(subject, world)
+    told += f"; slowest answer {slowest:.1f} s" + ("" if again else "; no answers any more")
+    return Finding(told, good and again)
+
+
+async def callers_go_away(subject: Subject, world: World) -> Finding:
+    """200 callers who hang up while they wait; how long until the next one is answered?"""
+    connections = [HttpConnection(subject.http_port) for _ in range(200)]
+    messages = [envelope(world.pictures[n % len(world.pictures)]) for n in range(200)]
+    leaving = (c.abandon(m, 1.0, after_s=0.2) for c, m in zip(connections, messages, strict=True))
+    await asyncio.gather(*leaving)
+    asking = Callers(subject, world)
+    began = time.monotonic()
+    # Told that the queue is full, it tries again, as callers do.
+    while not asking.answers.right and time.monotonic() - began < PATIENCE_S:
+        await asking.once()
+    seconds = time.monotonic() - began
+    right = asking.answers.right == 1
+    told = f"the next one is answered after {seconds:.2f} s"
+    return Finding(told if right else "the next one gets nothing", right and seconds < 1)
+
+
+async def idle_connections(subject: Subject, world: World) -> Finding:
+    """2,000 connections that say nothing."""
+    streams = []
+    with contextlib.suppress(OSError):
+        for _ in range(2000):
+            streams.append(await asyncio.open_connection(HOST, subject.http_port))
+    asking = Callers(subject, world)
+    began = time.monotonic()
+    await asking.once()
+    seconds = time.monotonic() - began
+    for _, writer in streams:
+        writer.close()
+    right = asking.answers.right == 1
+    told = f"a new caller was answered after {seconds:.2f} s"
+    return Finding(told if right else "a new caller got nothing", right)
+
+
+async def sixteen_callers(subject: Subject, world: World) -> Finding:
+    """16 callers with pictures of their own for ten seconds, and no fault."""
+    answers, _ = await under_load(subject, world, lambda: None, callers=16, before_s=0, after_s=10)
+    told, good = told_of(answers)
+    again = await answers_again(subject, world)
+    return Finding(told + ("" if again else "; no answers any more"), good and again)
+
+
+# --- input ----------------------------------------------------------------------------------------
+
+
+async def bad_among_good(subject: Subject, world: World) -> Finding:
+    """Good callers, while others send what is no picture and no request."""
+    asking = Callers(subject, world)
+    good = asyncio.create_task(asking.run(4))
+    bad = [picture for picture, _ in bad_pictures(world.pictures[0]).values()]
+    messages = [envelope(picture) for picture in bad if len(picture) < 2**20]
+    messages += [
+        HttpMessage(f"/{SERVICE}/prediction", body)
+        for body in (b"", b"{", b"[1]", b'{"key": ["image"], "value": ["*"]}', b'{"key": ["a"]}')
+    ]
+    until, sent, unanswered = time.monotonic() + 8, 0, 0
+    while time.monotonic() < until:
+        for message in messages:
+            connection = HttpConnection(subject.http_port)
+            try:
+                await connection.ask(message, PATIENCE_S)
+            except NoAnswerError:
+                unanswered += 1
+            sent += 1
+            await connection.close()
+    asking.stop()
+    await good
+    told, fine = told_of(asking.answers)
+    again = await answers_again(subject, world)
+    told = f"good callers: {told}; {unanswered} of {sent} bad requests without an answer"
+    return Finding(told + ("" if again else "; no answers any more"), fine and again)
+
+
+async def large_picture(subject: Subject, world: World) -> Finding:
+    """A PNG of 100 kB that becomes 2.7 GB, four times at once."""
+    bomb = envelope(white_png(30_000))
+    connections = [HttpConnection(subject.http_port) for _ in range(4)]
+
+    async def send(connection: HttpConnection) -> bool:
+        with contextlib.suppress(NoAnswerError):
+            await connection.ask(bomb, 60)
+            return True
+        return False
+
+    async with watching(subject) as memory:
+        answered = sum(await asyncio.gather(*(send(c) for c in connections)))
+    return await _after(subject, world, f"{answered} of 4 answered", memory)
+
+
+async def large_body(subject: Subject, world: World) -> Finding:
+    """A body of 200 MB."""
+    body = b'{"key": ["a"], "value": ["' + b"A" * 200_000_000
+    async with watching(subject) as memory:
+        try:
+            message = HttpMessage(f"/{SERVICE}/prediction", body)
+            status, _ = await HttpConnection(subject.http_port).ask(message, 60)
+            answered = f"HTTP {status}"
+        except NoAnswerError:
+            answered = "connection closed"
+    return await _after(subject, world, answered, memory)
+
+
+async def _after(subject: Subject, world: World, answered: str, memory: Memory) -> Finding:
+    again = await answers_again(subject, world)
+    told = f"{answered}; {memory.grown_gib:.1f} GiB more memory"
+    told += "" if again else "; no answers any more"
+    return Finding(told, again and memory.grown_gib < 0.5)
+
+
+async def pickle_in_a_request(subject: Subject, world: World) -> Finding:
+    """A tensor whose bytes are a pickle that writes a file."""
+    made = world.folder / f"made-{subject.http_port}"
+    buffer = io.BytesIO()
+    # The head of np.save's format, and behind it a pickle, which every version of NumPy reads.
+    head = {"descr": "|O", "fortran_order": False, "shape": (1,)}
+    np.lib.format.write_array_header_1_0(buffer, head)
+    pickle.dump(_Writes(str(made)), buffer, protocol=2)
+    tensor = pb.Tensor(name="image", elem_type=BYTES, byte_data=buffer.getvalue(), shape=[1])
+    rpc = RpcConnection(subject.rpc_port)
+    with contextlib.suppress(NoAnswerError):
+        await rpc.ask(pb.Request(name=SERVICE, tensors=[tensor]), PATIENCE_S, own_deadline=False)
+    await rpc.close()
+    ran = made.exists()
+    return Finding("the caller's code ran" if ran else "refused; nothing ran", not ran)
+
+
+class _Writes:
+    """Unpickled, it makes a file: what an attacker would do in earnest."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
+        return open, (self._path, "w")
+
+
+# --- operation ------------------------------------------------------------------------------------
+
+
+async def new_labels(subject: Subject, world: World) -> Finding:
+    """What it takes to serve another model or label file, under load."""
+    if subject.admin_port is None:
+        return Finding("a restart: every request of it is lost", good=False)
+    port = subject.admin_port
+    reloads: list[asyncio.Task[tuple[int, bytes]]] = []
+
+    def event() -> None:
+        message = HttpMessage("/-/reload", b"")
+        reloads.append(asyncio.create_task(HttpConnection(port).ask(message, 60)))
+
+    answers, _ = await under_load(subject, world, event, after_s=8)
+    status, _ = await reloads[0]
+    told, good = told_of(answers)
+    return Finding(f"a reload: {told}", good and status == 200)
+
+
+TRIALS: dict[str, Trial] = {
+    "killed": Trial("a worker is killed (SIGKILL)", one_worker_killed),
+    "all-killed": Trial("all workers are killed", all_workers_killed),
+    "hangs": Trial("a worker hangs (SIGSTOP)", one_worker_hangs),
+    "stop": Trial("SIGTERM under load", stopped_under_load),
+    "burst": Trial("300 requests at once, 32 may wait", burst),
+    "go-away": Trial("200 callers hang up", callers_go_away),
+    "idle": Trial("2,000 idle connections", idle_connections),
+    "callers": Trial("16 callers, no fault", sixteen_callers),
+    "threads": Trial("16 callers, 0.9 in its default mode", sixteen_callers, threads=True),
+    "bad": Trial("bad pictures and requests among good ones", bad_among_good),
+    "bomb": Trial("four PNGs of 100 kB that unpack to 2.7 GB", large_picture),
+    "body": Trial("a body of 200 MB", large_body),
+    "pickle": Trial("a pickle in a request", pickle_in_a_request),
+    "reload": Trial("another model or label file", new_labels),
+}

@@ -1,0 +1,74 @@
+"""What both services are given: one model as `.pdmodel`, and pictures with their right answers."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bare import ROOT, BareLimit
+from bundle import load_bundle
+from converter.bundling.convert import ConvertOptions, convert
+from converter.reading.exported_model import read_export
+from converter.targets.program_writer import write_program
+
+from ..soak.world import make_pictures
+
+BUNDLE = ROOT / "serving_model" / "waste"
+SERVICE = "waste"
+WORKERS = 2
+TIMEOUT_S = 5.0
+QUEUE_SIZE = 32
+
+
+@dataclass(frozen=True)
+class World:
+    """Files in `folder`; `best` holds label and score of each encoded picture."""
+
+    folder: Path
+    bundle: Path
+    pictures: list[bytes]
+    best: list[tuple[str, float]]
+
+
+def make_world(folder: Path, seed: int = 1) -> World:
+    """Write the embedded model in the form that Paddle Serving 0.9 reads, and draw pictures."""
+    bundle = _program_bundle(folder)
+    pictures = make_pictures(folder, seed)
+    labels = load_bundle(bundle).labels
+    if labels is None:
+        raise SystemExit(f"error: {bundle} has no labels")
+    best = []
+    for scores in pictures.scores:
+        number = max(range(len(scores)), key=scores.__getitem__)
+        best.append((labels[number], scores[number]))
+    return World(folder, bundle, pictures.encoded, best)
+
+
+def _program_bundle(folder: Path) -> Path:
+    source = BUNDLE / "serving_server"
+    export = folder / "export"
+    export.mkdir()
+    read = read_export(source)
+    write_program(read.model_file, read.graph, export / "inference.pdmodel")
+    for name in ("inference.pdiparams", "inference.yml"):
+        shutil.copy(source / name, export)
+    return convert(ConvertOptions(export, folder / "bundle")).path
+
+
+def check_same_answers(world: World) -> None:
+    """Check that the model says the same in this form as in its own.
+
+    Raises:
+        SystemExit: it does not.
+    """
+    paths = []
+    for number, picture in enumerate(world.pictures[:4]):
+        path = world.folder / f"check{number}"
+        path.write_bytes(picture)
+        paths.append(path)
+    bare = BareLimit(world.bundle, paths, 1)
+    bare.close()
+    for scores, (label, score) in zip(bare.answers, world.best, strict=False):
+        if abs(max(scores) - score) > 1e-4:
+            raise SystemExit(f"error: the .pdmodel gives {max(scores)} for {label} {score}")

@@ -1,0 +1,184 @@
+"""`python -m reliability.soak`: load, faults and bad input for minutes; every answer is judged.
+
+Exit code 0: nothing lost, nothing mixed up, every error had its reason, nothing leaked, and
+health was told in time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.bare import ROOT
+from benchmarks.service import RunningService, run_service
+
+from .chronicle import Chronicle
+from .faults import Faults
+from .judge import Judge
+from .report import Report, stack_traces
+from .traffic import Traffic
+from .watch import Watch
+from .world import RETRIES, World, make_pictures
+
+CALLERS = 8
+TELL_EVERY_S = 10.0
+# Long enough for the allocators and the runtimes to have seen every kind of request once.
+WARM_UP_S = 5.0
+REST_S = 3.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a soak; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m reliability.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of load (default: 10)")
+    parser.add_argument("--seed", type=int, default=1, help="chance begins here (default: 1)")
+    parser.add_argument("--callers", type=int, default=CALLERS, help=f"at once ({CALLERS})")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "soak")
+    options = parser.parse_args(arguments)
+    console = Console()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="soak") as folder:
+        report = _soak(Path(folder), options, console)
+    report.show(console)
+    path = options.output / "report.json"
+    path.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+    console.print(f"\n{path} has all of it; the service's log is beside it", soft_wrap=True)
+    console.print("[red]failed[/]" if report.problems else "passed")
+    return 1 if report.problems else 0
+
+
+def _soak(folder: Path, options: argparse.Namespace, console: Console) -> Report:
+    console.print("drawing pictures, and what the bare model says of them")
+    world = World(folder)
+    pictures = make_pictures(folder, options.seed)
+    chance = random.Random(options.seed)
+    chronicle = Chronicle()
+    judge = Judge(pictures.scores, chronicle, RETRIES)
+    with (
+        (options.output / "service.log").open("w", encoding="utf-8") as log,
+        run_service(world.config, ["log.level=warning"], log=log) as service,
+    ):
+        traffic = Traffic((service.http_port, service.rpc_port), pictures, judge, chance)
+        faults = Faults(
+            world,
+            traffic,
+            chronicle,
+            chance,
+            process_id=service.process_id,
+            http_port=service.http_port,
+            admin_port=service.admin_port,
+        )
+        watch = Watch(service.http_port, service.process_id)
+        console.print(
+            f"{len(pictures.encoded)} pictures, two services, {options.callers} callers, "
+            f"{options.minutes:g} minutes, seed {options.seed}; Ctrl-C ends it early"
+        )
+        run = _Run(service, traffic, faults, watch, chronicle, console)
+        report = asyncio.run(run.run(options))
+        report.exit_code = service.stop()
+    written = (options.output / "service.log").read_text(encoding="utf-8", errors="replace")
+    report.traces = stack_traces(written)
+    return report
+
+
+class _Run:
+    """The load, from the first request to the last."""
+
+    def __init__(
+        self,
+        service: RunningService,
+        traffic: Traffic,
+        faults: Faults,
+        watch: Watch,
+        chronicle: Chronicle,
+        console: Console,
+    ) -> None:
+        self._service = service
+        self._traffic = traffic
+        self._faults = faults
+        self._watch = watch
+        self._chronicle = chronicle
+        self._console = console
+        self._early = asyncio.Event()
+
+    async def run(self, options: argparse.Namespace) -> Report:
+        """Load the service, and measure it at rest before and after."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._early.set)
+        began = time.monotonic()
+        warming = asyncio.create_task(self._traffic.run(options.callers))
+        await asyncio.sleep(WARM_UP_S)
+        self._traffic.stop()
+        await warming
+        await asyncio.sleep(REST_S)
+        start = self._watch.measure()
+        self._traffic.resume()
+        watching = [
+            asyncio.create_task(self._watch.health()),
+            asyncio.create_task(self._watch.memory()),
+            asyncio.create_task(self._tell(began)),
+        ]
+        until = time.monotonic() + 60 * options.minutes
+        loading = asyncio.create_task(self._traffic.run(options.callers))
+        breaking = asyncio.create_task(self._faults.run(until))
+        early = asyncio.create_task(self._early.wait())
+        await asyncio.wait({breaking, early, loading}, return_when=asyncio.FIRST_COMPLETED)
+        breaking.cancel()
+        await self._end(breaking, "faults")
+        await self._faults.recovered("the end")
+        self._traffic.stop()
+        await loading
+        for task in (*watching, early):
+            task.cancel()
+            await self._end(task, "watch")
+        await asyncio.sleep(REST_S)
+        end = self._watch.measure()
+        status = await self._faults.status()
+        await self._faults.close()
+        return Report(
+            seconds=time.monotonic() - began,
+            seed=options.seed,
+            tally=self._traffic.tally,
+            chronicle=self._chronicle,
+            watch=self._watch,
+            start=start,
+            end=end,
+            counters={s["name"]: s["counters"] for s in status["services"]},
+            complaints=self._faults.complaints,
+        )
+
+    async def _end(self, task: asyncio.Task[Any], what: str) -> None:
+        """Wait for a task that was cancelled; what it failed of is a complaint."""
+        with contextlib.suppress(asyncio.CancelledError):
+            try:
+                await task
+            except Exception as error:  # noqa: BLE001 - told at the end
+                self._faults.complaints.append(f"{what}: {type(error).__name__}: {error}")
+
+    async def _tell(self, began: float) -> None:
+        """Print a line every ten seconds."""
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            tally, events = self._traffic.tally, self._chronicle.events
+            bad = sum(n for verdict, n in tally.verdicts.items() if not verdict.good)
+            minutes, seconds = divmod(int(time.monotonic() - began), 60)
+            self._console.print(
+                f"{minutes:2d}:{seconds:02d}  {tally.sent} requests, "
+                f"{bad} of them lost, mixed up or wrong; {len(events)} faults",
+                highlight=False,
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

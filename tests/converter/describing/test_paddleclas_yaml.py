@@ -1,0 +1,169 @@
+"""PaddleClas' deploy and training YAMLs in the forms they have had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundle import Bundle, BundleError
+from converter.bundling.convert import ConvertOptions, convert
+from converter.describing.descriptions import Wishes
+from converter.errors import ConversionError
+
+MakeExport = Callable[..., Path]
+
+OPS = """
+    - ResizeImage: {resize_short: 6}
+    - CropImage: {size: 4}
+    - NormalizeImage: {scale: 1.0/255.0, mean: [0.5, 0.5, 0.5], std: [1, 1, 1], order: ''}
+    - ToCHWImage:
+"""
+GLOBAL = "Global: {infer_imgs: ./images, inference_model_dir: ./models, use_gpu: True}\n"
+DEPLOY = GLOBAL + "PreProcess:\n  transform_ops:" + OPS
+TRAINING = (
+    "Arch: {name: PPLCNetV2_base, class_num: 3}\n"
+    "Infer:\n  infer_imgs: a.jpg\n  transforms:\n"
+    "    - DecodeImage: {to_rgb: True, channel_first: False}" + OPS
+)
+NUMBERED = "0 tench, Tinca tinca\n1 可回收物/纸板\n2 c\n"
+
+
+def nested(kind: str, options: str) -> str:
+    return (
+        f"PostProcess:\n  main_indicator: {kind}\n  {kind}: {options}\n"
+        "  SavePreLabel: {save_dir: ./pre_label/}\n"
+    )
+
+
+@pytest.fixture
+def convert_with(make_export: MakeExport, tmp_path: Path) -> Callable[..., Bundle]:
+    """Convert a three-class model with a description, its label file in ../ppcls/utils."""
+
+    def run(
+        text: str, *, last: str = "softmax", label_file: str | None = NUMBERED, **wishes: object
+    ) -> Bundle:
+        export = make_export("pdmodel", description=None, last=last)
+        deploy = tmp_path / "PaddleClas/deploy/configs"
+        utils = tmp_path / "PaddleClas/ppcls/utils"
+        for folder in (deploy, utils):
+            folder.mkdir(parents=True)
+        (deploy / "inference_cls.yaml").write_text(text, encoding="utf-8")
+        if label_file is not None:
+            (utils / "labels.txt").write_text(label_file, encoding="utf-8")
+        asked = Wishes(preprocess=str(deploy / "inference_cls.yaml"), **wishes)  # type: ignore[arg-type]
+        return convert(ConvertOptions(export, tmp_path / "out", asked))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DEPLOY + nested("Topk", "{topk: 2, class_id_map_file: ../ppcls/utils/labels.txt}"),
+        DEPLOY
+        + "PostProcess: {name: Topk, topk: 2, class_id_map_file: ../ppcls/utils/labels.txt}\n",
+        TRAINING + "  PostProcess:\n    name: Topk\n    topk: 2\n"
+        "    class_id_map_file: ../ppcls/utils/labels.txt\n",
+    ],
+    ids=["deploy", "deploy of old", "training"],
+)
+def test_preprocessing_labels_and_topk(convert_with: Callable[..., Bundle], text: str) -> None:
+    bundle = convert_with(text)
+    description = bundle.description
+    assert [o.name for o in description.transform_ops][-4:] == [
+        "ResizeImage",
+        "CropImage",
+        "NormalizeImage",
+        "ToCHWImage",
+    ]
+    assert bundle.labels == ("tench, Tinca tinca", "可回收物/纸板", "c")
+    assert (description.topk, description.multi_label) == (2, False)
+    written = (bundle.server_dir / "inference.yml").read_text(encoding="utf-8")
+    assert not any(word in written for word in ("class_id_map_file", "infer_imgs", "pre_label"))
+
+
+def test_a_model_of_several_labels(convert_with: Callable[..., Bundle]) -> None:
+    section = nested(
+        "MultiLabelThreshOutput",
+        "{threshold: 0.4, class_id_map_file: ../ppcls/utils/labels.txt, delimiter: ' '}",
+    )
+    description = convert_with(DEPLOY + section, last="sigmoid").description
+    assert (description.multi_label, description.threshold, description.topk) == (True, 0.4, 0)
+    assert description.activation is None
+
+
+def test_yes_or_no(make_export: MakeExport, tmp_path: Path) -> None:
+    """PULC's models of two classes with the limit in the middle are top-1 models."""
+    text = DEPLOY + nested("ThreshOutput", "{threshold: 0.5, label_0: nobody, label_1: someone}")
+    (tmp_path / "person.yaml").write_text(text)
+    wishes = Wishes(preprocess=str(tmp_path / "person.yaml"))
+    export = make_export("pdmodel", description=None, classes=2)
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    description = bundle.description
+    assert bundle.labels == ("nobody", "someone")
+    assert (description.topk, description.multi_label, description.threshold) == (1, False, None)
+    with pytest.raises(BundleError, match="2 labels, too few"):
+        convert(ConvertOptions(make_export("fluid", description=None), tmp_path / "other", wishes))
+
+
+def test_the_training_yaml_of_one_who_only_evaluates(
+    convert_with: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    text = "Arch: {name: ResNet50_vd}\nDataLoader:\n  Eval:\n    dataset:\n      transform_ops:" + (
+        OPS.replace("\n    ", "\n        ")
+    )
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\n")
+    bundle = convert_with(text, labels=labels)
+    assert bundle.description.model_name == "ResNet50_vd"
+    assert (bundle.labels, bundle.description.topk) == (("a", "b", "c"), 3)
+
+
+def test_labels_that_are_nowhere_are_asked_for(convert_with: Callable[..., Bundle]) -> None:
+    with pytest.raises(ConversionError, match="names of the classes are unknown"):
+        convert_with(TRAINING)
+
+
+def test_beside_the_model(make_export: MakeExport, tmp_path: Path) -> None:
+    export = make_export("pdmodel", description=None)
+    section = nested("Topk", "{topk: 2, class_id_map_file: ../elsewhere/names.txt}")
+    (export / "inference_cls.yaml").write_text(DEPLOY + section)
+    with pytest.raises(ConversionError, match=r"\.\./elsewhere/names\.txt is not here; .*--labels"):
+        convert(ConvertOptions(export, tmp_path / "out"))
+    # a copy beside it is found by its name
+    (export / "names.txt").write_text("a\nb\nc\n")
+    assert convert(ConvertOptions(export, tmp_path / "out")).labels == ("a", "b", "c")
+
+
+def test_a_label_file_beside_the_model_is_taken(make_export: MakeExport, tmp_path: Path) -> None:
+    export = make_export("pdmodel", description=None)
+    (tmp_path / "ops.yml").write_text("transform_ops:" + OPS)
+    wishes = Wishes(preprocess=str(tmp_path / "ops.yml"))
+    (export / "labels.txt").write_text("a\nb\nc\n")
+    assert convert(ConvertOptions(export, tmp_path / "out", wishes)).labels == ("a", "b", "c")
+    (export / "label_list.txt").write_text("x\ny\nz\n")
+    with pytest.raises(ConversionError, match=r"2 label files .*choose one with --labels"):
+        convert(ConvertOptions(export, tmp_path / "two", wishes))
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (DEPLOY + nested("PersonAttribute", "{threshold: 0.5}"), "PostProcess is PersonAttribute"),
+        (DEPLOY + nested("ThreshOutput", "{threshold: 0.9}"), "ThreshOutput at 0.5"),
+        (GLOBAL + nested("Topk", "{topk: 1}"), "transform_ops must be a list"),
+        ("Infer: {PostProcess: {name: Topk}}\n", "neither Infer.transforms nor DataLoader"),
+        ("Arch: {name: x}\n", "holds none of PreProcess"),
+        (DEPLOY + nested("Topk", "{topk: two}"), "topk must be 1 or more"),
+        (DEPLOY + nested("MultiLabelThreshOutput", "{threshold: 2}"), "number from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(
+    convert_with: Callable[..., Bundle], tmp_path: Path, text: str, cause: str
+) -> None:
+    with pytest.raises((ConversionError, BundleError), match=cause) as error:
+        convert_with(text)
+    assert "inference_cls.yaml" in str(error.value)
+    assert not (tmp_path / "out").exists()

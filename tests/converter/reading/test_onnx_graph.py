@@ -1,0 +1,343 @@
+"""ONNX models, as PyTorch, Keras and TensorFlow export them, become bundles that answer right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bundle import BundleError, load_bundle
+from converter.bundling.convert import ConvertOptions, convert
+from converter.checking.verify import verify
+from converter.describing.descriptions import Wishes
+from converter.errors import ConversionError
+from converter.reading.exported_model import read_export
+from pipeline.classifier import Classifier, EncodedImage
+from pipeline.predictors import create_predictor
+
+WriteOnnx = Callable[..., dict[str, np.ndarray]]
+
+OPS = "- ResizeImage: {size: [8, 8]}\n- NormalizeImage: {order: ''}\n- ToCHWImage:\n"
+
+
+@pytest.fixture
+def wishes(tmp_path: Path) -> Wishes:
+    (tmp_path / "ops.yml").write_text(OPS)
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+    return Wishes(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    (tmp_path / "export").mkdir()
+    return tmp_path / "export"
+
+
+def picture(*color: int) -> bytes:
+    return cv2.imencode(".png", np.full((20, 30, 3), color[::-1], np.uint8))[1].tobytes()
+
+
+def means(*color: int) -> np.ndarray:
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    return (np.array(color) / 255 - mean) / std
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers: np.ndarray = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-logits)))
+
+
+def answers(bundle_dir: Path, *pictures: bytes) -> list[dict[str, float]]:
+    bundle = load_bundle(bundle_dir)
+    classifier = Classifier(bundle, create_predictor(bundle))
+    results = classifier.classify([EncodedImage(data) for data in pictures])
+    return [{category.label: category.score for category in result} for result in results]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_a_model_is_converted_and_answers(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx, external: bool
+) -> None:
+    weights = write_onnx(export / "net.onnx", external=external)
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    assert bundle.graph_format == "onnx"
+    (feed,), (fetch,) = bundle.model_config.feeds, bundle.model_config.fetches
+    assert (feed.name, feed.alias, feed.dtype, feed.shape) == ("x", "x", "float32", (3, 8, 8))
+    assert (fetch.name, fetch.alias, fetch.shape) == ("scores", "prediction", (3,))
+    assert (bundle.output_activation, bundle.fixed_batch) == ("softmax", None)
+    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    expected = softmax(means(200, 30, 90) @ weights["fc.w"] + weights["fc.b"])
+    assert list(answer.values()) == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
+
+
+def test_logits_get_their_softmax_when_asked(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    weights = write_onnx(export / "net.onnx", last=None)
+    plain = convert(ConvertOptions(export, tmp_path / "plain", wishes))
+    asked = Wishes(wishes.labels, wishes.preprocess, softmax=True)
+    mended = convert(ConvertOptions(export, tmp_path / "mended", asked))
+    logits = means(10, 250, 90) @ weights["fc.w"] + weights["fc.b"]
+    assert plain.output_activation == mended.output_activation == "none"
+    (raw,) = answers(plain.path, picture(10, 250, 90))
+    assert sorted(raw.values()) == pytest.approx(sorted(logits), abs=1e-4)
+    (scores,) = answers(mended.path, picture(10, 250, 90))
+    assert sorted(scores.values()) == pytest.approx(sorted(softmax(logits)), abs=1e-5)
+
+
+@pytest.mark.parametrize("last", ["Sigmoid", None])
+def test_several_labels_a_picture(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx, last: str | None
+) -> None:
+    weights = write_onnx(export / "net.onnx", last=last)
+    # a sigmoid is recognised; of logits it must be said
+    asked = Wishes(wishes.labels, wishes.preprocess, multi_label=last is None, threshold=0.25)
+    bundle = convert(ConvertOptions(export, tmp_path / "out", asked))
+    assert (bundle.description.multi_label, bundle.description.threshold) == (True, 0.25)
+    colors = [(255, 0, 0), (0, 0, 0), (255, 255, 255), (0, 0, 255)]
+    numbers = set()
+    for color, answer in zip(
+        colors, answers(bundle.path, *(picture(*color) for color in colors)), strict=True
+    ):
+        scores = sigmoid(means(*color) @ weights["fc.w"] + weights["fc.b"])
+        expected = {
+            label: float(score)
+            for label, score in zip(("red", "green", "blue"), scores, strict=True)
+            if score >= 0.25
+        }
+        assert answer == pytest.approx(expected, abs=1e-5)
+        assert list(answer.values()) == sorted(answer.values(), reverse=True)
+        numbers.add(len(answer))
+    assert len(numbers) > 1, "the colours should have different numbers of labels"
+
+
+def test_a_model_of_pixels_takes_the_presets_too(
+    tmp_path: Path, export: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    """Keras and TensorFlow want [N, H, W, 3]."""
+    write_onnx(export / "net.onnx", pixels=True, size=456)
+    asked = Wishes(wishes.labels, "garbage40")
+    bundle = convert(ConvertOptions(export, tmp_path / "out", asked))
+    names = [operator.name for operator in bundle.description.transform_ops]
+    assert names == ["ResizeImage", "NormalizeImage"]
+    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
+    planes = tmp_path / "planes.yml"
+    planes.write_text("- ResizeImage: {size: [456, 456]}\n- ToCHWImage:\n")
+    asked = Wishes(wishes.labels, str(planes))
+    with pytest.raises(ConversionError, match=r"\[456, 456, 3\]; take ToCHWImage out of"):
+        convert(ConvertOptions(export, tmp_path / "other", asked))
+
+
+def test_the_scores_are_found_among_several_outputs(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    write_onnx(export / "net.onnx", class_ids=True)
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    fetches = [(fetch.name, fetch.alias, fetch.dtype) for fetch in bundle.model_config.fetches]
+    assert fetches == [("class_id", "class_id", "int64"), ("scores", "prediction", "float32")]
+    assert bundle.classes == 3
+    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_softmax_is_found_behind_features(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    """Both have as many numbers as there are classes; nothing but the graph's end tells."""
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx")
+    model = onnx.load(str(export / "net.onnx"))
+    features = onnx.helper.make_tensor_value_info("means", onnx.TensorProto.FLOAT, ["N", 3])
+    model.graph.output.insert(0, features)
+    onnx.save(model, str(export / "net.onnx"))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    assert [fetch.alias for fetch in bundle.model_config.fetches] == ["means", "prediction"]
+    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
+    assert verify(bundle.path, export_dir=export).passed
+
+
+def test_a_fixed_batch(export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx) -> None:
+    write_onnx(export / "net.onnx", batch=2)
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    assert bundle.fixed_batch == 2
+    one = answers(bundle.path, picture(200, 30, 90))
+    assert answers(bundle.path, *[picture(200, 30, 90)] * 3) == [pytest.approx(one[0])] * 3
+
+
+def test_a_softmax_within_a_function_of_the_model(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx", last=None)
+    model = onnx.load(str(export / "net.onnx"))
+    body = [onnx.helper.make_node("Softmax", ["a"], ["b"], axis=-1)]
+    opset = onnx.helper.make_opsetid("", 17)
+    model.functions.append(
+        onnx.helper.make_function("local", "Probabilities", ["a"], ["b"], body, [opset])
+    )
+    model.opset_import.append(onnx.helper.make_opsetid("local", 1))
+    model.graph.node[-1].CopyFrom(
+        onnx.helper.make_node("Probabilities", ["fc"], ["scores"], domain="local")
+    )
+    onnx.save(model, str(export / "net.onnx"))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    assert bundle.output_activation == "softmax"
+    assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+
+
+def test_a_constant_that_lies_beside_the_model(
+    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx", external=True)
+    model = onnx.load(str(export / "net.onnx"), load_external_data=False)
+    constant = onnx.helper.make_node("Constant", [], ["fc.b"])
+    attribute = constant.attribute.add(name="value", type=onnx.AttributeProto.TENSOR)
+    attribute.t.CopyFrom(model.graph.initializer.pop(1))
+    model.graph.node.insert(0, constant)
+    (export / "net.onnx").write_bytes(model.SerializeToString())
+    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+
+
+class TestBadInput:
+    def test_truncated(self, export: Path, write_onnx: WriteOnnx) -> None:
+        write_onnx(export / "net.onnx")
+        whole = (export / "net.onnx").read_bytes()
+        for length in (0, 1, len(whole) // 2, len(whole) - 5):
+            (export / "net.onnx").write_bytes(whole[:length])
+            with pytest.raises(
+                ConversionError, match=r"net\.onnx: .*(is empty|cut off|cannot load)"
+            ):
+                read_export(export)
+
+    @pytest.mark.parametrize(
+        "content", [b"<html>not found</html>", b"\x89PNG\r\n\x1a\n", b"\0" * 99]
+    )
+    @pytest.mark.usefixtures("write_onnx")
+    def test_something_else(self, export: Path, content: bytes) -> None:
+        (export / "net.onnx").write_bytes(content)
+        with pytest.raises(ConversionError, match=r"net\.onnx: is no (ONNX model|graph: it is)"):
+            read_export(export)
+
+    def test_operators_of_its_own(self, export: Path, write_onnx: WriteOnnx) -> None:
+        write_onnx(export / "net.onnx", last="Swirl", domain="my.ops")
+        with pytest.raises(
+            ConversionError, match=r"operators of its own .my\.ops::Swirl.*standard"
+        ):
+            read_export(export)
+
+    def test_an_operator_nobody_knows(self, export: Path, write_onnx: WriteOnnx) -> None:
+        write_onnx(export / "net.onnx", last="Swirl")
+        with pytest.raises(ConversionError, match=r"ONNX Runtime .* cannot load it: .*Swirl"):
+            read_export(export)
+
+    def test_a_newer_format(self, export: Path, write_onnx: WriteOnnx) -> None:
+        write_onnx(export / "net.onnx", opset=999)
+        with pytest.raises(ConversionError, match=r"[Oo]pset 999 .*older opset"):
+            read_export(export)
+
+    def test_parameters_beside_it_are_missing_or_cut_off(
+        self, export: Path, write_onnx: WriteOnnx
+    ) -> None:
+        write_onnx(export / "net.onnx", external=True)
+        data = export / "net.onnx.data"
+        data.write_bytes(data.read_bytes()[:-4])
+        with pytest.raises(ConversionError, match=r"net\.onnx\.data: is truncated: \d+ bytes"):
+            read_export(export)
+        data.unlink()
+        with pytest.raises(
+            ConversionError, match=r"net\.onnx\.data: the parameter file is missing"
+        ):
+            read_export(export)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "cause"),
+        [
+            ("location", "../net.onnx.data", "outside its folder"),
+            ("location", "/etc/passwd", "outside its folder"),
+            ("location", "", "outside its folder"),
+            ("location", "w" * 400, "outside its folder"),
+            ("location", "other.data", r"other\.data: the parameter file is missing"),
+            ("offset", "abc", "place of 'fc.w' in its file is no number"),
+            ("offset", "-4", "place of 'fc.w' in its file is no number"),
+            ("length", "9" * 20, "is truncated"),
+            ("length", "", "is truncated"),
+        ],
+    )
+    def test_odd_places_of_parameters(
+        self, export: Path, write_onnx: WriteOnnx, key: str, value: str, cause: str
+    ) -> None:
+        onnx = pytest.importorskip("onnx")
+        write_onnx(export / "net.onnx", external=True)
+        model = onnx.load(str(export / "net.onnx"), load_external_data=False)
+        for entry in model.graph.initializer[0].external_data:
+            if entry.key == key:
+                entry.value = value
+        (export / "net.onnx").write_bytes(model.SerializeToString())
+        data = export / "net.onnx.data"
+        data.write_bytes(data.read_bytes()[:30] if not value else data.read_bytes())
+        with pytest.raises(ConversionError, match=cause):
+            read_export(export)
+
+    def test_links_of_a_hubs_cache_are_followed(
+        self, export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    ) -> None:
+        write_onnx(export / "net.onnx", external=True)
+        cache = tmp_path / "blobs"
+        cache.mkdir()
+        for name in ("net.onnx", "net.onnx.data"):
+            (export / name).rename(cache / f"sha-{name}")
+            (export / name).symlink_to(cache / f"sha-{name}")
+        bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+        assert not bundle.model_file.is_symlink()
+        assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+
+    def test_a_batch_that_no_memory_holds(self, export: Path, write_onnx: WriteOnnx) -> None:
+        write_onnx(export / "net.onnx", batch=2**40)
+        with pytest.raises(ConversionError, match="takes 1099511627776 pictures a run"):
+            read_export(export)
+
+    def test_several_candidates(self, export: Path, write_onnx: WriteOnnx) -> None:
+        write_onnx(export / "net.onnx")
+        write_onnx(export / "best.onnx")
+        with pytest.raises(ConversionError, match=r"2 models .best\.onnx, net\.onnx.*--model-file"):
+            read_export(export)
+        assert read_export(export, "net.onnx").model_file == export / "net.onnx"
+
+    def test_a_softmax_too_many(
+        self, export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    ) -> None:
+        write_onnx(export / "net.onnx")
+        for asked, cause in (
+            (Wishes(wishes.labels, wishes.preprocess, softmax=True), "--softmax: .* already"),
+            (
+                Wishes(wishes.labels, wishes.preprocess, multi_label=True),
+                "--multi-label: .*softmax",
+            ),
+            (
+                Wishes(wishes.labels, wishes.preprocess, threshold=0.5),
+                "--threshold: .*--multi-label",
+            ),
+        ):
+            with pytest.raises(ConversionError, match=cause):
+                convert(ConvertOptions(export, tmp_path / "out", asked))
+        assert not (tmp_path / "out").exists()
+
+    def test_a_bundle_without_its_data_file(
+        self, export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    ) -> None:
+        write_onnx(export / "net.onnx", external=True)
+        bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+        (bundle.server_dir / "net.onnx.data").unlink()
+        with pytest.raises(BundleError, match=r"net\.onnx\.data is missing from the bundle"):
+            load_bundle(bundle.path)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import contextlib
+import hmac
+from typing import Any
+
+import pytest
+
+from pipeline.admission import key_ring
+from pipeline.admission.key_ring import KeyRing
+from pipeline.settings.api_keys import ApiKey, digest
+from protocol.errors import RateLimited, Unauthenticated
+
+APP, BATCH = "0123456789abcdef0123", "fedcba9876543210fedc"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ring(clock: Clock) -> KeyRing:
+    return KeyRing(
+        [ApiKey("app", digest(APP)), ApiKey("batch", digest(BATCH), rate=2, burst=10)], clock
+    )
+
+
+def test_without_keys_the_door_is_open() -> None:
+    assert KeyRing().admit(None, None) is None
+    KeyRing().spend(None, 10**6)
+
+
+def test_both_headers_are_read(ring: KeyRing) -> None:
+    assert ring.admit(f"Bearer {APP}", None) == "app"
+    assert ring.admit(f"bearer   {APP} ", None) == "app"
+    assert ring.admit(None, BATCH) == "batch"
+    assert ring.admit("Basic dXNlcg==", APP) == "app"
+    # One that is known is enough: the other header may be a gateway's own.
+    assert ring.admit("Bearer of-another-service", APP) == "app"
+    assert ring.admit(f"Bearer {APP}", "of-another-service") == "app"
+
+
+@pytest.mark.parametrize(
+    ("authorization", "api_key"),
+    [
+        (None, None),
+        ("", ""),
+        ("Bearer", None),
+        (f"Basic {APP}", None),
+        (APP, None),
+        ("Bearer wrong", None),
+        (None, APP[:-1]),
+        (None, APP + "0"),
+        (None, digest(APP).hex()),
+        (None, "é" * 20),
+        (None, "\x00"),
+    ],
+)
+def test_who_has_no_key_stays_outside(ring: KeyRing, authorization: Any, api_key: Any) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        ring.admit(authorization, api_key)
+    for presented in (authorization, api_key):
+        assert not presented or len(presented) < 8 or presented not in str(caught.value)
+
+
+@pytest.mark.parametrize("presented", [APP, BATCH, "wrong" * 4])
+def test_every_key_is_compared_in_constant_time(
+    ring: KeyRing, presented: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return hmac.compare_digest(one, other)
+
+    class Hmac:
+        compare_digest = staticmethod(compare)
+
+    monkeypatch.setattr(key_ring, "hmac", Hmac)
+    with contextlib.suppress(Unauthenticated):
+        ring.admit(None, presented)
+    # All of them, whichever it was, and always digests of one length.
+    assert compared == [(32, 32), (32, 32)]
+
+
+def ask(ring: KeyRing, pictures: int, key: str = BATCH) -> None:
+    """A request, as the hosts count it."""
+    ring.spend(ring.admit(None, key), pictures)
+
+
+def test_a_rate_is_kept(ring: KeyRing, clock: Clock) -> None:
+    ask(ring, 6)
+    ask(ring, 4)
+    with pytest.raises(RateLimited) as caught:  # known before a body is read
+        ring.admit(None, BATCH)
+    assert caught.value.retry_after_s == pytest.approx(0.5)
+    clock.now += 0.5
+    ask(ring, 1)
+    with pytest.raises(RateLimited):
+        ask(ring, 1)
+    clock.now += 3600
+    ask(ring, 10)  # no more than the burst is saved up
+    with pytest.raises(RateLimited):
+        ask(ring, 1)
+    ask(ring, 10**6, APP)  # another's rate is nobody else's business
+
+
+def test_a_request_that_cannot_be_read_counts_too(ring: KeyRing) -> None:
+    for _ in range(10):
+        ring.admit(None, BATCH)
+    with pytest.raises(RateLimited):
+        ring.admit(None, BATCH)
+
+
+def test_pictures_beyond_what_is_left_are_refused(ring: KeyRing, clock: Clock) -> None:
+    ask(ring, 8)
+    with pytest.raises(RateLimited) as caught:
+        ask(ring, 3)
+    assert caught.value.retry_after_s == pytest.approx(0.5)
+    ask(ring, 1)  # the request that was refused has cost one
+
+
+def test_a_request_larger_than_the_burst_leaves_a_debt(ring: KeyRing, clock: Clock) -> None:
+    ask(ring, 30)
+    clock.now += 9.9
+    with pytest.raises(RateLimited):
+        ask(ring, 1)
+    clock.now += 0.7
+    ask(ring, 1)
+
+
+def test_keys_are_exchanged(ring: KeyRing, clock: Clock) -> None:
+    ask(ring, 10)
+    ring.replace([ApiKey("batch", digest("new" * 8), rate=2, burst=10)])
+    with pytest.raises(Unauthenticated):
+        ring.admit(None, APP)
+    with pytest.raises(Unauthenticated):
+        ring.admit(None, BATCH)
+    with pytest.raises(RateLimited):  # a new key does not fill the bucket
+        ring.admit(None, "new" * 8)
+    ring.replace([ApiKey("batch", digest("new" * 8), rate=5, burst=10)])
+    assert ring.admit(None, "new" * 8) == "batch"

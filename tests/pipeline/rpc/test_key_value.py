@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from pipeline.admission.key_ring import KeyRing
+from pipeline.admission.services import Services
+from pipeline.observation.metrics import Metrics
+from pipeline.observation.observer import Observer
+from pipeline.rpc import key_value as rpc_servicer
+from pipeline.rpc.key_value import build_rpc_server
+from pipeline.settings.api_keys import parse_api_keys
+from protocol import pipeline_service_pb2 as pb
+from protocol import pipeline_service_pb2_grpc as pb_grpc
+from protocol.errors import Overloaded
+from protocol.reply import Category
+from tests.patience import PATIENCE_S
+
+PICTURE = base64.b64encode(b"cat").decode()
+
+
+@pytest.fixture
+async def stub(services: Services, observer: Observer) -> AsyncIterator[Any]:
+    server = build_rpc_server(services, observer, max_body_bytes=2000)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield pb_grpc.PipelineServiceStub(channel)
+    await server.stop(0)
+
+
+async def test_a_request_is_answered(stub: Any, engine: Any) -> None:
+    request = pb.Request(key=["image"], value=[PICTURE], name="waste", method="prediction", logid=4)
+    response = await stub.inference(request)
+    assert (response.err_no, response.err_msg) == (0, "")
+    answers = dict(zip(response.key, response.value, strict=True))
+    assert json.loads(answers["label"]) == ["cat"]
+    assert engine.asked[0]["log_id"] == 4
+
+
+async def test_an_empty_name_means_the_only_service(stub: Any) -> None:
+    assert (await stub.inference(pb.Request(key=["image"], value=[PICTURE]))).err_no == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "err_no"),
+    [
+        (pb.Request(name="peach", key=["image"], value=[PICTURE]), 3002),
+        (pb.Request(name="waste"), 5000),
+        (pb.Request(name="waste", key=["image"], value=["?"]), 5000),
+        (pb.Request(name="waste", key=["image", "topk"], value=[PICTURE, "0"]), 5000),
+        (pb.Request(name="waste", key=["image"], value=["YmFk"]), 5001),
+    ],
+)
+async def test_errors_stand_in_the_response(stub: Any, request_: pb.Request, err_no: int) -> None:
+    response = await stub.inference(request_)
+    assert response.err_no == err_no
+    assert response.err_msg
+
+
+async def test_overload_and_the_unforeseen(
+    stub: Any, engine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = pb.Request(name="waste", key=["image"], value=[PICTURE])
+    engine.error = Overloaded("full")
+    assert (await stub.inference(request)).err_no == 3004
+    engine.error = KeyError("secret")
+    response = await stub.inference(request)
+    assert response.err_no == 10000
+    assert "secret" not in response.err_msg
+    assert "secret" in caplog.text
+
+
+async def test_a_message_over_the_limit_ends_in_a_transport_status(stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.inference(pb.Request(name="waste", key=["image"], value=["A" * 4000]))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await stub.inference(pb.Request(key=["image"], value=[PICTURE]))).err_no == 0
+
+
+async def test_a_message_over_the_limit_is_counted_as_that(stub: Any, metrics: Metrics) -> None:
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.inference(pb.Request(name="waste", key=["image"], value=["A" * 4000]))
+    while not (counted := outcomes(metrics)):
+        await asyncio.sleep(0.01)
+    assert counted == {"too_large": 1}
+
+
+async def test_an_answer_that_cannot_be_written_is_an_error(
+    stub: Any, engine: Any, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def classify(*_arguments: Any, **_options: Any) -> Any:
+        return [(Category(1, "\ud800bad", 0.5),)]
+
+    monkeypatch.setattr(engine, "classify", classify)
+    assert (await stub.inference(pb.Request(key=["image"], value=[PICTURE]))).err_no == 10000
+    assert outcomes(metrics) == {"prediction_failed": 1}
+
+
+def outcomes(metrics: Metrics) -> dict[str, float]:
+    return {
+        sample.labels["outcome"]: sample.value
+        for family in metrics.registry.collect()
+        if family.name == "serving_requests"
+        for sample in family.samples
+    }
+
+
+async def test_the_deadline_of_the_caller_is_handed_on(stub: Any, engine: Any) -> None:
+    await stub.inference(pb.Request(key=["image"], value=[PICTURE]), timeout=60)
+    assert 0 < engine.asked[0]["timeout_s"] < 61
+
+
+async def test_a_caller_that_goes_away_cancels_its_request(stub: Any, engine: Any) -> None:
+    engine.delay_s = 30
+    call = stub.inference(pb.Request(key=["image"], value=[PICTURE]))
+    while not engine.asked:
+        await asyncio.sleep(0.01)
+    call.cancel()
+    while not engine.cancelled:
+        await asyncio.sleep(0.01)
+
+
+async def begin(port: int, *metadata: tuple[str, str]) -> grpc.aio.StreamUnaryCall:
+    """Begin a call whose message does not come: a stream, which is the same on the wire."""
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    return channel.stream_unary(
+        "/baidu.paddle_serving.pipeline_serving.PipelineService/inference",
+        response_deserializer=pb.Response.FromString,
+    )(metadata=metadata)
+
+
+async def test_who_has_no_key_is_told_before_anything_is_read(
+    services: Services, observer: Observer
+) -> None:
+    key = "0123456789abcdef"
+    keys = KeyRing(parse_api_keys(f"app: {key}", "here"))
+    server = build_rpc_server(services, observer, max_body_bytes=2000, keys=keys)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    call = await begin(port)
+    assert (await asyncio.wait_for(call, 10)).err_no == 3006
+    call = await begin(port, ("authorization", f"Bearer {key}"))
+    await asyncio.sleep(0.2)
+    assert not call.done()
+    await call.write(pb.Request(key=["image"], value=[PICTURE]).SerializeToString())
+    await call.done_writing()
+    assert (await call).err_no == 0
+    await server.stop(0)
+
+
+async def test_a_message_that_does_not_come_is_not_waited_for(
+    services: Services, observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_servicer, "READ_TIMEOUT_S", 0.2)
+    server = build_rpc_server(services, observer, max_body_bytes=2000)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    call = await begin(port)
+    assert (await asyncio.wait_for(call, 10)).err_no == 6000
+    call = await begin(port)
+    await call.done_writing()
+    response = await asyncio.wait_for(call, 10)
+    assert (response.err_no, response.err_msg) == (5000, "the call has no message")
+    await server.stop(0)
+
+
+# gRPC's thread that watches a synchronous channel may find it closed when it looks next.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("options", [(), (("grpc.lb_policy_name", "round_robin"),)])
+async def test_a_channel_whose_idle_connection_was_closed_opens_another(
+    services: Services,
+    observer: Observer,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[tuple[str, str], ...],
+) -> None:
+    make_server = grpc.aio.server
+    idle: list[int] = []
+
+    def soon_closing(options: list[tuple[str, int]]) -> grpc.aio.Server:
+        given = dict(options)
+        idle.append(given["grpc.max_connection_idle_ms"])
+        return make_server(options=list({**given, "grpc.max_connection_idle_ms": 100}.items()))
+
+    monkeypatch.setattr(grpc.aio, "server", soon_closing)
+    server = build_rpc_server(services, observer, max_body_bytes=2000)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    request = pb.Request(key=["image"], value=[PICTURE])
+    # As Paddle Serving 0.9's own client has it, whose channel is synchronous.
+    address, own = f"127.0.0.1:{port}", [*options, ("grpc.use_local_subchannel_pool", 1)]
+    closed = threading.Event()
+
+    def seen(state: grpc.ChannelConnectivity) -> None:
+        if state is not grpc.ChannelConnectivity.READY and asked.is_set():
+            closed.set()
+
+    def ask() -> int:
+        return pb_grpc.PipelineServiceStub(old).inference(request, timeout=PATIENCE_S).err_no
+
+    asked = threading.Event()
+    with grpc.insecure_channel(address, options=own) as old:
+        old.subscribe(seen)
+        assert await asyncio.to_thread(ask) == 0
+        asked.set()
+        assert await asyncio.to_thread(closed.wait, PATIENCE_S)
+        assert await asyncio.to_thread(ask) == 0
+    async with grpc.aio.insecure_channel(address, options=own) as channel:
+        stub = pb_grpc.PipelineServiceStub(channel)
+        assert (await stub.inference(request, timeout=PATIENCE_S)).err_no == 0
+        ready = grpc.ChannelConnectivity.READY
+        while channel.get_state() is ready:
+            await asyncio.wait_for(channel.wait_for_state_change(ready), PATIENCE_S)
+        assert (await stub.inference(request, timeout=PATIENCE_S)).err_no == 0
+    await server.stop(0)
+    assert idle == [27_000]
+
+
+async def test_one_connection_too_many_is_closed(services: Services, observer: Observer) -> None:
+    server = build_rpc_server(services, observer, max_body_bytes=2000, max_connections=3)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    request = pb.Request(key=["image"], value=[PICTURE])
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = pb_grpc.PipelineServiceStub(channel)
+        assert (await stub.inference(request)).err_no == 0
+        streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(6)]
+        greetings = [await asyncio.wait_for(reader.read(9), 10) for reader, _ in streams]
+        assert sum(not greeting for greeting in greetings) == 4
+        assert (await stub.inference(request)).err_no == 0
+        for _, writer in streams:
+            writer.close()
+    await server.stop(0)

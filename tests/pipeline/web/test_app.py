@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from pipeline.admission.inflight import Inflight
+from pipeline.admission.services import Services
+from pipeline.observation.observer import Observer
+from pipeline.web.app import build_http_app
+from protocol.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
+
+PICTURE = base64.b64encode(b"cat").decode()
+BAD = base64.b64encode(b"bad").decode()
+LIMIT = 2000
+
+
+@pytest.fixture
+async def http(services: Services, observer: Observer) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(build_http_app(services, observer, max_body_bytes=LIMIT))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+def values(response: httpx.Response) -> dict[str, Any]:
+    fields = response.json()
+    assert list(fields) == ["err_no", "err_msg", "key", "value", "tensors"]
+    return {k: json.loads(v) for k, v in zip(fields["key"], fields["value"], strict=True)}
+
+
+async def test_the_envelope_is_answered(http: httpx.AsyncClient, engine: Any) -> None:
+    body = {"key": ["image", "topk"], "value": [PICTURE, "2"], "logid": 9}
+    response = await http.post("/waste/prediction", json=body)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert values(response)["label"] == ["cat"]
+    assert engine.asked == [{"topk": 2, "threshold": None, "timeout_s": None, "log_id": 9}]
+
+
+async def test_any_method_name_is_answered_as_0_9_does(http: httpx.AsyncClient) -> None:
+    response = await http.post("/waste/anything", json={"key": ["x"], "value": [PICTURE]})
+    assert response.status_code == 200
+
+
+async def test_options_of_the_address_count_for_the_envelope_too(
+    http: httpx.AsyncClient, engine: Any
+) -> None:
+    address = "/waste/prediction?topk=3&threshold=0.5&logid=7"
+    await http.post(address, json={"key": ["image"], "value": [PICTURE]})
+    own = {"key": ["image", "topk"], "value": [PICTURE, "1"], "logid": 8}
+    await http.post(address, json=own)
+    told = [(asked["topk"], asked["threshold"], asked["log_id"]) for asked in engine.asked]
+    assert told == [(3, 0.5, 7), (1, 0.5, 8)]
+    response = await http.post("/waste/prediction?topk=0", json=own)
+    assert (response.status_code, response.json()["err_no"]) == (400, 5000)
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "application/octet-stream"])
+async def test_a_raw_picture_is_answered(http: httpx.AsyncClient, engine: Any, kind: str) -> None:
+    headers = {"Content-Type": kind}
+    response = await http.post("/waste/prediction?topk=3&logid=1", content=b"dog", headers=headers)
+    assert values(response)["label"] == ["dog"]
+    assert (engine.asked[0]["topk"], engine.asked[0]["log_id"]) == (3, 1)
+
+
+async def test_a_form_may_hold_several_pictures_and_options(
+    http: httpx.AsyncClient, engine: Any
+) -> None:
+    files = [("a", ("a.jpg", b"one")), ("a", ("b.jpg", b"two"))]
+    response = await http.post("/waste/prediction", files=files, data={"topk": "4"})
+    assert values(response)["label"] == ["one", "two"]
+    assert engine.asked[0]["topk"] == 4
+
+
+async def test_one_bad_picture_among_good_ones_is_told_in_its_place(
+    http: httpx.AsyncClient,
+) -> None:
+    body = {"key": ["a", "b"], "value": [BAD, PICTURE]}
+    response = await http.post("/waste/prediction", json=body)
+    assert response.status_code == 200
+    told = values(response)
+    assert told["label"] == [None, "cat"]
+    assert told["errors"] == [{"err_no": 5001, "err_msg": "this looks like text"}, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "err_no", "told"),
+    [
+        (b"", {}, 400, 5000, "body is empty"),
+        (b"no json", {}, 400, 5000, "not JSON"),
+        (b"{}", {}, 400, 5000, '"key" is missing'),
+        (b'{"key": ["a"]}', {}, 400, 5000, '"value" is missing'),
+        (b'{"key": ["a", "b"], "value": ["aa=="]}', {}, 400, 5000, "key has 2 entries"),
+        (b'{"key": ["a"], "value": ["?"]}', {}, 400, 5000, "not base64"),
+        (json.dumps({"key": ["a"], "value": [BAD]}).encode(), {}, 400, 5001, "looks like text"),
+        (b"x" * (LIMIT + 1), {}, 413, 5002, "over the limit"),
+        (b"x" * (LIMIT * 9), {}, 413, 5002, "over the limit"),
+        (b"", {"Content-Type": "image/png"}, 400, 5000, "body is empty"),
+        (b"x", {"Content-Type": "multipart/form-data"}, 400, 5000, "form"),
+        (b"x", {"Content-Type": "multipart/form-data; boundary=b"}, 400, 5000, "form"),
+        (
+            b"--b--\r\n",
+            {"Content-Type": "multipart/form-data; boundary=b"},
+            400,
+            5000,
+            "no picture",
+        ),
+        (b"x" * 2001, {"Content-Type": "multipart/form-data; boundary=b"}, 413, 5002, "limit"),
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_told(
+    http: httpx.AsyncClient,
+    content: bytes,
+    headers: dict[str, str],
+    status: int,
+    err_no: int,
+    told: str,
+) -> None:
+    response = await http.post("/waste/prediction", content=content, headers=headers)
+    fields = response.json()
+    assert (response.status_code, fields["err_no"]) == (status, err_no)
+    assert told in fields["err_msg"]
+    assert list(fields) == ["err_no", "err_msg", "key", "value", "tensors"]
+    good = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
+    assert good.status_code == 200
+
+
+async def test_more_pictures_than_allowed(http: httpx.AsyncClient) -> None:
+    body = {"key": ["image"] * 5, "value": [PICTURE] * 5}
+    response = await http.post("/waste/prediction", json=body)
+    assert response.status_code == 400
+    assert "5 pictures in one request; the most is 4" in response.json()["err_msg"]
+
+
+async def test_an_unknown_service_names_the_known_ones(http: httpx.AsyncClient) -> None:
+    response = await http.post("/peach/prediction", json={"key": ["a"], "value": [PICTURE]})
+    assert (response.status_code, response.json()["err_no"]) == (404, 3002)
+    assert "services: waste" in response.json()["err_msg"]
+
+
+@pytest.mark.parametrize("path", ["/waste", "/a/b/c", "/health", "/health/other/x"])
+async def test_an_unknown_address_is_told_in_the_envelope(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    response = await http.get(path)
+    assert (response.status_code, response.json()["err_no"]) == (404, 3002)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+async def test_a_wrong_method_names_the_right_one(http: httpx.AsyncClient, method: str) -> None:
+    response = await http.request(method, "/waste/prediction")
+    assert (response.status_code, response.json()["err_no"]) == (405, 3000)
+    assert response.headers["allow"] == "POST"
+
+
+async def test_nobody_is_led_elsewhere(http: httpx.AsyncClient) -> None:
+    for path in ("/health/live/", "/openapi.json/"):
+        response = await http.get(path, headers={"Host": "evil.example"})
+        assert response.status_code in (404, 405)
+        assert "location" not in response.headers
+
+
+async def test_text_that_is_large_in_memory_takes_more_room(
+    services: Services, observer: Observer
+) -> None:
+    app = build_http_app(services, observer, max_body_bytes=LIMIT, inflight=Inflight(LIMIT))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as client:
+        key = "\u56fe" * 300
+        body = json.dumps({"key": [key], "value": [PICTURE]}, ensure_ascii=False).encode()
+        assert (await client.post("/waste/prediction", content=body)).status_code == 429
+        short = json.dumps({"key": ["\u56fe"], "value": [PICTURE]}, ensure_ascii=False).encode()
+        assert (await client.post("/waste/prediction", content=short)).status_code == 200
+
+
+async def test_health_is_asked_not_posted_to(http: httpx.AsyncClient) -> None:
+    response = await http.post("/health/ready")
+    assert (response.status_code, response.json()["err_no"]) == (405, 3000)
+    assert response.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "err_no"),
+    [
+        (Overloaded("full"), 429, 3004),
+        (NotReady("not yet"), 503, 3005),
+        (DeadlineExceeded("late"), 504, 6000),
+        (PredictionFailed("broken"), 500, 10000),
+    ],
+)
+async def test_errors_of_the_engine_have_their_own_status(
+    http: httpx.AsyncClient, engine: Any, error: Exception, status: int, err_no: int
+) -> None:
+    engine.error = error
+    response = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
+    assert (response.status_code, response.json()["err_no"]) == (status, err_no)
+    assert ("retry-after" in response.headers) == (status in (429, 503))
+
+
+async def test_what_nobody_foresaw_is_logged_and_told_in_general(
+    services: Services, observer: Observer, engine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.error = KeyError("secret")
+    app = build_http_app(services, observer, max_body_bytes=LIMIT)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        response = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
+    assert (response.status_code, response.json()["err_no"]) == (500, 10000)
+    assert "secret" not in response.text
+    assert "secret" in caplog.text
+
+
+async def test_health_tells_starting_ready_broken_and_stopping(
+    http: httpx.AsyncClient, services: Services, engine: Any
+) -> None:
+    async def ready() -> tuple[int, str]:
+        response = await http.get("/health/ready")
+        return response.status_code, response.json()["status"]
+
+    assert await ready() == (200, "ready")
+    engine.ready = False
+    assert await ready() == (503, "not ready")
+    engine.ready = True
+    for phase in ("starting", "stopping"):
+        services.phase = phase
+        assert await ready() == (503, phase)
+        assert (await http.get("/health/live")).status_code == 200
+
+
+async def test_work_is_refused_while_starting_and_stopping(
+    http: httpx.AsyncClient, services: Services
+) -> None:
+    for phase, err_no in (("starting", 3005), ("stopping", 3001)):
+        services.phase = phase
+        response = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
+        assert (response.status_code, response.json()["err_no"]) == (503, err_no)
+
+
+async def test_the_index_tells_what_is_served(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/")).json() == {
+        "services": [{"service": "waste", "post": "/waste/prediction", "state": "ready"}]
+    }
+
+
+async def test_a_client_that_goes_away_cancels_its_request(
+    services: Services, observer: Observer, engine: Any
+) -> None:
+    engine.delay_s = 30
+    app = build_http_app(services, observer, max_body_bytes=LIMIT)
+    body = json.dumps({"key": ["a"], "value": [PICTURE]}).encode()
+    messages = asyncio.Queue[dict[str, Any]]()
+    messages.put_nowait({"type": "http.request", "body": body, "more_body": False})
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/waste/prediction",
+        "raw_path": b"/waste/prediction",
+        "query_string": b"",
+        "headers": [],
+        "http_version": "1.1",
+        "scheme": "http",
+    }
+    running = asyncio.create_task(app(scope, messages.get, send))
+    while not engine.asked:
+        await asyncio.sleep(0.01)
+    messages.put_nowait({"type": "http.disconnect"})
+    await asyncio.wait_for(running, 10)
+    assert engine.cancelled == 1
+
+
+JPEG = {"Content-Type": "image/jpeg"}
+
+
+@pytest.mark.parametrize(
+    ("form", "answer"),
+    [
+        ("paddlex", [{"category_id": 1, "category": "dog", "score": 0.5}]),
+        ("result", {"result": "dog"}),
+    ],
+)
+async def test_a_picture_is_answered_in_the_form_asked_for(
+    http: httpx.AsyncClient, form: str, answer: Any
+) -> None:
+    url = f"/waste/prediction?form={form}&topk=1"
+    raw = await http.post(url, content=b"dog", headers=JPEG)
+    assert (raw.status_code, raw.json()) == (200, answer)
+    uploaded = await http.post(url, files={"input_img": ("a.jpg", b"dog")})
+    assert (uploaded.status_code, uploaded.json()) == (200, answer)
+
+
+async def test_an_upload_may_name_the_form_in_a_field(http: httpx.AsyncClient) -> None:
+    files = {"input_img": ("a.jpg", b"dog")}
+    response = await http.post("/waste/prediction", files=files, data={"form": "result"})
+    assert response.json() == {"result": "dog"}
+    wrong = await http.post("/waste/prediction", files=files, data={"form": "yaml"})
+    assert (wrong.status_code, wrong.json()["err_no"]) == (400, 5000)
+
+
+async def test_several_pictures_are_answered_in_a_list(http: httpx.AsyncClient) -> None:
+    files = [("a", ("a.jpg", b"dog")), ("a", ("b.jpg", b"bad"))]
+    response = await http.post("/waste/prediction?form=result", files=files)
+    assert response.status_code == 200
+    assert response.json() == [
+        {"result": "dog"},
+        {"error": "err_no 5001: this looks like text"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "headers", "err_no", "told"),
+    [
+        ("form=yaml", b"dog", JPEG, 5000, "form must be one of paddlex, result"),
+        ("form=result", b"bad", JPEG, 5001, "this looks like text"),
+        ("form=result", json.dumps({"key": ["x"], "value": [PICTURE]}).encode(), {}, 5000,
+         "a body without Content-Type is the key/value envelope: leave form out"),
+        ("form=result", b"dog", {"Content-Type": "application/x-www-form-urlencoded"}, 5000,
+         "a picture as the body with its Content-Type, image/jpeg for one"),
+    ],
+)  # fmt: skip
+async def test_a_form_that_cannot_be_is_an_error_in_the_envelope(
+    http: httpx.AsyncClient, query: str, content: bytes, headers: Any, err_no: int, told: str
+) -> None:
+    response = await http.post(f"/waste/prediction?{query}", content=content, headers=headers)
+    assert response.status_code == 400
+    assert response.json()["err_no"] == err_no
+    assert told in response.json()["err_msg"]

@@ -1,0 +1,525 @@
+"""Connections on real sockets: too many, too slow, too large, and those that never read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from pipeline.admission.services import Services
+from pipeline.observation.metrics import Metrics
+from pipeline.observation.observer import Observer
+from pipeline.web import protocol as http_protocol
+from pipeline.web import server as http_server
+from pipeline.web.app import build_http_app
+from pipeline.web.server import serve_app
+from tests.patience import PATIENCE_S
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Server:
+    """An application that answers `size` bytes when `release` is set; counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.asked = 0
+        self.size = 2
+        self.bodies: list[bytes] = []
+        self.headers: dict[str, str] = {}
+        self.release = asyncio.Event()
+        self.release.set()
+
+    async def answer(self, request: Request) -> Response:
+        self.asked += 1
+        self.bodies.append(await request.body())
+        self.headers |= dict(request.headers)
+        await self.release.wait()
+        return Response(b"x" * self.size)
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Any]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(**options: Any) -> Server:
+            server = Server()
+            app = Starlette(routes=[Route("/", server.answer, methods=["GET", "POST"])])
+            listening = socket.create_server(("127.0.0.1", 0))
+            server.port = listening.getsockname()[1]
+            await serve_app(stack, app, [listening], **options)
+            # uvicorn's task begins to accept.
+            await ask(*await server.open())
+            return server
+
+        yield start
+
+
+async def ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, close: bool = True
+) -> bytes:
+    writer.write(GET)
+    answer = await read_answer(reader)
+    if close:
+        writer.close()
+        await writer.wait_closed()
+    return answer
+
+
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    async def read() -> bytes:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return head + await reader.readexactly(length)
+
+    return await asyncio.wait_for(read(), PATIENCE_S)
+
+
+async def closed(reader: asyncio.StreamReader) -> bool:
+    """Whether the other side ends the connection."""
+    with contextlib.suppress(ConnectionError):
+        while await asyncio.wait_for(reader.read(65536), PATIENCE_S):
+            pass
+    return True
+
+
+async def test_the_longest_idle_connection_gives_way(serve: Any) -> None:
+    server = await serve(max_connections=3)
+    connections = [await server.open() for _ in range(3)]
+    for connection in connections:
+        await ask(*connection, close=False)
+    await ask(*connections[0], close=False)  # so that the second is the longest idle
+    newcomer = await server.open()
+    assert b"200 OK" in await ask(*newcomer, close=False)
+    assert await closed(connections[1][0])
+    for connection in (connections[0], connections[2]):
+        assert b"200 OK" in await ask(*connection)
+    newcomer[1].close()
+    connections[1][1].close()
+
+
+async def test_connections_at_work_do_not_give_way(serve: Any) -> None:
+    server = await serve(max_connections=2)
+    server.release.clear()
+    working = [await server.open() for _ in range(2)]
+    for _, writer in working:
+        writer.write(GET)
+    while server.asked < 3:
+        await asyncio.sleep(0.01)
+    reader, writer = await server.open()
+    answer = await read_answer(reader)
+    assert b"429 Too Many Requests" in answer
+    assert b"Retry-After: 1" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["err_no"] == 3004
+    assert await closed(reader)
+    writer.close()
+    server.release.set()
+    for reader, writer in working:
+        assert b"200 OK" in await read_answer(reader)
+        writer.close()
+    assert b"200 OK" in await ask(*await server.open())
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", GET[:-1], b"GET / HTTP/1.1\r\nX: "])
+async def test_a_head_that_does_not_come_is_not_waited_for(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(sent)
+    assert await closed(reader)
+    writer.close()
+    # The second request of a connection too.
+    reader, writer = await server.open()
+    await ask(reader, writer, close=False)
+    writer.write(sent or b"G")
+    assert await closed(reader)
+    writer.close()
+
+
+async def test_a_body_that_trickles_is_refused(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
+    answer = await read_answer(reader)
+    assert b"504 Gateway Timeout" in answer
+    assert "too slow" in json.loads(answer.partition(b"\r\n\r\n")[2])["err_msg"]
+    assert await closed(reader)
+    writer.close()
+
+
+async def test_a_body_is_not_waited_for_longer_for_its_first_byte(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look is enough: a second one would be an hour away."""
+    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(http_protocol, "_LOOK_EVERY_S", 3600.0)
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100)
+    assert b"504 Gateway Timeout" in await read_answer(reader)
+    assert await closed(reader)
+    writer.close()
+
+
+async def test_an_answer_before_the_body_is_the_only_one(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(http_server, "KEEP_ALIVE_S", 4 * PATIENCE_S)  # it is not this that closes
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
+    assert b"404" in (await read_answer(reader)).partition(b"\r\n")[0]
+    assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+    writer.close()
+
+
+async def test_a_slow_body_at_an_honest_rate_is_read(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.1)
+    monkeypatch.setattr(http_protocol, "SLOWEST_BYTES_A_SECOND", 10)
+    monkeypatch.setattr(http_protocol, "_LOOK_EVERY_S", 0.05)
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(10):
+        writer.write(b"0123456789")
+        await asyncio.sleep(0.05)
+    assert b"200 OK" in await read_answer(reader)
+    writer.close()
+
+
+async def test_a_body_that_stops_after_much_of_it_is_refused(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.2)
+    monkeypatch.setattr(http_protocol, "_LOOK_EVERY_S", 0.2)
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n" + b"x" * 800_000)
+    answer = await read_answer(reader)
+    assert b"504 Gateway Timeout" in answer
+    assert await closed(reader)
+    writer.close()
+
+
+async def test_a_body_has_a_limit_also_at_an_honest_rate(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("BODY_PATIENCE_S", 0.1), ("_LOOK_EVERY_S", 0.1), ("BODY_LIMIT_S", 0.5)):
+        monkeypatch.setattr(http_protocol, name, value)
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+    answer = asyncio.create_task(read_answer(reader))
+    while not answer.done():
+        writer.write(b"x" * 10_000)
+        await asyncio.sleep(0.05)
+    assert b"504 Gateway Timeout" in await answer
+    writer.close()
+
+
+async def test_empty_lines_keep_no_connection(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
+    server = await serve()
+    reader, writer = await server.open()
+    await ask(reader, writer, close=False)
+    writer.write(b"\r\n")
+    assert await closed(reader)
+    writer.close()
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+
+
+async def test_trailers_are_no_headers(serve: Any) -> None:
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(CHUNKED + b"\r\n1\r\nx\r\n")
+    await asyncio.sleep(0.05)
+    writer.write(b"0\r\nX-API-Key: k\r\nContent-Type: image/png\r\n\r\n" + GET)
+    for _ in range(2):
+        assert b"200 OK" in await read_answer(reader)
+    assert server.bodies[-2:] == [b"x", b""]
+    assert not {"x-api-key", "content-type"} & set(server.headers)
+    # In one piece too.
+    writer.write(CHUNKED + b"\r\n1\r\nx\r\n0\r\nX-API-Key: k\r\n\r\n")
+    assert b"200 OK" in await read_answer(reader)
+    assert server.bodies[-1] == b"x"
+    assert "x-api-key" not in server.headers
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"1\r\nx\r\n0\r\n", b"a: b\r\n"),
+        (b"1\r\nx\r\n0\r\na: ", b"b"),
+        (b"1\r\nx\r\n1;", b"a"),
+    ],
+    ids=["trailers", "one trailer", "extension"],
+)
+async def test_what_is_no_body_has_a_limit(serve: Any, begin: bytes, more: bytes) -> None:
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(CHUNKED + b"\r\n" + begin)
+    ended = asyncio.create_task(closed(reader))
+    with contextlib.suppress(ConnectionError):
+        for _ in range(1000):
+            writer.write(more * 2000)
+            await writer.drain()
+            if ended.done():
+                break
+            await asyncio.sleep(0)
+    assert await ended
+    assert server.asked <= 2
+    writer.close()
+    assert b"200 OK" in await ask(*await server.open())
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_an_upgrade_is_not_heeded_and_its_body_is_no_request(
+    serve: Any, apart: bool, chunked: bool
+) -> None:
+    """curl --http2 and Java's client ask for h2c at every request, and go on in HTTP/1.1."""
+    server = await serve()
+    body = b"DELETE /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    if chunked:
+        head = CHUNKED + UPGRADE + b"\r\n"
+        sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        head = (
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body) + UPGRADE + b"\r\n"
+        )
+        sent = body
+    reader, writer = await server.open()
+    writer.write(head)
+    if apart:
+        await asyncio.sleep(0.1)
+    writer.write(sent + GET + b"GET / HTTP/1.1\r\nHost: x\r\n" + UPGRADE + b"\r\n" + GET)
+    for _ in range(4):
+        assert b"200 OK" in await read_answer(reader)
+    assert server.bodies[-4:] == [body, b"", b"", b""]
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "err_no"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400", 5000),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"400", 5000),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b"400", 5000),
+        (b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n" + GET, b"405", 3000),
+    ],
+)
+async def test_what_is_no_request_gets_the_envelope(
+    serve: Any, sent: bytes, status: bytes, err_no: int
+) -> None:
+    server = await serve()
+    asked = server.asked
+    reader, writer = await server.open()
+    writer.write(sent)
+    answer = await read_answer(reader)
+    assert answer.split()[1] == status
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["err_no"] == err_no
+    assert await closed(reader)
+    assert server.asked == asked
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
+        b"GET /" + b"y" * 40_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"y" * 2_000_000,  # and never ends
+    ],
+    ids=["many", "long", "address", "endless"],
+)
+async def test_a_head_over_the_limit(serve: Any, head: bytes) -> None:
+    server = await serve()
+    asked = server.asked
+    reader, writer = await server.open()
+    writer.write(head)
+    with contextlib.suppress(ConnectionError):  # it may be reset while the rest is still sent
+        answer = await read_answer(reader)
+        assert b"413" in answer.partition(b"\r\n")[0]
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["err_no"] == 5002
+        assert await closed(reader)
+    writer.close()
+    assert server.asked == asked
+    assert b"200 OK" in await ask(*await server.open())
+
+
+def post(body: bytes) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+async def test_bodies_count_nothing_of_the_head_behind_them(serve: Any) -> None:
+    server = await serve()
+    server.bodies.clear()
+    bodies = [b"%d" % number * 30_000 for number in range(5)]
+    sent = b"".join(map(post, bodies))
+    reader, writer = await server.open()
+    cut = len(sent) - len(post(bodies[-1])) + 20  # within the last head
+    writer.write(sent[:cut])
+    await asyncio.sleep(0.2)
+    writer.write(sent[cut:])
+    for _ in bodies:
+        assert b"200 OK" in await read_answer(reader)
+    assert server.bodies == bodies
+    writer.close()
+
+
+REFUSED = [
+    (b"\x00\x00garbage\r\n\r\n", b"400"),
+    (b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000 + b"\r\n\r\n", b"413"),
+    (post(b"z" * 40_000).replace(b"Host: x", b"X: y\r\n" * 200 + b"Host: x"), b"413"),
+    (b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n" + GET, b"405"),
+    (CHUNKED + b"\r\nno length\r\n", b"400"),
+]
+
+
+@pytest.mark.parametrize(("sent", "status"), REFUSED)
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_refusal_comes_behind_the_answers_that_are_owed(
+    serve: Any, sent: bytes, status: bytes, apart: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await serve()
+    asked = server.asked
+    server.release.clear()
+    reader, writer = await server.open()
+    writer.write(post(b"first") + post(b"second"))
+    while apart and server.asked == asked:
+        await asyncio.sleep(0.01)
+    writer.write(sent)
+    await asyncio.sleep(0.2)
+    server.release.set()
+    for _ in range(2):
+        assert b"200 OK" in await read_answer(reader)
+    assert (await read_answer(reader)).split()[1] == status
+    assert await closed(reader)
+    writer.close()
+    assert server.bodies[-2:] == [b"first", b"second"]
+    assert server.asked == asked + 2
+    assert not caplog.records
+
+
+async def test_what_comes_behind_a_refusal_is_thrown_away(serve: Any) -> None:
+    server = await serve()
+    asked = server.asked
+    server.release.clear()
+    reader, writer = await server.open()
+    writer.write(GET + b"\x00garbage")
+    await asyncio.sleep(0.1)
+    for _ in range(20):
+        writer.write(GET * 1000)
+        await asyncio.sleep(0.01)
+    server.release.set()
+    assert b"200 OK" in await read_answer(reader)
+    assert b"400" in (await read_answer(reader)).partition(b"\r\n")[0]
+    assert await closed(reader)
+    writer.close()
+    assert server.asked == asked + 1
+
+
+async def test_who_does_not_read_the_answer_is_let_go(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "WRITE_TIMEOUT_S", 0.3)
+    server = await serve()
+    server.size = 64 * 2**20  # more than all buffers on the way
+    reader, writer = await server.open()
+    writer.transport.pause_reading()
+    writer.write(GET)
+    await asyncio.sleep(1.0)
+    writer.transport.resume_reading()
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await read_answer(reader)
+    writer.close()
+
+
+async def test_two_requests_in_one_piece_are_both_answered(serve: Any) -> None:
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(GET + GET + GET[:10])
+    for _ in range(2):
+        assert b"200 OK" in await read_answer(reader)
+    writer.write(GET[10:])
+    assert b"200 OK" in await read_answer(reader)
+    writer.close()
+
+
+async def test_what_no_application_sees_is_told(serve: Any) -> None:
+    told: list[str] = []
+    server = await serve(
+        max_connections=1,
+        on_refused=lambda error: told.append(type(error).__name__),
+    )
+    server.release.clear()
+    asked = server.asked
+    reader, writer = await server.open()
+    writer.write(GET)
+    while server.asked == asked:
+        await asyncio.sleep(0.01)
+    refused = await server.open()
+    assert b"429" in await read_answer(refused[0])
+    refused[1].close()
+    writer.write(b"\x00garbage")
+    server.release.set()
+    assert await closed(reader)
+    writer.close()
+    for sent in (b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000, b"CONNECT x:1 HTTP/1.1\r\n\r\n"):
+        reader, writer = await server.open()
+        writer.write(sent)
+        assert await closed(reader)
+        writer.close()
+    assert told == ["Overloaded", "InvalidRequest", "TooLarge", "MethodNotAllowed"]
+
+
+async def test_a_slow_body_is_counted_as_what_its_sender_was_told(
+    services: Services, observer: Observer, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    app = build_http_app(services, observer, max_body_bytes=2000)
+    listening = socket.create_server(("127.0.0.1", 0))
+    async with contextlib.AsyncExitStack() as stack:
+        await serve_app(stack, app, [listening], on_refused=observer.no_request)
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(b"POST /waste/prediction HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab")
+        assert b"504" in (await read_answer(reader)).partition(b"\r\n")[0]
+        assert await closed(reader)
+        writer.close()
+        while not (counted := _outcomes(metrics)):
+            await asyncio.sleep(0.01)
+    assert counted == {("waste", "deadline_exceeded"): 1}
+
+
+def _outcomes(metrics: Metrics) -> dict[tuple[str, str], float]:
+    return {
+        (sample.labels["service"], sample.labels["outcome"]): sample.value
+        for family in metrics.registry.collect()
+        if family.name == "serving_requests"
+        for sample in family.samples
+    }

@@ -1,0 +1,334 @@
+"""The judge of a soak: one that cannot find a mistake would prove nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.observation.logs import LogWriter
+from protocol.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NotReady,
+    Overloaded,
+    PredictionFailed,
+    ServiceClosed,
+    ServingError,
+    TooLarge,
+    UndecodableImage,
+)
+from protocol.reply import Category, ClassifyReply, ImageResult, error_to_json, reply_to_json
+from reliability.soak.chronicle import Chronicle, Generation
+from reliability.soak.judge import BURST, HANG, KILL, Asked, Came, Judge, Verdict
+from reliability.soak.report import (
+    HEALTH_LATE_MS,
+    HEALTH_LIMIT_MS,
+    SPARE_DESCRIPTORS,
+    SPARE_MIB,
+    Report,
+    stack_traces,
+)
+from reliability.soak.traffic import Tally, Traffic
+from reliability.soak.watch import Size, Watch, slope_a_minute
+from reliability.soak.wire import BrokenError, HttpConnection, RpcConnection
+from reliability.soak.world import Pictures
+
+SCORES = [[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.2, 0.7, 0.1]]
+
+
+@pytest.fixture
+def chronicle() -> Chronicle:
+    return Chronicle()
+
+
+@pytest.fixture
+def judge(chronicle: Chronicle) -> Judge:
+    return Judge(SCORES, chronicle, retries=1)
+
+
+def asked(*pictures: int | None, **more: Any) -> Asked:
+    fields: dict[str, Any] = {"what": "a test", "service": "first", "topk": 2, "deadline_s": 5.0}
+    return Asked(pictures=pictures, **{**fields, **more})
+
+
+def categories(picture: int, service: str = "first", generation: int = 0, topk: int = 2) -> Any:
+    scores = SCORES[picture]
+    best = sorted(range(3), key=lambda class_id: -scores[class_id])[:topk]
+    return tuple(Category(c, f"{service} {generation} {c}", scores[c]) for c in best)
+
+
+def came(
+    reply: ClassifyReply | ServingError | None, status: int | None = 200, seconds: float = 1.0
+) -> Came:
+    return Came(100.0, 100.0 + seconds, reply, status, "nothing came" if reply is None else "")
+
+
+def answer(*results: ImageResult) -> Came:
+    return came(ClassifyReply(results))
+
+
+def verdict(judge: Judge, request: Asked, answered: Came) -> Verdict:
+    return judge.judge(request, answered)[0]
+
+
+def test_right_answers(judge: Judge) -> None:
+    assert verdict(judge, asked(0), answer(categories(0))) is Verdict.RIGHT
+    many = answer(categories(2), categories(0), categories(1))
+    assert verdict(judge, asked(2, 0, 1), many) is Verdict.RIGHT
+    bad_one = answer(categories(2), UndecodableImage("text"))
+    assert verdict(judge, asked(2, None), bad_one) is Verdict.RIGHT
+    assert verdict(judge, asked(1, topk=3), answer(categories(1, topk=3))) is Verdict.RIGHT
+
+
+def test_answers_of_others_are_found(judge: Judge) -> None:
+    for request, reply in (
+        (asked(0), answer(categories(1))),
+        (asked(0, 1), answer(categories(1), categories(0))),
+        (asked(0), answer(categories(0, "second"))),
+    ):
+        assert verdict(judge, request, reply) is Verdict.MIXED_UP
+
+
+def test_wrong_answers_are_found(judge: Judge) -> None:
+    (best, second) = categories(0)
+    for request, reply in (
+        (asked(0), answer((Category(0, "first 0 0", 0.51), second))),
+        (asked(0), answer((second, best))),
+        (asked(0), answer((best,))),
+        (asked(0), answer()),
+        (asked(0), answer(categories(0), categories(0))),
+        (asked(0), answer((Category(0, "first 0 1", 0.5), second))),
+        (asked(0), answer(categories(0, generation=1))),
+        (asked(None), answer(categories(0))),
+        (asked(0), came(ClassifyReply((categories(0),)), 500)),
+    ):
+        assert verdict(judge, request, reply) is Verdict.WRONG, reply
+
+
+def test_no_answer_is_lost(judge: Judge) -> None:
+    assert judge.judge(asked(0), came(None)) == (Verdict.LOST, "nothing came")
+
+
+def test_labels_of_a_reload_that_was_over_are_found(judge: Judge, chronicle: Chronicle) -> None:
+    chronicle.generations[0].until = 90.0
+    chronicle.generations.append(Generation(1, 80.0))
+    assert verdict(judge, asked(0), answer(categories(0, generation=1))) is Verdict.RIGHT
+    assert verdict(judge, asked(0), answer(categories(0))) is Verdict.WRONG
+    chronicle.generations[0].until = 100.5  # both may be seen while it is changed
+    assert verdict(judge, asked(0), answer(categories(0))) is Verdict.RIGHT
+
+
+def test_the_error_of_a_wrong_request_must_be_the_right_one(judge: Judge) -> None:
+    wrong = asked(errors=frozenset({5002}))
+    assert verdict(judge, wrong, came(TooLarge("large"), 413)) is Verdict.RIGHT_ERROR
+    assert verdict(judge, wrong, came(TooLarge("large"), 400)) is Verdict.UNEXPECTED
+    assert verdict(judge, wrong, came(UndecodableImage("no"), 400)) is Verdict.UNEXPECTED
+    assert verdict(judge, wrong, answer()) is Verdict.UNEXPECTED
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind", "seconds"),
+    [
+        (Overloaded("full"), 429, BURST, 1.0),
+        (Overloaded("full"), 429, KILL, 1.0),
+        (NotReady("no worker is up"), 503, KILL, 0.1),
+        (DeadlineExceeded("late"), 504, HANG, 4.9),
+    ],
+)
+def test_errors_need_a_reason(
+    judge: Judge, chronicle: Chronicle, error: ServingError, status: int, kind: str, seconds: float
+) -> None:
+    reply = came(error, status, seconds)
+    assert verdict(judge, asked(0), reply) is Verdict.UNEXPECTED
+    with chronicle.event(kind, "second") as event:
+        event.began = 99.0
+    event.ended = 101.0
+    assert verdict(judge, asked(0), reply) is Verdict.UNEXPECTED  # another's trouble
+    event.service = "first"
+    assert verdict(judge, asked(0), reply) is Verdict.RIGHT_ERROR
+    event.began = event.ended = 50.0
+    assert verdict(judge, asked(0), reply) is Verdict.UNEXPECTED
+
+
+def test_a_deadline_must_be_over_before_it_is_called_missed(
+    judge: Judge, chronicle: Chronicle
+) -> None:
+    with chronicle.event(HANG, "first") as event:
+        event.began = 99.0
+    event.ended = 110.0
+    early = came(DeadlineExceeded("late"), 504, 1.0)
+    assert verdict(judge, asked(0), early) is Verdict.UNEXPECTED
+    hurried = asked(0, short=True, deadline_s=0.1)
+    assert verdict(judge, hurried, early) is Verdict.RIGHT_ERROR
+
+
+@pytest.mark.parametrize("status", [504, None])
+def test_a_callers_own_deadline_must_be_over_too(
+    judge: Judge, chronicle: Chronicle, status: int | None
+) -> None:
+    hurried = asked(0, short=True, deadline_s=0.5)
+
+    def missed(seconds: float) -> Verdict:
+        late = DeadlineExceeded("late")
+        one = came(ClassifyReply((late,)), 200 if status else None, seconds)
+        whole = verdict(judge, hurried, came(late, status, seconds))
+        assert verdict(judge, hurried, one) is whole
+        return whole
+
+    assert missed(0.5) is Verdict.RIGHT_ERROR
+    assert missed(0.4995) is Verdict.RIGHT_ERROR  # timers round
+    for seconds in (0.0, 0.1, 0.45):
+        assert missed(seconds) is Verdict.UNEXPECTED
+    with chronicle.event(HANG, "first") as event:
+        event.began = 99.0
+    assert missed(0.0) is Verdict.UNEXPECTED  # no trouble makes time go faster
+
+
+def test_a_failed_prediction_takes_more_deaths_than_retries(
+    judge: Judge, chronicle: Chronicle
+) -> None:
+    failed = came(PredictionFailed("the worker died"), 500)
+    chronicle._deaths["first"] = [100.1]
+    assert verdict(judge, asked(0), failed) is Verdict.UNEXPECTED
+    chronicle._deaths["first"] = [100.1, 100.7]
+    assert verdict(judge, asked(0), failed) is Verdict.RIGHT_ERROR
+
+
+def test_nothing_excuses_a_service_that_has_closed(judge: Judge, chronicle: Chronicle) -> None:
+    with chronicle.event(KILL, None) as event:
+        event.began = 99.0
+    assert verdict(judge, asked(0), came(ServiceClosed("stopping"), 503)) is Verdict.UNEXPECTED
+
+
+def test_growth_is_the_slope_of_the_line() -> None:
+    sizes = [Size(30.0 * n, 50 + 2.0 * n, 0, 0) for n in range(10)]
+    assert slope_a_minute(sizes) == pytest.approx(4.0)
+    assert slope_a_minute(sizes[:1]) == 0
+
+
+def a_report(chronicle: Chronicle, **more: Any) -> Report:
+    fields: dict[str, Any] = {
+        "seconds": 60.0,
+        "seed": 1,
+        "tally": Tally(),
+        "chronicle": chronicle,
+        "watch": Watch(1, 1, health_ms=[1.0] * 600),
+        "start": Size(0.0, 50.0, 900.0, 30),
+        "end": Size(60.0, 50.0 + SPARE_MIB, 900.0, 30 + SPARE_DESCRIPTORS),
+        "counters": {},
+        "complaints": [],
+    }
+    return Report(**{**fields, **more})
+
+
+def test_growth_of_the_service_process_is_a_problem(chronicle: Chronicle) -> None:
+    assert a_report(chronicle).problems == []
+    (memory,) = a_report(chronicle, end=Size(60.0, 51.0 + SPARE_MIB, 900.0, 30)).problems
+    assert "grew by 65 MiB" in memory
+    left_open = Size(60.0, 50.0, 900.0, 31 + SPARE_DESCRIPTORS)
+    (descriptors,) = a_report(chronicle, end=left_open).problems
+    assert "9 file descriptors" in descriptors
+
+
+def test_health_that_comes_late_is_a_problem(chronicle: Chronicle) -> None:
+    def problems(*late_ms: float, in_time: int = 600) -> list[str]:
+        watch = Watch(1, 1, health_ms=[1.0] * in_time + list(late_ms))
+        return a_report(chronicle, watch=watch).problems
+
+    late = HEALTH_LATE_MS + 1
+    assert problems(late, late, late, in_time=20) == []  # by chance, as the machine is busy
+    assert problems(*[late] * 6) == []
+    (often,) = problems(*[late] * 7)
+    assert "7 of 607 answers to health" in often
+    (stood_still,) = problems(HEALTH_LIMIT_MS + 1)
+    assert "took 4001 ms" in stood_still
+
+
+def test_stack_traces_are_found_where_the_service_writes_them(chronicle: Chronicle) -> None:
+    stream = io.StringIO()
+    writer = LogWriter(stream, logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.Logger("pipeline.test")
+    logger.addHandler(writer.handler)
+    try:
+        raise ValueError("nobody foresaw it")
+    except ValueError as error:
+        logger.error("inference failed", exc_info=error)
+    logger.warning("worker 1: Traceback (most recent call last):")
+    logger.warning("worker 1: C++ Traceback (most recent call last):")  # of our own SIGSEGV
+    logger.warning("worker 1: a label may read Traceback")
+    writer.close()
+    assert stack_traces(stream.getvalue()) == 2
+    (told,) = a_report(chronicle, traces=2).problems
+    assert "2 stack traces" in told
+
+
+@contextlib.asynccontextmanager
+async def answering(*answers: bytes) -> AsyncIterator[int]:
+    """Answer whatever comes on a connection with these bytes, and end it; yield the port."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.writelines(answers)
+        writer.write_eof()
+        while await reader.read(2**16):  # what is left unread would reset the connection
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1") as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def http_answer(body: bytes, status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def test_answers_on_one_connection_are_read_in_their_order() -> None:
+    async with answering(http_answer(b"one") + http_answer(b"two")) as port:
+        http = HttpConnection(port)
+        await http.send(b"two requests", 20)
+        assert await http.receive(20) == (200, b"one")
+        assert await http.receive(20) == (200, b"two")
+        for _ in range(2):  # it does not open another, on which nothing was asked
+            with pytest.raises(BrokenError):
+                await http.receive(20)
+        await http.close()
+
+
+async def test_a_sound_request_with_garbage_behind_it_must_be_answered(
+    chronicle: Chronicle,
+) -> None:
+    pictures = Pictures([b"\xff\xd8 a picture"], SCORES[:1])
+    judge = Judge(pictures.scores, chronicle, retries=1)
+    right = http_answer(reply_to_json(ClassifyReply((categories(0, topk=3),))))
+    refused = http_answer(error_to_json(InvalidRequest("this is no HTTP")), "400 Bad Request")
+    for answers, verdicts in (
+        ((right,), {Verdict.RIGHT: 1}),  # and closed
+        ((refused,), {Verdict.UNEXPECTED: 1}),
+        ((), {Verdict.LOST: 1}),
+    ):
+        async with answering(*answers) as port:
+            traffic = Traffic((port, port), pictures, judge, random.Random(1))
+            traffic._service = lambda: "first"  # type: ignore[method-assign]
+            http, rpc = HttpConnection(port), RpcConnection(port)
+            await traffic._pipelined_with_garbage(http, rpc)
+            await rpc.close()
+        assert dict(traffic.tally.verdicts) == verdicts
+
+
+@pytest.mark.slow
+def test_a_short_soak_passes(run_benchmark: Callable[..., str], tmp_path: Path) -> None:
+    printed = run_benchmark("soak", "--minutes", "0.3", "--seed", "3")
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["requests"]["right"] > 50
+    assert report["requests"]["lost"] == report["requests"]["mixed_up"] == 0
+    assert report["events"]  # how many kinds fit into 18 seconds is the machine's to say
+    assert "passed" in printed

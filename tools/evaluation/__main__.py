@@ -1,0 +1,284 @@
+"""`python -m tools.evaluation`: how often a model answers labelled pictures right.
+
+    python -m tools.evaluation DATA --bundle serving_model/waste
+    python -m tools.evaluation DATA --url http://127.0.0.1:18080 --service waste
+    python -m tools.evaluation DATA --endpoint 127.0.0.1:9993 --service waste
+    python -m tools.evaluation DATA --bundle serving_model/waste --thresholds --wanted 0.99
+
+DATA is a folder with a folder per class, a split one (its val is taken), or a list file such as
+val_list.txt. A threshold set in the service is put aside; --thresholds tells what any one would do.
+A threshold chosen on these pictures should be confirmed on others.
+
+Exit code: 0; 1 if a picture failed or the accuracy is below --at-least; 2 with one line on stderr
+if the call is wrong or nothing could be evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from bundle.errors import BundleError
+from client.address import DEFAULT_SERVICE
+from client.classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, ClassifyClient
+from client.command import DEFAULT_RETRIES
+from client.http_client import HttpClient
+from client.rpc_client import RpcClient
+from pipeline.predictors import PredictorError
+from pipeline.stages.errors import PreprocessError
+from tools.datasets.errors import DatasetError
+from tools.datasets.finding import printable
+from tools.datasets.lists import find_labels
+from tools.datasets.workers import default_jobs
+
+from .errors import EvaluationError
+from .matching import match_classes
+from .measures import TOPK, Evaluation
+from .models import BundleModel, Model, ServiceModel, ask, labels_of
+from .report import as_json, open_report, print_report, write_report
+from .samples import read_samples
+from .tables import heading, tables_of
+from .thresholds import STEPS, at_threshold, smallest_threshold
+
+GOOD, NOT_GOOD, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+_ERRORS = (DatasetError, EvaluationError, BundleError, PredictorError, PreprocessError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate as the command line says; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(arguments)
+    try:
+        evaluation = evaluate(options)
+        _report(evaluation, options)
+    except _ERRORS as error:
+        sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
+        return WRONG_CALL
+    except BrokenPipeError:  # of `| head`; what is still buffered has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_GOOD
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted; nothing was evaluated\n")
+        return INTERRUPTED
+    return _verdict(evaluation, options.at_least)
+
+
+def evaluate(options: argparse.Namespace) -> Evaluation:
+    """Ask the model for every picture.
+
+    Raises:
+        EvaluationError, DatasetError: the pictures or the model cannot be used; one line says why.
+        BundleError, PredictorError, PreprocessError: the bundle cannot be loaded, or does not run.
+    """
+    dataset, notes = read_samples(options.data, options.split, options.root, options.labels)
+    if options.by_number and options.data.is_dir():
+        raise EvaluationError("--by-number goes with a list file; give --classes for folders")
+    if options.report:
+        open_report(options.report)
+    with _model(options) as model:
+        labels = labels_of(model, [picture.path for picture in dataset.pictures])
+        # Without label file the names are the numbers already.
+        by_number = options.by_number and find_labels(options.data, options.labels) is not None
+        class_ids = match_classes(dataset, labels, options.classes, by_number=by_number)
+        asked = ask(model, dataset, class_ids, min(TOPK, len(labels)))
+    dropped = [name for name, class_id in class_ids.items() if class_id is None]
+    if dropped:
+        notes.append(f"{options.classes} leaves out the pictures of {', '.join(dropped)}")
+    return Evaluation(dataset.source, model.name, labels, asked, tuple(notes))
+
+
+def _report(evaluation: Evaluation, options: argparse.Namespace) -> None:
+    steps = {*(STEPS if options.thresholds else ()), *options.threshold}
+    thresholds = [at_threshold(evaluation.answered, step) for step in sorted(steps)]
+    wanted, reached = options.wanted, None
+    if wanted is not None:
+        reached = smallest_threshold(evaluation.answered, wanted)
+    document = as_json(evaluation, thresholds, wanted, reached)
+    head = heading(evaluation)
+    tables = list(tables_of(evaluation, thresholds, wanted, reached))
+    for note in evaluation.notes:
+        sys.stderr.write(f"note: {printable(note)}\n")
+    if options.report:
+        write_report(options.report, head, tables, document, evaluation)
+    if options.json:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    else:
+        print_report(head, tables)
+
+
+def _verdict(evaluation: Evaluation, at_least: float | None) -> int:
+    code = GOOD
+    if evaluation.failed:
+        sys.stderr.write(
+            f"error: {len(evaluation.failed)} of {len(evaluation.asked)} pictures failed and are "
+            "not counted; see them above\n"
+        )
+        code = NOT_GOOD
+    accuracy = evaluation.accuracy.value
+    if at_least is not None and accuracy < at_least:
+        sys.stderr.write(f"error: the accuracy {accuracy:.4f} is below --at-least {at_least:g}\n")
+        code = NOT_GOOD
+    return code
+
+
+@contextmanager
+def _model(options: argparse.Namespace) -> Iterator[Model]:
+    if options.bundle:
+        if options.service:
+            raise EvaluationError("--service goes with --url or --endpoint; leave it out")
+        threads = default_jobs()
+        yield BundleModel(options.bundle, batch_size=options.batch_size, threads=threads)
+        return
+    client: ClassifyClient
+    try:
+        if options.url:
+            client = HttpClient(
+                options.url,
+                service=options.service,
+                timeout_s=options.timeout,
+                retries=DEFAULT_RETRIES,
+            )
+        else:
+            client = RpcClient(
+                options.endpoint,
+                service=options.service,
+                timeout_s=options.timeout,
+                retries=DEFAULT_RETRIES,
+            )
+    except ValueError as error:
+        raise EvaluationError(str(error)) from error
+    with client:
+        yield ServiceModel(client, options.url or options.endpoint, jobs=options.jobs)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a call."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_CALL, f"error: {message}; {self.prog} --help tells more\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m tools.evaluation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of classes, or list file")
+    _add_models(parser)
+    _add_data(parser)
+    _add_results(parser)
+    return parser
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("who answers")
+    model = group.add_mutually_exclusive_group(required=True)
+    model.add_argument("--bundle", type=Path, help="a bundle's folder; no service is needed")
+    model.add_argument("--url", help="a service over HTTP: http://HOST:PORT")
+    model.add_argument("--endpoint", metavar="HOST:PORT", help="a service over RPC")
+    add = group.add_argument
+    add("--service", metavar="NAME", help=f"its name (default: {DEFAULT_SERVICE})")
+    add(
+        "--jobs",
+        type=_count,
+        default=DEFAULT_JOBS,
+        metavar="N",
+        help="requests at a time; default: 4",
+    )
+    add(
+        "--timeout",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="of a request; default: 10",
+    )
+    add("--batch-size", type=_count, default=8, metavar="N", help="with --bundle; default: 8")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what the classes are")
+    add = group.add_argument
+    add("--split", metavar="NAME", help="of a split folder; default: val")
+    add("--root", type=Path, help="where the paths in a list begin, if not at its own folder")
+    add("--labels", type=Path, help="label file of a list, if not beside it")
+    names = group.add_mutually_exclusive_group()
+    names.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="YAML, `class of DATA: label of the model`, where they differ; null leaves out",
+    )
+    names.add_argument(
+        "--by-number",
+        action="store_true",
+        help="the class numbers of a list are the model's, whatever its label file says",
+    )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what is told").add_argument
+    add("--report", type=Path, metavar="FOLDER", help="write report.md, report.json, answers.csv")
+    add("--json", action="store_true", help="print JSON instead of tables")
+    add("--at-least", type=_share, metavar="A", help="exit code 1 if the accuracy is below")
+    add(
+        "--thresholds",
+        action="store_true",
+        help="what remains if answers below 0.5, 0.6 ... 0.99 go to a person",
+    )
+    add(
+        "--threshold",
+        type=_share,
+        action="append",
+        default=[],
+        metavar="T",
+        help="the same for T; may be repeated",
+    )
+    add(
+        "--wanted",
+        type=_share,
+        metavar="A",
+        help="the smallest threshold whose answers have this accuracy; confirm it on other data",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    number = _number(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The model that is asked: a bundle in this process, or a service over HTTP or RPC.
+
+Both answer with every score as it is: a threshold set in the bundle or the service is put aside, so
+that the evaluation can tell what any threshold would do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import track
+
+from client.classify_client import ClassifyClient
+from client.errors import Unreachable, UnreadablePicture, error_text
+from pipeline.classifier import Classifier, ClassifierSettings, EncodedImage
+from pipeline.predictors.predictor import PredictorOptions
+from protocol.errors import PredictionFailed, ServingError, TooLarge, UndecodableImage
+from protocol.reply import ImageResult
+from tools.datasets.pictures import Dataset
+
+from .errors import EvaluationError
+from .measures import Asked
+
+_ALL_CLASSES = 1_000_000
+# Faults of one picture; any other fault of the first answer is one of the service.
+_OWN_FAULTS = (UnreadablePicture, UndecodableImage, TooLarge)
+
+
+class Model(Protocol):
+    """Whatever answers pictures with categories."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        ...
+
+    def answers(self, pictures: Sequence[str], topk: int) -> Iterator[ImageResult]:
+        """Yield the best `topk` categories of each picture, or its error, in order.
+
+        Raises:
+            EvaluationError: the model cannot answer any more.
+        """
+        ...
+
+
+class BundleModel:
+    """The classifier that a worker of the service runs.
+
+    Raises:
+        BundleError, PredictorError, PreprocessError: the bundle cannot be loaded.
+    """
+
+    def __init__(self, bundle: Path, *, batch_size: int, threads: int) -> None:
+        self.name = f"the bundle {bundle}"
+        self._batch_size = batch_size
+        self._classifier = Classifier.from_settings(
+            ClassifierSettings(str(bundle), predictor=PredictorOptions(threads=threads))
+        )
+
+    def answers(self, pictures: Sequence[str], topk: int) -> Iterator[ImageResult]:
+        """Yield the answers, a batch at a time; raises PredictorError if the model fails."""
+        for start in range(0, len(pictures), self._batch_size):
+            read = [_read(path) for path in pictures[start : start + self._batch_size]]
+            images = [
+                # Scores of a model without softmax may be below zero.
+                EncodedImage(data, topk, -math.inf)
+                for data in read
+                if isinstance(data, bytes)
+            ]
+            results = iter(self._classifier.classify(images))
+            for data in read:
+                yield next(results) if isinstance(data, bytes) else data
+
+
+class ServiceModel:
+    """A running service, asked as any client asks it, several pictures at a time."""
+
+    def __init__(self, client: ClassifyClient, address: str, *, jobs: int) -> None:
+        self.name = f"the service {client.service} at {address}"
+        self._client = client
+        self._jobs = jobs
+
+    def answers(self, pictures: Sequence[str], topk: int) -> Iterator[ImageResult]:
+        """Yield the answers."""
+        answers = self._client.classify_many(pictures, topk, threshold=0.0, jobs=self._jobs)
+        for answer in answers:
+            if isinstance(answer.result, Unreachable):
+                answers.close()
+                raise EvaluationError(f"{answer.result}; is the service running?")
+            yield answer.result
+
+
+def labels_of(model: Model, pictures: Sequence[str]) -> tuple[str, ...]:
+    """Return all labels of the model, in the order of its classes, from the first answer.
+
+    Raises:
+        EvaluationError: it answers none of `pictures`, or does not number its classes.
+    """
+    faults: list[ServingError] = []
+    for picture in pictures:
+        (result,) = model.answers([picture], _ALL_CLASSES)
+        if not isinstance(result, ServingError):
+            by_number = {category.class_id: category.label for category in result}
+            if sorted(by_number) != list(range(len(result))) or not result:
+                raise EvaluationError(
+                    f"{model.name} does not answer with all classes 0, 1, 2 ... (Paddle Serving "
+                    "0.9 tells no numbers, scores below 0 are left out); evaluate its bundle with "
+                    "--bundle"
+                )
+            return tuple(by_number[number] for number in range(len(by_number)))
+        faults.append(result)
+        if not isinstance(result, _OWN_FAULTS):
+            raise EvaluationError(f"{model.name} does not answer: {error_text(result)}")
+    raise _nothing(len(pictures), faults)
+
+
+def ask(
+    model: Model, dataset: Dataset, class_ids: Mapping[str, int | None], topk: int
+) -> tuple[Asked, ...]:
+    """Ask for all pictures of `dataset` but those whose class is None; show a bar meanwhile.
+
+    Raises:
+        EvaluationError: the model went away, or answered none.
+    """
+    wanted = [
+        (picture.path, class_id)
+        for picture in dataset.pictures
+        if (class_id := class_ids[picture.class_name]) is not None
+    ]
+    console = Console(stderr=True)
+    answers = track(
+        model.answers([path for path, _ in wanted], topk),
+        "evaluating",
+        total=len(wanted),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    asked = tuple(
+        # A classifier of the user's own may leave all out.
+        Asked(path, class_id, result or PredictionFailed("the answer holds no category"))
+        for (path, class_id), result in zip(wanted, answers, strict=True)
+    )
+    errors = [one.result for one in asked if isinstance(one.result, ServingError)]
+    if len(errors) == len(asked):
+        raise _nothing(len(asked), errors)
+    return asked
+
+
+def _nothing(count: int, faults: Sequence[ServingError]) -> EvaluationError:
+    first = f"; the first: {error_text(faults[0])}" if faults else ""
+    return EvaluationError(f"none of {count} pictures could be evaluated{first}")
+
+
+def _read(path: str) -> bytes | UnreadablePicture:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return UnreadablePicture(f"cannot read {path}: {reason}")

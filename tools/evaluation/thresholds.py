@@ -1,0 +1,72 @@
+"""Which score an answer must reach, so that the others go to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_FLOOR, Decimal
+from typing import NamedTuple
+
+import numpy as np
+
+from tools.train.report import Share
+
+from .measures import Answered
+
+STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+_ROUNDING = 1e-12
+
+
+class Threshold(NamedTuple):
+    """What is left of all answers when those below `threshold` go to a person."""
+
+    threshold: float
+    answered: Share
+    accuracy: Share
+
+    @property
+    def wrong(self) -> int:
+        """Wrong answers that remain."""
+        return self.accuracy.of - self.accuracy.hits
+
+    @property
+    def to_person(self) -> Share:
+        """The pictures that are not answered."""
+        return Share(self.answered.of - self.answered.hits, self.answered.of)
+
+
+def at_threshold(answers: Sequence[Answered], threshold: float) -> Threshold:
+    """Count the answers that a service with this threshold would give."""
+    kept = [one for one in answers if one.score >= threshold]
+    right = sum(one.right for one in kept)
+    return Threshold(threshold, Share(len(kept), len(answers)), Share(right, len(kept)))
+
+
+def smallest_threshold(answers: Sequence[Answered], wanted: float) -> Threshold | None:
+    """Return the smallest threshold whose answers are right to the share `wanted`, or None.
+
+    It is written with as few digits as keep the same pictures.
+    """
+    ordered = sorted(answers, key=lambda one: one.score, reverse=True)
+    scores = np.array([one.score for one in ordered])
+    right = np.cumsum([one.right for one in ordered])
+    counts = np.arange(1, len(ordered) + 1)
+    # Pictures of the same score are answered together or not at all.
+    last_of_score = np.append(scores[1:] < scores[:-1], True)
+    good = np.flatnonzero((right / counts >= wanted - _ROUNDING) & last_of_score)
+    if not len(good):
+        return None
+    last = int(good[-1])
+    if last == len(ordered) - 1:
+        return at_threshold(answers, 0.0)
+    return at_threshold(answers, _shortest(float(scores[last + 1]), float(scores[last])))
+
+
+def _shortest(below: float, up_to: float) -> float:
+    """Return the number of the fewest digits that is over `below` and not over `up_to`."""
+    low, high = Decimal(below), Decimal(up_to)
+    digits = 1
+    while True:
+        found = high.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR)
+        if found > low and below < float(found) <= up_to:
+            return float(found)
+        digits += 1
