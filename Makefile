@@ -35,7 +35,7 @@ PADDLECLAS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.10 p
              && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env deployments
+.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env deployments
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -85,8 +85,24 @@ demo: setup  ## serve the embedded model, classify the sample pictures over HTTP
 serve: setup  ## serve CONFIG (configs/waste.yml) until Ctrl-C
 	@$(BIN)/python pipeline/web_service.py --config $(CONFIG)
 
-test: setup-dev  ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+# One process more than there are cores: much of a test is waiting for processes to start and stop.
+# A file stays in one process, and with it the services that its tests share; files are taken in
+# order, so that the long ones of tests/e2e are not begun last.
+JOBS   ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1 )))
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+test: setup-dev  ## run the fast tests, in parallel (ARGS="-k slowloris" chooses some)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: setup-dev  ## run every test, the slow ones too
+	@$(PYTEST) $(ARGS)
+
+coverage: setup-dev  ## run the fast tests and print the branch coverage of each room (SLOW=1: of every test)
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+	  $(if $(SLOW),,-m "not slow") $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python tests/coverage_by_room.py
 
 check: setup-dev  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
