@@ -27,7 +27,7 @@ from ..engine.report import BatchReport
 from ..engine.status import Counters
 from ..observation.metrics import Metrics
 from ..observation.observer import Observer
-from ..observation.request_log import RequestLog
+from ..observation.request_log import LINES_A_SECOND, RequestLog
 from ..observation.tracing import tracing_from_environment
 from ..rpc.key_value import READ_TIMEOUT_S, build_rpc_server
 from ..settings.config import OpSettings, ServiceSettings
@@ -56,16 +56,12 @@ class StandaloneHost:
         self._counters = {op.name: Counters() for op in settings.ops}
         self._metrics = Metrics(version())
         self._tracing = tracing_from_environment()
-        self._log = RequestLog(settings.log.requests_a_second)
+        self._log = RequestLog(LINES_A_SECOND)
         self._observer = Observer(self._metrics, self._log, self._tracing)
         self.services = Services({}, max_images=settings.max_images)
         self._keys = KeyRing(settings.api_keys)
         # One body of full size must always be possible.
-        self._inflight = Inflight(
-            max(settings.access.max_inflight_bytes, settings.max_body_bytes),
-            largest=settings.max_body_bytes,
-            services=lambda: len(self.services.names),
-        )
+        self._inflight = Inflight(max(settings.access.max_inflight_bytes, settings.max_body_bytes))
         self._tls: Tls | None = None
         self._reloader = Reloader(settings, self.services, self._make_engine, load, self._apply)
         self.services.replace(self.engines, max_images=settings.max_images)

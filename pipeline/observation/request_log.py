@@ -7,6 +7,8 @@ import dataclasses
 import logging
 from collections import Counter
 
+LINES_A_SECOND = 50
+
 logger = logging.getLogger("pipeline.requests")
 
 

@@ -67,15 +67,14 @@ class RpcServicer:
         client = _address(context.peer())
         with (
             self._observer.request("rpc", client, metadata.get("traceparent")) as seen,
-            self._inflight.holding() as held,
+            self._inflight.reservation() as reserved,
         ):
             try:
                 caller = self._keys.admit(metadata.get("authorization"), metadata.get("x-api-key"))
                 message = await _only(context, self._max_message_bytes)
                 service = self._services.require(service_in(message))
                 seen.found(service)
-                held.by(service)
-                held.add(len(message))
+                reserved.add(len(message))
                 asked = await parsed(len(message), request_from_message, message)
                 del message  # the pictures are enough
                 seen.asked(asked)

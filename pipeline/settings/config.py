@@ -60,7 +60,6 @@ class LogSettings:
 
     level: str
     form: str
-    requests_a_second: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +215,7 @@ def _settings(
         rpc_port=rpc_port,
         metrics_port=dag["prometheus_port"] if dag["enable_prometheus"] else None,
         admin=_admin(values, tree),
-        log=LogSettings(log["level"], log["format"], log["requests_a_second"]),
+        log=LogSettings(log["level"], log["format"]),
         access=access,
         api_keys=keys,
         max_body_bytes=values["max_body_mb"] * 2**20,

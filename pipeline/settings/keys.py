@@ -33,7 +33,7 @@ class Key:
     default: Any
     meaning: str
     ours: bool = False
-    no_effect: str | None = None  # why a key of 0.9 does nothing here
+    no_effect: str | None = None  # why the key is accepted and does nothing
     refused_unless: tuple[Any, ...] | None = None  # values of a 0.9 key that we can serve
 
 
@@ -280,9 +280,7 @@ TOP: Section = {
     "max_inflight_mb": Key(
         whole(1),
         512,
-        "most MiB of requests in memory at once, over both wires; half of it is set aside for the "
-        "services, the same part for each, the rest is for whoever comes first; a service alone "
-        "has it all",
+        "most MiB of requests in memory at once, all services and both wires together",
         ours=True,
     ),
     "log": {
@@ -290,12 +288,7 @@ TOP: Section = {
             one_of(*LEVELS), "warning", "least level that is logged; a request is `info`", ours=True
         ),
         "format": Key(one_of(*FORMS), "human", "`human`, or `json`: an object a line", ours=True),
-        "requests_a_second": Key(
-            whole(0),
-            50,
-            "most lines of good answers, and of others; the rest is counted",
-            ours=True,
-        ),
+        "requests_a_second": Key(anything, None, "", no_effect="the request log has its own bound"),
     },
     "dag": DAG,
     "op": {"*": OP},

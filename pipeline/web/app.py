@@ -78,7 +78,7 @@ def build_http_app(
         headers = request.headers
         with (
             observer.request("http", client, headers.get("traceparent")) as seen,
-            budget.holding() as held,
+            budget.reservation() as reserved,
         ):
             try:
                 # Before anything is read of the body: who may not ask costs next to nothing.
@@ -87,10 +87,9 @@ def build_http_app(
                 deadline = Deadline(headers.get(TIMEOUT_HEADER))
                 service = services.require(request.path_params["service"])
                 seen.found(service)
-                held.by(service)
-                body = await deadline.within(bodies.read(request, held))
+                body = await deadline.within(bodies.read(request, reserved))
                 if not body.isascii() and _is_text(headers.get("content-type", "")):
-                    held.add(3 * len(body))  # as text it takes up to four bytes a character
+                    reserved.add(3 * len(body))  # as text it takes up to four bytes a character
                 # Raw pictures are taken as they are.
                 size = len(body) if _is_parsed(headers.get("content-type", "")) else 0
                 asked, form = await parsed(size, _read_request, request, service, body)

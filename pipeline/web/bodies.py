@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from protocol.errors import TooLarge
 
-from ..admission.inflight import Held
+from ..admission.inflight import Reservation
 from .protocol import REFUSED
 
 # A body over the limit is read on and thrown away up to this factor, so that the client gets to
@@ -25,8 +25,8 @@ class BodyReader:
     def __init__(self, max_body_bytes: int) -> None:
         self.max_body_bytes = max_body_bytes
 
-    async def read(self, request: Request, held: Held) -> bytes:
-        """Return the whole body, whose bytes are added to `held`.
+    async def read(self, request: Request, reserved: Reservation) -> bytes:
+        """Return the whole body, whose bytes are added to `reserved`.
 
         Raises:
             TooLarge: it is, or says it is.
@@ -47,7 +47,7 @@ class BodyReader:
             chunk, more = message.get("body", b""), message.get("more_body", False)
             received += len(chunk)
             if max(received, size) <= self.max_body_bytes:
-                held.add(len(chunk))
+                reserved.add(len(chunk))
                 whole.write(chunk)
                 continue
             whole = io.BytesIO()

@@ -260,15 +260,24 @@ def png_with_profile(name: bytes) -> bytes:
     return png[:33] + profile + png[33:]
 
 
+EVERY_REQUEST_LOGGED = """
+import sys
+from pipeline.observation import request_log
+request_log.LINES_A_SECOND = 100_000
+from pipeline.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.fixture
 def start_with_stderr(root: Path, start_service: Any) -> Any:
     """Start a service that logs a line a request to a stream that nobody reads."""
 
     def start(stderr: int) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "--log-level=info"]
+            [sys.executable, "-c", EVERY_REQUEST_LOGGED, "--log-level=info"]
             + [f"-o{key}=0" for key in ("http_port", "rpc_port")]
-            + ["-ohost=127.0.0.1", "-oop.waste.concurrency=1", "-olog.requests_a_second=100000"],
+            + ["-ohost=127.0.0.1", "-oop.waste.concurrency=1"],
             cwd=root,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -60,8 +60,8 @@ async def test_who_is_cancelled_waits_for_the_thread_but_not_for_its_turn() -> N
     budget = Inflight(1000)
 
     async def request(number: int) -> None:
-        with budget.holding() as held:
-            held.add(400)
+        with budget.reservation() as reserved:
+            reserved.add(400)
             await parsed(LARGE_BYTES, read, number)
 
     first, second = (asyncio.create_task(request(number)) for number in range(2))
@@ -70,16 +70,16 @@ async def test_who_is_cancelled_waits_for_the_thread_but_not_for_its_turn() -> N
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second
-    assert budget.bytes_ == 400
+    assert budget.reserved == 400
     for _ in range(2):  # who stops the service may ask again
         first.cancel()
         await asyncio.sleep(0.05)
     assert not first.done()
-    assert budget.bytes_ == 400  # the body is still there
+    assert budget.reserved == 400  # the body is still there
     release.set()
     with pytest.raises(asyncio.CancelledError):
         await first
-    assert budget.bytes_ == 0
+    assert budget.reserved == 0
     assert begun == [0]
 
 

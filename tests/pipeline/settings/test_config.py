@@ -81,6 +81,13 @@ dag:
     assert options.fetch == "prediction"
 
 
+def test_the_dropped_bound_of_the_request_log_is_accepted_with_a_warning(folder: Path) -> None:
+    settings = load(folder, CONFIG + "log: {level: info, requests_a_second: 7}\n")
+    assert settings.log.level == "info"
+    assert settings.warning is not None
+    assert "log.requests_a_second: the request log has its own bound" in settings.warning
+
+
 def test_keys_without_a_job_are_told_in_one_warning(folder: Path) -> None:
     text = CONFIG + "worker_num: 1\nbuild_dag_each_worker: false\ndag: {is_thread_op: false}\n"
     warning = load(folder, text).warning
