@@ -11,7 +11,7 @@ RUN python -m venv /venv
 # packages are enough to resolve them. Of the kit itself only its metadata is installed, which tells
 # its version; the code is copied beside its model.
 COPY setup.cfg pyproject.toml constraints.txt LICENSE README.md ./
-RUN mkdir -p protocol bundle client converter/reading converter/describing converter/bundling converter/checking \
+RUN mkdir -p protocol/key_value bundle client converter/reading converter/describing converter/bundling converter/checking \
         converter/targets pipeline/stages pipeline/predictors pipeline/settings pipeline/engine pipeline/observation \
         pipeline/admission pipeline/web pipeline/rpc pipeline/hosts/paddle_serving \
  && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,onnx]' \

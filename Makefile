@@ -119,10 +119,10 @@ bench: setup-dev  ## requests/s of the service beside the bare predictor's limit
 
 # The stubs are made with the oldest tools whose output the newest protobuf still reads (a stub of
 # major version 6 loads in 6 and 7), in an environment of their own.
-proto:  ## make protocol/*_pb2*.py from the .proto file
+proto:  ## make protocol/key_value/*_pb2*.py from the .proto file
 	@test -x build/proto-venv/bin/python || $(PYTHON) -m venv build/proto-venv
 	@build/proto-venv/bin/python -m pip --disable-pip-version-check install --quiet 'grpcio-tools==1.74.0' 'setuptools<81'
-	build/proto-venv/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protocol/pipeline_service.proto
+	build/proto-venv/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protocol/key_value/pipeline_service.proto
 
 constraints:  ## resolve setup.cfg's ranges into constraints.txt again
 	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }

@@ -20,9 +20,11 @@ import grpc
 import grpc.aio
 import uvloop
 
-from protocol import pipeline_service_pb2 as pb
-from protocol.reply import ClassifyReply, reply_from_json, reply_from_proto
-from protocol.request import ClassifyRequest, request_to_json, request_to_proto
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.reply import reply_from_json, reply_from_proto
+from protocol.key_value.request import request_to_json, request_to_proto
+from protocol.reply import ClassifyReply
+from protocol.request import ClassifyRequest
 
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
 HEALTH_EVERY_S = 0.1

@@ -32,8 +32,10 @@ from protocol.errors import (
     Unauthenticated,
     UnreadableReply,
 )
-from protocol.reply import ClassifyReply, reply_from_json
-from protocol.request import ClassifyRequest, request_to_json
+from protocol.key_value.reply import reply_from_json
+from protocol.key_value.request import request_to_json
+from protocol.reply import ClassifyReply
+from protocol.request import ClassifyRequest
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 512 << 20  # 0.9's limit for a message

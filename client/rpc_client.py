@@ -27,7 +27,6 @@ from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
 from client.credentials import Credentials
 from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
-from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import (
     InvalidRequest,
     Overloaded,
@@ -37,8 +36,11 @@ from protocol.errors import (
     TooLarge,
     UnreadableReply,
 )
-from protocol.reply import ClassifyReply, reply_from_proto
-from protocol.request import ClassifyRequest, request_to_proto
+from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
+from protocol.key_value.reply import reply_from_proto
+from protocol.key_value.request import request_to_proto
+from protocol.reply import ClassifyReply
+from protocol.request import ClassifyRequest
 
 CONNECT_TIMEOUT_MS = 5000
 MAX_MESSAGE_BYTES = 512 << 20  # 0.9's limit

@@ -19,11 +19,12 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from protocol import pipeline_service_pb2 as pb
 from protocol.errors import DeadlineExceeded, InvalidRequest, ServingError, TooLarge
-from protocol.reply import ClassifyReply, error_to_proto, reply_to_proto
-from protocol.request import request_from_message
-from protocol.sizes import service_in
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.reply import error_to_proto, reply_to_proto
+from protocol.key_value.request import request_from_message
+from protocol.key_value.sizes import service_in
+from protocol.reply import ClassifyReply
 
 from ..admission.inflight import Inflight
 from ..admission.key_ring import KeyRing

@@ -34,8 +34,10 @@ from protocol.errors import (
     wire_codes,
 )
 from protocol.forms import check_form, reply_in_form
-from protocol.reply import ClassifyReply, error_to_json, reply_to_json
-from protocol.request import ClassifyRequest, request_from_images, request_from_json
+from protocol.key_value.reply import error_to_json, reply_to_json
+from protocol.key_value.request import request_from_images, request_from_json
+from protocol.reply import ClassifyReply
+from protocol.request import ClassifyRequest
 
 from ..admission.deadline import TIMEOUT_HEADER, Deadline
 from ..admission.inflight import Inflight

@@ -32,7 +32,7 @@ from protocol.errors import (
     TooLarge,
     wire_codes,
 )
-from protocol.reply import error_to_json
+from protocol.key_value.reply import error_to_json
 
 HEAD_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 30.0

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.service import HOST
-from protocol import pipeline_service_pb2 as pb
+from protocol.key_value import pipeline_service_pb2 as pb
 
 from ..soak.bad import bad_pictures, white_png
 from ..soak.wire import HttpConnection, HttpMessage, NoAnswerError, RpcConnection

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from protocol import pipeline_service_pb2 as pb
 from protocol.errors import ServingError
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.request import request_to_json, request_to_proto
 from protocol.reply import ClassifyReply
-from protocol.request import ClassifyRequest, request_to_json, request_to_proto
+from protocol.request import ClassifyRequest
 
 from .bad import bad_followers, bad_messages, bad_pictures
 from .judge import Asked, Came, Judge, Verdict

@@ -14,9 +14,10 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 
-from protocol import pipeline_service_pb2 as pb
 from protocol.errors import DeadlineExceeded, ServingError
-from protocol.reply import ClassifyReply, reply_from_json, reply_from_proto
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.reply import reply_from_json, reply_from_proto
+from protocol.reply import ClassifyReply
 
 HOST = "127.0.0.1"
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"

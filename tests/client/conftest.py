@@ -15,8 +15,6 @@ from typing import Any
 import grpc
 import pytest
 
-from protocol import pipeline_service_pb2 as pb
-from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import (
     NotReady,
     Overloaded,
@@ -25,16 +23,12 @@ from protocol.errors import (
     UndecodableImage,
     wire_codes,
 )
-from protocol.reply import (
-    Category,
-    ClassifyReply,
-    error_to_json,
-    error_to_proto,
-    reply_to_json,
-    reply_to_proto,
-    whole_failure,
-)
-from protocol.request import ClassifyRequest, request_from_json, request_from_proto
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
+from protocol.key_value.reply import error_to_json, error_to_proto, reply_to_json, reply_to_proto
+from protocol.key_value.request import request_from_json, request_from_proto
+from protocol.reply import Category, ClassifyReply, whole_failure
+from protocol.request import ClassifyRequest
 from tests.patience import PATIENCE_S
 
 STOCK_ANSWER = b'{"err_no":0,"err_msg":"","key":["label","prob"],"value":["[\'daisy\']","[0.9]"]}'

@@ -16,10 +16,10 @@ import yaml
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
-from protocol import pipeline_service_pb2 as pb
-from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import ServiceNotFound, UndecodableImage
-from protocol.reply import reply_from_proto
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
+from protocol.key_value.reply import reply_from_proto
 from protocol.request import ClassifyRequest
 from tests.patience import PATIENCE_S
 

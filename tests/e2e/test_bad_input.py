@@ -15,8 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
-from protocol import pipeline_service_pb2 as pb
-from protocol import pipeline_service_pb2_grpc as pb_grpc
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from tests.patience import PATIENCE_S
 
 

@@ -38,24 +38,23 @@ from pipeline.settings.api_keys import ApiKeysError, parse_api_keys
 from pipeline.settings.config import ConfigError, load_settings
 from pipeline.stages.decode import DecodeLimits, decode_image
 from pipeline.web.app import build_http_app
-from protocol import pipeline_service_pb2 as pb
 from protocol.errors import ServingError
-from protocol.reply import (
-    Category,
-    ClassifyReply,
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.reply import (
     reply_from_json,
     reply_from_proto,
     reply_to_json,
     reply_to_proto,
 )
-from protocol.request import (
-    ClassifyRequest,
+from protocol.key_value.request import (
     request_from_json,
     request_from_message,
     request_from_proto,
     request_to_json,
     request_to_proto,
 )
+from protocol.reply import Category, ClassifyReply
+from protocol.request import ClassifyRequest
 
 MAX_PIXELS = 1_000_000
 

@@ -5,27 +5,25 @@ import json
 
 import pytest
 
-from protocol import pipeline_service_pb2 as pb
 from protocol.errors import InvalidRequest, Overloaded, ServingError, TooLarge, UndecodableImage
-from protocol.reply import (
-    Category,
-    ClassifyReply,
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.reply import (
     error_to_json,
     error_to_proto,
     reply_from_json,
     reply_from_proto,
     reply_to_json,
     reply_to_proto,
-    whole_failure,
 )
-from protocol.request import (
-    ClassifyRequest,
+from protocol.key_value.request import (
     request_from_images,
     request_from_json,
     request_from_proto,
     request_to_json,
     request_to_proto,
 )
+from protocol.reply import Category, ClassifyReply, whole_failure
+from protocol.request import ClassifyRequest
 
 PICTURE = bytes(range(256))
 TEXT = base64.b64encode(PICTURE).decode()

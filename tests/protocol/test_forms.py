@@ -8,7 +8,8 @@ import pytest
 
 from protocol.errors import InvalidRequest, UndecodableImage
 from protocol.forms import check_form, reply_in_form
-from protocol.reply import Category, ClassifyReply, reply_from_json
+from protocol.key_value.reply import reply_from_json
+from protocol.reply import Category, ClassifyReply
 
 CAN = (Category(23, "可回收物/易拉罐", 0.9998091), Category(1, "其他垃圾/污损塑料", 0.0001))
 BAD = UndecodableImage("this looks like text")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from protocol import base64_text, json_body, proto_body
-from protocol import pipeline_service_pb2 as pb
-from protocol.base64_text import decode_base64
 from protocol.errors import InvalidRequest
-from protocol.json_body import load_json
-from protocol.request import request_from_json, request_from_message
-from protocol.sizes import MOST_PARTS
+from protocol.key_value import base64_text, json_body, proto_body
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.base64_text import decode_base64
+from protocol.key_value.json_body import load_json
+from protocol.key_value.request import request_from_json, request_from_message
+from protocol.key_value.sizes import MOST_PARTS
 
 PICTURE = random.Random(1).randbytes(5000)
 TEXT = base64.b64encode(PICTURE).decode()

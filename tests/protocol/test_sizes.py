@@ -6,14 +6,11 @@ from typing import Any
 
 import pytest
 
-from protocol import pipeline_service_pb2 as pb
 from protocol.errors import InvalidRequest
-from protocol.request import (
-    ClassifyRequest,
-    request_from_message,
-    request_to_proto,
-)
-from protocol.sizes import MOST_PARTS, check_proto_size, service_in
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.request import request_from_message, request_to_proto
+from protocol.key_value.sizes import MOST_PARTS, check_proto_size, service_in
+from protocol.request import ClassifyRequest
 
 MANY = MOST_PARTS + 1
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from protocol.errors import Overloaded, ServingError, UnreadableReply
-from protocol.reply import Category, ClassifyReply, error_to_json, reply_to_json
+from protocol.key_value.reply import error_to_json, reply_to_json
+from protocol.reply import Category, ClassifyReply
 from reliability.faults.__main__ import main, markdown
 from reliability.faults.callers import Answers, Callers, err_no
 from reliability.faults.findings import Finding, longest_gap, told_of

@@ -26,7 +26,8 @@ from protocol.errors import (
     TooLarge,
     UndecodableImage,
 )
-from protocol.reply import Category, ClassifyReply, ImageResult, error_to_json, reply_to_json
+from protocol.key_value.reply import error_to_json, reply_to_json
+from protocol.reply import Category, ClassifyReply, ImageResult
 from reliability.soak.chronicle import Chronicle, Generation
 from reliability.soak.judge import BURST, HANG, KILL, Asked, Came, Judge, Verdict
 from reliability.soak.report import (

@@ -13,9 +13,10 @@ from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
 from pipeline.rpc.key_value import build_rpc_server
 from pipeline.web.app import build_http_app
-from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import Overloaded
-from protocol.request import ClassifyRequest, request_to_proto
+from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
+from protocol.key_value.request import request_to_proto
+from protocol.request import ClassifyRequest
 
 JPEG = {"Content-Type": "image/jpeg"}
 LARGE = b"x" * 600

@@ -18,9 +18,9 @@ from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
 from pipeline.rpc.key_value import build_rpc_server
 from pipeline.web.app import build_http_app
-from protocol import pipeline_service_pb2 as pb
-from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import Overloaded, UndecodableImage
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.reply import Category, ImageResult
 
 LARGE = 2**20

@@ -19,9 +19,9 @@ from pipeline.rpc import key_value as rpc_servicer
 from pipeline.rpc.key_value import build_rpc_server
 from pipeline.web import app as http_app
 from pipeline.web.app import build_http_app
-from protocol import pipeline_service_pb2 as pb
-from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import InvalidRequest
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from tests.patience import PATIENCE_S
 
 LARGE = base64.b64encode(b"x" * LARGE_BYTES).decode()

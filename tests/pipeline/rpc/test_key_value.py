@@ -18,9 +18,9 @@ from pipeline.observation.observer import Observer
 from pipeline.rpc import key_value as rpc_servicer
 from pipeline.rpc.key_value import build_rpc_server
 from pipeline.settings.api_keys import parse_api_keys
-from protocol import pipeline_service_pb2 as pb
-from protocol import pipeline_service_pb2_grpc as pb_grpc
 from protocol.errors import Overloaded
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.reply import Category
 from tests.patience import PATIENCE_S
 

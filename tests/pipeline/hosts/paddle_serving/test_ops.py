@@ -19,10 +19,11 @@ from bundle.model_config import ModelConfig, TensorSpec
 from pipeline.hosts.paddle_serving.config import ServicePlan
 from pipeline.hosts.paddle_serving.ops import ClassifyOp, PicturesIn
 from pipeline.hosts.paddle_serving.wire import asked_of, reply_fields
-from protocol import pipeline_service_pb2 as pb
 from protocol.errors import InvalidRequest, ServingError, TooLarge
-from protocol.reply import Category, ClassifyReply, reply_to_proto
-from protocol.request import request_from_proto
+from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.reply import reply_to_proto
+from protocol.key_value.request import request_from_proto
+from protocol.reply import Category, ClassifyReply
 
 ONE, TWO = base64.b64encode(b"one").decode(), base64.b64encode(b"two").decode()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .errors import InvalidRequest
+from ..errors import InvalidRequest
 
 MOST_PARTS = 10_000
 _PIECE = 2**20

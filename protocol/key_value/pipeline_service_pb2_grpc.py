@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from protocol import pipeline_service_pb2 as protocol_dot_pipeline__service__pb2
+from protocol.key_value import pipeline_service_pb2 as protocol_dot_key__value_dot_pipeline__service__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + f' but the generated code in protocol/pipeline_service_pb2_grpc.py depends on'
+        + f' but the generated code in protocol/key_value/pipeline_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,8 +36,8 @@ class PipelineServiceStub(object):
         """
         self.inference = channel.unary_unary(
                 '/baidu.paddle_serving.pipeline_serving.PipelineService/inference',
-                request_serializer=protocol_dot_pipeline__service__pb2.Request.SerializeToString,
-                response_deserializer=protocol_dot_pipeline__service__pb2.Response.FromString,
+                request_serializer=protocol_dot_key__value_dot_pipeline__service__pb2.Request.SerializeToString,
+                response_deserializer=protocol_dot_key__value_dot_pipeline__service__pb2.Response.FromString,
                 _registered_method=True)
 
 
@@ -55,8 +55,8 @@ def add_PipelineServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'inference': grpc.unary_unary_rpc_method_handler(
                     servicer.inference,
-                    request_deserializer=protocol_dot_pipeline__service__pb2.Request.FromString,
-                    response_serializer=protocol_dot_pipeline__service__pb2.Response.SerializeToString,
+                    request_deserializer=protocol_dot_key__value_dot_pipeline__service__pb2.Request.FromString,
+                    response_serializer=protocol_dot_key__value_dot_pipeline__service__pb2.Response.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -84,8 +84,8 @@ class PipelineService(object):
             request,
             target,
             '/baidu.paddle_serving.pipeline_serving.PipelineService/inference',
-            protocol_dot_pipeline__service__pb2.Request.SerializeToString,
-            protocol_dot_pipeline__service__pb2.Response.FromString,
+            protocol_dot_key__value_dot_pipeline__service__pb2.Request.SerializeToString,
+            protocol_dot_key__value_dot_pipeline__service__pb2.Response.FromString,
             options,
             channel_credentials,
             insecure,
