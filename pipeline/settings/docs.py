@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .keys import DAG, LOCAL_SERVICE_CONF, OP, TOP, Key, Section
@@ -29,7 +30,9 @@ def tables() -> str:
         if key.no_effect is not None
     ]
     head = "### Accepted without effect\n\n| key | where | why |\n|---|---|---|\n"
-    return "\n\n".join([*blocks, head + "\n".join(ignored)]) + "\n"
+    text = "\n\n".join([*blocks, head + "\n".join(ignored)]) + "\n"
+    # At a terminal a guide is named by its path; beside it, it is a link.
+    return re.sub(r"docs/(\w+\.md)", r"[\1](\1)", text)
 
 
 def _keys(section: Section, prefix: str = "") -> Iterator[tuple[str, Key]]:
