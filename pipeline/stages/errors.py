@@ -1,7 +1,7 @@
-"""What is told of a description that cannot be carried out."""
+"""The error for a preprocessing description that cannot be carried out."""
 
 from __future__ import annotations
 
 
 class PreprocessError(ValueError):
-    """The description asks for what is not known; the text names the operator and the option."""
+    """The description has an unknown operator or option; the text names them."""

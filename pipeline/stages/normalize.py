@@ -1,7 +1,7 @@
 """Pixels to the numbers a model was trained on, with PaddleClas' formula and its floats.
 
 For 8-bit pixels the formula has 256 results a channel: a table gives the same floats, several times
-faster than arithmetic on the whole picture.
+faster than arithmetic on the whole image.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Decoded picture -> the array a model is fed, as its `inference.yml` describes it.
+"""Decoded image -> the array a model is fed, as its `inference.yml` describes it.
 
 The operators are those of PaddleClas and PaddleX exports and give PaddleClas' own numbers
 (deploy/python/preprocess.py), bit for bit. Normalisation of 8-bit pixels is a table of 256 entries
-a channel: exact, and several times faster than arithmetic on the whole picture.
+a channel: exact, and several times faster than arithmetic on the whole image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from protocol.errors import InvalidRequest, TooLarge
 from .errors import PreprocessError
 from .normalize import NormalizeImage
 
-# A picture of 1 x 40000 pixels, its short side enlarged to 256, would take gigabytes.
+# An image of 1 x 40000 pixels, its short side enlarged to 256, would take gigabytes.
 MAX_RESIZED_PIXELS = 100_000_000
 
 Step = Callable[[np.ndarray], np.ndarray]
@@ -59,11 +59,11 @@ class Preprocess:
                 self._steps = self._steps[:-2]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Return the array of one picture.
+        """Return the array of one image.
 
         Raises:
-            InvalidRequest: the picture is smaller than what the model cuts out.
-            TooLarge: the picture is so long and thin that resizing it would exhaust memory.
+            InvalidRequest: the image is smaller than what the model cuts out.
+            TooLarge: the image is so long and thin that resizing it would exhaust memory.
         """
         for step in self._steps:
             image = step(image)
@@ -141,7 +141,7 @@ def _build(operator: Operator) -> Step:
 def _short_side(operators: Sequence[Operator]) -> Optional[int]:
     for operator in operators:
         if operator.name == "CropImage":
-            return None  # it counts in pixels of the whole picture
+            return None  # it counts in pixels of the whole image
         if operator.name == "ResizeImage":
             short = operator.options.get("resize_short") or 0
             if short > 0:
@@ -162,9 +162,9 @@ def _decode_image(
     to_rgb: bool = True,
     channel_first: bool = False,
     to_np: bool = False,  # noqa: ARG001 - written by PaddleClas; arrays are all we have
-    backend: str = "cv2",  # noqa: ARG001 - pictures are decoded as cv2 does, before any operator
+    backend: str = "cv2",  # noqa: ARG001 - images are decoded as cv2 does, before any operator
 ) -> Step:
-    """Pictures come decoded as RGB; a model that wants BGR gets its channels turned."""
+    """Images come decoded as RGB; a model that wants BGR gets its channels turned."""
     if channel_first:
         raise PreprocessError("DecodeImage: channel_first is not known; use ToCHWImage")
     if not isinstance(to_rgb, bool):
@@ -255,7 +255,7 @@ def _pillow_resizer(name: str) -> Callable[[np.ndarray, Tuple[int, int]], np.nda
 def _check_resized(size: Tuple[int, int]) -> None:
     if size[0] * size[1] > MAX_RESIZED_PIXELS:
         raise TooLarge(
-            "the picture is too long and thin: resized for the model it would have "
+            "the image is too long and thin: resized for the model it would have "
             "{} x {} pixels".format(*size)
         )
 
@@ -267,7 +267,7 @@ def _crop_image(size: Any) -> Step:  # noqa: ANN401 - YAML
         have_h, have_w = image.shape[:2]
         if have_h < height or have_w < width:
             raise InvalidRequest(
-                "the picture has {} x {} pixels and the model needs {} x {}; "
+                "the image has {} x {} pixels and the model needs {} x {}; "
                 "send a larger one".format(have_w, have_h, width, height)
             )
         left, top = (have_w - width) // 2, (have_h - height) // 2

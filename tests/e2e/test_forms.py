@@ -19,7 +19,7 @@ from tests.patience import PATIENCE_S
 TOPK = 2
 ROUTE = "/waste/prediction"
 TEXT = b"just some text"
-ERROR = {"error": "err_no 5001: this looks like text; send a picture as JPEG, PNG, BMP, WebP, TIFF"}
+ERROR = {"error": "err_no 5001: this looks like text; send an image as JPEG, PNG, BMP, WebP, TIFF"}
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_several_pictures_are_answered_in_order(
     first, second, third = response.json()
     assert json.dumps(first, ensure_ascii=False) == in_form(form, right)
     assert second == ERROR
-    assert third["error"].startswith("err_no 5001: the picture is empty")
+    assert third["error"].startswith("err_no 5001: the image is empty")
 
 
 @pytest.mark.parametrize(("form", "nothing"), [("paddlex", "[]"), ("result", '{"result": null}')])

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import image_bombs
 import numpy as np
-import picture_bombs
 from google.protobuf.message import DecodeError
 
 from bundle.errors import BundleError
@@ -67,7 +67,7 @@ class Target:
     seeds: Callable[[], list[bytes]]
 
 
-def _pictures() -> list[bytes]:
+def _images() -> list[bytes]:
     rng = np.random.default_rng(3)
     image = rng.integers(0, 255, (12, 17, 3), np.uint8)
     suffixes = (".jpg", ".png", ".bmp", ".webp", ".tiff")
@@ -76,7 +76,7 @@ def _pictures() -> list[bytes]:
     grey16 = cv2.imencode(".png", image[:, :, 0].astype(np.uint16) * 257)[1].tobytes()
     alpha = cv2.imencode(".png", np.dstack([image, image[:, :, 0]]))[1].tobytes()
     jpeg, png = encoded[0], encoded[1]
-    # Polyglots: a picture that is something else too.
+    # Polyglots: an image that is something else too.
     archive = b"PK\x05\x06" + bytes(18)
     return [
         *encoded,
@@ -88,7 +88,7 @@ def _pictures() -> list[bytes]:
         b"GIF89a" + struct.pack("<HH", 17, 12) + bytes(40),
         jpeg[:2] + b"\xff\xe1\x00\x10Exif\0\0" + bytes(8) + jpeg[2:],
         declared_png(60000, 60000),
-        *picture_bombs.seeds(),
+        *image_bombs.seeds(),
     ]
 
 
@@ -110,7 +110,7 @@ def declared_png(width: int, height: int) -> bytes:
 
 
 def decode(data: bytes) -> None:
-    """A picture: pixels within the limit, or an error for the caller."""
+    """An image: pixels within the limit, or an error for the caller."""
     for limits in (DecodeLimits(MAX_PIXELS), DecodeLimits(MAX_PIXELS, reduce_to=8)):
         try:
             image = decode_image(data, limits)
@@ -274,8 +274,8 @@ def _reply_seeds() -> list[bytes]:
     return [old, *written]
 
 
-def _message(told: ClassifyReply) -> bytes:
-    return reply_to_proto(told).SerializeToString()
+def _message(reply: ClassifyReply) -> bytes:
+    return reply_to_proto(reply).SerializeToString()
 
 
 def _http_seeds() -> list[bytes]:
@@ -307,7 +307,7 @@ _TAGGED = (
 )
 
 TARGETS: dict[str, Target] = {
-    "decode": Target(decode, _pictures),
+    "decode": Target(decode, _images),
     "envelope_json": Target(envelope_json, lambda: [request_to_json(r) for r in _requests()]),
     "envelope_proto": Target(
         envelope_proto, lambda: [request_to_proto(r).SerializeToString() for r in _requests()]

@@ -1,4 +1,4 @@
-"""Pictures of every kind, made here."""
+"""Images of every kind, made here."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 
 @pytest.fixture
 def image() -> np.ndarray:
-    """A smooth colour picture, uint8 [61, 83, 3] BGR: odd sizes, no two corners alike."""
+    """A smooth colour image, uint8 [61, 83, 3] BGR: odd sizes, no two corners alike."""
     y, x = np.mgrid[0:61, 0:83]
     return np.stack([x * 3, y * 4, 255 - x * 2 - y], axis=-1).astype(np.uint8)
 
 
 @pytest.fixture
 def encode(image: np.ndarray) -> Callable[[str], bytes]:
-    """A function: file suffix -> the picture in that format."""
+    """A function: file suffix -> the image in that format."""
 
     def encoded(suffix: str) -> bytes:
         done, data = cv2.imencode(suffix, image)
@@ -38,10 +38,10 @@ def exif_jpeg(image: np.ndarray) -> Callable[[int], bytes]:
 
     def encoded(orientation: int) -> bytes:
         out = io.BytesIO()
-        picture = pillow.fromarray(image[:, :, ::-1])
-        exif = picture.getexif()
+        pillow_image = pillow.fromarray(image[:, :, ::-1])
+        exif = pillow_image.getexif()
         exif[0x0112] = orientation
-        picture.save(out, "JPEG", exif=exif, quality=95)
+        pillow_image.save(out, "JPEG", exif=exif, quality=95)
         return out.getvalue()
 
     return encoded

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.stages.decode import DecodeLimits, decode_image
-from pipeline.stages.image_header import read_header
+from pipeline.stages.formats import webp
+from pipeline.stages.formats.image_format import format_of
 from protocol.errors import ServingError, TooLarge, UndecodableImage
 
 SUFFIXES = [".jpg", ".png", ".bmp", ".webp", ".tiff"]
@@ -24,9 +25,9 @@ def opencv(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize(("suffix", "name"), list(zip(SUFFIXES, NAMES, strict=True)))
 def test_every_format_is_read_as_opencv_reads_it(encode: Any, suffix: str, name: str) -> None:
     data = encode(suffix)
-    header = read_header(data)
-    assert header is not None
-    assert (header.format, header.width, header.height) == (name, 83, 61)
+    image_format = format_of(data)
+    assert image_format is not None
+    assert (image_format.NAME, image_format.size(data)) == (name, (83, 61))
     decoded = decode_image(data)
     assert (decoded.dtype, decoded.shape) == (np.uint8, (61, 83, 3))
     assert np.array_equal(decoded, opencv(data))
@@ -36,9 +37,7 @@ def test_every_format_is_read_as_opencv_reads_it(encode: Any, suffix: str, name:
 def test_both_kinds_of_webp_are_measured(image: np.ndarray, quality: int) -> None:
     for lossless in (quality, 101):
         data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, lossless])[1].tobytes()
-        header = read_header(data)
-        assert header is not None
-        assert (header.width, header.height) == (83, 61)
+        assert webp.size(data) == (83, 61)
 
 
 def test_grey_alpha_and_16_bits(image: np.ndarray) -> None:
@@ -68,7 +67,7 @@ def test_one_pixel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "0 bytes"),
         (b"hello there", "looks like text"),
@@ -79,19 +78,19 @@ def test_one_pixel() -> None:
         (b"<svg xmlns=", "an SVG drawing"),
         (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
         (b"\x93NUMPY\1\0", "a numpy array"),
-        (b"\xde\xad\xbe\xef" * 9, "no picture format we know"),
+        (b"\xde\xad\xbe\xef" * 9, "no known image format"),
         (b"\xff\xd8\xff", "cut off in its header"),
         (b"\x89PNG\r\n\x1a\n", "cut off in its header"),
     ],
 )
-def test_what_is_no_picture_is_named(data: bytes, told: str) -> None:
+def test_what_is_no_image_is_named(data: bytes, message: str) -> None:
     with pytest.raises(UndecodableImage) as caught:
         decode_image(data)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_a_cut_off_picture_is_an_error_not_a_grey_half(encode: Any, suffix: str) -> None:
+def test_a_cut_off_image_is_an_error_not_a_grey_half(encode: Any, suffix: str) -> None:
     data = encode(suffix)
     for share in (0.3, 0.6, 0.9, 0.99):
         with pytest.raises(UndecodableImage):

@@ -59,7 +59,7 @@ def test_a_model_that_wants_bgr_gets_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operators", "told"),
+    ("operators", "message"),
     [
         (
             [{"Blur": {}}],
@@ -84,18 +84,18 @@ def test_a_model_that_wants_bgr_gets_it() -> None:
         ([{"A": 1, "B": 2}], "one operator"),
     ],
 )
-def test_what_is_not_known_is_named(operators: list[Any], told: str) -> None:
+def test_an_unknown_operator_or_option_is_named(operators: list[Any], message: str) -> None:
     with pytest.raises(PreprocessError) as caught:
         build_preprocess(operators)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_picture_smaller_than_the_crop() -> None:
+def test_an_image_smaller_than_the_crop() -> None:
     with pytest.raises(InvalidRequest, match="40 x 30 pixels and the model needs 224 x 224"):
         build_preprocess([{"CropImage": {"size": 224}}])(noise(30, 40))
 
 
-def test_a_long_thin_picture_is_refused_instead_of_filling_memory() -> None:
+def test_a_long_thin_image_is_refused_instead_of_filling_memory() -> None:
     thin = np.zeros((1, 50_000, 3), np.uint8)
     with pytest.raises(TooLarge, match="12800000 x 256"):
         build_preprocess(IMAGENET)(thin)

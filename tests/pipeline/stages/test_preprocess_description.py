@@ -1,4 +1,4 @@
-"""What stands in `transform_ops` is checked when the chain is built, not at the first picture."""
+"""`transform_ops` are checked when the chain is built, not at the first image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def noise(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("operators", "told"),
+    ("operators", "message"),
     [
         ([{"ResizeImage": {"resize_short": -5}}], "needs size or resize_short above 0"),
         ([{"ResizeImage": {"resize_short": "abc"}}], "resize_short is a number of pixels"),
@@ -42,10 +42,10 @@ def noise(height: int, width: int) -> np.ndarray:
         (["Blur"], "unknown operator Blur"),
     ],
 )
-def test_what_cannot_work_is_told_at_once(operators: list[Any], told: str) -> None:
+def test_an_impossible_description_is_an_error_at_once(operators: list[Any], message: str) -> None:
     with pytest.raises(PreprocessError) as caught:
         build_preprocess(operators)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_resize_short_of_nothing_leaves_it_to_size() -> None:

@@ -458,7 +458,7 @@ def test_what_cannot_be_measured_is_told(data: Path, capsys: pytest.CaptureFixtu
         save(data.parent / "flat" / name / "0.png", grey)
     assert "the same value in every pixel" in refused(capsys, "statistics", data.parent / "flat")
     (data / "train" / "can" / "bad.png").touch()
-    assert "bad.png: the picture is empty" in refused(capsys, "statistics", data)
+    assert "bad.png: the image is empty" in refused(capsys, "statistics", data)
 
 
 def test_processes_give_what_one_process_gives(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.stages.decode import decode_image
-from pipeline.stages.png_chunks import ends, without_extras
+from pipeline.stages.formats.png import complete, guard
 from protocol.errors import UndecodableImage
 
 WIDTH, HEIGHT = 17, 12
@@ -95,7 +95,7 @@ def kinds_of(data: bytes) -> list[bytes]:
 def test_ancillary_chunks_change_no_pixel(kind: str, interlaced: bool) -> None:
     data = png(kind, interlaced)
     assert np.array_equal(decode_image(data), opencv(data))
-    kept = kinds_of(without_extras(data))
+    kept = kinds_of(guard(data, WIDTH, HEIGHT))
     assert set(kept) <= {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
     assert kept.count(b"IDAT") == 2
 
@@ -150,5 +150,5 @@ def test_nothing_is_printed_of_a_chunk_that_is_not_the_standards(
 
 def test_a_png_with_nothing_to_drop_is_not_copied(image: np.ndarray) -> None:
     data = cv2.imencode(".png", image)[1].tobytes() + b"something behind it"
-    assert without_extras(data) is data
-    assert ends(data)
+    assert guard(data, WIDTH, HEIGHT) is data
+    assert complete(data)

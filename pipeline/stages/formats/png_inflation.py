@@ -1,8 +1,9 @@
-"""What the pixel data of a PNG inflates to: not far beyond the pixels.
+"""How many bytes the pixel data of a PNG inflates to.
 
-libpng inflates the rest too, to find the end: an 8 x 8 picture with 1 MB of IDAT took 2.1 s, and
-each further megabyte as much. Only inflating tells, which costs half as much as decoding: it is
-done where the rest could take more than four seconds, from about 2 MB of compressed pixels on.
+libpng inflates what follows the pixels too, to find the end: an 8 x 8 image with 1 MB of IDAT took
+2.1 s, and each further megabyte as much. The size is known only after inflating, which costs half
+as much as decoding. So it is done only where the rest could take more than four seconds, from about
+2 MB of compressed pixels on.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ _STEP = 2**18
 
 
 def check_inflation(data: bytes, idat: List[Tuple[int, int]]) -> None:
-    """Refuse a PNG whose pixel data, at `idat` (start, end), is many times its pixels.
+    """Refuse a PNG whose pixel data, at the (start, end) of `idat`, is far longer than its pixels.
 
     Raises:
-        UndecodableImage: likewise.
+        UndecodableImage: it is.
     """
     expected = _pixel_bytes(data)
     limit = 2 * expected + _SLACK
     compressed = sum(end - start for start, end in idat)
-    # Where it is larger than the pixels themselves, inflating ends soon or costs nothing.
+    # Compressed data larger than the pixels is soon inflated, or is no more than they are.
     plausible = compressed <= expected + expected // 4 + _OVERHEAD
     if plausible and compressed * _DEFLATE_AT_MOST <= limit + _AFFORDABLE:
         return
     inflating = zlib.decompressobj()
-    size = 0
+    inflated = 0
     try:
         for start, end in idat:
             rest = data[start:end]
             while rest and not inflating.eof:
-                size += len(inflating.decompress(rest, _STEP))
+                inflated += len(inflating.decompress(rest, _STEP))
                 rest = inflating.unconsumed_tail
-                if size > limit:
+                if inflated > limit:
                     raise UndecodableImage(
                         "the PNG goes on far behind its pixels; save it again as an ordinary one"
                     )

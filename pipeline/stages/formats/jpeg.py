@@ -1,0 +1,153 @@
+"""JPEG (ITU-T T.81): its size, its end mark, and how often it goes over its pixels.
+
+    SOI, segments (a marker, a length, content), SOS, coded pixels, further segments and scans, EOI
+
+Every scan visits every block of 8 x 8 pixels, whether it has bits for it or not: 324 KB with 3000
+scans of 49 million pixels took 11 s. Progressive files of libjpeg have 10 scans, optimised ones a
+few more. The budget is the work of 50 megapixels with 20 scans; at most that took, on one core of
+an AMD EPYC, 2.3 s with Huffman coding and 3.0 s with arithmetic coding.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Iterator, Optional, Tuple
+
+import numpy as np
+
+from protocol.errors import UndecodableImage
+
+NAME = "JPEG"
+
+_SCAN = 0xDA
+_END = 0xD9
+# Sequential, by Huffman or arithmetic coding: one scan may hold all components.
+_SEQUENTIAL = (0xC0, 0xC1, 0xC9)
+
+# Before the first scan: any number of fill bytes, then the marker.
+_MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
+# Among coded pixels: neither a byte FF of the pixels nor a marker without content.
+_MARKER_AMONG_PIXELS = re.compile(rb"\xff+([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+# Real files have a few hundred segments. A file of nothing else must not keep a worker busy.
+_MAX_SEGMENTS = 10_000
+
+_MAX_SCANS = 100
+_ALWAYS_FINE = 20
+_MAX_SCANNED_PIXELS = 20 * 50_000_000
+
+
+def matches(data: bytes) -> bool:
+    """Return whether the data begins as a JPEG does."""
+    return data[:3] == b"\xff\xd8\xff"
+
+
+def size(data: bytes) -> Optional[Tuple[int, int]]:
+    """Return width and height, from the frame segment."""
+    for marker, position in _segments(data):
+        if _is_frame(marker):
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            return width, height
+    return None
+
+
+def complete(data: bytes) -> bool:
+    """Return whether there is an end mark behind the beginning of the pixels.
+
+    OpenCV fills what is missing of a cut-off JPEG with grey and reports nothing. Bytes after the
+    end mark are common (cameras pad) and fine. An end mark before the pixels is that of the
+    thumbnail in a photo's EXIF data, which is a whole JPEG.
+    """
+    pixels = next((at for marker, at in _segments(data) if marker == _SCAN), len(data))
+    return data.rfind(b"\xff\xd9", pixels) > 0
+
+
+def guard(data: bytes, width: int, height: int) -> bytes:
+    """Check the number of scans; see `check_scans`."""
+    check_scans(data, width * height)
+    return data
+
+
+def check_scans(data: bytes, pixels: int) -> None:
+    """Refuse a JPEG with too many scans, in all or for its number of `pixels`.
+
+    Raises:
+        UndecodableImage: there are too many; the text has the number.
+    """
+    # Only a file that may have too many is walked through.
+    if _ends_with_first_scan(data) or _most_scans(data) <= _ALWAYS_FINE:
+        return
+    scans = _count_scans(data)
+    if scans > _MAX_SCANS:
+        count = "more than {}".format(_MAX_SCANS)
+    elif scans > _ALWAYS_FINE and scans * pixels > _MAX_SCANNED_PIXELS:
+        count = "{} for {:,} pixels".format(scans, pixels)
+    else:
+        return
+    raise UndecodableImage(
+        "the JPEG has too many scans, {}; save it again as an ordinary JPEG".format(count)
+    )
+
+
+def _segments(data: bytes) -> Iterator[Tuple[int, int]]:
+    """Yield each marker with the position after it, up to and with the first scan."""
+    position = 2
+    for _ in range(_MAX_SEGMENTS):
+        match = _MARKER.match(data, position)
+        if match is None:
+            return
+        marker, position = match.group(1)[0], match.end()
+        yield marker, position
+        if marker in (_END, _SCAN):
+            return
+        if marker != 0x01 and not 0xD0 <= marker <= 0xD8:  # all others have a length
+            if position + 2 > len(data):
+                return
+            position += int(struct.unpack_from(">H", data, position)[0])
+
+
+def _is_frame(marker: int) -> bool:
+    """Return whether the segment holds the size: SOF0 to SOF15, without DHT, JPG and DAC."""
+    return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+
+
+def _ends_with_first_scan(data: bytes) -> bool:
+    """Return whether the first scan has every component; libjpeg then reads no second one."""
+    components = 0
+    for marker, position in _segments(data):
+        if _is_frame(marker):
+            if marker not in _SEQUENTIAL or position + 8 > len(data):
+                return False
+            components = data[position + 7]
+        elif marker == _SCAN:
+            return data[position + 2 : position + 3] == bytes([components])
+    return False
+
+
+def _most_scans(data: bytes) -> int:
+    """Return how often the two bytes of the scan marker occur anywhere in the data.
+
+    NumPy takes a sixth of the time of bytes.count, which is 3% of the time for decoding.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    return int(np.count_nonzero((octets[:-1] == 0xFF) & (octets[1:] == _SCAN)))
+
+
+def _count_scans(data: bytes) -> int:
+    """Return the number of scans up to the end mark; one more than allowed if it cannot be found.
+
+    This walks as libjpeg does: segments are stepped over by their length, so that neither a
+    thumbnail in EXIF data nor a video behind the image counts.
+    """
+    scans = 0
+    position = 2
+    for _ in range(_MAX_SEGMENTS):
+        match = _MARKER_AMONG_PIXELS.search(data, position)
+        if match is None or match.group(1)[0] == _END or match.end() + 2 > len(data):
+            return scans
+        scans += match.group(1)[0] == _SCAN
+        if scans > _MAX_SCANS:
+            return scans
+        (length,) = struct.unpack_from(">H", data, match.end())
+        position = match.end() + max(2, int(length))
+    return _MAX_SCANS + 1

@@ -1,0 +1,99 @@
+"""PNG: its size, its end mark, and the file with the chunks that its pixels depend on.
+
+libpng inflates texts and colour profiles that are never used, 8 MB for each few kilobytes and as
+many as there are, and prints the name of a profile: 7 MB of zTXt took 39 s and 6.8 GB. By
+experiment none of gAMA, cHRM, sRGB, iCCP, sBIT, bKGD, hIST, pHYs, tIME, texts and the frames of an
+animation changes a pixel of OpenCV's IMREAD_COLOR; test_png.py checks it. The animation of a grey
+PNG corrupts the heap of OpenCV 5.0. Where the image is not the first frame of its animation, some
+versions would read the frame in its place.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Iterator, Optional, Set, Tuple
+
+from protocol.errors import UndecodableImage
+
+from .exif import check_exif_size
+from .png_inflation import check_inflation
+
+NAME = "PNG"
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_IS_ANCILLARY = 0x20
+# Of the ancillary chunks: transparency, and the orientation.
+_KEPT = (b"tRNS", b"eXIf")
+_MAX_CHUNKS = 100_000
+
+
+def matches(data: bytes) -> bool:
+    """Return whether the data begins as a PNG does."""
+    return data[:8] == _SIGNATURE
+
+
+def size(data: bytes) -> Optional[Tuple[int, int]]:
+    """Return width and height, from IHDR."""
+    if data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
+def complete(data: bytes) -> bool:
+    """Return whether the chunks lead to the end mark.
+
+    Each must lie within the data, and the end mark too: OpenCV allocates and fills what a chunk
+    declares, up to 4 GiB and 7 s for 82 bytes.
+    """
+    return any(kind == b"IEND" and end <= len(data) for kind, _, end in _chunks(data))
+
+
+def guard(data: bytes, _width: int, _height: int) -> bytes:
+    """Return the PNG with the chunks that its pixels depend on; `data` itself if it has no others.
+
+    Raises:
+        UndecodableImage: its EXIF data is larger than any camera writes, its pixel data is far
+            longer than its pixels, or it has critical chunks that are not the standard's.
+    """
+    pieces = []
+    pixels = []
+    seen: Set[bytes] = set()
+    start = 0  # of the bytes that are kept and not yet in `pieces`
+    for kind, begin, end in _chunks(data):
+        if kind == b"IDAT":  # nearly all of them
+            pixels.append((begin + 8, end - 4))
+            continue
+        critical = not kind[0] & _IS_ANCILLARY
+        if critical and kind not in _CRITICAL:
+            # libpng refuses it too, and prints the four bytes, which the sender chose.
+            raise UndecodableImage(
+                "the PNG has chunks that only some programs know; save it again as an ordinary one"
+            )
+        if (critical or kind in _KEPT) and kind not in seen:
+            if kind == b"eXIf":
+                check_exif_size(end - begin - 12)
+            seen.add(kind)
+            continue
+        pieces.append(data[start:begin])
+        start = end
+    check_inflation(data, pixels)
+    if not pieces:
+        return data
+    pieces.append(data[start:])
+    return b"".join(pieces)
+
+
+def _chunks(data: bytes) -> Iterator[Tuple[bytes, int, int]]:
+    """Yield the kind, the start and the end of each chunk, up to and with the end mark."""
+    position = len(_SIGNATURE)
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > len(data):
+            return
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length  # length, kind and checksum are not counted in it
+        yield kind, position, end
+        if kind == b"IEND":
+            return
+        position = end
