@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from .bare import ROOT
-from .pictures import picture_files
+from .images import image_files
 from .throughput import Plan, run
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config=options.config.resolve(),
         bundle=options.bundle.resolve(),
         service=options.service,
-        pictures=picture_files(options.images.resolve(), options.pictures),
+        images=image_files(options.images.resolve(), options.pictures),
         workers=options.workers,
         rounds=options.rounds,
         seconds=options.seconds,
@@ -43,8 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=Path, default=ROOT / "configs/waste.yml")
     add("--bundle", type=Path, default=ROOT / "serving_model/waste")
     add("--service", default="waste")
-    add("--images", type=Path, default=ROOT / "examples/images", help="folder of pictures to send")
-    add("--pictures", type=int, default=64, help="most pictures to use of it")
+    add("--images", type=Path, default=ROOT / "examples/images", help="folder of images to send")
+    add("--pictures", type=int, default=64, help="most images to use of it")
     add("--workers", type=int, default=2)
     add("--devices", default="", help='GPUs that the workers share: "0" or "0,1"; "" is the CPU')
     add("--batch-size", type=int, default=8)

@@ -1,8 +1,8 @@
 """The limit: processes that only decode, preprocess and predict, as many as there are workers.
 
-`python -m benchmarks.bare DEVICE BUNDLE PICTURE...` loads one predictor, on "cpu" with one thread
+`python -m benchmarks.bare DEVICE BUNDLE IMAGE...` loads one predictor, on "cpu" with one thread
 or on "gpu", and prints a line of JSON with its answers. Then each line of its input, "SECONDS
-BATCH", is answered with the pictures a second that it did in batches of that size.
+BATCH", is answered with the images a second that it did in batches of that size.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class BareLimit:
-    """Runs `processes` of them at once; `answers` holds the scores of each picture."""
+    """Runs `processes` of them at once; `answers` holds the scores of each image."""
 
     def __init__(
-        self, bundle: Path, pictures: list[Path], processes: int, devices: Sequence[str] = ("",)
+        self, bundle: Path, images: list[Path], processes: int, devices: Sequence[str] = ("",)
     ) -> None:
         """Start them; process i computes on GPU `devices[i % len(devices)]`, "" being the CPU."""
         command = [sys.executable, "-m", "benchmarks.bare"]
-        files = [str(bundle), *map(str, pictures)]
+        files = [str(bundle), *map(str, images)]
         self._processes = [
             subprocess.Popen(
                 [*command, "gpu" if device else "cpu", *files],
@@ -54,7 +54,7 @@ class BareLimit:
         self.answers: list[list[float]] = [self._line(p) for p in self._processes].pop()
 
     def measure(self, seconds: float, batch: int = 1) -> float:
-        """Return pictures a second over all processes together, in batches of `batch`."""
+        """Return images a second over all processes together, in batches of `batch`."""
         for process in self._processes:
             print(seconds, batch, file=process.stdin, flush=True)
         return float(sum(self._line(process) for process in self._processes))
@@ -79,11 +79,11 @@ def one_thread_environment() -> dict[str, str]:
     return {**os.environ, **threads, "PYTHONWARNINGS": "ignore::UserWarning"}
 
 
-def main(device: str, bundle: Path, pictures: list[Path]) -> None:
-    """Answer lines of seconds and batch size with lines of pictures a second."""
+def main(device: str, bundle: Path, images: list[Path]) -> None:
+    """Answer lines of seconds and batch size with lines of images a second."""
     cv2.setNumThreads(1)
     predict = _predict(bundle, device)
-    encoded = [picture.read_bytes() for picture in pictures]
+    encoded = [image.read_bytes() for image in images]
     print(json.dumps([predict([data])[0].tolist() for data in encoded]), flush=True)
     for line in sys.stdin:
         seconds, batch = line.split()
@@ -101,7 +101,7 @@ def _predict(path: Path, device: str) -> Callable[[list[bytes]], np.ndarray]:
     preprocess = build_preprocess(loaded.description.transform_ops)
 
     def predict(batch: list[bytes]) -> np.ndarray:
-        """Return the scores, float32 [N, classes], of N encoded pictures."""
+        """Return the scores, float32 [N, classes], of N encoded images."""
         outputs = predictor.predict(np.stack([preprocess(decode_image(data)) for data in batch]))
         return activate(outputs, loaded.description.activation)
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.load`: sends pictures over many connections and checks every answer.
+"""`python -m benchmarks.load`: sends images over many connections and checks every answer.
 
 Written to cost little, since it runs on the cores it measures: requests are built beforehand, and
-an answer that was checked once is known by its bytes. Each connection sends its next picture
+an answer that was checked once is known by its bytes. Each connection sends its next image
 when it has the answer to its last.
 """
 
@@ -34,7 +34,7 @@ Ask = Callable[[int], Awaitable[bytes]]
 
 @dataclass
 class Order:
-    """What to send where; `answers` are the right scores, a list of classes a picture.
+    """What to send where; `answers` are the right scores, a list of classes an image.
 
     A score that is `tolerance` off is right: batches of other sizes round differently.
     """
@@ -46,7 +46,7 @@ class Order:
     service: str
     connections: int
     seconds: float
-    pictures: list[str]
+    images: list[str]
     answers: list[list[float]]
     tolerance: float = 1e-4
 
@@ -78,18 +78,18 @@ class Checker:
         self._read = read
         self._known: set[tuple[int, bytes]] = set()
 
-    def right(self, picture: int, body: bytes) -> bool:
-        """Return whether `body` is the right answer for picture number `picture`."""
-        if (picture, body) in self._known:
+    def right(self, image: int, body: bytes) -> bool:
+        """Return whether `body` is the right answer for image number `image`."""
+        if (image, body) in self._known:
             return True
-        scores = self._answers[picture]
+        scores = self._answers[image]
         best = self._read(body).results[0]
         if isinstance(best, Exception) or not best:
             return False
         good = all(abs(scores[c.class_id] - c.score) < self._tolerance for c in best)
         good = good and best[0].score > max(scores) - self._tolerance
         if good:
-            self._known.add((picture, body))
+            self._known.add((image, body))
         return good
 
 
@@ -105,13 +105,13 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
     health = asyncio.create_task(_watch_health(order, outcome, until))
 
     async def connection(number: int, ask: Ask) -> None:
-        picture = number * 7
+        image = number * 7
         while (started := time.perf_counter()) < until:
-            picture = (picture + 1) % len(images)
+            image = (image + 1) % len(images)
             try:
-                body = await ask(picture)
+                body = await ask(image)
                 latencies.append(time.perf_counter() - started)
-                outcome.wrong += not checker.right(picture, body)
+                outcome.wrong += not checker.right(image, body)
             except Exception as error:  # noqa: BLE001 - every failure is counted and shown
                 outcome.failed += 1
                 outcome.errors = [*outcome.errors[-4:], f"{type(error).__name__}: {error}"]
@@ -132,8 +132,8 @@ async def _connect_http(order: Order, requests: list[ClassifyRequest]) -> Ask:
     reader, writer = await asyncio.open_connection(order.host, order.port, limit=2**20)
     messages = [_http_message(f"/{order.service}/prediction", request_to_json(r)) for r in requests]
 
-    async def ask(picture: int) -> bytes:
-        writer.write(messages[picture])
+    async def ask(image: int) -> bytes:
+        writer.write(messages[image])
         head, body = await _read_http(reader)
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise RuntimeError(body.decode(errors="replace"))
@@ -163,8 +163,8 @@ async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Ask:
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
     messages = [request_to_proto(request).SerializeToString() for request in requests]
 
-    async def ask(picture: int) -> bytes:
-        return bytes(await call(messages[picture], timeout=60))
+    async def ask(image: int) -> bytes:
+        return bytes(await call(messages[image], timeout=60))
 
     return ask
 
@@ -190,7 +190,7 @@ def main() -> None:
     """Read an order from standard input, print the outcome; both are JSON."""
     fields: dict[str, Any] = json.load(sys.stdin)
     order = Order(**fields)
-    images = [Path(name).read_bytes() for name in order.pictures]
+    images = [Path(name).read_bytes() for name in order.images]
     outcome = uvloop.run(send(order, images))
     print(json.dumps(asdict(outcome)))
 

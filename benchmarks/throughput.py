@@ -27,7 +27,7 @@ class Plan:
     config: Path
     bundle: Path
     service: str
-    pictures: list[Path]
+    images: list[Path]
     workers: int = 2
     rounds: int = 3
     seconds: float = 6.0
@@ -49,7 +49,7 @@ class Measured:
 
 @dataclass
 class Throughput:
-    """What a plan gave: pictures a second of the bare limit, and each (protocol, connections)."""
+    """What a plan gave: images a second of the bare limit, and each (protocol, connections)."""
 
     limits: list[float]
     batched: list[float]
@@ -64,7 +64,7 @@ def run(plan: Plan, console: Console) -> Throughput:
     A ratio is taken against the limit measured in the same round, before and after.
     """
     limit = BareLimit(
-        plan.bundle, plan.pictures, plan.workers, plan.devices.replace(" ", "").split(",")
+        plan.bundle, plan.images, plan.workers, plan.devices.replace(" ", "").split(",")
     )
     measured = {(p, c): Measured() for p in plan.protocols for c in plan.connections}
     limits: list[float] = []
@@ -157,7 +157,7 @@ def _send(
         service=plan.service,
         connections=connections,
         seconds=plan.seconds,
-        pictures=[str(picture) for picture in plan.pictures],
+        images=[str(image) for image in plan.images],
         answers=answers,
         tolerance=_TF32 if plan.devices else Order.tolerance,
     )

@@ -1,4 +1,4 @@
-"""What both clients do alike: read pictures, retry, send several at a time in order."""
+"""What both clients do alike: read images, retry, send several at a time in order."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from protocol.errors import NotReady, Overloaded, RateLimited, ServiceClosed, Se
 from protocol.reply import Categories, ClassifyReply, ImageResult
 from protocol.request import ClassifyRequest
 
-from .errors import BadAnswer, ConnectionLost, UnreadablePicture
+from .errors import BadAnswer, ConnectionLost, UnreadableImage
 
-Picture: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
+Image: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
 
 DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_JOBS = 4
@@ -34,27 +34,27 @@ _Self = TypeVar("_Self", bound="ClassifyClient")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one picture: its categories, best first, or its error."""
+    """What became of one image: its categories, best first, or its error."""
 
-    image: Picture
+    image: Image
     result: ImageResult
     seconds: float
 
     @property
     def error(self) -> ServingError | None:
-        """The error, or None if the picture was answered."""
+        """The error, or None if the image was answered."""
         return self.result if isinstance(self.result, ServingError) else None
 
     @property
     def categories(self) -> Categories:
-        """The categories, best first; raises the error of a picture that failed."""
+        """The categories, best first; raises the error of an image that failed."""
         if isinstance(self.result, ServingError):
             raise self.result
         return self.result
 
 
 class ClassifyClient(ABC):
-    """Sends pictures to one service and returns typed answers; safe to use from several threads.
+    """Sends images to one service and returns typed answers; safe to use from several threads.
 
     Args:
         service: the service's name.
@@ -73,12 +73,12 @@ class ClassifyClient(ABC):
 
     def classify(
         self,
-        image: Picture,
+        image: Image,
         topk: int | None = None,
         threshold: float | None = None,
         log_id: int = 0,
     ) -> Categories:
-        """Classify one picture: its encoded bytes, or the path of its file.
+        """Classify one image: its encoded bytes, or the path of its file.
 
         Returns:
             Its categories, best first; empty only if none reaches `threshold`.
@@ -100,20 +100,20 @@ class ClassifyClient(ABC):
 
     def classify_many(
         self,
-        images: Iterable[Picture],
+        images: Iterable[Image],
         topk: int | None = None,
         threshold: float | None = None,
         jobs: int = DEFAULT_JOBS,
     ) -> Generator[Answer, None, None]:
-        """Classify pictures, `jobs` at a time, one request each; yield answers in input order.
+        """Classify images, `jobs` at a time, one request each; yield answers in input order.
 
-        Few pictures are held at once, so that `images` may be endless. A picture that fails is an
+        Few images are held at once, so that `images` may be endless. An image that fails is an
         Answer with its error; nothing is raised for it.
         """
         if jobs < 1:
             raise ValueError(f"jobs must be at least 1, got {jobs}")
 
-        def answer(image: Picture) -> Answer:
+        def answer(image: Image) -> Answer:
             start = time.perf_counter()
             result: ImageResult
             try:
@@ -137,10 +137,10 @@ class ClassifyClient(ABC):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def send(self, request: ClassifyRequest) -> ClassifyReply:
-        """Send one request, of one picture or several; retry passing refusals in the time given.
+        """Send one request, of one image or several; retry passing refusals in the time given.
 
         Raises:
-            ServingError: the request failed as a whole. Single pictures' errors stand in the reply.
+            ServingError: the request failed as a whole. Single images' errors stand in the reply.
         """
         deadline = time.monotonic() + self._timeout_s
         attempt = 0
@@ -156,7 +156,7 @@ class ClassifyClient(ABC):
             time.sleep(pause)
         if len(reply.results) != len(request.images):
             raise BadAnswer(
-                f"{self._where} answered {len(reply.results)} of {len(request.images)} pictures"
+                f"{self._where} answered {len(reply.results)} of {len(request.images)} images"
             )
         return reply
 
@@ -190,11 +190,11 @@ def _pause(attempt: int) -> float:
     return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**attempt)
 
 
-def _read(image: Picture) -> bytes:
+def _read(image: Image) -> bytes:
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
     try:
         return Path(image).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadablePicture(f"cannot read {os.fspath(image)}: {reason.lower()}") from error
+        raise UnreadableImage(f"cannot read {os.fspath(image)}: {reason.lower()}") from error

@@ -1,6 +1,6 @@
 """What the two client commands share: arguments, the run, and exit codes.
 
-0  every picture was answered
+0  every image was answered
 1  some failed; each says why
 2  the server could not be reached, or the call is wrong
 """
@@ -24,7 +24,7 @@ from .address import DEFAULT_SERVICE
 from .classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, Answer, ClassifyClient
 from .credentials import Credentials, add_credentials, credentials_of
 from .errors import Unreachable
-from .pictures import NoPicture, find_pictures
+from .images import NoImage, find_images
 from .report import form_line, json_line, print_table, with_bar
 
 DEFAULT_RETRIES = 5
@@ -35,7 +35,7 @@ ANSWERED, SOME_FAILED, UNREACHABLE, BAD_CALL, INTERRUPTED = 0, 1, 2, 2, 130
 class Call:
     """A command line, read; `options` holds what one command alone has."""
 
-    pictures: list[Path]
+    images: list[Path]
     service: str | None
     topk: int | None
     threshold: float | None
@@ -43,7 +43,7 @@ class Call:
     retries: int
     jobs: int
     credentials: Credentials
-    line: Callable[[Answer], str] | None  # how a picture is printed; None: a table of all
+    line: Callable[[Answer], str] | None  # how an image is printed; None: a table of all
     options: argparse.Namespace
 
 
@@ -52,20 +52,20 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python {name}",
         description=description,
-        epilog="Exit codes: 0 every picture was answered, 1 some failed, "
+        epilog="Exit codes: 0 every image was answered, 1 some failed, "
         "2 the server could not be reached or the call is wrong.",
     )
     add = parser.add_argument
-    add("pictures", nargs="*", metavar="PICTURE|FOLDER", help="default: the sample pictures")
+    add("images", nargs="*", metavar="IMAGE|FOLDER", help="default: the sample images")
     add("--service", metavar="NAME", help=f"the service's name (default: {DEFAULT_SERVICE})")
-    add("--topk", type=_count, metavar="K", help="categories a picture (default: the service's)")
+    add("--topk", type=_count, metavar="K", help="categories an image (default: the service's)")
     add("--threshold", type=_fraction, metavar="P", help="leave out categories below P, 0 to 1")
     add(
         "--timeout",
         type=_seconds,
         default=DEFAULT_TIMEOUT_S,
         metavar="S",
-        help=f"seconds a picture may take, retries included (default: {DEFAULT_TIMEOUT_S:g})",
+        help=f"seconds an image may take, retries included (default: {DEFAULT_TIMEOUT_S:g})",
     )
     add(
         "--retries",
@@ -79,7 +79,7 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
         type=_count,
         default=DEFAULT_JOBS,
         metavar="N",
-        help=f"pictures sent at a time (default: {DEFAULT_JOBS})",
+        help=f"images sent at a time (default: {DEFAULT_JOBS})",
     )
     add_credentials(parser)
     lines = parser.add_mutually_exclusive_group()
@@ -101,7 +101,7 @@ def run_command(
     options = parser.parse_args(arguments)
     try:
         call = Call(
-            pictures=find_pictures(options.pictures),
+            images=find_images(options.images),
             service=options.service,
             topk=options.topk,
             threshold=options.threshold,
@@ -113,7 +113,7 @@ def run_command(
             options=options,
         )
         client = connect(call)
-    except (NoPicture, ValueError) as error:
+    except (NoImage, ValueError) as error:
         # Without the usage, which would hide the line: the options are as they should be.
         parser.exit(BAD_CALL, f"error: {error}\n")
     try:
@@ -160,10 +160,10 @@ def _run(client: ClassifyClient, call: Call) -> int:
 
 def _answers(client: ClassifyClient, call: Call) -> Generator[Answer, None, None]:
     """Yield the answers in order, each printed already if lines are asked for."""
-    answers = client.classify_many(call.pictures, call.topk, call.threshold, jobs=call.jobs)
+    answers = client.classify_many(call.images, call.topk, call.threshold, jobs=call.jobs)
     # A bar among the lines on one terminal would garble both.
     shown = call.line is None or not sys.stdout.isatty()
-    with contextlib.closing(with_bar(answers, len(call.pictures), shown=shown)) as answers:
+    with contextlib.closing(with_bar(answers, len(call.images), shown=shown)) as answers:
         for answer in answers:
             if call.line is not None:
                 print(call.line(answer), flush=True)

@@ -1,13 +1,13 @@
 """What can go wrong before or without an answer of the service; the rest is protocol.errors.
 
-    picture file ──▶ request ──▶ connection ──▶ answer ──▶ envelope
+    image file ──▶ request ──▶ connection ──▶ answer ──▶ envelope
     │                            │              │          │
-    UnreadablePicture            Unreachable    TimedOut   BadAnswer
+    UnreadableImage            Unreachable    TimedOut   BadAnswer
                                  ConnectionLost
 
     ServingError (protocol.errors)
     └── ClientError
-        ├── UnreadablePicture   the file cannot be read here; nothing was sent
+        ├── UnreadableImage   the file cannot be read here; nothing was sent
         ├── Unreachable         no connection came about
         ├── ConnectionLost      the connection broke before the answer was whole
         ├── TimedOut            no answer within the time the caller allows (a DeadlineExceeded too)
@@ -27,8 +27,8 @@ class ClientError(ServingError):
     """Base of what the client finds out by itself."""
 
 
-class UnreadablePicture(ClientError):
-    """The picture's file cannot be read."""
+class UnreadableImage(ClientError):
+    """The image's file cannot be read."""
 
 
 class Unreachable(ClientError):
@@ -36,7 +36,7 @@ class Unreachable(ClientError):
 
 
 class ConnectionLost(ClientError):
-    """The connection was there and broke; the picture may be sent again without harm."""
+    """The connection was there and broke; the image may be sent again without harm."""
 
 
 class TimedOut(ClientError, DeadlineExceeded):

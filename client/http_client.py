@@ -1,4 +1,4 @@
-"""`python client/http_client.py [PICTURE|FOLDER ...]`: classify pictures over HTTP.
+"""`python client/http_client.py [IMAGE|FOLDER ...]`: classify images over HTTP.
 
 Importable too: `with HttpClient("http://127.0.0.1:18080") as client: client.classify("cat.jpg")`.
 Talks to this project's service and to Paddle Serving 0.9.
@@ -163,8 +163,8 @@ def _reason(error: httpx.TransportError) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Classify the pictures that the command line names; return the exit code."""
-    parser = command_parser("client/http_client.py", "Classify pictures over HTTP.")
+    """Classify the images that the command line names; return the exit code."""
+    parser = command_parser("client/http_client.py", "Classify images over HTTP.")
     parser.add_argument(
         "--url",
         default=DEFAULT_URL,

@@ -49,8 +49,8 @@ def form_line(answer: Answer, form: str) -> str:
 
 
 def print_table(answers: Sequence[Answer], topk: int | None, file: TextIO) -> None:
-    """Write a table with up to `topk` rows a picture, all of them if None."""
-    table = Table("picture", "label", header_style="bold")
+    """Write a table with up to `topk` rows an image, all of them if None."""
+    table = Table("image", "label", header_style="bold")
     table.add_column("probability", justify="right")
     table.add_column("time", justify="right")
     for answer in answers:

@@ -1,4 +1,4 @@
-"""`python client/rpc_client.py [PICTURE|FOLDER ...]`: classify pictures over RPC (gRPC).
+"""`python client/rpc_client.py [IMAGE|FOLDER ...]`: classify images over RPC (gRPC).
 
 Importable too: `with RpcClient("127.0.0.1:9993") as client: client.classify("cat.jpg")`.
 Talks to this project's service and to Paddle Serving 0.9.
@@ -157,8 +157,8 @@ def _reason(details: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Classify the pictures that the command line names; return the exit code."""
-    parser = command_parser("client/rpc_client.py", "Classify pictures over RPC (gRPC).")
+    """Classify the images that the command line names; return the exit code."""
+    parser = command_parser("client/rpc_client.py", "Classify images over RPC (gRPC).")
     parser.add_argument(
         "--endpoint",
         default=DEFAULT_ENDPOINT,

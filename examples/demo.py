@@ -1,4 +1,4 @@
-"""`make demo`: start the real service, classify the sample pictures over HTTP and RPC, stop it.
+"""`make demo`: start the real service, classify the sample images over HTTP and RPC, stop it.
 
 Ports are free ones, so that the demonstration runs beside a service that is already there.
 """
@@ -18,7 +18,7 @@ START_TIMEOUT_S = 120.0
 
 
 def main() -> int:
-    """Run the demonstration; return 0 when every picture was answered and the service stopped."""
+    """Run the demonstration; return 0 when every image was answered and the service stopped."""
     http_port, rpc_port = free_ports(2)
     print("==> starting the service: python pipeline/web_service.py", flush=True)
     with service(http_port, rpc_port) as process:
@@ -33,7 +33,7 @@ def main() -> int:
     if http or rpc or stopped:
         print("error: the demonstration failed; see above", file=sys.stderr)
         return 1
-    print("\nYour own picture:   make serve, then in another terminal")
+    print("\nYour own image:   make serve, then in another terminal")
     print("                    .venv/bin/python client/http_client.py my.jpg")
     print("Your own model:     README, 'Your own model in five minutes'")
     return 0

@@ -1,4 +1,4 @@
-r"""Networks of PaddleClas: export them, or score pictures with PaddleClas' own code.
+r"""Networks of PaddleClas: export them, or score images with PaddleClas' own code.
 
     make paddleclas-env
     build/paddleclas-env/bin/python examples/with_paddleclas.py export PPLCNetV2_base \
@@ -8,7 +8,7 @@ r"""Networks of PaddleClas: export them, or score pictures with PaddleClas' own 
 exporter does, and saves it: inference.json under Paddle 3 (`build/paddleclas-env`),
 inference.pdmodel under 2.6 (`build/paddleclas-2.6-env`). It needs no clone of PaddleClas.
 
-`random` makes weights where there are none, and `score` gives the scores of pictures without any
+`random` makes weights where there are none, and `score` gives the scores of images without any
 code of this project: `make deployments` tries all that comes after training with the two.
 
 Runs on Python 3.9 and newer with PaddleClas, and imports nothing of this project.
@@ -37,7 +37,7 @@ import paddle  # noqa: E402
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-# Deviation of a random network's logits over its pictures; enough for answers to differ.
+# Deviation of a random network's logits over its images; enough for answers to differ.
 LOGIT_STD = 2.0
 
 
@@ -72,16 +72,16 @@ def export(options: argparse.Namespace) -> None:
 
 
 def random(options: argparse.Namespace) -> None:
-    """Write weights from a seed, shaped so that different pictures get different answers.
+    """Write weights from a seed, shaped so that different images get different answers.
 
-    With random weights alone every picture would get nearly the same scores, and comparing such
-    scores would find nothing. So the batch norms learn the statistics of the pictures, ConvNeXt's
+    With random weights alone every image would get nearly the same scores, and comparing such
+    scores would find nothing. So the batch norms learn the statistics of the images, ConvNeXt's
     layer scales (1e-6 where training begins) are opened, and the last layer is stretched until
     logits spread.
     """
     paddle.seed(options.seed)
     network = build(options.architecture, options.classes)
-    pictures = paddle.to_tensor(read(options.pictures, options.size))
+    images = paddle.to_tensor(read(options.pictures, options.size))
     generator = np.random.default_rng(options.seed)
     for name, parameter in network.named_parameters():
         if name.endswith("gamma"):
@@ -91,27 +91,27 @@ def random(options: argparse.Namespace) -> None:
             layer._momentum = 0.0  # the statistics of this one batch, not a running mean
     with paddle.no_grad():
         network.train()
-        network(pictures)
+        network(images)
         network.eval()
         last = [layer for layer in network.sublayers() if isinstance(layer, paddle.nn.Linear)][-1]
-        logits = network(pictures).numpy()
+        logits = network(images).numpy()
         stretch = LOGIT_STD / float(logits.std(axis=0).mean())
         last.weight.set_value(last.weight.numpy() * stretch)
         if last.bias is not None:
             last.bias.set_value((last.bias.numpy() - logits.mean(axis=0)) * stretch)
-        answers = network(pictures).numpy().argmax(axis=1).tolist()
+        answers = network(images).numpy().argmax(axis=1).tolist()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     paddle.save(network.state_dict(), str(options.output))
     print(
         f"wrote {options.output}: seed {options.seed}, "
-        f"{len(set(answers))} best classes for {len(answers)} pictures"
+        f"{len(set(answers))} best classes for {len(answers)} images"
     )
 
 
 def score(options: argparse.Namespace) -> None:
-    """Write {picture: scores of its classes} as JSON.
+    """Write {image: scores of its classes} as JSON.
 
-    Pictures are prepared by PaddleClas' operators; the graph runs as it is, without oneDNN and
+    Images are prepared by PaddleClas' operators; the graph runs as it is, without oneDNN and
     without being rewritten: slow, and nothing in between can be wrong.
     """
     described = json.loads(options.operators.read_text(encoding="utf-8"))
@@ -125,7 +125,7 @@ def score(options: argparse.Namespace) -> None:
     feed = predictor.get_input_handle(predictor.get_input_names()[0])
     fetch = predictor.get_output_handle(predictor.get_output_names()[0])
     scores = {}
-    for path in options.pictures:
+    for path in options.images:
         array = _image(path)
         for operator in operators:
             array = operator(array)
@@ -133,7 +133,7 @@ def score(options: argparse.Namespace) -> None:
         predictor.run()
         scores[str(path)] = fetch.copy_to_cpu()[0].tolist()
     options.output.write_text(json.dumps(scores), encoding="utf-8")
-    print(f"wrote {options.output}: {len(scores)} pictures (Paddle {paddle.__version__})")
+    print(f"wrote {options.output}: {len(scores)} images (Paddle {paddle.__version__})")
 
 
 def build(architecture: str, classes: int) -> Any:  # noqa: ANN401 - a paddle.nn.Layer
@@ -173,14 +173,14 @@ def load(network: Any, weights: Path) -> None:  # noqa: ANN401 - a paddle.nn.Lay
 
 
 def read(folder: Path, size: int) -> np.ndarray:
-    """Return up to 16 pictures of `folder` and its sub-folders, float32 [N, 3, size, size].
+    """Return up to 16 images of `folder` and its sub-folders, float32 [N, 3, size, size].
 
     Raises:
         ValueError: there are none, or one cannot be read.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise ValueError(f"there are no pictures in {folder}")
+        raise ValueError(f"there are no images in {folder}")
     spread = files[:: max(1, len(files) // 16)][:16]
     scaled = [cv2.resize(_image(path), (size, size)) for path in spread]
     batch = np.stack(scaled).astype(np.float32) / 255
@@ -191,7 +191,7 @@ def _image(path: Path) -> np.ndarray:
     """Return uint8 [H, W, 3] RGB, read as PaddleClas' deploy/python/predict_cls.py does."""
     image = cv2.imread(str(path))
     if image is None:
-        raise ValueError(f"{path} cannot be read as a picture")
+        raise ValueError(f"{path} cannot be read as an image")
     return image[:, :, ::-1]
 
 
@@ -229,14 +229,14 @@ def _parser() -> argparse.ArgumentParser:
     out.set_defaults(run=export)
 
     seeded = commands.add_parser("random", parents=[network], help="make weights from a seed")
-    seeded.add_argument("--pictures", type=Path, required=True, help="folder of any pictures")
+    seeded.add_argument("--pictures", type=Path, required=True, help="folder of any images")
     seeded.add_argument("--seed", type=int, default=7)
     seeded.set_defaults(run=random)
 
-    direct = commands.add_parser("score", help="score pictures without this project's code")
+    direct = commands.add_parser("score", help="score images without this project's code")
     direct.add_argument("graph", type=Path)
     direct.add_argument("parameters", type=Path)
-    direct.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    direct.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     direct.add_argument("--operators", type=Path, required=True, help="JSON list of transform_ops")
     direct.add_argument("--output", type=Path, required=True)
     direct.set_defaults(run=score)

@@ -59,21 +59,21 @@ def _run(
     with console.status("") as status:
         status.update(f"{title}: exporting {deployment.architecture}")
         export = exporter.export(deployment, form)
-        pictures = exporter.pictures(deployment)
-        status.update(f"{title}: direct inference on {len(pictures)} pictures")
-        expected = exporter.direct_scores(deployment, form, pictures)
+        images = exporter.images(deployment)
+        status.update(f"{title}: direct inference on {len(images)} images")
+        expected = exporter.direct_scores(deployment, form, images)
         status.update(f"{title}: converting and verifying")
-        bundle = make_bundle(deployment, form, export, pictures, exporter.work)
+        bundle = make_bundle(deployment, form, export, images, exporter.work)
         status.update(f"{title}: serving, asking over HTTP and RPC, evaluating")
-        trial = try_service(deployment, bundle, pictures, expected, exporter.work)
+        trial = try_service(deployment, bundle, images, expected, exporter.work)
         figures = None
         if options.measure:
             status.update(f"{title}: measuring")
             figures = measure(
-                deployment, bundle, pictures, seconds=options.seconds, rounds=options.rounds
+                deployment, bundle, images, seconds=options.seconds, rounds=options.rounds
             )
     console.print(
-        f"{title}: {trial.pictures} pictures, largest difference {trial.http_difference:.1e} over "
+        f"{title}: {trial.images} images, largest difference {trial.http_difference:.1e} over "
         f"HTTP, {trial.rpc_difference:.1e} over RPC"
     )
     if figures:
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(names())}")
     add("--forms", nargs="+", choices=["pir", "pdmodel", "onnx"], help="default: all")
-    add("--pictures", type=int, default=24, help="most pictures to compare (default 24)")
+    add("--pictures", type=int, default=24, help="most images to compare (default 24)")
     add("--measure", action="store_true", help="also load the services and measure them")
     add("--seconds", type=float, default=6.0, help="of each measurement (default 6)")
     add("--rounds", type=int, default=3, help="of measurements that take turns (default 3)")

@@ -30,20 +30,20 @@ class Form:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A network of PaddleClas, the pictures it is tried on, and the forms it is exported in.
+    """A network of PaddleClas, the images it is tried on, and the forms it is exported in.
 
     `transform_ops` is the preprocessing of the tutorial as a list of PaddleClas' operators;
-    `pictures` a folder among the third-party samples; `pictures_as` a suffix to save them with.
+    `images` a folder among the third-party samples; `images_as` a suffix to save them with.
     """
 
     name: str
     architecture: str
     classes: int
-    pictures: str
+    images: str
     transform_ops: tuple[dict[str, Any], ...]
     forms: tuple[Form, ...]
     size: int = 224
-    pictures_as: str | None = None
+    images_as: str | None = None
 
     @property
     def folder(self) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 
-from benchmarks.pictures import picture_files
+from benchmarks.images import image_files
 from bundle.errors import BundleError
 from bundle.parameter_file import check_whole
 
@@ -29,7 +29,7 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Exporter:
-    """Makes exports, pictures and direct scores under `work`; what is there already is kept.
+    """Makes exports, images and direct scores under `work`; what is there already is kept.
 
     Every product lies in a folder named by a hash of all that it was made from, so that a changed
     script or specification makes it anew.
@@ -37,26 +37,26 @@ class Exporter:
 
     work: Path
     shared: Path
-    most_pictures: int = 24
+    most_images: int = 24
     environments: dict[str, str] = field(default_factory=lambda: dict(ENVIRONMENTS))
 
-    def pictures(self, deployment: Deployment) -> list[Path]:
-        """Return copies, in one folder, of the pictures to try.
+    def images(self, deployment: Deployment) -> list[Path]:
+        """Return copies, in one folder, of the images to try.
 
         They are third-party samples, or our own where there are none.
         """
-        folder = self.shared / deployment.pictures
+        folder = self.shared / deployment.images
         source = folder if folder.is_dir() else EXAMPLES / "images"
-        found = picture_files(source, self.most_pictures)
-        target = self.work / "pictures" / f"{deployment.name}-{len(found)}"
+        found = image_files(source, self.most_images)
+        target = self.work / "images" / f"{deployment.name}-{len(found)}"
         target.mkdir(parents=True, exist_ok=True)
         copies = []
         for path in found:
             copy = target / f"{path.parent.name}_{path.name}"
-            if deployment.pictures_as is None:
+            if deployment.images_as is None:
                 shutil.copy(path, copy)
             else:
-                copy = copy.with_suffix(deployment.pictures_as)
+                copy = copy.with_suffix(deployment.images_as)
                 _save_grey(path, copy)
             copies.append(copy)
         return copies
@@ -72,16 +72,16 @@ class Exporter:
         return self._paddle(deployment, form)
 
     def direct_scores(
-        self, deployment: Deployment, form: Form, pictures: Sequence[Path]
+        self, deployment: Deployment, form: Form, images: Sequence[Path]
     ) -> dict[str, list[float]]:
-        """Return each picture's scores by PaddleClas' own code and the bare Paddle predictor.
+        """Return each image's scores by PaddleClas' own code and the bare Paddle predictor.
 
         An ONNX model is compared with the Paddle model that it was made from.
         """
         form = deployment.forms[0] if form.name == "onnx" else form
         export = self.export(deployment, form)
         operators = json.dumps(deployment.transform_ops)
-        made_from = (export.name, operators, *_contents(pictures))
+        made_from = (export.name, operators, *_contents(images))
         folder = self._folder(deployment, f"scores-{form.name}", *made_from)
         answers = folder / "scores.json"
         if not answers.is_file():
@@ -95,10 +95,10 @@ class Exporter:
                 answers,
             ]
             parameters = export / f"{form.stem}.pdiparams"
-            self._tool(form.name, deployment, "score", graph, parameters, *pictures, *options)
+            self._tool(form.name, deployment, "score", graph, parameters, *images, *options)
         scores: dict[str, list[float]] = json.loads(answers.read_text(encoding="utf-8"))
-        # Keyed by what the pictures hold, not by where they lay when the scores were kept.
-        return dict(zip(map(str, pictures), scores.values(), strict=True))
+        # Keyed by what the images hold, not by where they lay when the scores were kept.
+        return dict(zip(map(str, images), scores.values(), strict=True))
 
     def discard(self, deployment: Deployment) -> None:
         """Remove the deployment's weights, exports, scores and bundles; its log is kept."""
@@ -200,8 +200,8 @@ def _check_whole(parameters: Path) -> None:
         raise DeploymentError(f"{error} ({free:.0f} MiB of disk are free)") from error
 
 
-def _contents(pictures: Sequence[Path]) -> list[str]:
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures]
+def _contents(images: Sequence[Path]) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in images]
 
 
 def _save_grey(path: Path, target: Path) -> None:

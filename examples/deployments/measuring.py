@@ -23,9 +23,9 @@ CONNECTIONS = (1, 16)
 class Figures:
     """Measured on one machine at one time; compare rows, not absolute numbers with elsewhere.
 
-    `single` and `limit` are pictures a second of two bare predictors, one by one and in batches of
+    `single` and `limit` are images a second of two bare predictors, one by one and in batches of
     the service's size; rates
-    are requests a second, one picture each, at 16 connections; latencies in ms, `alone_ms` with one
+    are requests a second, one image each, at 16 connections; latencies in ms, `alone_ms` with one
     connection; memory in MiB with two workers; `start_s` from the start until ready.
     """
 
@@ -43,7 +43,7 @@ class Figures:
 
 
 def measure(
-    deployment: Deployment, bundle: Path, pictures: Sequence[Path], *, seconds: float, rounds: int
+    deployment: Deployment, bundle: Path, images: Sequence[Path], *, seconds: float, rounds: int
 ) -> Figures:
     """Load the service in rounds that take turns with the bare predictor."""
     heavy = bundle_mib(bundle) > 100
@@ -51,7 +51,7 @@ def measure(
         config=deployment.config,
         bundle=bundle,
         service=deployment.name,
-        pictures=list(pictures),
+        images=list(images),
         workers=WORKERS,
         rounds=rounds,
         # Enough for each of sixteen connections to be answered more than once.

@@ -60,14 +60,14 @@ def kept(folder: Path) -> list[Row]:
 def markdown(rows: Sequence[Row]) -> str:
     """Return the tables: scores of all rows, figures of those that were measured."""
     lines = [
-        "| deployment | network | export | pictures | largest difference, HTTP | RPC |",
+        "| deployment | network | export | images | largest difference, HTTP | RPC |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
         trial = row.trial
         lines.append(
             f"| {row.deployment.name} | {row.deployment.architecture}, {row.deployment.size} px "
-            f"| {FORM_FILES[row.form.name]} | {trial.pictures} "
+            f"| {FORM_FILES[row.form.name]} | {trial.images} "
             f"| {trial.http_difference:.1e} | {trial.rpc_difference:.1e} |"
         )
     measured = [(row, row.figures) for row in rows if row.figures]

@@ -29,17 +29,17 @@ class Trial:
     """What came of it; differences are between scores in 0..1."""
 
     bundle: Path
-    pictures: int
+    images: int
     http_difference: float
     rpc_difference: float
 
 
 def make_bundle(
-    deployment: Deployment, form: Form, export: Path, pictures: Sequence[Path], work: Path
+    deployment: Deployment, form: Form, export: Path, images: Sequence[Path], work: Path
 ) -> Path:
     """Convert an export with the options of its form, and nothing edited; verify the bundle.
 
-    `pictures` lie in one folder.
+    `images` lie in one folder.
 
     Raises:
         DeploymentError: the converter refused, or the bundle answers otherwise than its export.
@@ -49,44 +49,44 @@ def make_bundle(
     converter = [sys.executable, "-m", "converter"]
     run([*converter, "convert", export, *form.convert, "--output", bundle, "--force"], log=log)
     verify = [*converter, "verify", str(bundle), "--export", str(export)]
-    images = ["--images", str(pictures[0].parent), "--tolerance", str(TOLERANCE)]
-    run([*verify, *images], log=log)
+    compared = ["--images", str(images[0].parent), "--tolerance", str(TOLERANCE)]
+    run([*verify, *compared], log=log)
     return bundle
 
 
 def try_service(
     deployment: Deployment,
     bundle: Path,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     expected: Mapping[str, Sequence[float]],
     work: Path,
 ) -> Trial:
     """Serve `bundle` with the deployment's own configuration; compare both wires with `expected`.
 
     It is evaluated too, through the service and directly: where direct inference's best classes
-    are the truth, every picture must be right.
+    are the truth, every image must be right.
 
     Raises:
         DeploymentError: an answer is missing, has another label, another score, or is counted
             otherwise.
     """
     labels = deployment.labels.read_text(encoding="utf-8").split("\n")[: deployment.classes]
-    # Every class of every picture is compared, so nothing may be left out as too small.
+    # Every class of every image is compared, so nothing may be left out as too small.
     # Nor is this about time: a busy machine may take longer than the configuration gives.
     name = deployment.name
     patience = f"op.{name}.timeout={TIMEOUT_S * 1000:.0f}"
     overrides = (*serving(deployment, bundle), f"op.{name}.threshold=0", patience)
     with run_service(deployment.config, overrides) as running:
         with HttpClient(running.url, service=name, timeout_s=TIMEOUT_S) as client:
-            http = _difference(client, pictures, expected, labels)
+            http = _difference(client, images, expected, labels)
         with RpcClient(running.endpoint, service=name, timeout_s=TIMEOUT_S) as client:
-            rpc = _difference(client, pictures, expected, labels)
+            rpc = _difference(client, images, expected, labels)
         truth = work / "truth" / f"{bundle.name}.txt"
-        write_truth(truth, pictures, expected)
+        write_truth(truth, images, expected)
         asked = ["--url", running.url, "--service", name, "--timeout", str(TIMEOUT_S)]
         evaluate(deployment, truth, asked, work)
     evaluate(deployment, truth, ["--bundle", str(bundle)], work)
-    return Trial(bundle, len(pictures), http, rpc)
+    return Trial(bundle, len(images), http, rpc)
 
 
 def serving(deployment: Deployment, bundle: Path) -> tuple[str, ...]:
@@ -95,13 +95,11 @@ def serving(deployment: Deployment, bundle: Path) -> tuple[str, ...]:
 
 
 def write_truth(
-    truth: Path, pictures: Sequence[Path], expected: Mapping[str, Sequence[float]]
+    truth: Path, images: Sequence[Path], expected: Mapping[str, Sequence[float]]
 ) -> None:
-    """Write a list file with the number of each picture's best class."""
+    """Write a list file with the number of each image's best class."""
     truth.parent.mkdir(parents=True, exist_ok=True)
-    best = {
-        path: max(enumerate(expected[str(path)]), key=lambda pair: pair[1]) for path in pictures
-    }
+    best = {path: max(enumerate(expected[str(path)]), key=lambda pair: pair[1]) for path in images}
     lines = [f"{path} {number}\n" for path, (number, _) in best.items()]
     truth.write_text("".join(lines), encoding="utf-8")
 
@@ -110,7 +108,7 @@ def evaluate(deployment: Deployment, truth: Path, road: Sequence[str], work: Pat
     """Evaluate with the list file `truth`; `road` are the options that name bundle or service.
 
     Raises:
-        DeploymentError: it cannot be evaluated, or a picture is not answered as `truth` says.
+        DeploymentError: it cannot be evaluated, or an image is not answered as `truth` says.
     """
     report = truth.with_suffix("")
     command = [sys.executable, "-m", "tools.evaluation", str(truth), "--by-number", *road]
@@ -126,20 +124,20 @@ def evaluate(deployment: Deployment, truth: Path, road: Sequence[str], work: Pat
 
 def _difference(
     client: ClassifyClient,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     expected: Mapping[str, Sequence[float]],
     labels: Sequence[str],
 ) -> float:
     """Return the largest difference of one score from `expected`."""
     largest = 0.0
-    for picture in pictures:
-        right = expected[str(picture)]
-        answered = client.classify(picture, topk=len(right))
+    for image in images:
+        right = expected[str(image)]
+        answered = client.classify(image, topk=len(right))
         if {c.class_id: c.label for c in answered} != dict(enumerate(labels)):
-            raise DeploymentError(f"{picture.name}: the labels are not those of the label file")
+            raise DeploymentError(f"{image.name}: the labels are not those of the label file")
         largest = max(largest, *(abs(right[c.class_id] - c.score) for c in answered))
         if largest > TOLERANCE:
             raise DeploymentError(
-                f"{picture.name}: a score differs by {largest:.2g} from direct inference"
+                f"{image.name}: a score differs by {largest:.2g} from direct inference"
             )
     return largest

@@ -27,7 +27,7 @@ class Answers:
 
     right: int = 0
     wrong: int = 0
-    mixed_up: int = 0  # another picture's answer
+    mixed_up: int = 0  # another image's answer
     lost: int = 0  # nothing within PATIENCE_S, or the connection broke
     errors: Counter[int] = field(default_factory=Counter)  # by err_no
     taken_s: list[float] = field(default_factory=list)  # of all that were answered
@@ -40,7 +40,7 @@ class Answers:
 
 
 class Callers:
-    """Ask a service for the world's pictures, each caller one after the other."""
+    """Ask a service for the world's images, each caller one after the other."""
 
     def __init__(self, subject: Subject, world: World) -> None:
         self.answers = Answers()
@@ -61,11 +61,11 @@ class Callers:
     async def once(self, connection: HttpConnection | None = None) -> None:
         """Ask one request."""
         self._next += 1
-        number = self._next % len(self._world.pictures)
+        number = self._next % len(self._world.images)
         own = connection or HttpConnection(self._subject.http_port)
         began = time.monotonic()
         try:
-            _, body = await own.ask(envelope(self._world.pictures[number]), PATIENCE_S)
+            _, body = await own.ask(envelope(self._world.images[number]), PATIENCE_S)
             self._judge(number, body)
             self.answers.taken_s.append(time.monotonic() - began)
         except NoAnswerError:
@@ -104,9 +104,9 @@ class Callers:
         return label == found[0] and abs(score - found[1]) < TOLERANCE
 
 
-def envelope(picture: bytes) -> HttpMessage:
+def envelope(image: bytes) -> HttpMessage:
     """Return the request that both services understand: JSON with base64."""
-    body = {"key": ["image"], "value": [b64encode(picture).decode()]}
+    body = {"key": ["image"], "value": [b64encode(image).decode()]}
     return HttpMessage(f"/{SERVICE}/prediction", json.dumps(body).encode())
 
 

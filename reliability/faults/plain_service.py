@@ -1,7 +1,7 @@
 """A service on Paddle Serving 0.9 as its tutorials write it: `plain_service.py CONFIG PIDS`.
 
 Runs in the environment of `make paddle-serving-env`, with nothing around the official engine: no
-watchdog, no checks. Only the preparation of pictures is the bundle's own, so that the scores are
+watchdog, no checks. Only the preparation of images is the bundle's own, so that the scores are
 those of the other service. The number of each process that holds a model becomes a line of PIDS.
 """
 
@@ -46,18 +46,18 @@ class ClassifyOp(Op):  # type: ignore[misc]
             out.write("{}\n".format(os.getpid()))
 
     def preprocess(self, input_dicts: Any, data_id: int, log_id: int) -> Any:
-        """Decode and prepare every picture of a request."""
+        """Decode and prepare every image of a request."""
         ((_, asked),) = input_dicts.items()
         arrays = []
         for value in asked.values():
             data = np.frombuffer(base64.b64decode(value), np.uint8)
-            # None for what is no picture: the tutorials' servers do not look either.
+            # None for what is no image: the tutorials' servers do not look either.
             image: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
             arrays.append(self._prepare(image[:, :, ::-1]))
         return {self._feed: np.stack(arrays)}, False, None, ""
 
     def postprocess(self, input_dicts: Any, fetch_data: Any, data_id: int, log_id: int) -> Any:
-        """Answer the best class of each picture."""
+        """Answer the best class of each image."""
         scores = fetch_data[self._fetch]
         best = [int(row.argmax()) for row in scores]
         labels = [self._labels[number] for number in best]

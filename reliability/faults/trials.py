@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.service import HOST
 from protocol.key_value import pipeline_service_pb2 as pb
 
-from ..soak.bad import bad_pictures, white_png
+from ..soak.bad import bad_images, white_png
 from ..soak.wire import HttpConnection, HttpMessage, NoAnswerError, RpcConnection
 from .callers import PATIENCE_S, Callers, answers_again, envelope, under_load
 from .findings import Finding, Memory, longest_gap, told_of, watching
@@ -111,7 +111,7 @@ async def burst(subject: Subject, world: World) -> Finding:
 async def callers_go_away(subject: Subject, world: World) -> Finding:
     """200 callers who hang up while they wait; how long until the next one is answered?"""
     connections = [HttpConnection(subject.http_port) for _ in range(200)]
-    messages = [envelope(world.pictures[n % len(world.pictures)]) for n in range(200)]
+    messages = [envelope(world.images[n % len(world.images)]) for n in range(200)]
     leaving = (c.abandon(m, 1.0, after_s=0.2) for c, m in zip(connections, messages, strict=True))
     await asyncio.gather(*leaving)
     asking = Callers(subject, world)
@@ -143,7 +143,7 @@ async def idle_connections(subject: Subject, world: World) -> Finding:
 
 
 async def sixteen_callers(subject: Subject, world: World) -> Finding:
-    """16 callers with pictures of their own for ten seconds, and no fault."""
+    """16 callers with images of their own for ten seconds, and no fault."""
     answers, _ = await under_load(subject, world, lambda: None, callers=16, before_s=0, after_s=10)
     told, good = told_of(answers)
     again = await answers_again(subject, world)
@@ -154,11 +154,11 @@ async def sixteen_callers(subject: Subject, world: World) -> Finding:
 
 
 async def bad_among_good(subject: Subject, world: World) -> Finding:
-    """Good callers, while others send what is no picture and no request."""
+    """Good callers, while others send what is no image and no request."""
     asking = Callers(subject, world)
     good = asyncio.create_task(asking.run(4))
-    bad = [picture for picture, _ in bad_pictures(world.pictures[0]).values()]
-    messages = [envelope(picture) for picture in bad if len(picture) < 2**20]
+    bad = [image for image, _ in bad_images(world.images[0]).values()]
+    messages = [envelope(image) for image in bad if len(image) < 2**20]
     messages += [
         HttpMessage(f"/{SERVICE}/prediction", body)
         for body in (b"", b"{", b"[1]", b'{"key": ["image"], "value": ["*"]}', b'{"key": ["a"]}')
@@ -181,7 +181,7 @@ async def bad_among_good(subject: Subject, world: World) -> Finding:
     return Finding(told + ("" if again else "; no answers any more"), fine and again)
 
 
-async def large_picture(subject: Subject, world: World) -> Finding:
+async def large_image(subject: Subject, world: World) -> Finding:
     """A PNG of 100 kB that becomes 2.7 GB, four times at once."""
     bomb = envelope(white_png(30_000))
     connections = [HttpConnection(subject.http_port) for _ in range(4)]
@@ -274,8 +274,8 @@ TRIALS: dict[str, Trial] = {
     "idle": Trial("2,000 idle connections", idle_connections),
     "callers": Trial("16 callers, no fault", sixteen_callers),
     "threads": Trial("16 callers, 0.9 in its default mode", sixteen_callers, threads=True),
-    "bad": Trial("bad pictures and requests among good ones", bad_among_good),
-    "bomb": Trial("four PNGs of 100 kB that unpack to 2.7 GB", large_picture),
+    "bad": Trial("bad images and requests among good ones", bad_among_good),
+    "bomb": Trial("four PNGs of 100 kB that unpack to 2.7 GB", large_image),
     "body": Trial("a body of 200 MB", large_body),
     "pickle": Trial("a pickle in a request", pickle_in_a_request),
     "reload": Trial("another model or label file", new_labels),

@@ -1,4 +1,4 @@
-"""What both services are given: one model as `.pdmodel`, and pictures with their right answers."""
+"""What both services are given: one model as `.pdmodel`, and images with their right answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from converter.bundling.convert import ConvertOptions, convert
 from converter.reading.exported_model import read_export
 from converter.targets.program_writer import write_program
 
-from ..soak.world import make_pictures
+from ..soak.world import make_images
 
 BUNDLE = ROOT / "serving_model" / "waste"
 SERVICE = "waste"
@@ -23,26 +23,26 @@ QUEUE_SIZE = 32
 
 @dataclass(frozen=True)
 class World:
-    """Files in `folder`; `best` holds label and score of each encoded picture."""
+    """Files in `folder`; `best` holds label and score of each encoded image."""
 
     folder: Path
     bundle: Path
-    pictures: list[bytes]
+    images: list[bytes]
     best: list[tuple[str, float]]
 
 
 def make_world(folder: Path, seed: int = 1) -> World:
-    """Write the embedded model in the form that Paddle Serving 0.9 reads, and draw pictures."""
+    """Write the embedded model in the form that Paddle Serving 0.9 reads, and draw images."""
     bundle = _program_bundle(folder)
-    pictures = make_pictures(folder, seed)
+    images = make_images(folder, seed)
     labels = load_bundle(bundle).labels
     if labels is None:
         raise SystemExit(f"error: {bundle} has no labels")
     best = []
-    for scores in pictures.scores:
+    for scores in images.scores:
         number = max(range(len(scores)), key=scores.__getitem__)
         best.append((labels[number], scores[number]))
-    return World(folder, bundle, pictures.encoded, best)
+    return World(folder, bundle, images.encoded, best)
 
 
 def _program_bundle(folder: Path) -> Path:
@@ -63,9 +63,9 @@ def check_same_answers(world: World) -> None:
         SystemExit: it does not.
     """
     paths = []
-    for number, picture in enumerate(world.pictures[:4]):
+    for number, image in enumerate(world.images[:4]):
         path = world.folder / f"check{number}"
-        path.write_bytes(picture)
+        path.write_bytes(image)
         paths.append(path)
     bare = BareLimit(world.bundle, paths, 1)
     bare.close()

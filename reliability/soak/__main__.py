@@ -30,7 +30,7 @@ from .judge import Judge
 from .report import Report, stack_traces
 from .traffic import Traffic
 from .watch import Watch
-from .world import RETRIES, World, make_pictures
+from .world import RETRIES, World, make_images
 
 CALLERS = 8
 TELL_EVERY_S = 10.0
@@ -60,17 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _soak(folder: Path, options: argparse.Namespace, console: Console) -> Report:
-    console.print("drawing pictures, and what the bare model says of them")
+    console.print("drawing images, and what the bare model says of them")
     world = World(folder)
-    pictures = make_pictures(folder, options.seed)
+    images = make_images(folder, options.seed)
     chance = random.Random(options.seed)
     chronicle = Chronicle()
-    judge = Judge(pictures.scores, chronicle, RETRIES)
+    judge = Judge(images.scores, chronicle, RETRIES)
     with (
         (options.output / "service.log").open("w", encoding="utf-8") as log,
         run_service(world.config, ["log.level=warning"], log=log) as service,
     ):
-        traffic = Traffic((service.http_port, service.rpc_port), pictures, judge, chance)
+        traffic = Traffic((service.http_port, service.rpc_port), images, judge, chance)
         faults = Faults(
             world,
             traffic,
@@ -82,7 +82,7 @@ def _soak(folder: Path, options: argparse.Namespace, console: Console) -> Report
         )
         watch = Watch(service.http_port, service.process_id)
         console.print(
-            f"{len(pictures.encoded)} pictures, two services, {options.callers} callers, "
+            f"{len(images.encoded)} images, two services, {options.callers} callers, "
             f"{options.minutes:g} minutes, seed {options.seed}; Ctrl-C ends it early"
         )
         run = _Run(service, traffic, faults, watch, chronicle, console)

@@ -31,13 +31,13 @@ def _png(header: bytes, rows: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
 
 
-def bad_pictures(good: bytes) -> dict[str, tuple[bytes, frozenset[int]]]:
-    """Return what is no picture, by what it is, with the error numbers that are right."""
+def bad_images(good: bytes) -> dict[str, tuple[bytes, frozenset[int]]]:
+    """Return what is no image, by what it is, with the error numbers that are right."""
     undecodable, large = frozenset({5001}), frozenset({5002})
     return {
-        "text": (b"this is no picture", undecodable),
-        "a cut-off picture": (good[: len(good) // 3], undecodable),
-        "a header without a picture": (good[:64], undecodable),
+        "text": (b"this is no image", undecodable),
+        "a cut-off image": (good[: len(good) // 3], undecodable),
+        "a header without an image": (good[:64], undecodable),
         "a PNG of 60,000 x 60,000": (declared_png(60000, 60000), large),
         "a PNG that ends early": (declared_png(200, 200), undecodable),
     }
@@ -48,7 +48,7 @@ def bad_followers(good: bytes) -> dict[str, tuple[bytes, frozenset[int]]]:
     long_head = b"POST /first/prediction HTTP/1.1\r\nA: " + 40_000 * b"a" + b"\r\n\r\n"
     return {
         "bytes that are no HTTP": (b"\0\0garbage\r\n\r\n", frozenset({5000})),
-        "a picture without a head": (good, frozenset({5000})),
+        "an image without a head": (good, frozenset({5000})),
         "a head over the limit": (long_head, frozenset({5002})),
         "CONNECT": (b"CONNECT somewhere:1 HTTP/1.1\r\n\r\n", frozenset({3000})),
     }

@@ -1,4 +1,4 @@
-"""Whether an answer is right: this picture's, this service's, or an error that has a reason."""
+"""Whether an answer is right: this image's, this service's, or an error that has a reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABELS_GONE = "label file gone, worker killed"
 STRAIN = frozenset({BURST, KILL, KILL_ALL, CRASH, HANG, LABELS_GONE})
 
 OVERLOADED, NOT_READY, LATE, FAILED = 3004, 3005, 6000, 10000
-BAD_PICTURE = frozenset({5001, 5002})
+BAD_IMAGE = frozenset({5001, 5002})
 
 
 class Verdict(enum.Enum):
@@ -49,7 +49,7 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: the numbers of its pictures, None for one that is no picture.
+    """One request: the numbers of its images, None for one that is no image.
 
     `errors` are the numbers of which one must be the answer, where the request is wrong as a whole;
     `short` tells that `deadline_s` is the caller's own, shorter than the service's.
@@ -57,7 +57,7 @@ class Asked:
 
     what: str
     service: str
-    pictures: tuple[int | None, ...]
+    images: tuple[int | None, ...]
     topk: int
     deadline_s: float
     short: bool = False
@@ -79,7 +79,7 @@ class Came:
 
 
 class Judge:
-    """Knows the scores of every picture, [pictures][classes], and what has been done."""
+    """Knows the scores of every image, [images][classes], and what has been done."""
 
     def __init__(
         self, scores: Sequence[Sequence[float]], chronicle: Chronicle, retries: int
@@ -98,7 +98,7 @@ class Judge:
             return Verdict.WRONG, f"an answer under HTTP {came.status}"
         if asked.errors:
             return Verdict.UNEXPECTED, f"answered, though {asked.what}"
-        if len(came.reply.results) != len(asked.pictures):
+        if len(came.reply.results) != len(asked.images):
             return Verdict.WRONG, f"{len(came.reply.results)} results"
         return self._results(asked, came, came.reply.results)
 
@@ -115,16 +115,16 @@ class Judge:
         self, asked: Asked, came: Came, results: Sequence[ImageResult]
     ) -> tuple[Verdict, str]:
         errors = ""
-        for number, result in zip(asked.pictures, results, strict=True):
+        for number, result in zip(asked.images, results, strict=True):
             if isinstance(result, ServingError):
                 err_no = wire_codes(result).err_no
-                expected = number is None and err_no in BAD_PICTURE
+                expected = number is None and err_no in BAD_IMAGE
                 if not expected and not self._excused(asked, came, err_no):
-                    return Verdict.UNEXPECTED, f"of one picture: {err_no} {result}"
+                    return Verdict.UNEXPECTED, f"of one image: {err_no} {result}"
                 if not expected:
-                    errors = f"{err_no} of one picture"
+                    errors = f"{err_no} of one image"
             elif number is None:
-                return Verdict.WRONG, "categories of what is no picture"
+                return Verdict.WRONG, "categories of what is no image"
             else:
                 verdict, why = self._categories(asked, came, number, result)
                 if verdict is not Verdict.RIGHT:
@@ -137,8 +137,8 @@ class Judge:
         if not self._fits(number, asked.topk, categories):
             for other in range(len(self._scores)):
                 if other != number and self._fits(other, asked.topk, categories):
-                    return Verdict.MIXED_UP, f"picture {number} got the scores of {other}"
-            return Verdict.WRONG, f"scores of no picture for {number}: {categories}"
+                    return Verdict.MIXED_UP, f"image {number} got the scores of {other}"
+            return Verdict.WRONG, f"scores of no image for {number}: {categories}"
         allowed = self._chronicle.allowed_generations(came.began, came.ended)
         for category in categories:
             service, generation, class_id = category.label.split()
@@ -151,7 +151,7 @@ class Judge:
         return Verdict.RIGHT, ""
 
     def _fits(self, number: int, topk: int, categories: Sequence[Category]) -> bool:
-        """Whether these are the best `topk` of a picture, best first."""
+        """Whether these are the best `topk` of an image, best first."""
         scores = self._scores[number]
         best = sorted(scores, reverse=True)[:topk]
         return len(categories) == len(best) and all(

@@ -153,7 +153,7 @@ class Report:
         restarts = sum(counters["restarts"] for counters in self.counters.values())
         retried = sum(counters["retried"] for counters in self.counters.values())
         table.add_row("workers started again", str(restarts))
-        table.add_row("pictures tried again", str(retried))
+        table.add_row("images tried again", str(retried))
         return table
 
     @property
@@ -170,7 +170,7 @@ class Report:
             "seed": self.seed,
             "requests": {v.name.lower(): self.tally.verdicts[v] for v in Verdict},
             "sent": self.tally.sent,
-            "pictures": self.tally.pictures,
+            "pictures": self.tally.images,
             "asked": dict(self.tally.asked),
             "right_errors": dict(self.tally.errors),
             "events": dict(self.chronicle.counts()),

@@ -16,7 +16,7 @@ from protocol.key_value.request import request_to_json, request_to_proto
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest
 
-from .bad import bad_followers, bad_messages, bad_pictures
+from .bad import bad_followers, bad_images, bad_messages
 from .judge import Asked, Came, Judge, Verdict
 from .wire import (
     BrokenError,
@@ -26,7 +26,7 @@ from .wire import (
     RpcConnection,
     read_http,
 )
-from .world import SERVICES, TIMEOUT_S, Pictures
+from .world import SERVICES, TIMEOUT_S, Images
 
 # The service answers within its deadline; the way there and back may take a while.
 GRACE_S = 5.0
@@ -43,13 +43,13 @@ class Tally:
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
-    pictures: int = 0
+    images: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, asked: Asked, verdict: Verdict, why: str) -> None:
         """Count one request."""
         self.asked[asked.what] += 1
-        self.pictures += len(asked.pictures)
+        self.images += len(asked.images)
         self.verdicts[verdict] += 1
         if verdict is Verdict.RIGHT_ERROR:
             self.errors[why] += 1
@@ -66,16 +66,16 @@ class Traffic:
     """Sends requests to the ports of one service process until told to stop."""
 
     def __init__(
-        self, ports: tuple[int, int], pictures: Pictures, judge: Judge, chance: random.Random
+        self, ports: tuple[int, int], images: Images, judge: Judge, chance: random.Random
     ) -> None:
         """`ports` are those of HTTP and RPC."""
         self.tally = Tally()
         self._http_port, self._rpc_port = ports
-        self._pictures = pictures
+        self._images = images
         self._judge = judge
         self._chance = chance
         self._stop = asyncio.Event()
-        self._bad_pictures = bad_pictures(pictures.encoded[-1])
+        self._bad_images = bad_images(images.encoded[-1])
         actions: dict[Callable[[HttpConnection, RpcConnection], Awaitable[None]], int] = {
             self._envelope: 26,
             self._raw: 14,
@@ -84,7 +84,7 @@ class Traffic:
             self._pipelined_with_garbage: 3,
             self._rpc: 26,
             self._one_bad_among_good: 5,
-            self._bad_picture: 4,
+            self._bad_image: 4,
             self._bad_message: 5,
             self._hurried: 4,
             self._slow_sender: 3,
@@ -105,7 +105,7 @@ class Traffic:
         self._stop.clear()
 
     async def burst(self, service: str, requests: int = 40, each: int = 6) -> None:
-        """Ask for far more pictures at once than may wait."""
+        """Ask for far more images at once than may wait."""
 
         async def one() -> None:
             http = HttpConnection(self._http_port)
@@ -136,7 +136,7 @@ class Traffic:
         service, (number,) = self._service(), self._some(1)
         topk = self._chance.randint(1, TOPK[service])
         message = HttpMessage(
-            f"/{service}/prediction?topk={topk}", self._pictures.encoded[number], JPEG
+            f"/{service}/prediction?topk={topk}", self._images.encoded[number], JPEG
         )
         asked = self._asked("HTTP, bytes", service, (number,), topk=topk)
         await self._ask_http(http, message, asked)
@@ -147,7 +147,7 @@ class Traffic:
         body = b"".join(
             f'--{boundary}\r\nContent-Disposition: form-data; name="f"; filename="{n}.jpg"\r\n'
             f"Content-Type: image/jpeg\r\n\r\n".encode()
-            + self._pictures.encoded[n]
+            + self._images.encoded[n]
             + b"\r\n"
             for n in numbers
         )
@@ -170,7 +170,7 @@ class Traffic:
         """Send a request and, at once, what is none: the request is answered as ever."""
         http = HttpConnection(self._http_port)
         asked = self._asked("HTTP, garbage behind it", self._service(), self._some(1))
-        followers = bad_followers(self._pictures.encoded[0])
+        followers = bad_followers(self._images.encoded[0])
         name = self._chance.choice(list(followers))
         garbage, errors = followers[name]
         began = time.monotonic()
@@ -189,17 +189,17 @@ class Traffic:
     async def _one_bad_among_good(self, http: HttpConnection, rpc: RpcConnection) -> None:
         service, numbers = self._service(), list[int | None](self._some(3))
         numbers.insert(self._chance.randint(0, 3), None)
-        asked = self._asked("one bad picture among good ones", service, tuple(numbers))
+        asked = self._asked("one bad image among good ones", service, tuple(numbers))
         if self._chance.random() < 0.5:
             await self._ask_http(http, self._envelope_of(asked), asked)
         else:
             await self._ask_rpc(rpc, asked)
 
-    async def _bad_picture(self, http: HttpConnection, rpc: RpcConnection) -> None:
+    async def _bad_image(self, http: HttpConnection, rpc: RpcConnection) -> None:
         service = self._service()
-        name = self._chance.choice(list(self._bad_pictures))
-        data, errors = self._bad_pictures[name]
-        asked = self._asked(f"bad picture: {name}", service, (None,), errors=errors)
+        name = self._chance.choice(list(self._bad_images))
+        data, errors = self._bad_images[name]
+        asked = self._asked(f"bad image: {name}", service, (None,), errors=errors)
         if self._chance.random() < 0.5:
             await self._ask_http(http, HttpMessage(f"/{service}/prediction", data, JPEG), asked)
         else:
@@ -207,7 +207,7 @@ class Traffic:
 
     async def _bad_message(self, http: HttpConnection, _rpc: RpcConnection) -> None:
         service = self._service()
-        messages = bad_messages(service, self._pictures.encoded[self._some(1)[0]])
+        messages = bad_messages(service, self._images.encoded[self._some(1)[0]])
         name = self._chance.choice(list(messages))
         message, errors = messages[name]
         asked = self._asked(f"bad request: {name}", service, (), errors=errors)
@@ -302,7 +302,7 @@ class Traffic:
         self,
         what: str,
         service: str,
-        pictures: tuple[int | None, ...],
+        images: tuple[int | None, ...],
         *,
         topk: int | None = None,
         deadline_s: float | None = None,
@@ -311,7 +311,7 @@ class Traffic:
         return Asked(
             what,
             service,
-            pictures,
+            images,
             topk or TOPK[service],
             TIMEOUT_S if deadline_s is None else deadline_s,
             deadline_s is not None,
@@ -319,8 +319,8 @@ class Traffic:
         )
 
     def _request(self, asked: Asked) -> ClassifyRequest:
-        nothing = self._bad_pictures["text"][0]
-        images = tuple(nothing if n is None else self._pictures.encoded[n] for n in asked.pictures)
+        nothing = self._bad_images["text"][0]
+        images = tuple(nothing if n is None else self._images.encoded[n] for n in asked.images)
         return ClassifyRequest(images, asked.service)
 
     def _envelope_of(self, asked: Asked, headers: tuple[tuple[str, str], ...] = ()) -> HttpMessage:
@@ -328,12 +328,12 @@ class Traffic:
         return HttpMessage(f"/{asked.service}/prediction", body, headers)
 
     def _either_form_of(self, asked: Asked) -> HttpMessage:
-        """Return JSON or bytes, of one picture."""
-        (number,) = asked.pictures
+        """Return JSON or bytes, of one image."""
+        (number,) = asked.images
         if number is None or self._chance.random() < 0.5:
             return self._envelope_of(asked)
         path = f"/{asked.service}/prediction"
-        return HttpMessage(path, self._pictures.encoded[number], JPEG)
+        return HttpMessage(path, self._images.encoded[number], JPEG)
 
     def _proto_of(self, asked: Asked) -> pb.Request:
         return request_to_proto(self._request(asked))
@@ -342,4 +342,4 @@ class Traffic:
         return self._chance.choice(list(TOPK))
 
     def _some(self, count: int) -> tuple[int, ...]:
-        return tuple(self._chance.sample(range(len(self._pictures.encoded)), count))
+        return tuple(self._chance.sample(range(len(self._images.encoded)), count))

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from benchmarks.bare import ROOT, BareLimit
-from benchmarks.pictures import picture_files
+from benchmarks.images import image_files
 
 from .judge import TOLERANCE
 
@@ -26,8 +26,8 @@ MAX_BODY_MB = 4
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Encoded pictures, and the scores that each of them must get, [pictures][classes]."""
+class Images:
+    """Encoded images, and the scores that each of them must get, [images][classes]."""
 
     encoded: list[bytes]
     scores: list[list[float]]
@@ -95,10 +95,10 @@ class World:
         beside.replace(path)
 
 
-def make_pictures(folder: Path, seed: int, count: int = 48) -> Pictures:
-    """Draw pictures, take the samples too, and keep those that their scores tell apart."""
+def make_images(folder: Path, seed: int, count: int = 48) -> Images:
+    """Draw images, take the samples too, and keep those that their scores tell apart."""
     rng = np.random.default_rng(seed)
-    files = picture_files(ROOT / "examples" / "images", 16)
+    files = image_files(ROOT / "examples" / "images", 16)
     for number in range(count):
         image = np.full((240, 320, 3), rng.integers(60, 255, 3), np.uint8)
         for _ in range(int(rng.integers(2, 9))):
@@ -116,7 +116,7 @@ def make_pictures(folder: Path, seed: int, count: int = 48) -> Pictures:
         # Also the best three must tell them apart: the second service answers no more.
         if all(_distance(scores, answers[other]) > 20 * TOLERANCE for other in kept):
             kept.append(number)
-    return Pictures([files[n].read_bytes() for n in kept], [answers[n] for n in kept])
+    return Images([files[n].read_bytes() for n in kept], [answers[n] for n in kept])
 
 
 def _distance(one: list[float], other: list[float]) -> float:

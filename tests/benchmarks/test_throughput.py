@@ -11,8 +11,8 @@ from protocol.reply import Category, ClassifyReply
 
 pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
 
+from benchmarks.images import image_files
 from benchmarks.load import Checker
-from benchmarks.pictures import picture_files
 from benchmarks.throughput import Plan, run
 
 
@@ -21,7 +21,7 @@ def test_a_short_run_measures_every_scenario_and_checks_every_answer(root: Path)
         config=root / "configs" / "waste.yml",
         bundle=root / "serving_model" / "waste",
         service="waste",
-        pictures=picture_files(root / "examples" / "images", 4),
+        images=image_files(root / "examples" / "images", 4),
         workers=1,
         rounds=1,
         seconds=0.5,

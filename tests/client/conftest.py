@@ -1,6 +1,6 @@
 """A real HTTP server and a real gRPC server that speak the envelope; the model is a fake.
 
-A picture is its own label; the first word of a picture may ask for trouble.
+An image is its own label; the first word of an image may ask for trouble.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable, UnreadablePicture
+from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable, UnreadableImage
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from protocol.errors import NotReady, Overloaded, ServiceNotFound, ServingError, UndecodableImage
@@ -30,7 +30,7 @@ def test_options_reach_the_service(client: Any, fake: Any) -> None:
 def test_errors_are_typed(client: Any) -> None:
     with pytest.raises(UndecodableImage, match="looks like text"):
         client.classify(b"bad")
-    with pytest.raises(UnreadablePicture, match="cannot read /nowhere"):
+    with pytest.raises(UnreadableImage, match="cannot read /nowhere"):
         client.classify(Path("/nowhere"))
     with pytest.raises(BadAnswer):
         client.classify(b"garbage")
@@ -46,7 +46,7 @@ def test_many_come_in_order_and_failures_stand_in_their_place(client: Any) -> No
     assert all(answer.error is None for answer in answers[2:])
 
 
-def test_several_pictures_in_one_request(client: Any) -> None:
+def test_several_images_in_one_request(client: Any) -> None:
     reply = client.send(ClassifyRequest((b"one", b"bad", b"two"), "waste"))
     assert reply.results[0][0].label == "one 0"
     assert isinstance(reply.results[1], UndecodableImage)
@@ -106,5 +106,5 @@ def test_an_address_that_is_none(address: str) -> None:
 
 
 def test_everything_is_a_serving_error() -> None:
-    kinds = (BadAnswer, ConnectionLost, TimedOut, UnreadablePicture, Unreachable)
+    kinds = (BadAnswer, ConnectionLost, TimedOut, UnreadableImage, Unreachable)
     assert all(issubclass(kind, ServingError) for kind in kinds)

@@ -19,11 +19,11 @@ COMMANDS = {
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     for name, content in (("a.jpg", "can"), ("b.PNG", "bottle"), ("sub/c.webp", "纸")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content, encoding="utf-8")
-    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
     return tmp_path
 
 
@@ -47,8 +47,8 @@ def wire(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param, address
 
 
-def test_people_get_a_table(root: Path, wire: tuple[str, str], pictures: Path) -> None:
-    done = call(root, *wire, pictures)
+def test_people_get_a_table(root: Path, wire: tuple[str, str], images: Path) -> None:
+    done = call(root, *wire, images)
     assert done.returncode == 0, done.stderr
     for shown in ("a.jpg", "can 0", "b.PNG", "bottle 0", "c.webp", "纸 0", "0.9"):
         assert shown in done.stdout
@@ -56,12 +56,12 @@ def test_people_get_a_table(root: Path, wire: tuple[str, str], pictures: Path) -
     assert not done.stderr
 
 
-def test_scripts_get_lines_of_json(root: Path, wire: tuple[str, str], pictures: Path) -> None:
-    done = call(root, *wire, pictures / "sub" / "c.webp", pictures / "a.jpg", "--json", "--topk", 2)
+def test_scripts_get_lines_of_json(root: Path, wire: tuple[str, str], images: Path) -> None:
+    done = call(root, *wire, images / "sub" / "c.webp", images / "a.jpg", "--json", "--topk", 2)
     assert done.returncode == 0, done.stderr
     first, second = [json.loads(line) for line in done.stdout.splitlines()]
     assert first == {
-        "image": str(pictures / "sub" / "c.webp"),
+        "image": str(images / "sub" / "c.webp"),
         "topk": [
             {"class_id": 0, "label": "纸 0", "score": pytest.approx(0.9)},
             {"class_id": 1, "label": "纸 1", "score": pytest.approx(0.45)},
@@ -72,11 +72,11 @@ def test_scripts_get_lines_of_json(root: Path, wire: tuple[str, str], pictures: 
     assert "纸" in done.stdout
 
 
-def test_a_picture_that_fails_is_told_and_the_others_are_answered(
-    root: Path, wire: tuple[str, str], pictures: Path
+def test_an_image_that_fails_is_told_and_the_others_are_answered(
+    root: Path, wire: tuple[str, str], images: Path
 ) -> None:
-    (pictures / "bad.jpg").write_bytes(b"bad")
-    done = call(root, *wire, pictures, "--json")
+    (images / "bad.jpg").write_bytes(b"bad")
+    done = call(root, *wire, images, "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 1
     assert [line["error"] is None for line in lines].count(True) == 3
@@ -84,15 +84,15 @@ def test_a_picture_that_fails_is_told_and_the_others_are_answered(
     assert failed["topk"] == []
     assert "5001" in failed["error"]
     assert "looks like text" in failed["error"]
-    assert "looks like text" in call(root, *wire, pictures).stdout
+    assert "looks like text" in call(root, *wire, images).stdout
 
 
-def test_no_server_is_exit_code_2_with_a_hint(root: Path, free_port: int, pictures: Path) -> None:
+def test_no_server_is_exit_code_2_with_a_hint(root: Path, free_port: int, images: Path) -> None:
     for name, address in (
         ("http", f"http://127.0.0.1:{free_port}"),
         ("rpc", f"127.0.0.1:{free_port}"),
     ):
-        done = call(root, name, address, pictures / "a.jpg")
+        done = call(root, name, address, images / "a.jpg")
         assert done.returncode == 2
         assert "cannot reach" in done.stderr
         assert "make serve" in done.stderr
@@ -113,16 +113,16 @@ def test_a_wrong_call_is_exit_code_2(root: Path, url: str, arguments: list[str])
     ("address", "path"), [(None, "nowhere.jpg"), (None, "sub"), ("ftp://here", "a.jpg")]
 )
 def test_what_cannot_be_classified_is_told_in_a_line(
-    root: Path, url: str, pictures: Path, address: str | None, path: str
+    root: Path, url: str, images: Path, address: str | None, path: str
 ) -> None:
-    (pictures / "sub" / "c.webp").unlink()
-    done = call(root, "http", address or url, pictures / path)
+    (images / "sub" / "c.webp").unlink()
+    done = call(root, "http", address or url, images / path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert re.fullmatch(r"error: .+\n", done.stderr), done.stderr
 
 
-def test_without_a_picture_the_samples_are_sent(root: Path, url: str) -> None:
+def test_without_an_image_the_samples_are_sent(root: Path, url: str) -> None:
     done = call(root, "http", url, "--json")
     samples = sorted((root / "examples" / "images").glob("*.jpg"))
     assert done.returncode == 0, done.stderr
@@ -137,10 +137,10 @@ def test_without_a_picture_the_samples_are_sent(root: Path, url: str) -> None:
     ],
 )
 def test_programs_of_the_tutorials_get_their_form(
-    root: Path, wire: tuple[str, str], pictures: Path, form: str, right: object
+    root: Path, wire: tuple[str, str], images: Path, form: str, right: object
 ) -> None:
-    (pictures / "bad.jpg").write_text("bad", encoding="utf-8")
-    paths = [pictures / "sub" / "c.webp", pictures / "bad.jpg"]
+    (images / "bad.jpg").write_text("bad", encoding="utf-8")
+    paths = [images / "sub" / "c.webp", images / "bad.jpg"]
     done = call(root, *wire, *paths, "--form", form, "--topk", 1)
     assert done.returncode == 1, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]

@@ -94,7 +94,7 @@ def test_an_unknown_deployment_is_told() -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(root: Path) -> list[Path]:
+def images(root: Path) -> list[Path]:
     return sorted((root / "examples" / "images").glob("*.jpg"))[:3]
 
 
@@ -106,12 +106,12 @@ def waste(root: Path) -> Deployment:
 
 
 @pytest.fixture(scope="module")
-def direct(root: Path, pictures: list[Path]) -> dict[str, list[float]]:
+def direct(root: Path, images: list[Path]) -> dict[str, list[float]]:
     settings = ClassifierSettings(str(root / "serving_model" / "waste"), topk=6)
     classifier = Classifier.from_settings(settings)
-    answers = classifier.classify([EncodedImage(path.read_bytes()) for path in pictures])
+    answers = classifier.classify([EncodedImage(path.read_bytes()) for path in images])
     scores = {}
-    for path, answer in zip(pictures, answers, strict=True):
+    for path, answer in zip(images, answers, strict=True):
         assert not isinstance(answer, Exception)
         by_class = {category.class_id: category.score for category in answer}
         scores[str(path)] = [by_class[i] for i in range(6)]
@@ -121,12 +121,12 @@ def direct(root: Path, pictures: list[Path]) -> dict[str, list[float]]:
 def test_a_service_that_answers_right_passes(
     root: Path,
     waste: Deployment,
-    pictures: list[Path],
+    images: list[Path],
     direct: dict[str, list[float]],
     tmp_path: Path,
 ) -> None:
-    trial = try_service(waste, root / "serving_model" / "waste", pictures, direct, tmp_path)
-    assert trial.pictures == 3
+    trial = try_service(waste, root / "serving_model" / "waste", images, direct, tmp_path)
+    assert trial.images == 3
     assert max(trial.http_difference, trial.rpc_difference) < 1e-5
     report = json.loads((tmp_path / "truth" / "waste" / "report.json").read_text(encoding="utf-8"))
     assert (report["accuracy_top1"]["right"], report["answered"]) == (3, 3)
@@ -135,24 +135,24 @@ def test_a_service_that_answers_right_passes(
 def test_another_score_is_seen(
     root: Path,
     waste: Deployment,
-    pictures: list[Path],
+    images: list[Path],
     direct: dict[str, list[float]],
     tmp_path: Path,
 ) -> None:
-    wrong = {**direct, str(pictures[1]): [score + 0.01 for score in direct[str(pictures[1])]]}
-    with pytest.raises(DeploymentError, match=rf"{pictures[1].name}: a score differs by 0\.01"):
-        try_service(waste, root / "serving_model" / "waste", pictures, wrong, tmp_path)
+    wrong = {**direct, str(images[1]): [score + 0.01 for score in direct[str(images[1])]]}
+    with pytest.raises(DeploymentError, match=rf"{images[1].name}: a score differs by 0\.01"):
+        try_service(waste, root / "serving_model" / "waste", images, wrong, tmp_path)
 
 
 def test_another_count_is_seen(
     root: Path,
     waste: Deployment,
-    pictures: list[Path],
+    images: list[Path],
     direct: dict[str, list[float]],
     tmp_path: Path,
 ) -> None:
     truth = tmp_path / "truth.txt"
-    write_truth(truth, pictures, {**direct, str(pictures[0]): [0, 0, 0, 0, 0, 1]})
+    write_truth(truth, images, {**direct, str(images[0]): [0, 0, 0, 0, 0, 1]})
     road = ["--bundle", str(root / "serving_model" / "waste")]
     with pytest.raises(DeploymentError, match="2 of 3 best classes"):
         evaluate(waste, truth, road, tmp_path)
@@ -161,14 +161,14 @@ def test_another_count_is_seen(
 def test_other_labels_are_seen(
     root: Path,
     waste: Deployment,
-    pictures: list[Path],
+    images: list[Path],
     direct: dict[str, list[float]],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(Deployment, "labels", root / "labels" / "steel6.txt")
     with pytest.raises(DeploymentError, match="labels are not those of the label file"):
-        try_service(waste, root / "serving_model" / "waste", pictures, direct, tmp_path)
+        try_service(waste, root / "serving_model" / "waste", images, direct, tmp_path)
 
 
 def test_a_failed_command_is_told_and_logged(waste: Deployment, tmp_path: Path) -> None:
@@ -179,11 +179,9 @@ def test_a_failed_command_is_told_and_logged(waste: Deployment, tmp_path: Path) 
     assert "error: " in log
 
 
-def test_the_embedded_model_is_measured(
-    root: Path, waste: Deployment, pictures: list[Path]
-) -> None:
+def test_the_embedded_model_is_measured(root: Path, waste: Deployment, images: list[Path]) -> None:
     bundle = root / "serving_model" / "waste"
-    figures = measure(waste, bundle, pictures, seconds=0.5, rounds=1)
+    figures = measure(waste, bundle, images, seconds=0.5, rounds=1)
     assert figures.wrong == 0
     assert min(dataclasses.astuple(figures)[:-1]) > 0
     assert 4 < figures.bundle_mib < 10
@@ -191,13 +189,13 @@ def test_the_embedded_model_is_measured(
     assert figures.memory_mib > 200
 
 
-def test_pictures_are_saved_as_the_deployment_wants(tmp_path: Path) -> None:
+def test_images_are_saved_as_the_deployment_wants(tmp_path: Path) -> None:
     exporter = Exporter(tmp_path, tmp_path / "no-samples", 4)
-    (first, *_) = exporter.pictures(read_deployment("steel6"))
+    (first, *_) = exporter.images(read_deployment("steel6"))
     assert first.suffix == ".bmp"
     # Eight bits a pixel: the field biBitCount of a BMP's header.
     assert int.from_bytes(first.read_bytes()[28:30], "little") == 8
-    assert exporter.pictures(read_deployment("peach4"))[0].suffix == ".jpg"
+    assert exporter.images(read_deployment("peach4"))[0].suffix == ".jpg"
 
 
 def test_only_what_a_deployment_made_is_discarded(tmp_path: Path) -> None:
@@ -303,8 +301,8 @@ NETWORK = ["PPLCNet_x0_25", "--size", "64"]
 @pytest.fixture(scope="module")
 def weights(tool: Callable[..., str], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("weights") / "random.pdparams"
-    pictures = ["--pictures", root / "examples" / "images"]
-    told = tool("random", *NETWORK, "--output", file, *pictures, "--classes", "4")
+    images = ["--pictures", root / "examples" / "images"]
+    told = tool("random", *NETWORK, "--output", file, *images, "--classes", "4")
     assert told.startswith("wrote ")
     return file
 
@@ -320,8 +318,8 @@ def test_paddleclas_exports_and_scores(
     operators = tmp_path / "operators.json"
     operators.write_text(json.dumps([{"ResizeImage": {"size": [64, 64]}}, {"ToCHWImage": None}]))
     answers = tmp_path / "scores.json"
-    picture = root / "examples" / "images" / "glass_jar.jpg"
-    tool("score", graph, out / "inference.pdiparams", picture, "--operators", operators,
+    image = root / "examples" / "images" / "glass_jar.jpg"
+    tool("score", graph, out / "inference.pdiparams", image, "--operators", operators,
          "--output", answers)  # fmt: skip
     (scores,) = json.loads(answers.read_text()).values()
     assert len(scores) == 4

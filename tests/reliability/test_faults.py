@@ -39,7 +39,7 @@ def test_answers_are_judged(callers: Any) -> None:
     for number, body in (
         (0, reply("cat", 0.9)),
         (1, json.dumps({**old, "tensors": []}).encode()),  # as a server of the tutorials says it
-        (0, reply("cat", 0.5)),  # the third picture's
+        (0, reply("cat", 0.5)),  # the third image's
         (0, reply("cat", 0.7)),
         (0, reply_to_json(ClassifyReply(((),)))),
         (0, error_to_json(Overloaded("full"))),

@@ -41,7 +41,7 @@ from reliability.soak.report import (
 from reliability.soak.traffic import Tally, Traffic
 from reliability.soak.watch import Size, Watch, slope_a_minute
 from reliability.soak.wire import BrokenError, HttpConnection, RpcConnection
-from reliability.soak.world import Pictures
+from reliability.soak.world import Images
 
 SCORES = [[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.2, 0.7, 0.1]]
 
@@ -56,13 +56,13 @@ def judge(chronicle: Chronicle) -> Judge:
     return Judge(SCORES, chronicle, retries=1)
 
 
-def asked(*pictures: int | None, **more: Any) -> Asked:
+def asked(*images: int | None, **more: Any) -> Asked:
     fields: dict[str, Any] = {"what": "a test", "service": "first", "topk": 2, "deadline_s": 5.0}
-    return Asked(pictures=pictures, **{**fields, **more})
+    return Asked(images=images, **{**fields, **more})
 
 
-def categories(picture: int, service: str = "first", generation: int = 0, topk: int = 2) -> Any:
-    scores = SCORES[picture]
+def categories(image: int, service: str = "first", generation: int = 0, topk: int = 2) -> Any:
+    scores = SCORES[image]
     best = sorted(range(3), key=lambda class_id: -scores[class_id])[:topk]
     return tuple(Category(c, f"{service} {generation} {c}", scores[c]) for c in best)
 
@@ -307,8 +307,8 @@ async def test_answers_on_one_connection_are_read_in_their_order() -> None:
 async def test_a_sound_request_with_garbage_behind_it_must_be_answered(
     chronicle: Chronicle,
 ) -> None:
-    pictures = Pictures([b"\xff\xd8 a picture"], SCORES[:1])
-    judge = Judge(pictures.scores, chronicle, retries=1)
+    images = Images([b"\xff\xd8 an image"], SCORES[:1])
+    judge = Judge(images.scores, chronicle, retries=1)
     right = http_answer(reply_to_json(ClassifyReply((categories(0, topk=3),))))
     refused = http_answer(error_to_json(InvalidRequest("this is no HTTP")), "400 Bad Request")
     for answers, verdicts in (
@@ -317,7 +317,7 @@ async def test_a_sound_request_with_garbage_behind_it_must_be_answered(
         ((), {Verdict.LOST: 1}),
     ):
         async with answering(*answers) as port:
-            traffic = Traffic((port, port), pictures, judge, random.Random(1))
+            traffic = Traffic((port, port), images, judge, random.Random(1))
             traffic._service = lambda: "first"  # type: ignore[method-assign]
             http, rpc = HttpConnection(port), RpcConnection(port)
             await traffic._pipelined_with_garbage(http, rpc)

@@ -1,1 +1,1 @@
-"""Picture datasets in a folder per class: split, check, measure and regroup them."""
+"""Image datasets in a folder per class: split, check, measure and regroup them."""

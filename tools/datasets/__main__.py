@@ -1,6 +1,6 @@
-"""`python -m tools.datasets`: split, check, measure and regroup pictures in class folders.
+"""`python -m tools.datasets`: split, check, measure and regroup images in class folders.
 
-In place of class folders, a text file beside each picture may hold its class: `img_1.jpg, 3`.
+In place of class folders, a text file beside each image may hold its class: `img_1.jpg, 3`.
 
     python -m tools.datasets split DATA --output DIR --form paddleclas
     python -m tools.datasets check DIR
@@ -29,10 +29,10 @@ from .checking import check
 from .command_line import command_line
 from .errors import DatasetError
 from .finding import printable, ranges
+from .images import Dataset, Image, split_order
 from .list_files import check_names, lists_in, write_lists
 from .lists import find_labels, read_label_file
 from .output import check_output, place, staged, write_record
-from .pictures import Dataset, Picture, split_order
 from .pixel_statistics import measure
 from .regrouping import read_rules, regroup
 from .report import print_check, print_counts, print_statistics
@@ -49,7 +49,7 @@ from .splitting import Division, Plan, divide, set_aside
 _RATIOS = (0.7, 0.2, 0.1)
 _RATIOS_BESIDE_TEST = (0.8, 0.2)
 _SHOWN = 3
-# Findings that keep pictures out, so that something else than the dataset would be measured.
+# Findings that keep images out, so that something else than the dataset would be measured.
 _LEFT_OUT = frozenset(
     {"folder in a class", "missing file", "no class number", "class number out of range"}
 )
@@ -85,11 +85,11 @@ def split_command(options: argparse.Namespace) -> int:
     classes = dataset.classes
     if labels and not dataset.by_number:
         classes = _classes_in_order(set(classes), labels, "leave the folder out with --leave-out")
-    check_names(dataset.pictures, options.form, by_number=dataset.by_number)
+    check_names(dataset.images, options.form, by_number=dataset.by_number)
     division = divide(dataset, plan, jobs=options.jobs)
     # A label such as 可回收物/易拉罐 cannot be a folder; its number can.
     folders = {n: str(i) if dataset.by_number else n for i, n in enumerate(classes)}
-    files = [(p, f"{p.split}/{folders[p.class_name]}/{p.name}") for p in division.pictures]
+    files = [(p, f"{p.split}/{folders[p.class_name]}/{p.name}") for p in division.images]
     facts: dict[str, Any] = {
         "command": "split",
         "form": options.form,
@@ -98,8 +98,7 @@ def split_command(options: argparse.Namespace) -> int:
         "copies": division.copies,
         "copies_in_two_classes": division.in_two_classes,
         "unreadable": [
-            printable(os.path.relpath(picture.path, options.data))
-            for picture, _ in division.unreadable
+            printable(os.path.relpath(image.path, options.data)) for image, _ in division.unreadable
         ],
     }
     notes = [*_notes_of(division, options.data), *_notes_on(dataset, classes, options)]
@@ -112,7 +111,7 @@ def _together(pattern: re.Pattern[str], division: Division) -> dict[str, Any]:
 
 
 def _notes_of(division: Division, data: Path) -> list[str]:
-    """What the reader should know about the pictures."""
+    """What the reader should know about the images."""
     notes = []
     if division.unreadable:
         shown = "; ".join(f"{p.path}: {error}" for p, error in division.unreadable[:_SHOWN])
@@ -121,25 +120,25 @@ def _notes_of(division: Division, data: Path) -> list[str]:
         notes.append(f"left out, for they cannot be read: {len(division.unreadable)}; {shown}")
     if division.in_two_classes:
         notes.append(
-            f"{division.in_two_classes} pictures are in more than one class; "
+            f"{division.in_two_classes} images are in more than one class; "
             f"`check {data}` lists them"
         )
     if division.in_test_too:
         notes.append(
-            f"{division.in_test_too} pictures of the test set are in the other folder too, so that "
+            f"{division.in_test_too} images of the test set are in the other folder too, so that "
             f"it tests nothing with them; `check {data}` lists them"
         )
     return notes
 
 
 def _notes_on(dataset: Dataset, classes: Sequence[str], options: argparse.Namespace) -> list[str]:
-    """What the reader should know about classes without pictures, and lists that are there."""
+    """What the reader should know about classes without images, and lists that are there."""
     notes = []
-    used = {picture.class_name for picture in dataset.pictures}
+    used = {image.class_name for image in dataset.images}
     empty = [name for name in classes if name not in used]
     if empty:
         more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
-        notes.append(f"no pictures of {', '.join(empty[:_SHOWN])}{more}: these keep their numbers")
+        notes.append(f"no images of {', '.join(empty[:_SHOWN])}{more}: these keep their numbers")
     lists = lists_in(options.data) if not dataset.by_number else []
     if lists:
         notes.append(
@@ -174,13 +173,13 @@ def statistics_command(options: argparse.Namespace) -> int:
         if finding.kind in _LEFT_OUT:
             line = f" line {ranges(finding.lines)}" if finding.lines else ""
             raise DatasetError(f"{finding.where}{line}: {finding.text}")
-    source, pictures = for_training(dataset)
-    result = measure(source, pictures, options.size, jobs=options.jobs)
+    source, images = for_training(dataset)
+    result = measure(source, images, options.size, jobs=options.jobs)
     if options.json:
         _print_json(
             {
                 "source": printable(result.source),
-                "pictures": result.pictures,
+                "pictures": result.images,
                 "pixels": result.pixels,
                 "size": options.size,
                 "mean": result.mean,
@@ -199,8 +198,8 @@ def map_command(options: argparse.Namespace) -> int:
     check_output(options.data, options.output, force=options.force)
     dataset = read_usable_folder(options.data)
     files = regroup(dataset, rules, options.rules)
-    check_names([picture for picture, _ in files], options.form)
-    classes = tuple(sorted({picture.class_name for picture, _ in files}))
+    check_names([image for image, _ in files], options.form)
+    classes = tuple(sorted({image.class_name for image, _ in files}))
     if options.labels:
         classes = _classes_in_order(set(classes), options.labels, "change a rule")
     facts = {"command": "map", "form": options.form, "rules": rules}
@@ -219,14 +218,14 @@ def _classes_in_order(found: set[str], labels: Path, otherwise: str) -> tuple[st
 
 def _write(
     options: argparse.Namespace,
-    files: Sequence[tuple[Picture, str]],
+    files: Sequence[tuple[Image, str]],
     classes: Sequence[str],
     facts: Mapping[str, Any],
     notes: Sequence[str],
 ) -> None:
     """Write the folder that `split` and `map` make, and tell what is in it."""
-    splits = split_order({picture.split for picture, _ in files})
-    counted = Counter((picture.class_name, picture.split) for picture, _ in files)
+    splits = split_order({image.split for image, _ in files})
+    counted = Counter((image.class_name, image.split) for image, _ in files)
     counts = {name: {split: counted[name, split] for split in splits} for name in classes}
     with staged(options.output) as staging:
         place(staging, files, options.how)

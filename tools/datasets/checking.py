@@ -12,8 +12,8 @@ import numpy as np
 
 from .duplicates import copied_classes, exact_groups, near_groups
 from .finding import Finding, printable
-from .inspection import Inspection, inspect_picture
-from .pictures import Dataset, Picture
+from .images import Dataset, Image
+from .inspection import Inspection, inspect_image
 from .workers import each
 
 
@@ -32,17 +32,17 @@ class Check:
 
     Attributes:
         source: what was checked.
-        pictures: how many there are, readable or not.
+        images: how many there are, readable or not.
         readable: how many could be decoded.
-        others: files in class folders that are no pictures by their suffix.
+        others: files in class folders that are no images by their suffix.
         splits: names of the splits; ("",) if there are none.
-        counts: pictures by class and split.
+        counts: images by class and split.
         sizes: spread of width, height (pixels) and file (bytes); empty if nothing was readable.
         findings: what is wrong; empty if all is well.
     """
 
     source: str
-    pictures: int
+    images: int
     readable: int
     others: int
     splits: tuple[str, ...]
@@ -52,7 +52,7 @@ class Check:
 
     @property
     def imbalance(self) -> float | None:
-        """How many times as many pictures the largest class has as the smallest."""
+        """How many times as many images the largest class has as the smallest."""
         totals = [sum(by_split.values()) for by_split in self.counts.values()]
         smallest = min(totals, default=0)
         return max(totals) / smallest if smallest else None
@@ -61,14 +61,14 @@ class Check:
         """Return the result as JSON takes it."""
         return {
             "source": printable(self.source),
-            "pictures": self.pictures,
+            "pictures": self.images,
             "readable": self.readable,
             "other_files": self.others,
             "classes": [
                 {
                     "name": printable(name),
                     "count": sum(by_split.values()),
-                    "share": round(sum(by_split.values()) / max(self.pictures, 1), 6),
+                    "share": round(sum(by_split.values()) / max(self.images, 1), 6),
                     "splits": {printable(k): v for k, v in by_split.items() if k},
                 }
                 for name, by_split in self.counts.items()
@@ -84,22 +84,22 @@ class Check:
 
 
 def check(dataset: Dataset, *, jobs: int) -> Check:
-    """Read every picture of `dataset` and tell what there is and what is wrong."""
-    pictures = dataset.pictures
-    paths = [picture.path for picture in pictures]
-    results = list(each(inspect_picture, paths, jobs=jobs, title="reading pictures"))
+    """Read every image of `dataset` and tell what there is and what is wrong."""
+    images = dataset.images
+    paths = [image.path for image in images]
+    results = list(each(inspect_image, paths, jobs=jobs, title="reading images"))
     good = [i for i, result in enumerate(results) if not result.error]
     findings = [
         *dataset.findings,
         *_missing_classes(dataset),
-        *_unreadable(pictures, results),
-        *_copied([pictures[i] for i in good], [results[i] for i in good], dataset.source),
-        *_exact([pictures[i] for i in good], [results[i] for i in good]),
-        *_near([pictures[i] for i in good], [results[i] for i in good]),
+        *_unreadable(images, results),
+        *_copied([images[i] for i in good], [results[i] for i in good], dataset.source),
+        *_exact([images[i] for i in good], [results[i] for i in good]),
+        *_near([images[i] for i in good], [results[i] for i in good]),
     ]
     return Check(
         source=dataset.source,
-        pictures=len(pictures),
+        images=len(images),
         readable=len(good),
         others=dataset.others,
         splits=dataset.splits,
@@ -110,7 +110,7 @@ def check(dataset: Dataset, *, jobs: int) -> Check:
 
 
 def _counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    counted = Counter((picture.class_name, picture.split) for picture in dataset.pictures)
+    counted = Counter((image.class_name, image.split) for image in dataset.images)
     return {
         name: {split: counted[name, split] for split in dataset.splits} for name in dataset.classes
     }
@@ -139,30 +139,28 @@ def _missing_classes(dataset: Dataset) -> list[Finding]:
         lacking = [split for split, count in by_split.items() if not count]
         if lacking and len(lacking) < len(dataset.splits):
             text = (
-                f"the class {name} has no pictures in {', '.join(lacking)}; `split` shares them out"
+                f"the class {name} has no images in {', '.join(lacking)}; `split` shares them out"
             )
             findings.append(Finding("class missing in a split", dataset.source, text))
     return findings
 
 
-def _unreadable(pictures: Sequence[Picture], results: Sequence[Inspection]) -> list[Finding]:
+def _unreadable(images: Sequence[Image], results: Sequence[Inspection]) -> list[Finding]:
     return [
-        Finding("unreadable", picture.path, result.error, pictures=(picture.path,))
-        for picture, result in zip(pictures, results, strict=True)
+        Finding("unreadable", image.path, result.error, images=(image.path,))
+        for image, result in zip(images, results, strict=True)
         if result.error
     ]
 
 
-def _copied(
-    pictures: Sequence[Picture], results: Sequence[Inspection], source: str
-) -> list[Finding]:
+def _copied(images: Sequence[Image], results: Sequence[Inspection], source: str) -> list[Finding]:
     """Classes that are none: a script's folders, most likely, which fill the table of classes."""
     homes: dict[bytes, set[str]] = defaultdict(set)
-    for picture, result in zip(pictures, results, strict=True):
-        homes[result.sha256].add(picture.class_name)
+    for image, result in zip(images, results, strict=True):
+        homes[result.sha256].add(image.class_name)
     text = (
-        "every picture of {0} is in another class too: if a script made it, it is no class (`split "
-        "--leave-out {0}`); else keep each picture in one class"
+        "every image of {0} is in another class too: if a script made it, it is no class (`split "
+        "--leave-out {0}`); else keep each image in one class"
     )
     return [
         Finding("class of copies", source, text.format(name))
@@ -170,30 +168,30 @@ def _copied(
     ]
 
 
-def _exact(pictures: Sequence[Picture], results: Sequence[Inspection]) -> list[Finding]:
+def _exact(images: Sequence[Image], results: Sequence[Inspection]) -> list[Finding]:
     groups = exact_groups([result.sha256 for result in results])
-    return [_duplicate([pictures[i] for i in group], "exact copies", "") for group in groups]
+    return [_duplicate([images[i] for i in group], "exact copies", "") for group in groups]
 
 
-def _near(pictures: Sequence[Picture], results: Sequence[Inspection]) -> list[Finding]:
+def _near(images: Sequence[Image], results: Sequence[Inspection]) -> list[Finding]:
     """Near copies in different splits or classes; within one of each they do no harm."""
     across = np.array([result.across for result in results], np.uint64)
     down = np.array([result.down for result in results], np.uint64)
     findings = []
     for group in near_groups(across, down):
-        places = {(pictures[i].class_name, pictures[i].split) for i in group}
+        places = {(images[i].class_name, images[i].split) for i in group}
         # A copy to the byte is told by `_exact` already.
         if len(places) > 1 and len({results[i].sha256 for i in group}) > 1:
-            members = [pictures[i] for i in group]
+            members = [images[i] for i in group]
             findings.append(_duplicate(members, "near copies", "look at them: "))
     return findings
 
 
-def _duplicate(members: Sequence[Picture], kind: str, first: str) -> Finding:
-    classes = sorted({picture.class_name for picture in members})
+def _duplicate(members: Sequence[Image], kind: str, first: str) -> Finding:
+    classes = sorted({image.class_name for image in members})
     by_split: dict[str, int] = defaultdict(int)
-    for picture in members:
-        by_split[picture.split] += 1
+    for image in members:
+        by_split[image.split] += 1
     if len(by_split) > 1:
         kind += " across splits"
         what = "what is trained on must not be tested on; keep them in one split"
@@ -201,8 +199,8 @@ def _duplicate(members: Sequence[Picture], kind: str, first: str) -> Finding:
         kind += " across classes"
         what = "one of the classes is wrong; keep the right one"
     else:
-        what = "the picture counts more than once; keep one"
+        what = "the image counts more than once; keep one"
     if len(by_split) > 1 and len(classes) > 1:
         what += f"; the classes differ too ({', '.join(classes)})"
-    paths = tuple(picture.path for picture in members)
-    return Finding(kind, paths[0], first + what, pictures=paths)
+    paths = tuple(image.path for image in members)
+    return Finding(kind, paths[0], first + what, images=paths)

@@ -27,7 +27,7 @@ def command_line(description: str | None = None) -> argparse.ArgumentParser:
     )
     writing = _Parser(add_help=False)
     writing.add_argument(
-        "data", type=Path, help="folder with a folder per class, or with a .txt beside each picture"
+        "data", type=Path, help="folder with a folder per class, or with a .txt beside each image"
     )
     writing.add_argument("--output", type=Path, required=True, help="folder to write")
     writing.add_argument("--force", action="store_true", help="replace an output of this tool")
@@ -59,10 +59,10 @@ def _add_split(commands: argparse._SubParsersAction[_Parser], parents: list[_Par
         "--together",
         type=_pattern,
         metavar="REGEX",
-        help="pictures whose names have the same (first group of a) match stay in one split",
+        help="images whose names have the same (first group of a) match stay in one split",
     )
     split.add_argument("--form", choices=FORMS, default=PADDLEX, help="of the lists; folders: none")
-    split.add_argument("--every", type=int, metavar="N", help="every Nth picture to val, no test")
+    split.add_argument("--every", type=int, metavar="N", help="every Nth image to val, no test")
     split.add_argument("--labels", type=Path, help="label file: all classes in their order")
     split.add_argument(
         "--leave-out", nargs="+", default=[], metavar="CLASS", help="folders that are no classes"

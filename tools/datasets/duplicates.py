@@ -1,8 +1,8 @@
-"""Which pictures are copies of each other, exactly or nearly.
+"""Which images are copies of each other, exactly or nearly.
 
 Near copies (saved again, scaled, brightened a little) differ in at most `LIMIT` of the 64 bits of
 each of two difference hashes. Hashes that differ in two bits agree in at least one of three bands:
-only those that share a band are compared, so a hundred thousand pictures take seconds.
+only those that share a band are compared, so a hundred thousand images take seconds.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def exact_groups(digests: Sequence[bytes]) -> list[list[int]]:
 
 
 def copied_classes(classes: Iterable[AbstractSet[str]]) -> list[str]:
-    """Return the classes that hold nothing but copies of pictures in other classes.
+    """Return the classes that hold nothing but copies of images in other classes.
 
-    Such are folders that a script has left beside the classes (`trainImageSet`). Where all pictures
+    Such are folders that a script has left beside the classes (`trainImageSet`). Where all images
     of a class were copied so, that class holds nothing but copies, too: the folder that mixes more
     classes is taken for the copy.
 
     Args:
-        classes: of each different picture, the classes that it is in.
+        classes: of each different image, the classes that it is in.
     """
     by_class: dict[str, list[set[str]]] = defaultdict(list)
     for homes in classes:

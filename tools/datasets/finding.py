@@ -16,14 +16,14 @@ class Finding:
         where: the file or folder it was found in.
         text: what is wrong and what to do.
         lines: the lines of `where`, from 1; empty for what is no text file.
-        pictures: the pictures concerned.
+        images: the images concerned.
     """
 
     kind: str
     where: str
     text: str
     lines: tuple[int, ...] = ()
-    pictures: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding as JSON takes it."""
@@ -31,7 +31,7 @@ class Finding:
             "kind": self.kind,
             "where": printable(self.where),
             "lines": list(self.lines),
-            "pictures": [printable(picture) for picture in self.pictures],
+            "pictures": [printable(image) for image in self.images],
             "text": printable(self.text),
         }
 

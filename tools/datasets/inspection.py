@@ -1,4 +1,4 @@
-"""What one picture's file says of itself: whether it can be read, its size, its fingerprints."""
+"""What one image's file says of itself: whether it can be read, its size, its fingerprints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_BYTES = 512 << 20
 
 
 class Inspection(NamedTuple):
-    """`error` is empty, or says why the picture cannot be read; the numbers are then 0.
+    """`error` is empty, or says why the image cannot be read; the numbers are then 0.
 
     `sha256` is that of the file, decoded or not; b"" if the file itself cannot be read.
 
@@ -36,8 +36,8 @@ class Inspection(NamedTuple):
     error: str = ""
 
 
-def inspect_picture(path: str) -> Inspection:
-    """Read and decode one picture; never raises, for one bad file must not stop the others."""
+def inspect_image(path: str) -> Inspection:
+    """Read and decode one image; never raises, for one bad file must not stop the others."""
     try:
         data = read_bytes(path)
     except DatasetError as error:
@@ -53,7 +53,7 @@ def inspect_picture(path: str) -> Inspection:
 
 
 def difference_hashes(image: np.ndarray) -> tuple[int, int]:
-    """Return the hashes across and down of a picture, uint8 [height, width, 3]."""
+    """Return the hashes across and down of an image, uint8 [height, width, 3]."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     cells = cv2.resize(grey, (9, 9), interpolation=cv2.INTER_AREA)
     return _bits(cells[:8, 1:] > cells[:8, :-1]), _bits(cells[1:, :8] > cells[:-1, :8])
@@ -64,10 +64,10 @@ def _bits(rises: np.ndarray) -> int:
 
 
 def read_bytes(path: str) -> bytes:
-    """Return a picture's bytes.
+    """Return an image's bytes.
 
     Raises:
-        DatasetError: it cannot be read, is no ordinary file, or is too large to be a picture.
+        DatasetError: it cannot be read, is no ordinary file, or is too large to be an image.
     """
     try:
         _check_file(path)
@@ -83,7 +83,7 @@ def _check_file(path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise DatasetError("it is no ordinary file")
     if status.st_size > _MAX_BYTES:
-        raise DatasetError(f"it has {status.st_size >> 20} MiB, too much for a picture")
+        raise DatasetError(f"it has {status.st_size >> 20} MiB, too much for an image")
 
 
 def _reason(error: OSError) -> str:

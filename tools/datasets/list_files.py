@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import DatasetError
 from .finding import printable
-from .pictures import Picture
+from .images import Image
 
 PADDLEX, PADDLECLAS, FOLDERS = "paddlex", "paddleclas", "folders"
 FORMS = (PADDLEX, PADDLECLAS, FOLDERS)
@@ -18,27 +18,27 @@ _LIST = re.compile(r"(train|val|valid|validation|eval|dev|test)(_list)?\.txt")
 
 
 def lists_in(folder: Path) -> list[str]:
-    """Return the names of files in `folder` that are called like lists of pictures."""
+    """Return the names of files in `folder` that are called like lists of images."""
     names = sorted(path.name for path in folder.glob("*.txt"))
     return [name for name in names if _LIST.fullmatch(name)]
 
 
-def check_names(pictures: Sequence[Picture], form: str, *, by_number: bool = False) -> None:
+def check_names(images: Sequence[Image], form: str, *, by_number: bool = False) -> None:
     """Refuse names that a list file cannot hold.
 
     Args:
-        pictures: the pictures, in their classes.
+        images: the images, in their classes.
         form: one of `FORMS`; without lists every name will do.
         by_number: the classes' folders are called by their numbers.
 
     Raises:
         DatasetError: a name holds a blank, or is not text.
     """
-    for picture in pictures if form != FOLDERS else ():
-        for kind, name in (("folder", picture.class_name), ("picture", picture.name)):
+    for image in images if form != FOLDERS else ():
+        for kind, name in (("folder", image.class_name), ("image", image.name)):
             if kind == "folder" and by_number:
                 continue
-            where = printable(picture.path)
+            where = printable(image.path)
             if any(character.isspace() for character in name):
                 raise DatasetError(
                     f"{where}: the {kind} has a blank in its name, and the frameworks cut a list's "
@@ -50,13 +50,13 @@ def check_names(pictures: Sequence[Picture], form: str, *, by_number: bool = Fal
 
 
 def write_lists(
-    folder: Path, files: Sequence[tuple[Picture, str]], classes: Sequence[str], form: str
+    folder: Path, files: Sequence[tuple[Image, str]], classes: Sequence[str], form: str
 ) -> list[str]:
     """Write the lists of all splits and the labels; return the names of the files.
 
     Args:
         folder: where they go; paths in the lists begin here.
-        files: pictures, and their paths below `folder`.
+        files: images, and their paths below `folder`.
         classes: in the order of their numbers.
         form: one of `FORMS`.
     """
@@ -64,8 +64,8 @@ def write_lists(
         return []
     number = {name: position for position, name in enumerate(classes)}
     lines: dict[str, list[str]] = {}
-    for picture, path in files:
-        lines.setdefault(picture.split, []).append(f"{path} {number[picture.class_name]}")
+    for image, path in files:
+        lines.setdefault(image.split, []).append(f"{path} {number[image.class_name]}")
     written = {f"{split}_list.txt": texts for split, texts in lines.items()}
     if form == PADDLEX:
         written["labels.txt"] = list(classes)

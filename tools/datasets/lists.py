@@ -1,4 +1,4 @@
-"""Reads list files of PaddleX and PaddleClas, `path/to/picture.jpg 3` a line, and their labels.
+"""Reads list files of PaddleX and PaddleClas, `path/to/image.jpg 3` a line, and their labels.
 
 The frameworks split a line at blanks (PaddleClas at each single one) and join the path to a root
 with the system's separator; whatever they would stumble over is a finding, by line number. The
@@ -19,7 +19,7 @@ from bundle.labels import read_labels
 
 from .errors import DatasetError
 from .finding import Finding, ranges
-from .pictures import SUFFIXES, Dataset, Picture
+from .images import SUFFIXES, Dataset, Image
 
 LABEL_FILES = ("labels.txt", "label_list.txt")
 _SHOWN = 12
@@ -33,22 +33,22 @@ class _Faults:
 
     where: str
     lines: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
-    pictures: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    images: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, kind: str, text: str, line: int, picture: str = "") -> None:
+    def add(self, kind: str, text: str, line: int, image: str = "") -> None:
         self.lines[kind, text].append(line)
-        if picture:
-            self.pictures[kind, text].append(picture)
+        if image:
+            self.images[kind, text].append(image)
 
     def findings(self) -> list[Finding]:
         return [
-            Finding(kind, self.where, text, tuple(lines), tuple(self.pictures[kind, text]))
+            Finding(kind, self.where, text, tuple(lines), tuple(self.images[kind, text]))
             for (kind, text), lines in self.lines.items()
         ]
 
 
 def read_list(path: Path, root: Path | None, labels: tuple[str, ...]) -> Dataset:
-    """Read one list file; pictures that are missing are left out and are findings.
+    """Read one list file; images that are missing are left out and are findings.
 
     Args:
         path: the list; its name without `_list.txt` is the split.
@@ -90,8 +90,8 @@ def read_list(path: Path, root: Path | None, labels: tuple[str, ...]) -> Dataset
             what = f"is not under {base}; correct the path, or give the folder with --root"
             faults.add("missing file", what, number, name)
             continue
-        dataset.pictures.append(
-            Picture(full, labels[class_id] if labels else str(class_id), dataset.splits[0])
+        dataset.images.append(
+            Image(full, labels[class_id] if labels else str(class_id), dataset.splits[0])
         )
     dataset.findings = faults.findings()
     dataset.classes = labels or tuple(str(number) for number in sorted(numbers))
@@ -134,15 +134,15 @@ def number_findings(numbers: set[int], labels: tuple[str, ...], where: str) -> l
         unused = [name for number, name in enumerate(labels) if number not in numbers]
         more = f" and {len(unused) - _SHOWN} more" if len(unused) > _SHOWN else ""
         names = ", ".join(unused[:_SHOWN]) + more
-        text = f"no list has a picture of {names}; add pictures or remove the label"
-        return [Finding("class without pictures", where, text)] if unused else []
+        text = f"no list has an image of {names}; add images or remove the label"
+        return [Finding("class without images", where, text)] if unused else []
     missing = [number for number in range(max(numbers)) if number not in numbers]
     if not missing:
         return []
     if missing == [0]:
         text = "class numbers begin at 1; the frameworks count from 0"
     else:
-        text = f"no picture has class number {ranges(missing)}; number the classes 0, 1, 2 ..."
+        text = f"no image has class number {ranges(missing)}; number the classes 0, 1, 2 ..."
     return [Finding("gap in class numbers", where, text)]
 
 
@@ -154,7 +154,7 @@ def _text(path: Path, faults: _Faults) -> str:
     if data.startswith(_WIDE_MARKS) or b"\0" in data:
         raise DatasetError(f"{path} is UTF-16 or no text; save it as UTF-8 without BOM")
     if not data.strip():
-        raise DatasetError(f"{path} is empty; write a line `path/to/picture.jpg 0` per picture")
+        raise DatasetError(f"{path} is empty; write a line `path/to/image.jpg 0` per image")
     if data.startswith(codecs.BOM_UTF8):
         faults.add(
             "byte order mark",
@@ -188,7 +188,7 @@ def _parsed(line: str, number: int, faults: _Faults) -> tuple[str, int] | None:
         return None
     match = _LINE.fullmatch(line.strip())
     if match is None:
-        text = "is not `path/to/picture.jpg 0`: no whole number after the last blank; write it so"
+        text = "is not `path/to/image.jpg 0`: no whole number after the last blank; write it so"
         faults.add("no class number", text, number)
         return None
     name, gap = match["path"], match["gap"]
@@ -225,7 +225,7 @@ def _in_range(class_id: int, labels: tuple[str, ...], line: int, faults: _Faults
 def _check_folder(
     name: str, class_id: int, labels: tuple[str, ...], line: int, faults: _Faults
 ) -> None:
-    """A picture in a folder called like another class: the numbers were given in another order."""
+    """An image in a folder called like another class: the numbers were given in another order."""
     folder = name.split("/")[-2:-1]
     if folder and folder[0] in labels and labels[class_id] != folder[0]:
         text = (
@@ -235,6 +235,6 @@ def _check_folder(
         faults.add("number of another class", text, line, name)
 
 
-def looks_like_picture(path: Path) -> bool:
-    """Tell by the suffix whether somebody gave a picture where a list belongs."""
+def looks_like_image(path: Path) -> bool:
+    """Tell by the suffix whether somebody gave an image where a list belongs."""
     return path.suffix.lower() in SUFFIXES

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from .errors import DatasetError
 from .finding import printable
-from .pictures import Picture
+from .images import Image
 
 # Tells a folder that this tool wrote, and how.
 RECORD = "dataset.json"
@@ -67,8 +67,8 @@ def staged(output: Path) -> Iterator[Path]:
             shutil.rmtree(workspace, ignore_errors=True)
 
 
-def place(staging: Path, files: Sequence[tuple[Picture, str]], how: str) -> None:
-    """Put every picture at its path below `staging`.
+def place(staging: Path, files: Sequence[tuple[Image, str]], how: str) -> None:
+    """Put every image at its path below `staging`.
 
     Raises:
         DatasetError: a link cannot be made; the text says which other way there is.
@@ -78,9 +78,9 @@ def place(staging: Path, files: Sequence[tuple[Picture, str]], how: str) -> None
     for folder in sorted(folders):
         (staging / folder).mkdir(parents=True, exist_ok=True)
     bar = track(files, "writing", console=console, disable=not console.is_terminal, transient=True)
-    for picture, name in bar:
+    for image, name in bar:
         # What a link points at, so that no link leads to another.
-        source = os.path.realpath(picture.path)
+        source = os.path.realpath(image.path)
         target = os.path.join(staging, name)  # noqa: PTH118
         if how == SYMLINK:
             os.symlink(source, target)  # noqa: PTH211

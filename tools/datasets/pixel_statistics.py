@@ -20,8 +20,8 @@ from protocol.errors import ServingError
 
 from .errors import DatasetError
 from .finding import printable
+from .images import Image
 from .inspection import read_bytes
-from .pictures import Picture
 from .workers import each
 
 # As many pixels are widened to more bytes at once.
@@ -29,7 +29,7 @@ _BLOCK = 1 << 20
 
 
 class Sums(NamedTuple):
-    """Of one picture: its pixels, and per channel (RGB) their sum and the sum of their squares."""
+    """Of one image: its pixels, and per channel (RGB) their sum and the sum of their squares."""
 
     pixels: int = 0
     values: tuple[int, ...] = ()
@@ -42,7 +42,7 @@ class Statistics:
     """`mean` and `std` are per channel, RGB, of pixels in 0..1."""
 
     source: str
-    pictures: int
+    images: int
     pixels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -57,20 +57,18 @@ class Statistics:
         }
 
 
-def measure(source: str, pictures: Sequence[Picture], size: int | None, *, jobs: int) -> Statistics:
-    """Measure the pictures as they are, or first resized to `size` x `size`.
+def measure(source: str, images: Sequence[Image], size: int | None, *, jobs: int) -> Statistics:
+    """Measure the images as they are, or first resized to `size` x `size`.
 
     Raises:
-        DatasetError: a picture cannot be read, or a channel is the same everywhere.
+        DatasetError: an image cannot be read, or a channel is the same everywhere.
     """
     pixels, values, squares = 0, [0, 0, 0], [0, 0, 0]
-    paths = [picture.path for picture in pictures]
+    paths = [image.path for image in images]
     results = each(partial(sums_of, size=size), paths, jobs=jobs, title="measuring")
     for path, sums in zip(paths, results, strict=True):
         if sums.error:
-            raise DatasetError(
-                f"{printable(path)}: {sums.error} (`check` lists every such picture)"
-            )
+            raise DatasetError(f"{printable(path)}: {sums.error} (`check` lists every such image)")
         pixels += sums.pixels
         values = [a + b for a, b in zip(values, sums.values, strict=True)]
         squares = [a + b for a, b in zip(squares, sums.squares, strict=True)]
@@ -82,13 +80,13 @@ def measure(source: str, pictures: Sequence[Picture], size: int | None, *, jobs:
     if min(std) == 0:
         raise DatasetError(
             f"{source}: a channel has the same value in every pixel, so nothing can be divided by "
-            "its deviation; are these the right pictures?"
+            "its deviation; are these the right images?"
         )
     return Statistics(source, len(paths), pixels, mean, std)
 
 
 def sums_of(path: str, size: int | None = None) -> Sums:
-    """Sum up one picture; never raises, for it runs in another process."""
+    """Sum up one image; never raises, for it runs in another process."""
     try:
         image = decode_image(read_bytes(path))
     except (DatasetError, ServingError) as error:

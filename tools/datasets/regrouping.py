@@ -10,7 +10,7 @@ from bundle.errors import BundleError
 from bundle.strict_yaml import read_yaml
 
 from .errors import DatasetError
-from .pictures import Dataset, Picture
+from .images import Dataset, Image
 
 
 def read_rules(path: Path) -> dict[str, str | None]:
@@ -47,15 +47,15 @@ def read_renaming(path: Path) -> dict[str, str | None]:
 
 def regroup(
     dataset: Dataset, rules: dict[str, str | None], rules_file: Path
-) -> list[tuple[Picture, str]]:
-    """Return the pictures that stay, in their new classes, with their paths in the new dataset.
+) -> list[tuple[Image, str]]:
+    """Return the images that stay, in their new classes, with their paths in the new dataset.
 
     Names that two old classes share get the old class in front.
 
     Raises:
         DatasetError: a class has no rule, a rule no class, or nothing stays.
     """
-    used = {picture.class_name for picture in dataset.pictures}
+    used = {image.class_name for image in dataset.images}
     unmapped = [name for name in dataset.classes if name in used and name not in rules]
     if unmapped:
         raise DatasetError(
@@ -69,18 +69,18 @@ def regroup(
             f"{', '.join(dataset.classes)}; correct the name"
         )
     kept = [
-        (picture, picture._replace(class_name=new))
-        for picture in dataset.pictures
-        if (new := rules[picture.class_name]) is not None
+        (image, image._replace(class_name=new))
+        for image in dataset.images
+        if (new := rules[image.class_name]) is not None
     ]
     if not kept:
         raise DatasetError(f"{rules_file} drops every class; give at least one a new name")
     return _placed(kept)
 
 
-def _placed(kept: Sequence[tuple[Picture, Picture]]) -> list[tuple[Picture, str]]:
-    def place(picture: Picture, name: str) -> str:
-        return "/".join(part for part in (picture.split, picture.class_name, name) if part)
+def _placed(kept: Sequence[tuple[Image, Image]]) -> list[tuple[Image, str]]:
+    def place(image: Image, name: str) -> str:
+        return "/".join(part for part in (image.split, image.class_name, name) if part)
 
     wanted = Counter(place(new, new.name) for _, new in kept)
     taken: set[str] = set()
@@ -90,7 +90,7 @@ def _placed(kept: Sequence[tuple[Picture, Picture]]) -> list[tuple[Picture, str]
         if wanted[path] > 1:
             path = place(new, f"{old.class_name}_{new.name}")
         if path in taken or (wanted[path] and path != place(new, new.name)):
-            raise DatasetError(f"{old.path}: another picture is called {path} too; rename it")
+            raise DatasetError(f"{old.path}: another image is called {path} too; rename it")
         taken.add(path)
         placed.append((new, path))
     return placed

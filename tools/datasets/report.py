@@ -16,7 +16,7 @@ from .pixel_statistics import Statistics
 
 # Of one kind; --json has all.
 _SHOWN = 10
-_SHOWN_PICTURES = 4
+_SHOWN_IMAGES = 4
 _PIPE_WIDTH = 120
 
 
@@ -28,17 +28,13 @@ def console() -> Console:
 def print_check(result: Check) -> None:
     """Print counts, sizes, and the findings by kind."""
     out = console()
-    unreadable = result.pictures - result.readable
-    head = (
-        f"{result.pictures} pictures, {unreadable} of them unreadable, {len(result.counts)} classes"
-    )
+    unreadable = result.images - result.readable
+    head = f"{result.images} images, {unreadable} of them unreadable, {len(result.counts)} classes"
     out.print(Text(printable(result.source), style="bold"))
     out.print(Text(head + (f", {result.others} other files" if result.others else "")))
     print_counts(result.counts, result.splits)
     if result.imbalance:
-        out.print(
-            Text(f"the largest class has {result.imbalance:.2f} times the smallest's pictures")
-        )
+        out.print(Text(f"the largest class has {result.imbalance:.2f} times the smallest's images"))
     _print_sizes(result, out)
     kinds = Counter(finding.kind for finding in result.findings)
     if not kinds:
@@ -52,11 +48,11 @@ def print_check(result: Check) -> None:
 
 
 def print_counts(counts: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> None:
-    """Print a row per class: pictures in each split, in all, and the share."""
+    """Print a row per class: images in each split, in all, and the share."""
     total = sum(sum(by_split.values()) for by_split in counts.values())
     named = [split for split in splits if split]
     table = Table("class", header_style="bold", box=None, padding=(0, 2, 0, 0))
-    for column in (*named, "pictures", "share"):
+    for column in (*named, "images", "share"):
         table.add_column(Text(printable(column)), justify="right")
     for name, by_split in counts.items():
         own = sum(by_split.values())
@@ -72,7 +68,7 @@ def print_statistics(result: Statistics) -> None:
     """Print the operator as it stands in a list of transform_ops."""
     options = result.normalize_image()
     out = [
-        f"# {printable(result.source)}: {result.pictures} pictures, {result.pixels} pixels; RGB",
+        f"# {printable(result.source)}: {result.images} images, {result.pixels} pixels; RGB",
         "- NormalizeImage:",
         f"    scale: {options['scale']}",
         f"    mean: {options['mean']}",
@@ -98,11 +94,11 @@ def _finding(finding: Finding) -> Text:
     where = finding.where
     if finding.lines:
         where += f" line {ranges(finding.lines)}"
-    pictures = [printable(picture) for picture in finding.pictures[:_SHOWN_PICTURES]]
-    more = len(finding.pictures) - len(pictures)
-    copies = len(finding.pictures) > 1 and not finding.lines
+    images = [printable(image) for image in finding.images[:_SHOWN_IMAGES]]
+    more = len(finding.images) - len(images)
+    copies = len(finding.images) > 1 and not finding.lines
     text = Text("  " + ("" if copies else f"{printable(where)}: ") + printable(finding.text))
     if copies or finding.lines:
-        text.append("".join(f"\n    {picture}" for picture in pictures), style="dim")
+        text.append("".join(f"\n    {image}" for image in images), style="dim")
         text.append(f"\n    and {more} more" if more else "", style="dim")
     return text

@@ -1,4 +1,4 @@
-"""Reads folders without classes, where a text file beside each picture holds `img_1.jpg, 3`.
+"""Reads folders without classes, where a text file beside each image holds `img_1.jpg, 3`.
 
 What counts is the name in the line, as in the programs that came with such data: `img_1.txt` is
 only where it stands.
@@ -12,36 +12,36 @@ from pathlib import Path
 
 from .errors import DatasetError
 from .finding import Finding
+from .images import Dataset, Image, folders_in, images_in
 from .lists import number_findings
-from .pictures import Dataset, Picture, folders_in, pictures_in
 
 _LINE = re.compile(r"\s*(?P<name>\S(?:.*\S)?)\s*[,\uff0c]\s*(?P<number>[+-]?\d{1,9})\s*")
 
 
 def has_sidecars(folder: Path) -> bool:
-    """Tell whether pictures lie in `folder` itself, and text files that are called like them.
+    """Tell whether images lie in `folder` itself, and text files that are called like them.
 
     Raises:
         DatasetError: it is no folder, or cannot be read.
     """
     if folders_in(folder):
         return False
-    return any(Path(path).with_suffix(".txt").is_file() for path in pictures_in(folder))
+    return any(Path(path).with_suffix(".txt").is_file() for path in images_in(folder))
 
 
 def read_sidecars(folder: Path, labels: tuple[str, ...], split: str = "") -> Dataset:
-    """List the pictures of `folder`; what is wrong with single ones goes to `findings`.
+    """List the images of `folder`; what is wrong with single ones goes to `findings`.
 
     Args:
-        folder: holds pictures, and text files with their class numbers.
+        folder: holds images, and text files with their class numbers.
         labels: the classes in the order of their numbers; empty: they are called 0, 1, 2 ...
-        split: what to call the pictures' split.
+        split: what to call the images' split.
 
     Raises:
-        DatasetError: it cannot be read, or names no class of any picture.
+        DatasetError: it cannot be read, or names no class of any image.
     """
     dataset = Dataset(str(folder), splits=(split,), by_number=True)
-    paths = {os.path.basename(path): path for path in pictures_in(folder)}  # noqa: PTH119
+    paths = {os.path.basename(path): path for path in images_in(folder)}  # noqa: PTH119
     stems = {os.path.splitext(name)[0] for name in paths}  # noqa: PTH122 - many, as text
     numbers: dict[str, int] = {}
     given_in: dict[str, Path] = {}
@@ -51,7 +51,7 @@ def read_sidecars(folder: Path, labels: tuple[str, ...], split: str = "") -> Dat
         for position, line in enumerate(_lines(file), 1):
             match = _LINE.fullmatch(line)
             if match is None:
-                # Other texts may lie here; one that is called like a picture is meant for it.
+                # Other texts may lie here; one that is called like an image is meant for it.
                 if line.strip() and file.stem in stems:
                     text = "is not `img_1.jpg, 3`: name, comma, class number; write it so"
                     _add(dataset, "no class number", file, position, text)
@@ -78,15 +78,15 @@ def read_sidecars(folder: Path, labels: tuple[str, ...], split: str = "") -> Dat
 
 
 def read_loose(folder: Path) -> Dataset | None:
-    """List the pictures that lie in `folder` itself, of whatever class; None where it has folders.
+    """List the images that lie in `folder` itself, of whatever class; None where it has folders.
 
     Raises:
         DatasetError: it is no folder, or cannot be read.
     """
-    paths = pictures_in(folder)
+    paths = images_in(folder)
     if not paths or folders_in(folder):
         return None
-    return Dataset(str(folder), [Picture(path, "", "") for path in paths], splits=("",))
+    return Dataset(str(folder), [Image(path, "", "") for path in paths], splits=("",))
 
 
 def _name_classes(
@@ -96,12 +96,12 @@ def _name_classes(
         number = numbers.get(name)
         if number is None:
             text = f"has no class; write `{name}, 3` into a .txt beside it, or take it out"
-            dataset.findings.append(Finding("no class number", path, text, pictures=(path,)))
+            dataset.findings.append(Finding("no class number", path, text, images=(path,)))
         elif number >= 0 and (not labels or number < len(labels)):
             called = labels[number] if labels else str(number)
-            dataset.pictures.append(Picture(path, called, dataset.splits[0]))
+            dataset.images.append(Image(path, called, dataset.splits[0]))
     used = {number for number in numbers.values() if number >= 0}
-    if not dataset.pictures and not used:
+    if not dataset.images and not used:
         raise DatasetError(f"{dataset.source}: no .txt holds a line such as `img_1.jpg, 3`")
     dataset.classes = labels or tuple(str(number) for number in range(max(used) + 1))
     dataset.findings += number_findings(used, labels, dataset.source)

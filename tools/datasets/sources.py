@@ -8,28 +8,28 @@ from pathlib import Path
 
 from .errors import DatasetError
 from .finding import Finding, ranges
+from .images import TRAIN_NAMES, Dataset, Image, class_order, read_folder, split_order
 from .lists import (
     LABEL_FILES,
     find_labels,
-    looks_like_picture,
+    looks_like_image,
     number_findings,
     read_label_file,
     read_list,
 )
-from .pictures import TRAIN_NAMES, Dataset, Picture, class_order, read_folder, split_order
 from .sidecars import has_sidecars, read_loose, read_sidecars
 
-# What a dataset may have and be used all the same: the class has a number, and no pictures.
-_HARMLESS = frozenset({"class without pictures", "gap in class numbers"})
+# What a dataset may have and be used all the same: the class has a number, and no images.
+_HARMLESS = frozenset({"class without images", "gap in class numbers"})
 
 
 def read_sources(
     paths: Sequence[Path], root: Path | None = None, labels: Path | None = None
 ) -> Dataset:
-    """Return the pictures of all `paths`, which are folders or are list files.
+    """Return the images of all `paths`, which are folders or are list files.
 
     Args:
-        paths: folders of classes, folders with a .txt beside each picture, or list files; a label
+        paths: folders of classes, folders with a .txt beside each image, or list files; a label
             file among the latter is taken as such.
         root: where the paths in lists begin, if not at the list's own folder.
         labels: the label file of all lists, if it is not beside them, or of the classes that the
@@ -41,20 +41,20 @@ def read_sources(
     for path in paths:
         if not path.exists():
             raise DatasetError(f"there is no {path}; give a folder of classes or a list file")
-        if looks_like_picture(path) and path.is_file():
-            raise DatasetError(f"{path} is a picture; give the folder of classes, or a list file")
+        if looks_like_image(path) and path.is_file():
+            raise DatasetError(f"{path} is an image; give the folder of classes, or a list file")
     folders = [path for path in paths if path.is_dir()]
     if not folders:
         return _read_lists(paths, root, labels)
     if len(folders) < len(paths):
         raise DatasetError(
-            "folders and list files cannot be read together, for the lists name the same pictures; "
+            "folders and list files cannot be read together, for the lists name the same images; "
             "call once for each"
         )
     in_classes = [path for path in folders if not has_sidecars(path)]
     if root or (labels and in_classes):
         raise DatasetError(
-            "--root and --labels go with list files, and --labels with a .txt beside each picture; "
+            "--root and --labels go with list files, and --labels with a .txt beside each image; "
             "leave them out for folders of classes"
         )
     known, findings = read_label_file(labels) if labels else ((), [])
@@ -72,10 +72,10 @@ def read_sources(
 def read_usable_folder(
     folder: Path, labels: Path | None = None, without: Collection[str] = ()
 ) -> Dataset:
-    """List the pictures of a folder that has no fault; findings that are left do no harm.
+    """List the images of a folder that has no fault; findings that are left do no harm.
 
     Args:
-        folder: holds a folder per class, a split of such, or a .txt beside each picture.
+        folder: holds a folder per class, a split of such, or a .txt beside each image.
         labels: what numbers in .txt files are called; without such files it is not read.
         without: class folders that are passed over.
 
@@ -124,12 +124,12 @@ def named_by_number(dataset: Dataset, labels: tuple[str, ...]) -> Dataset | None
             f"{dataset.source} has the class {beyond[0]}; the {len(labels)} labels have 0 to "
             f"{len(labels) - 1}: rename the folder, or complete the labels"
         )
-    pictures = [p._replace(class_name=labels[int(p.class_name)]) for p in dataset.pictures]
-    return replace(dataset, pictures=pictures, classes=labels, by_number=True)
+    images = [p._replace(class_name=labels[int(p.class_name)]) for p in dataset.images]
+    return replace(dataset, images=images, classes=labels, by_number=True)
 
 
 def read_measurable(path: Path, root: Path | None = None) -> Dataset:
-    """Return the pictures of `path` where classes do not matter, and need not be.
+    """Return the images of `path` where classes do not matter, and need not be.
 
     Raises:
         DatasetError: as `read_sources`.
@@ -138,17 +138,17 @@ def read_measurable(path: Path, root: Path | None = None) -> Dataset:
     return loose or read_sources([path], root)
 
 
-def for_training(dataset: Dataset) -> tuple[str, list[Picture]]:
-    """Return the pictures of the train split, and its name for people; all if there is none."""
+def for_training(dataset: Dataset) -> tuple[str, list[Image]]:
+    """Return the images of the train split, and its name for people; all if there is none."""
     for name in TRAIN_NAMES:
         if name in dataset.splits and len(dataset.splits) > 1:
-            chosen = [picture for picture in dataset.pictures if picture.split == name]
+            chosen = [image for image in dataset.images if image.split == name]
             return f"{dataset.source}/{name}", chosen
-    return dataset.source, dataset.pictures
+    return dataset.source, dataset.images
 
 
 def _split_name(path: Path, paths: Sequence[Path]) -> str:
-    """Return how the pictures of one of several folders are called."""
+    """Return how the images of one of several folders are called."""
     if len(paths) == 1:
         return ""
     names = [other.resolve().name for other in paths]
@@ -159,9 +159,7 @@ def _split_name(path: Path, paths: Sequence[Path]) -> str:
 def _read_lists(paths: Sequence[Path], root: Path | None, given: Path | None) -> Dataset:
     lists = [path for path in paths if path.name not in LABEL_FILES]
     if not lists:
-        raise DatasetError(
-            f"{paths[0]} holds labels; give a list of pictures such as train_list.txt"
-        )
+        raise DatasetError(f"{paths[0]} holds labels; give a list of images such as train_list.txt")
     if root and not root.is_dir():
         raise DatasetError(f"there is no folder {root}; --root is where the paths in lists begin")
     label_files = {path: find_labels(path, given) for path in lists}
@@ -177,7 +175,7 @@ def _read_lists(paths: Sequence[Path], root: Path | None, given: Path | None) ->
             names.index(p.class_name) if names else int(p.class_name)
             for dataset in datasets
             if label_files[Path(dataset.source)] == file
-            for p in dataset.pictures
+            for p in dataset.images
         }
         findings += number_findings(used, names, str(file or lists[0]))
     joined = _joined(datasets)
@@ -188,7 +186,7 @@ def _read_lists(paths: Sequence[Path], root: Path | None, given: Path | None) ->
 def _joined(datasets: Sequence[Dataset]) -> Dataset:
     joined = Dataset(" ".join(dataset.source for dataset in datasets))
     for dataset in datasets:
-        joined.pictures += dataset.pictures
+        joined.images += dataset.images
         joined.findings += dataset.findings
         joined.others += dataset.others
     joined.splits = split_order({name for one in datasets for name in one.splits})

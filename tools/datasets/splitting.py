@@ -1,6 +1,6 @@
-"""Shares pictures out to train, val and test: class by class, and the same way every time.
+"""Shares images out to train, val and test: class by class, and the same way every time.
 
-Copies of one picture to the byte form a group that is never divided, and so do pictures of one
+Copies of one image to the byte form a group that is never divided, and so do images of one
 thing where their names tell (`Plan.together`): a network that has seen a fruit knows it again. The
 order in which groups are shared out comes from their content and the seed, so neither renamed files
 nor another machine changes it, and a new class leaves the others as they were.
@@ -20,17 +20,17 @@ from dataclasses import dataclass, replace
 from .duplicates import copied_classes
 from .errors import DatasetError
 from .finding import printable
-from .inspection import inspect_picture
-from .pictures import SPLITS, TEST_NAMES, TRAIN_NAMES, Dataset, Picture
+from .images import SPLITS, TEST_NAMES, TRAIN_NAMES, Dataset, Image
+from .inspection import inspect_image
 from .workers import each
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to split: by `ratios` (train, val, test), or every `every`th picture to val.
+    """How to split: by `ratios` (train, val, test), or every `every`th image to val.
 
-    What `together` finds in a picture's name, or its first group, names the thing that it shows;
-    pictures of one thing go by `ratios` into one split.
+    What `together` finds in an image's name, or its first group, names the thing that it shows;
+    images of one thing go by `ratios` into one split.
     """
 
     ratios: tuple[float, float, float] = (0.7, 0.2, 0.1)
@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits that get pictures."""
+        """Names of the splits that get images."""
         if self.every:
             return SPLITS[:2]
         return tuple(name for name, ratio in zip(SPLITS, self.ratios, strict=True) if ratio > 0)
@@ -51,16 +51,16 @@ class Division:
     """What came of it.
 
     Attributes:
-        pictures: with their splits.
-        unreadable: pictures that were left out, and why.
+        images: with their splits.
+        unreadable: images that were left out, and why.
         copies: how many of those that were shared out are copies of another.
         in_two_classes: how many different ones of these are in more than one class.
         in_test_too: how many of these are in the test set that was there already.
         groups: how many groups were shared out.
     """
 
-    pictures: list[Picture]
-    unreadable: list[tuple[Picture, str]]
+    images: list[Image]
+    unreadable: list[tuple[Image, str]]
     copies: int
     in_two_classes: int
     in_test_too: int
@@ -81,25 +81,25 @@ def set_aside(dataset: Dataset) -> Dataset:
             f"{dataset.source} is split already ({', '.join(dataset.splits)}); give the folder "
             "that holds the classes themselves"
         )
-    pictures = [
-        picture._replace(split="test" if picture.split in TEST_NAMES else "")
-        for picture in dataset.pictures
+    images = [
+        image._replace(split="test" if image.split in TEST_NAMES else "")
+        for image in dataset.images
     ]
-    return replace(dataset, pictures=pictures, splits=("", "test"))
+    return replace(dataset, images=images, splits=("", "test"))
 
 
 def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
-    """Give every picture of `dataset` its split; those in "test" keep theirs.
+    """Give every image of `dataset` its split; those in "test" keep theirs.
 
     Raises:
-        DatasetError: a file cannot be opened, a class has too few different pictures, or it has
+        DatasetError: a file cannot be opened, a class has too few different images, or it has
             none that is not in another class; or a name does not tell what it should.
     """
-    digests, unreadable = _read(dataset.pictures, jobs)
-    same: dict[bytes, list[Picture]] = defaultdict(list)
-    kept: dict[bytes, list[Picture]] = defaultdict(list)
-    for picture, digest in digests:
-        (kept if picture.split else same)[digest].append(picture)
+    digests, unreadable = _read(dataset.images, jobs)
+    same: dict[bytes, list[Image]] = defaultdict(list)
+    kept: dict[bytes, list[Image]] = defaultdict(list)
+    for image, digest in digests:
+        (kept if image.split else same)[digest].append(image)
     _check_copied(dataset, same)
     groups = _of_one_thing(same, plan.together) if plan.together else same
     chosen: dict[bytes, str] = _by_need(groups, plan) if plan.together else {}
@@ -111,14 +111,12 @@ def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
             held = _held(groups, chosen, name)
             chosen.update(_by_ratio(own, held, plan))
     divided = [
-        picture._replace(split=chosen[digest])
-        for digest, group in groups.items()
-        for picture in group
+        image._replace(split=chosen[digest]) for digest, group in groups.items() for image in group
     ]
     _check_splits(divided, dataset, plan)
     copies = len(divided) - len(same)
-    divided += [picture for group in kept.values() for picture in group]
-    divided.sort(key=lambda picture: (picture.class_name, picture.path))
+    divided += [image for group in kept.values() for image in group]
+    divided.sort(key=lambda image: (image.class_name, image.path))
     return Division(
         divided,
         unreadable,
@@ -130,38 +128,38 @@ def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
 
 
 def _read(
-    pictures: Sequence[Picture], jobs: int
-) -> tuple[list[tuple[Picture, bytes]], list[tuple[Picture, str]]]:
-    """Return the pictures with their digests, and those that are none with the reason."""
-    digests: list[tuple[Picture, bytes]] = []
-    unreadable: list[tuple[Picture, str]] = []
-    paths = [picture.path for picture in pictures]
-    results = each(inspect_picture, paths, jobs=jobs, title="reading pictures")
-    for picture, result in zip(pictures, results, strict=True):
+    images: Sequence[Image], jobs: int
+) -> tuple[list[tuple[Image, bytes]], list[tuple[Image, str]]]:
+    """Return the images with their digests, and those that are none with the reason."""
+    digests: list[tuple[Image, bytes]] = []
+    unreadable: list[tuple[Image, str]] = []
+    paths = [image.path for image in images]
+    results = each(inspect_image, paths, jobs=jobs, title="reading images")
+    for image, result in zip(images, results, strict=True):
         if not result.sha256:
-            raise DatasetError(f"{printable(picture.path)}: {result.error}; mend it or take it out")
+            raise DatasetError(f"{printable(image.path)}: {result.error}; mend it or take it out")
         if result.error:
-            unreadable.append((picture, result.error))
+            unreadable.append((image, result.error))
         else:
-            digests.append((picture, result.sha256))
+            digests.append((image, result.sha256))
     return digests, unreadable
 
 
-def _check_copied(dataset: Dataset, groups: dict[bytes, list[Picture]]) -> None:
+def _check_copied(dataset: Dataset, groups: dict[bytes, list[Image]]) -> None:
     copied = copied_classes({p.class_name for p in group} for group in groups.values())
     if not copied:
         return
     names = ", ".join(map(printable, copied))
     way = "" if dataset.by_number else f"give --leave-out {' '.join(map(printable, copied))}, or "
     raise DatasetError(
-        f"{dataset.source}: every picture of {names} is in another class too, as in folders that a "
-        f"script has filled with copies: {way}keep each picture in one class"
+        f"{dataset.source}: every image of {names} is in another class too, as in folders that a "
+        f"script has filled with copies: {way}keep each image in one class"
     )
 
 
 def _of_one_thing(
-    same: dict[bytes, list[Picture]], pattern: re.Pattern[str]
-) -> dict[bytes, list[Picture]]:
+    same: dict[bytes, list[Image]], pattern: re.Pattern[str]
+) -> dict[bytes, list[Image]]:
     """Merge the groups of copies that show the same thing; a copy under two names joins two."""
     joined: dict[str, str] = {}  # thing -> another that it goes with, or itself
 
@@ -171,7 +169,7 @@ def _of_one_thing(
         return thing
 
     for group in same.values():
-        things = [_thing(picture, pattern) for picture in group]
+        things = [_thing(image, pattern) for image in group]
         for thing in things:
             joined[first(thing)] = first(things[0])
     merged: dict[str, list[bytes]] = defaultdict(list)
@@ -179,42 +177,42 @@ def _of_one_thing(
         merged[first(_thing(group[0], pattern))].append(digest)
     # Under a digest, so that no name of a file or thing decides where it goes.
     return {
-        min(digests): [picture for digest in digests for picture in same[digest]]
+        min(digests): [image for digest in digests for image in same[digest]]
         for digests in merged.values()
     }
 
 
-def _thing(picture: Picture, pattern: re.Pattern[str]) -> str:
-    match = pattern.search(picture.name)
+def _thing(image: Image, pattern: re.Pattern[str]) -> str:
+    match = pattern.search(image.name)
     thing: str | None = match[min(1, pattern.groups)] if match else None
     if thing is None:
         raise DatasetError(
-            f"{printable(picture.path)}: --together {pattern.pattern!r} finds nothing in its name; "
-            "give a pattern that fits every picture"
+            f"{printable(image.path)}: --together {pattern.pattern!r} finds nothing in its name; "
+            "give a pattern that fits every image"
         )
     return thing
 
 
-def _every(groups: dict[bytes, list[Picture]], every: int) -> dict[bytes, str]:
-    """Give val the first of every `every` different pictures in order of name, train the rest."""
+def _every(groups: dict[bytes, list[Image]], every: int) -> dict[bytes, str]:
+    """Give val the first of every `every` different images in order of name, train the rest."""
     return {
         digest: "train" if position % every else "val" for position, digest in enumerate(groups)
     }
 
 
 def _held(
-    groups: dict[bytes, list[Picture]], chosen: dict[bytes, str], class_name: str
+    groups: dict[bytes, list[Image]], chosen: dict[bytes, str], class_name: str
 ) -> dict[str, int]:
-    """Count what a class has got already, as copies of an earlier class's pictures."""
+    """Count what a class has got already, as copies of an earlier class's images."""
     held: dict[str, int] = defaultdict(int)
     for digest, split in chosen.items():
         if len(groups[digest]) > 1:
-            held[split] += sum(picture.class_name == class_name for picture in groups[digest])
+            held[split] += sum(image.class_name == class_name for image in groups[digest])
     return held
 
 
 def _by_ratio(
-    groups: dict[bytes, list[Picture]], held: dict[str, int], plan: Plan
+    groups: dict[bytes, list[Image]], held: dict[str, int], plan: Plan
 ) -> dict[bytes, str]:
     """Give each group to the split that lacks most; a split with nothing comes before that."""
     total = sum(len(group) for group in groups.values()) + sum(held.values())
@@ -232,7 +230,7 @@ def _by_ratio(
     return chosen
 
 
-def _by_need(groups: dict[bytes, list[Picture]], plan: Plan) -> dict[bytes, str]:
+def _by_need(groups: dict[bytes, list[Image]], plan: Plan) -> dict[bytes, str]:
     """Give each group to the split that lacks most of the classes in it, for its share of them."""
     sizes = {digest: Counter(p.class_name for p in group) for digest, group in groups.items()}
     totals = sum(sizes.values(), Counter[str]())
@@ -256,7 +254,7 @@ def _by_need(groups: dict[bytes, list[Picture]], plan: Plan) -> dict[bytes, str]
 
 
 def _shares(total: int, plan: Plan) -> dict[str, int]:
-    """Return how many pictures each split gets: whole numbers by largest remainder, none empty."""
+    """Return how many images each split gets: whole numbers by largest remainder, none empty."""
     exact = {
         split: ratio * total for split, ratio in zip(SPLITS, plan.ratios, strict=True) if ratio > 0
     }
@@ -273,16 +271,16 @@ def _draw(digest: bytes, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:".encode() + digest).digest()
 
 
-def _check_splits(pictures: Sequence[Picture], dataset: Dataset, plan: Plan) -> None:
-    found = {(picture.class_name, picture.split) for picture in pictures}
-    whole = "pictures of one thing" if plan.together else "copies"
-    # A class that has a number only, and no pictures, needs none.
-    used = {picture.class_name for picture in dataset.pictures}
+def _check_splits(images: Sequence[Image], dataset: Dataset, plan: Plan) -> None:
+    found = {(image.class_name, image.split) for image in images}
+    whole = "images of one thing" if plan.together else "copies"
+    # A class that has a number only, and no images, needs none.
+    used = {image.class_name for image in dataset.images}
     for name in (name for name in dataset.classes if name in used):
         if any((name, split) not in found for split in plan.splits):
             needing = ", ".join(plan.splits)
             raise DatasetError(
-                f"the class {printable(name)} has too few pictures of its own: {needing} need one "
-                f"each, and {whole} stay together; add pictures, or "
+                f"the class {printable(name)} has too few images of its own: {needing} need one "
+                f"each, and {whole} stay together; add images, or "
                 "take the class out"
             )

@@ -1,4 +1,4 @@
-"""Reads many pictures in processes, with a bar meanwhile."""
+"""Reads many images in processes, with a bar meanwhile."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _results(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Itera
         yield from pool.map(function, items, chunksize=_CHUNK)
     except BrokenProcessPool as error:
         raise DatasetError(
-            "a process that read pictures died, for want of memory perhaps; try --jobs 1"
+            "a process that read images died, for want of memory perhaps; try --jobs 1"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

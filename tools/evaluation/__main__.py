@@ -1,4 +1,4 @@
-"""`python -m tools.evaluation`: how often a model answers labelled pictures right.
+"""`python -m tools.evaluation`: how often a model answers labelled images right.
 
     python -m tools.evaluation DATA --bundle serving_model/waste
     python -m tools.evaluation DATA --url http://127.0.0.1:18080 --service waste
@@ -7,9 +7,9 @@
 
 DATA is a folder with a folder per class, a split one (its val is taken), or a list file such as
 val_list.txt. A threshold set in the service is put aside; --thresholds tells what any one would do.
-A threshold chosen on these pictures should be confirmed on others.
+A threshold chosen on these images should be confirmed on others.
 
-Exit code: 0; 1 if a picture failed or the accuracy is below --at-least; 2 with one line on stderr
+Exit code: 0; 1 if an image failed or the accuracy is below --at-least; 2 with one line on stderr
 if the call is wrong or nothing could be evaluated.
 """
 
@@ -74,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> Evaluation:
-    """Ask the model for every picture.
+    """Ask the model for every image.
 
     Raises:
-        EvaluationError, DatasetError: the pictures or the model cannot be used; one line says why.
+        EvaluationError, DatasetError: the images or the model cannot be used; one line says why.
         BundleError, PredictorError, PreprocessError: the bundle cannot be loaded, or does not run.
     """
     dataset, notes = read_samples(options.data, options.split, options.root, options.labels)
@@ -86,14 +86,14 @@ def evaluate(options: argparse.Namespace) -> Evaluation:
     if options.report:
         open_report(options.report)
     with _model(options) as model:
-        labels = labels_of(model, [picture.path for picture in dataset.pictures])
+        labels = labels_of(model, [image.path for image in dataset.images])
         # Without label file the names are the numbers already.
         by_number = options.by_number and find_labels(options.data, options.labels) is not None
         class_ids = match_classes(dataset, labels, options.classes, by_number=by_number)
         asked = ask(model, dataset, class_ids, min(TOPK, len(labels)))
     dropped = [name for name, class_id in class_ids.items() if class_id is None]
     if dropped:
-        notes.append(f"{options.classes} leaves out the pictures of {', '.join(dropped)}")
+        notes.append(f"{options.classes} leaves out the images of {', '.join(dropped)}")
     return Evaluation(dataset.source, model.name, labels, asked, tuple(notes))
 
 
@@ -121,7 +121,7 @@ def _verdict(evaluation: Evaluation, at_least: float | None) -> int:
     code = GOOD
     if evaluation.failed:
         sys.stderr.write(
-            f"error: {len(evaluation.failed)} of {len(evaluation.asked)} pictures failed and are "
+            f"error: {len(evaluation.failed)} of {len(evaluation.asked)} images failed and are "
             "not counted; see them above\n"
         )
         code = NOT_GOOD

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.datasets.pictures import Dataset
+from tools.datasets.images import Dataset
 from tools.datasets.regrouping import read_renaming
 
 from .errors import EvaluationError
@@ -16,14 +16,14 @@ _SHOWN = 12
 def match_classes(
     dataset: Dataset, labels: Sequence[str], renaming_file: Path | None, *, by_number: bool
 ) -> dict[str, int | None]:
-    """Return the model's class of each class that `dataset` has pictures of.
+    """Return the model's class of each class that `dataset` has images of.
 
     Names are compared with labels. Names that are numbers, and no labels, are numbers of classes.
 
     Args:
-        dataset: the pictures.
+        dataset: the images.
         labels: the model's, in the order of its classes.
-        renaming_file: YAML, `class of the data: label`; None in it leaves the pictures out.
+        renaming_file: YAML, `class of the data: label`; None in it leaves the images out.
         by_number: the numbers in the list file count, whatever its label file calls them; for
             lists that have a label file.
 
@@ -31,7 +31,7 @@ def match_classes(
         DatasetError: `renaming_file` cannot be used.
         EvaluationError: a class of the data is none of the model's; the text lists all such.
     """
-    named = {picture.class_name for picture in dataset.pictures}
+    named = {image.class_name for image in dataset.images}
     used = tuple(name for name in dataset.classes if name in named)
     if by_number:
         return _by_number({name: dataset.classes.index(name) for name in used}, labels, dataset)

@@ -19,7 +19,7 @@ TOPK = 5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One picture, its class in the model's numbers, and the answer, best first, or its error."""
+    """One image, its class in the model's numbers, and the answer, best first, or its error."""
 
     path: str
     truth: int
@@ -27,7 +27,7 @@ class Asked:
 
 
 class Answered(NamedTuple):
-    """A picture that was answered."""
+    """An image that was answered."""
 
     path: str
     truth: int
@@ -37,17 +37,17 @@ class Answered(NamedTuple):
 
 
 class ClassCounts(NamedTuple):
-    """Of one class, or one group: pictures of it, answers of it, and both at once."""
+    """Of one class, or one group: images of it, answers of it, and both at once."""
 
     name: str
-    pictures: int
+    images: int
     answers: int
     right: int
 
     @property
     def recall(self) -> Share:
-        """Of its pictures, those answered right."""
-        return Share(self.right, self.pictures)
+        """Of its images, those answered right."""
+        return Share(self.right, self.images)
 
     @property
     def precision(self) -> Share:
@@ -60,7 +60,7 @@ class Confusion(NamedTuple):
 
     truth: int
     answer: int
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Evaluation:
         source: what was asked.
         model: who answered.
         labels: in the order of the model's classes.
-        asked: every picture, in order.
+        asked: every image, in order.
         notes: what the reader should know.
     """
 
@@ -83,7 +83,7 @@ class Evaluation:
 
     @cached_property
     def answered(self) -> tuple[Answered, ...]:
-        """The pictures that were answered, in order."""
+        """The images that were answered, in order."""
         return tuple(
             Answered(
                 one.path,
@@ -98,12 +98,12 @@ class Evaluation:
 
     @cached_property
     def failed(self) -> Mapping[str, ServingError]:
-        """Path and error of the pictures that were not."""
+        """Path and error of the images that were not."""
         return {one.path: one.result for one in self.asked if isinstance(one.result, ServingError)}
 
     @property
     def accuracy(self) -> Share:
-        """The best category is the picture's class."""
+        """The best category is the image's class."""
         return Share(sum(one.right for one in self.answered), len(self.answered))
 
     @property
@@ -150,7 +150,7 @@ class Evaluation:
 
     @property
     def group_accuracy(self) -> Share | None:
-        """The best category is of the picture's group; None without groups."""
+        """The best category is of the image's group; None without groups."""
         if self.group_of is None:
             return None
         return Share(sum(group.right for group in self.groups), len(self.answered))
@@ -164,7 +164,7 @@ class Evaluation:
 
     @property
     def mistakes(self) -> list[Answered]:
-        """The pictures answered wrong, those with the highest scores first."""
+        """The images answered wrong, those with the highest scores first."""
         wrong = [one for one in self.answered if not one.right]
         return sorted(wrong, key=lambda one: (-one.score, one.path))
 
@@ -172,7 +172,7 @@ class Evaluation:
 def _counts(names: Sequence[str], confusion: np.ndarray) -> list[ClassCounts]:
     def counted() -> Iterator[ClassCounts]:
         sums = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
-        for name, pictures, answers, right in zip(names, *sums, strict=True):
-            yield ClassCounts(name, int(pictures), int(answers), int(right))
+        for name, images, answers, right in zip(names, *sums, strict=True):
+            yield ClassCounts(name, int(images), int(answers), int(right))
 
     return list(counted())

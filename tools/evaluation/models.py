@@ -15,31 +15,31 @@ from rich.console import Console
 from rich.progress import track
 
 from client.classify_client import ClassifyClient
-from client.errors import Unreachable, UnreadablePicture, error_text
+from client.errors import Unreachable, UnreadableImage, error_text
 from pipeline.classifier import Classifier, ClassifierSettings, EncodedImage
 from pipeline.predictors.predictor import PredictorOptions
 from protocol.errors import PredictionFailed, ServingError, TooLarge, UndecodableImage
 from protocol.reply import ImageResult
-from tools.datasets.pictures import Dataset
+from tools.datasets.images import Dataset
 
 from .errors import EvaluationError
 from .measures import Asked
 
 _ALL_CLASSES = 1_000_000
-# Faults of one picture; any other fault of the first answer is one of the service.
-_OWN_FAULTS = (UnreadablePicture, UndecodableImage, TooLarge)
+# Faults of one image; any other fault of the first answer is one of the service.
+_OWN_FAULTS = (UnreadableImage, UndecodableImage, TooLarge)
 
 
 class Model(Protocol):
-    """Whatever answers pictures with categories."""
+    """Whatever answers images with categories."""
 
     @property
     def name(self) -> str:
         """What it is, for people."""
         ...
 
-    def answers(self, pictures: Sequence[str], topk: int) -> Iterator[ImageResult]:
-        """Yield the best `topk` categories of each picture, or its error, in order.
+    def answers(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
+        """Yield the best `topk` categories of each image, or its error, in order.
 
         Raises:
             EvaluationError: the model cannot answer any more.
@@ -61,32 +61,32 @@ class BundleModel:
             ClassifierSettings(str(bundle), predictor=PredictorOptions(threads=threads))
         )
 
-    def answers(self, pictures: Sequence[str], topk: int) -> Iterator[ImageResult]:
+    def answers(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
         """Yield the answers, a batch at a time; raises PredictorError if the model fails."""
-        for start in range(0, len(pictures), self._batch_size):
-            read = [_read(path) for path in pictures[start : start + self._batch_size]]
-            images = [
+        for start in range(0, len(images), self._batch_size):
+            read = [_read(path) for path in images[start : start + self._batch_size]]
+            encoded = [
                 # Scores of a model without softmax may be below zero.
                 EncodedImage(data, topk, -math.inf)
                 for data in read
                 if isinstance(data, bytes)
             ]
-            results = iter(self._classifier.classify(images))
+            results = iter(self._classifier.classify(encoded))
             for data in read:
                 yield next(results) if isinstance(data, bytes) else data
 
 
 class ServiceModel:
-    """A running service, asked as any client asks it, several pictures at a time."""
+    """A running service, asked as any client asks it, several images at a time."""
 
     def __init__(self, client: ClassifyClient, address: str, *, jobs: int) -> None:
         self.name = f"the service {client.service} at {address}"
         self._client = client
         self._jobs = jobs
 
-    def answers(self, pictures: Sequence[str], topk: int) -> Iterator[ImageResult]:
+    def answers(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
         """Yield the answers."""
-        answers = self._client.classify_many(pictures, topk, threshold=0.0, jobs=self._jobs)
+        answers = self._client.classify_many(images, topk, threshold=0.0, jobs=self._jobs)
         for answer in answers:
             if isinstance(answer.result, Unreachable):
                 answers.close()
@@ -94,15 +94,15 @@ class ServiceModel:
             yield answer.result
 
 
-def labels_of(model: Model, pictures: Sequence[str]) -> tuple[str, ...]:
+def labels_of(model: Model, images: Sequence[str]) -> tuple[str, ...]:
     """Return all labels of the model, in the order of its classes, from the first answer.
 
     Raises:
-        EvaluationError: it answers none of `pictures`, or does not number its classes.
+        EvaluationError: it answers none of `images`, or does not number its classes.
     """
     faults: list[ServingError] = []
-    for picture in pictures:
-        (result,) = model.answers([picture], _ALL_CLASSES)
+    for image in images:
+        (result,) = model.answers([image], _ALL_CLASSES)
         if not isinstance(result, ServingError):
             by_number = {category.class_id: category.label for category in result}
             if sorted(by_number) != list(range(len(result))) or not result:
@@ -115,21 +115,21 @@ def labels_of(model: Model, pictures: Sequence[str]) -> tuple[str, ...]:
         faults.append(result)
         if not isinstance(result, _OWN_FAULTS):
             raise EvaluationError(f"{model.name} does not answer: {error_text(result)}")
-    raise _nothing(len(pictures), faults)
+    raise _nothing(len(images), faults)
 
 
 def ask(
     model: Model, dataset: Dataset, class_ids: Mapping[str, int | None], topk: int
 ) -> tuple[Asked, ...]:
-    """Ask for all pictures of `dataset` but those whose class is None; show a bar meanwhile.
+    """Ask for all images of `dataset` but those whose class is None; show a bar meanwhile.
 
     Raises:
         EvaluationError: the model went away, or answered none.
     """
     wanted = [
-        (picture.path, class_id)
-        for picture in dataset.pictures
-        if (class_id := class_ids[picture.class_name]) is not None
+        (image.path, class_id)
+        for image in dataset.images
+        if (class_id := class_ids[image.class_name]) is not None
     ]
     console = Console(stderr=True)
     answers = track(
@@ -153,12 +153,12 @@ def ask(
 
 def _nothing(count: int, faults: Sequence[ServingError]) -> EvaluationError:
     first = f"; the first: {error_text(faults[0])}" if faults else ""
-    return EvaluationError(f"none of {count} pictures could be evaluated{first}")
+    return EvaluationError(f"none of {count} images could be evaluated{first}")
 
 
-def _read(path: str) -> bytes | UnreadablePicture:
+def _read(path: str) -> bytes | UnreadableImage:
     try:
         return Path(path).read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return UnreadablePicture(f"cannot read {path}: {reason}")
+        return UnreadableImage(f"cannot read {path}: {reason}")

@@ -107,7 +107,7 @@ def write_report(
     document: dict[str, Any],
     evaluation: Evaluation,
 ) -> None:
-    """Write report.md, report.json and answers.csv, a line a picture.
+    """Write report.md, report.json and answers.csv, a line an image.
 
     Raises:
         EvaluationError: they cannot be written.
@@ -173,10 +173,10 @@ def _share(share: Share | None) -> dict[str, Any] | None:
 def _counts(one: ClassCounts) -> dict[str, Any]:
     return {
         "name": one.name,
-        "pictures": one.pictures,
+        "pictures": one.images,
         "answers": one.answers,
         "right": one.right,
-        "recall": one.recall.value if one.pictures else None,
+        "recall": one.recall.value if one.images else None,
         "precision": one.precision.value if one.answers else None,
     }
 

@@ -1,17 +1,17 @@
-"""Which pictures are asked: those of one split, or of one list."""
+"""Which images are asked: those of one split, or of one list."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tools.datasets.finding import Finding, ranges
-from tools.datasets.pictures import Dataset, read_folder
+from tools.datasets.images import Dataset, read_folder
 from tools.datasets.sources import read_sources
 
 from .errors import EvaluationError
 
 _VALIDATION = ("val", "valid", "validation", "eval", "dev")
-# With these, pictures would be missing, or their class be in doubt; the others are notes.
+# With these, images would be missing, or their class be in doubt; the others are notes.
 _IN_THE_WAY = frozenset(
     {
         "folder in a class",
@@ -23,13 +23,13 @@ _IN_THE_WAY = frozenset(
         "label file",
     }
 )
-_WITHOUT_PICTURES = frozenset({"empty class", "class without pictures"})
+_WITHOUT_IMAGES = frozenset({"empty class", "class without images"})
 
 
 def read_samples(
     data: Path, split: str | None, root: Path | None, labels: Path | None
 ) -> tuple[Dataset, list[str]]:
-    """Return the pictures to ask, and what the reader should know about them.
+    """Return the images to ask, and what the reader should know about them.
 
     Args:
         data: a folder of classes, a split one, or a list file.
@@ -39,7 +39,7 @@ def read_samples(
 
     Raises:
         DatasetError: `data` cannot be read.
-        EvaluationError: there is no such split, or pictures or their classes are in doubt.
+        EvaluationError: there is no such split, or images or their classes are in doubt.
     """
     dataset = read_sources([data], root, labels)
     if data.is_dir() and dataset.splits != ("",):
@@ -53,8 +53,8 @@ def read_samples(
     for finding in dataset.findings:
         if finding.kind in _IN_THE_WAY:
             raise EvaluationError(_line(finding))
-    if not dataset.pictures:
-        raise EvaluationError(f"{data} names no picture; give a list or a folder that does")
+    if not dataset.images:
+        raise EvaluationError(f"{data} names no image; give a list or a folder that does")
     return dataset, _notes(dataset)
 
 
@@ -71,7 +71,7 @@ def _split(dataset: Dataset, wanted: str | None) -> str:
 
 
 def _notes(dataset: Dataset) -> list[str]:
-    notes = [_line(finding) for finding in dataset.findings if finding.kind in _WITHOUT_PICTURES]
+    notes = [_line(finding) for finding in dataset.findings if finding.kind in _WITHOUT_IMAGES]
     more = len(dataset.findings) - len(notes)
     if more:
         found = f"{dataset.source} has other findings that do no harm here: {more}"

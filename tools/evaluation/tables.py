@@ -58,10 +58,10 @@ def tables_of(
 
 
 def heading(evaluation: Evaluation) -> str:
-    """Return what was asked, who answered, and how many pictures."""
+    """Return what was asked, who answered, and how many images."""
     failed = f", {len(evaluation.failed)} of them failed" if evaluation.failed else ""
     return (
-        f"{printable(evaluation.source)}: {len(evaluation.asked)} pictures{failed}, answered by "
+        f"{printable(evaluation.source)}: {len(evaluation.asked)} images{failed}, answered by "
         f"{printable(evaluation.model)}, {len(evaluation.labels)} classes"
     )
 
@@ -77,7 +77,7 @@ def _accuracies(evaluation: Evaluation) -> Table:
         for name, share in shares.items()
         if share is not None
     )
-    return Table("Accuracy", ("measure", "value", "right", "pictures", "95% interval"), rows)
+    return Table("Accuracy", ("measure", "value", "right", "images", "95% interval"), rows)
 
 
 def _classes(what: str, counts: Sequence[ClassCounts], *, number: bool) -> Table:
@@ -85,14 +85,14 @@ def _classes(what: str, counts: Sequence[ClassCounts], *, number: bool) -> Table
         (
             *((str(position),) if number else ()),
             printable(one.name),
-            str(one.pictures),
+            str(one.images),
             str(one.right),
             _value(one.recall),
             _value(one.precision),
         )
         for position, one in enumerate(counts)
     )
-    head = (what, "pictures", "right", "recall", "precision")
+    head = (what, "images", "right", "recall", "precision")
     plural = {"class": "Classes", "group": "Groups"}[what]
     return Table(plural, ("no.", *head) if number else head, rows, left=2 if number else 1)
 
@@ -107,16 +107,16 @@ def _confusions(evaluation: Evaluation) -> Iterator[Table]:
         columns = ("no.", "truth \\ answer", *map(str, range(len(names))))
         yield Table("Confusion matrix", columns, rows, left=2)
         return
-    pictures = evaluation.confusion.sum(axis=1)
+    images = evaluation.confusion.sum(axis=1)
     found = evaluation.confusions
     rows = tuple(
-        (names[one.truth], names[one.answer], str(one.pictures), str(pictures[one.truth]))
+        (names[one.truth], names[one.answer], str(one.images), str(images[one.truth]))
         for one in found[:_CONFUSIONS]
     )
     if rows:
         more = len(found) - len(rows)
         below = f"and {more} pairs more" if more else ""
-        columns = ("truth", "answer", "pictures", "of")
+        columns = ("truth", "answer", "images", "of")
         yield Table("Most frequent confusions", columns, rows, left=2, below=below)
 
 
@@ -133,7 +133,7 @@ def _mistakes(evaluation: Evaluation) -> Table:
     more = len(evaluation.mistakes) - len(rows)
     return Table(
         "Wrong with the highest scores",
-        ("score", "truth", "answer", "picture"),
+        ("score", "truth", "answer", "image"),
         rows,
         left=4,
         below=f"and {more} more" if more else "",
@@ -164,7 +164,7 @@ def _thresholds(
             if reached
             else f"no threshold reaches an accuracy of {wanted:g}"
         )
-    texts.append("confirm a threshold chosen here on other pictures")
+    texts.append("confirm a threshold chosen here on other images")
     return Table("Thresholds", columns, rows, left=0, below="; ".join(texts))
 
 
@@ -175,7 +175,7 @@ def _failures(evaluation: Evaluation) -> Table:
     )
     more = len(evaluation.failed) - len(rows)
     below = f"and {more} more; --report and --json name all" if more else ""
-    return Table("Failed", ("picture", "error"), rows, left=2, below=below)
+    return Table("Failed", ("image", "error"), rows, left=2, below=below)
 
 
 def _value(share: Share) -> str:

@@ -30,7 +30,7 @@ class Threshold(NamedTuple):
 
     @property
     def to_person(self) -> Share:
-        """The pictures that are not answered."""
+        """The images that are not answered."""
         return Share(self.answered.of - self.answered.hits, self.answered.of)
 
 
@@ -44,13 +44,13 @@ def at_threshold(answers: Sequence[Answered], threshold: float) -> Threshold:
 def smallest_threshold(answers: Sequence[Answered], wanted: float) -> Threshold | None:
     """Return the smallest threshold whose answers are right to the share `wanted`, or None.
 
-    It is written with as few digits as keep the same pictures.
+    It is written with as few digits as keep the same images.
     """
     ordered = sorted(answers, key=lambda one: one.score, reverse=True)
     scores = np.array([one.score for one in ordered])
     right = np.cumsum([one.right for one in ordered])
     counts = np.arange(1, len(ordered) + 1)
-    # Pictures of the same score are answered together or not at all.
+    # Images of the same score are answered together or not at all.
     last_of_score = np.append(scores[1:] < scores[:-1], True)
     good = np.flatnonzero((right / counts >= wanted - _ROUNDING) & last_of_score)
     if not len(good):

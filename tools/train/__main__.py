@@ -1,4 +1,4 @@
-"""Train a classifier on folders of pictures and export it for `python -m converter convert`.
+"""Train a classifier on folders of images and export it for `python -m converter convert`.
 
     python -m tools.train fit ../data --run runs/a --arch shufflenet_v2_x1_0 --init WEIGHTS
     python -m tools.train evaluate ../data --weights runs/a/best.pdparams
@@ -36,7 +36,7 @@ from bundle.errors import BundleError  # noqa: E402
 from bundle.labels import read_labels  # noqa: E402
 from tools.train.export import export  # noqa: E402
 from tools.train.fluid_weights import WeightsError  # noqa: E402
-from tools.train.pictures import DataError, Normalization  # noqa: E402
+from tools.train.images import DataError, Normalization  # noqa: E402
 from tools.train.recipe import OPTIMIZERS, Recipe  # noqa: E402
 from tools.train.run_record import (  # noqa: E402
     FILE,
@@ -56,9 +56,9 @@ _MEANINGS = {
     "warm_up_epochs": "the learning rate rises for so long",
     "mixup": "probability that a batch is blended",
     "cutmix": "probability that a batch is pasted into each other",
-    "balance": "0 draws pictures as they are, 1 classes equally often",
+    "balance": "0 draws images as they are, 1 classes equally often",
     "ema": "share that stays in the averaged weights, which are what is kept",
-    "min_area": "smallest share of a picture that a view shows",
+    "min_area": "smallest share of an image that a view shows",
     "aspect": "a view is stretched up to so many times; 1: not at all",
     "rotation": "degrees, either way",
     "quarter_turns": "by 0, 90, 180 or 270 degrees",
@@ -99,14 +99,12 @@ def fit(options: argparse.Namespace) -> int:
     recipe = _recipe(options, before)
     arch = options.arch or (before.arch if before else "") or _DEFAULT_ARCH
     paddle.seed(recipe.seed)
-    # Before all pictures are read: what is wrong with the network is told at once.
+    # Before all images are read: what is wrong with the network is told at once.
     network = _network(arch, len(classes_of(options.data)))
     _require_one_output(network, arch, recipe)
     train = load_split(options.data, "train", recipe.test_resize)
     val = load_split(options.data, "val", recipe.test_resize)
-    print(
-        f"{len(train.images)} pictures to train on, {len(val.images)} to validate, {train.classes}"
-    )
+    print(f"{len(train.images)} images to train on, {len(val.images)} to validate, {train.classes}")
     if options.init:
         load_weights(network, options.init, new_head=True)
     if recipe.warm_up_epochs >= recipe.epochs:
@@ -123,7 +121,7 @@ def fit(options: argparse.Namespace) -> int:
 
 
 def evaluate_weights(options: argparse.Namespace) -> int:
-    """Print the report of saved weights on the validation pictures."""
+    """Print the report of saved weights on the validation images."""
     record = record_beside(options.weights)
     resize, size, normalization = _as_tested(options, record)
     classes = _classes(options, record)
@@ -217,7 +215,7 @@ def _network(arch: str, classes: int) -> paddle.nn.Layer:
 
 
 def _require_one_output(network: paddle.nn.Layer, arch: str, recipe: Recipe) -> None:
-    """Try the network on a picture of nothing: in the sizes of training and of testing."""
+    """Try the network on an image of nothing: in the sizes of training and of testing."""
     network.eval()
     for size in (recipe.size, recipe.test_size):
         try:
@@ -225,7 +223,7 @@ def _require_one_output(network: paddle.nn.Layer, arch: str, recipe: Recipe) -> 
                 output = network(paddle.zeros([1, 3, size, size]))
         except Exception as error:
             # Paddle raises many kinds, with a page of text each.
-            raise DataError(f"{arch} cannot take pictures of {size} x {size}; try 224") from error
+            raise DataError(f"{arch} cannot take images of {size} x {size}; try 224") from error
         if not isinstance(output, paddle.Tensor):
             raise WeightsError(f"{arch} has several outputs; give an --arch that has one")
 

@@ -10,7 +10,7 @@ import yaml
 
 from bundle.parameter_file import check_whole
 
-from .pictures import IMAGENET, Normalization
+from .images import IMAGENET, Normalization
 
 
 class _Scored(paddle.nn.Layer):  # type: ignore[misc]
@@ -21,7 +21,7 @@ class _Scored(paddle.nn.Layer):  # type: ignore[misc]
         self.network = network
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Return scores [N, classes] of pictures [N, 3, H, W]."""
+        """Return scores [N, classes] of images [N, 3, H, W]."""
         return paddle.nn.functional.softmax(self.network(x))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import paddle
 
-from .pictures import IMAGENET, Augmentation, DataError, Normalization
+from .images import IMAGENET, Augmentation, DataError, Normalization
 
 OPTIMIZERS: dict[str, Any] = {
     "momentum": partial(paddle.optimizer.Momentum, momentum=0.9, use_nesterov=True),
@@ -51,7 +51,7 @@ class Recipe:
 
     `size` is the side of training views, `test_resize` the short side before `test_size` is cut
     out of the middle; `mixup`, `cutmix` and `erase` are probabilities; `rotation` is in degrees,
-    `colour` the largest relative change, `aspect` the largest stretch; `balance` 0 draws pictures
+    `colour` the largest relative change, `aspect` the largest stretch; `balance` 0 draws images
     as they are, 1 classes equally; `head_factor` times the learning rate is the last layer's;
     `plain_epochs` at the end do without mixing; `drop_epochs` are those where the rate falls to a
     tenth; `early_stop` epochs without a better validation end a run (0: never).
@@ -109,16 +109,16 @@ class Recipe:
                 f"{self.test_resize}"
             )
         if not (min(self.mean) >= 0 and max(self.mean) <= 1 and 0 < min(self.std) <= 1):
-            raise DataError("--mean and --std are of pictures in 0..1; divide those of 0..255")
+            raise DataError("--mean and --std are of images in 0..1; divide those of 0..255")
 
     @property
     def normalization(self) -> Normalization:
-        """Mean and deviation as the pictures are normalised with them."""
+        """Mean and deviation as the images are normalised with them."""
         return Normalization(self.mean, self.std)
 
     @property
     def augmentation(self) -> Augmentation:
-        """How the pictures are changed in training."""
+        """How the images are changed in training."""
         return Augmentation(
             self.size,
             min_area=self.min_area,

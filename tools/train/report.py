@@ -26,7 +26,7 @@ class Share(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95% interval: sound for few pictures and for shares near 1, too."""
+        """Wilson's 95% interval: sound for few images and for shares near 1, too."""
         if not self.of:
             return 0.0, 1.0
         n, p = self.of, self.value
@@ -44,7 +44,7 @@ class Report:
 
     @property
     def accuracy(self) -> float:
-        """Share of pictures answered right."""
+        """Share of images answered right."""
         return self._right.value
 
     @property

@@ -1,4 +1,4 @@
-"""The train and val pictures of a data folder: class folders, or list files of the frameworks."""
+"""The train and val images of a data folder: class folders, or list files of the frameworks."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import sys
 from pathlib import Path
 
 from tools.datasets.errors import DatasetError
+from tools.datasets.images import Dataset
 from tools.datasets.lists import LABEL_FILES, find_labels, read_label_file
-from tools.datasets.pictures import Dataset
 from tools.datasets.sources import read_sources
 
-from .pictures import DataError, Pictures, class_names, load_pictures, read_pictures
+from .images import DataError, ImageSet, class_names, load_images, read_images
 
-# What a list file may have without its pictures being read otherwise than they are meant.
-_HARMLESS = {"class without pictures", "CRLF", "byte order mark", "blank line", "blanks", "tab",
+# What a list file may have without its images being read otherwise than they are meant.
+_HARMLESS = {"class without images", "CRLF", "byte order mark", "blank line", "blanks", "tab",
              "backslash", "blank in path"}  # fmt: skip
 
 
-def load_split(data: Path, split: str, short_side: int) -> Pictures:
-    """Read the pictures of `split`: "train", short side at most `short_side`, or "val", as served.
+def load_split(data: Path, split: str, short_side: int) -> ImageSet:
+    """Read the images of `split`: "train", short side at most `short_side`, or "val", as served.
 
     `data` holds train/<class>/* and val/<class>/*, or train_list.txt and val_list.txt (or
     train.txt, and val.txt or eval.txt) of PaddleX or PaddleClas with their label file, which then
-    gives the classes and their order. A class of the label file may have no pictures: the network
+    gives the classes and their order. A class of the label file may have no images: the network
     has an answer for it, which is never learned.
 
     Raises:
@@ -30,20 +30,20 @@ def load_split(data: Path, split: str, short_side: int) -> Pictures:
     """
     if _list_file(data, "train") is None:
         classes = class_names(data / "train")
-        return load_pictures(data / split, short_side, classes, as_served=split != "train")
+        return load_images(data / split, short_side, classes, as_served=split != "train")
     path = _list_file(data, split)
     if path is None:
         raise DataError(f"{data} has lists and no {split}_list.txt")
     classes = classes_of(data)
     dataset = _read_list(path)
-    listed = [(Path(p.path), classes.index(p.class_name)) for p in dataset.pictures]
+    listed = [(Path(p.path), classes.index(p.class_name)) for p in dataset.images]
     seen = {number for _, number in listed}
     missing = [name for number, name in enumerate(classes) if number not in seen]
     if missing and split == "train":
-        print(f"warning: no pictures of {', '.join(missing)}: never learned", file=sys.stderr)
+        print(f"warning: no images of {', '.join(missing)}: never learned", file=sys.stderr)
     if len(seen) < 2 and split == "train":
-        raise DataError(f"{path} has pictures of fewer than two classes")
-    return read_pictures(listed, short_side, classes, path.name, as_served=split != "train")
+        raise DataError(f"{path} has images of fewer than two classes")
+    return read_images(listed, short_side, classes, path.name, as_served=split != "train")
 
 
 def classes_of(data: Path) -> tuple[str, ...]:

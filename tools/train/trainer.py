@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from .curves import draw_curves
 from .fluid_weights import WeightsError
-from .pictures import IMAGENET, Normalization, Pictures, balanced_order, centre, mixed
+from .images import IMAGENET, ImageSet, Normalization, balanced_order, centre, mixed
 from .recipe import OPTIMIZERS, Recipe
 from .report import Report, report_of
 from .run_record import FILE, RunRecord
@@ -36,8 +36,8 @@ class Trainer:
         self,
         network: paddle.nn.Layer,
         recipe: Recipe,
-        train: Pictures,
-        val: Pictures,
+        train: ImageSet,
+        val: ImageSet,
         run: Path,
         arch: str = "",
     ) -> None:
@@ -255,17 +255,17 @@ def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Opt
 
 def scores_of(
     network: paddle.nn.Layer,
-    pictures: Pictures,
+    image_set: ImageSet,
     resize: int,
     size: int,
     normalization: Normalization = IMAGENET,
 ) -> np.ndarray:
-    """Return softmax scores, float32 [N, classes], of the middle of each picture."""
+    """Return softmax scores, float32 [N, classes], of the middle of each image."""
     network.eval()
     scores = []
     with paddle.no_grad():
-        for start in range(0, len(pictures.images), 32):
-            chunk = pictures.images[start : start + 32]
+        for start in range(0, len(image_set.images), 32):
+            chunk = image_set.images[start : start + 32]
             batch = normalization([centre(image, resize, size) for image in chunk])
             scores.append(functional.softmax(network(paddle.to_tensor(batch))).numpy())
     return np.concatenate(scores)
@@ -273,11 +273,11 @@ def scores_of(
 
 def evaluate(
     network: paddle.nn.Layer,
-    pictures: Pictures,
+    image_set: ImageSet,
     resize: int,
     size: int,
     normalization: Normalization = IMAGENET,
 ) -> Report:
-    """Count the network's best answers on `pictures`."""
-    answers = scores_of(network, pictures, resize, size, normalization).argmax(axis=1)
-    return report_of(pictures.targets, answers, pictures.classes)
+    """Count the network's best answers on `image_set`."""
+    answers = scores_of(network, image_set, resize, size, normalization).argmax(axis=1)
+    return report_of(image_set.targets, answers, image_set.classes)

@@ -1,4 +1,4 @@
-"""`python -m tools.datasets check` and `statistics`, on drawn pictures and on real ones."""
+"""`python -m tools.datasets check` and `statistics`, on drawn images and on real ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def save(path: Path, image: np.ndarray, *options: int) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Six pictures each of bottle and can in train, two each in val; and their lists."""
+    """Six images each of bottle and can in train, two each in val; and their lists."""
     folder = tmp_path / "data"
     lines: dict[str, list[str]] = {"train": [], "val": []}
     for number, name in enumerate(("bottle", "can")):
@@ -91,7 +91,7 @@ def test_a_clean_dataset_is_counted(data: Path, capsys: pytest.CaptureFixture[st
     assert report["sizes"]["width"] == {"min": 48, "median": 48, "max": 48}
     assert main(["check", str(data)]) == 0
     table = capsys.readouterr().out
-    assert "16 pictures, 0 of them unreadable, 2 classes" in table
+    assert "16 images, 0 of them unreadable, 2 classes" in table
     assert "no findings" in table
 
 
@@ -106,7 +106,7 @@ def test_balance_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert report["sizes"]["height"] == {"min": 20, "median": 23.5, "max": 51}
 
 
-def test_unreadable_pictures_are_told_with_the_reason(
+def test_unreadable_images_are_told_with_the_reason(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = data / "train" / "can"
@@ -199,7 +199,7 @@ def test_near_groups_are_those_of_comparing_all_with_all() -> None:
     assert near_groups(hashes[:0, 0], hashes[:0, 1]) == []
 
 
-def test_a_mirrored_picture_is_another() -> None:
+def test_a_mirrored_image_is_another() -> None:
     image = noise(5)
     hashes = np.array([difference_hashes(image), difference_hashes(image[:, ::-1])], np.uint64)
     assert near_groups(hashes[:, 0], hashes[:, 1]) == []
@@ -216,7 +216,7 @@ def test_class_folders_that_are_not_in_order(
     assert sorted(kinds(report)) == ["class missing in a split", "empty class", "folder in a class"]
     assert report["other_files"] == 1
     missing = [one for one in report["findings"] if one["kind"] == "class missing in a split"]
-    assert "the class wood has no pictures in train" in missing[0]["text"]
+    assert "the class wood has no images in train" in missing[0]["text"]
 
 
 def test_several_folders_are_splits_of_one_dataset(
@@ -315,7 +315,7 @@ def test_faults_of_the_label_file(data: Path, capsys: pytest.CaptureFixture[str]
 
     assert found(b"\xef\xbb\xbf0 bottle\r\n1 can\r\n") == ["byte order mark", "CRLF"]
     assert found(b"0 bottle\n2 can\n") == ["label file"]
-    assert found(b"0 bottle\n1 can\n2 wood\n") == ["class without pictures"]
+    assert found(b"0 bottle\n1 can\n2 wood\n") == ["class without images"]
     assert "label file" in found(b"0 can\n1 can\n")
     # the order of os.listdir() instead of the label file's
     assert found(b"0 can\n1 bottle\n") == ["number of another class"] * 2
@@ -338,7 +338,7 @@ def test_class_numbers_have_no_gap(
     assert all(words in one["text"] for one in report["findings"])
 
 
-def test_a_picture_in_two_lists_leaks(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_in_two_lists_leaks(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (data / "val_list.txt").open("a", encoding="utf-8") as file:
         file.write("train/can/0.png 1\n")
     report = checked(capsys, data / "train_list.txt", data / "val_list.txt", expected=1)
@@ -369,9 +369,9 @@ def test_names_that_no_terminal_shows(data: Path, capsys: pytest.CaptureFixture[
 
 
 def test_wrong_calls_are_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train, picture = data / "train_list.txt", data / "train" / "can" / "0.png"
+    train, image = data / "train_list.txt", data / "train" / "can" / "0.png"
     assert "there is no" in refused(capsys, "check", data / "nowhere")
-    assert "is a picture" in refused(capsys, "check", picture)
+    assert "is an image" in refused(capsys, "check", image)
     assert "call once for each" in refused(capsys, "check", data, train)
     assert "go with list files" in refused(capsys, "check", data, "--root", data)
     assert "--root is where" in refused(capsys, "check", train, "--root", data / "nowhere")
@@ -451,7 +451,7 @@ def test_what_cannot_be_measured_is_told(data: Path, capsys: pytest.CaptureFixtu
     with list_file.open("a", encoding="utf-8") as file:
         file.write("train/can/gone.png 1\n")
     assert "train_list.txt line 13: is not under" in refused(capsys, "statistics", list_file)
-    list_file.write_text("train/can/0.png 1\r\n", encoding="utf-8")  # no picture of class 0
+    list_file.write_text("train/can/0.png 1\r\n", encoding="utf-8")  # no image of class 0
     assert statistics(capsys, list_file)["pictures"] == 1
     grey = np.full((8, 8, 3), 7, np.uint8)
     for name in ("a", "b"):
@@ -481,7 +481,7 @@ def test_output_goes_through_a_pipe_that_closes(root: Path, data: Path) -> None:
     assert done.stderr == ""
 
 
-def test_real_waste_pictures(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_waste_images(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No copy to the byte; one object stands in both lists, as the model's README says."""
     report = checked(capsys, shared / "data" / "waste", expected=1)
     assert (report["pictures"], report["readable"]) == (2091, 2091)
@@ -492,17 +492,17 @@ def test_real_waste_pictures(shared: Path, capsys: pytest.CaptureFixture[str]) -
     assert (trash["name"], trash["splits"]) == ("trash", {"train": 91, "val": 17})
 
 
-@pytest.mark.parametrize(("name", "pictures", "classes"), [("steel", 840, 6), ("fruit", 1040, 4)])
-def test_other_real_pictures(
-    shared: Path, capsys: pytest.CaptureFixture[str], name: str, pictures: int, classes: int
+@pytest.mark.parametrize(("name", "images", "classes"), [("steel", 840, 6), ("fruit", 1040, 4)])
+def test_other_real_images(
+    shared: Path, capsys: pytest.CaptureFixture[str], name: str, images: int, classes: int
 ) -> None:
     report = checked(capsys, shared / "data" / name)
-    assert (report["readable"], len(report["classes"])) == (pictures, classes)
+    assert (report["readable"], len(report["classes"])) == (images, classes)
     assert report["largest_to_smallest"] == 1
     assert all(kind.startswith("near copies") for kind in kinds(report))
 
 
-def test_statistics_of_real_pictures(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_statistics_of_real_images(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = shared / "data" / "fruit" / "val"
     result = statistics(capsys, folder)
     mean, std, _ = plain(sorted(folder.glob("*/*.jpg")))
@@ -510,7 +510,7 @@ def test_statistics_of_real_pictures(shared: Path, capsys: pytest.CaptureFixture
     assert result["std"] == pytest.approx(std, rel=1e-9)
 
 
-def test_real_pictures_are_split_as_the_waste_tutorial_does(
+def test_real_images_are_split_as_the_waste_tutorial_does(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, four, out = shared / "data" / "waste" / "train", tmp_path / "four", tmp_path / "out"
@@ -540,6 +540,6 @@ def test_folders_of_copies_and_of_a_mac_are_no_classes(
     report = checked(capsys, data / "train", expected=1)
     found = [one for one in report["findings"] if one["kind"] == "class of copies"]
     assert [one["text"].split(" is in another")[0] for one in found] == [
-        "every picture of trainImageSet"
+        "every image of trainImageSet"
     ]
     assert "__MACOSX" not in {one["name"] for one in report["classes"]}

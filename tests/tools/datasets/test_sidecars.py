@@ -1,4 +1,4 @@
-"""Pictures without class folders, each with a text file that holds `img_1.jpg, 3`."""
+"""Images without class folders, each with a text file that holds `img_1.jpg, 3`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABELS = ("其他垃圾/烟蒂", "厨余垃圾/蛋壳", "可回收物/包", "可
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Twelve pictures: four each of the classes 0, 1 and 3."""
+    """Twelve images: four each of the classes 0, 1 and 3."""
     folder = tmp_path / "train_data"
     folder.mkdir()
     for i in range(12):
@@ -67,7 +67,7 @@ def test_a_check_counts_by_number_or_by_label(
     told = as_json(capsys, "check", data, "--labels", labels, code=1)
     counts = {one["name"]: one["count"] for one in told["classes"]}
     assert counts == dict(zip(LABELS, (4, 4, 0, 4), strict=True))
-    assert [one["kind"] for one in told["findings"]] == ["class without pictures"]
+    assert [one["kind"] for one in told["findings"]] == ["class without images"]
     assert told["other_files"] == 0
 
 
@@ -86,19 +86,19 @@ def test_a_split_keeps_the_numbers(
         assert read_labels(tmp_path / folder / "label_list.txt") == names
         for line in (tmp_path / folder / "train_list.txt").read_text("utf-8").splitlines():
             name, number = line.split(" ")
-            picture = data / Path(name).name
-            assert (tmp_path / folder / name).samefile(picture)
-            assert picture.with_suffix(".txt").read_text() == f"{picture.name}, {number}"
+            image = data / Path(name).name
+            assert (tmp_path / folder / name).samefile(image)
+            assert image.with_suffix(".txt").read_text() == f"{image.name}, {number}"
     checked = as_json(capsys, "check", *sorted((tmp_path / "named").glob("*.txt")), code=1)
-    assert [one["kind"] for one in checked["findings"]] == ["class without pictures"]
+    assert [one["kind"] for one in checked["findings"]] == ["class without images"]
 
 
-def test_a_split_says_which_classes_have_no_pictures(
+def test_a_split_says_which_classes_have_no_images(
     data: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = ["split", str(data), "--labels", str(labels), "--output", str(tmp_path / "out")]
     assert main(call) == 0
-    assert capsys.readouterr().err == "note: no pictures of 可回收物/包: these keep their numbers\n"
+    assert capsys.readouterr().err == "note: no images of 可回收物/包: these keep their numbers\n"
 
 
 def test_classes_are_put_together_by_their_numbers(
@@ -164,12 +164,12 @@ def test_lines_as_other_programs_write_them(data: Path) -> None:
         (data / f"{name}.txt").write_bytes(content)
     (data / "img_3.jpg").rename(data / "易拉罐.jpg")
     (data / "img_3.txt").write_bytes("易拉罐.jpg, 0".encode("gbk"))
-    (data / "readme.txt").write_text("Pictures, 3 kinds\nof waste")
+    (data / "readme.txt").write_text("Images, 3 kinds\nof waste")
     (data / "._img_0.txt").write_bytes(b"Mac OS X, 1")
     dataset = read_sidecars(data, LABELS)
     kinds = {finding.kind for finding in dataset.findings}
-    assert kinds == {"class without pictures"}
-    assert sorted(p.class_name for p in dataset.pictures) == sorted(
+    assert kinds == {"class without images"}
+    assert sorted(p.class_name for p in dataset.images) == sorted(
         4 * [LABELS[0], LABELS[1], LABELS[3]]
     )
 
@@ -192,11 +192,11 @@ def test_what_cannot_be_told_from_them(
     assert "write `img_1.jpg, 3` into img_1.txt beside img_1.jpg" in capsys.readouterr().err
 
 
-def test_of_many_classes_without_pictures_some_are_named(
+def test_of_many_classes_without_images_some_are_named(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     many = tmp_path / "many.txt"
     many.write_text("".join(f"label_{i}\n" for i in range(40)), encoding="utf-8")
     (finding,) = as_json(capsys, "check", data, "--labels", many, code=1)["findings"]
     assert "label_2, label_4, " in finding["text"]
-    assert "label_14 and 25 more; add pictures or remove the label" in finding["text"]
+    assert "label_14 and 25 more; add images or remove the label" in finding["text"]

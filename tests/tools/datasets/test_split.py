@@ -1,4 +1,4 @@
-"""`python -m tools.datasets split` and `map` on drawn pictures."""
+"""`python -m tools.datasets split` and `map` on drawn images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Draw = Callable[..., Path]
 
 @pytest.fixture
 def draw() -> Draw:
-    """Write a noise picture that no other seed gives."""
+    """Write a noise image that no other seed gives."""
 
     def write(path: Path, seed: int, size: tuple[int, int] = (20, 24)) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,12 +37,12 @@ def draw() -> Draw:
 
 @pytest.fixture
 def data(tmp_path: Path, draw: Draw) -> Path:
-    """40 pictures of glass, 20 of paper, 10 of trash, with what else lies in such folders."""
+    """40 images of glass, 20 of paper, 10 of trash, with what else lies in such folders."""
     folder = tmp_path / "data"
     for start, (name, count) in enumerate({"glass": 40, "paper": 20, "trash": 10}.items()):
         for i in range(count):
             draw(folder / name / f"{name}{i:02}.png", 1000 * start + i)
-    (folder / "glass" / "Thumbs.db").write_bytes(b"no picture")
+    (folder / "glass" / "Thumbs.db").write_bytes(b"no image")
     (folder / ".ipynb_checkpoints").mkdir()
     return folder
 
@@ -96,7 +96,7 @@ def test_the_lists_of_paddleclas_have_their_labels_numbered(data: Path, tmp_path
     assert len(listed(out / "val_list.txt")) == 14
 
 
-def test_every_eighth_picture_goes_to_val(data: Path, tmp_path: Path) -> None:
+def test_every_eighth_image_goes_to_val(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert split(data, out, "--every", "8") == 0
     val = sorted(path.name for path in (out / "val" / "glass").iterdir())
@@ -124,7 +124,7 @@ def test_a_split_depends_on_content_and_seed_alone(data: Path, tmp_path: Path, d
 
 @pytest.fixture
 def fruits(tmp_path: Path, draw: Draw) -> Path:
-    """Two classes, each with one to four pictures of 30 fruits: `3_b12_1.png` shows fruit b12."""
+    """Two classes, each with one to four images of 30 fruits: `3_b12_1.png` shows fruit b12."""
     folder = tmp_path / "fruits"
     rng = np.random.default_rng(5)
     for fruit in range(30):
@@ -136,7 +136,7 @@ def fruits(tmp_path: Path, draw: Draw) -> Path:
 
 
 @pytest.mark.parametrize("more", [[], ["--seed", "3"], ["--ratios", "0.5", "0.5"]])
-def test_pictures_of_one_thing_stay_together(fruits: Path, tmp_path: Path, more: list[str]) -> None:
+def test_images_of_one_thing_stay_together(fruits: Path, tmp_path: Path, more: list[str]) -> None:
     out = tmp_path / "out"
     assert split(fruits, out, "--together", r"_([ab]\d+)_", *more) == 0
     homes: dict[str, set[str]] = {}
@@ -149,7 +149,7 @@ def test_pictures_of_one_thing_stay_together(fruits: Path, tmp_path: Path, more:
     for name, counts in record["counts"].items():
         total = len(list((fruits / name).iterdir()))
         for ratio, (_, count) in zip(record["ratios"], counts.items(), strict=False):
-            assert abs(count - ratio * total) <= 4, counts  # the pictures of one fruit
+            assert abs(count - ratio * total) <= 4, counts  # the images of one fruit
 
 
 def test_a_copy_under_the_name_of_another_thing_joins_both(fruits: Path, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_names_of_files_and_things_do_not_decide_where_they_go(
     ("more", "told"),
     [
         (["--together", "_(x)?"], "finds nothing in its name"),
-        (["--together", ""], "pictures of one thing stay together"),
+        (["--together", ""], "images of one thing stay together"),
         (["--together", "[ab]", "--every", "3"], "leave out --ratios, --seed and --together"),
     ],
 )
@@ -195,7 +195,7 @@ def test_what_cannot_be_kept_together(
 
 
 @pytest.mark.parametrize("more", [[], ["--seed", "3"], ["--every", "2"]])
-def test_copies_of_a_picture_stay_together(
+def test_copies_of_an_image_stay_together(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
     for i in range(12):
@@ -204,7 +204,7 @@ def test_copies_of_a_picture_stay_together(
         (data / "paper" / f"again{i:02}.png").write_bytes(source)
     out = tmp_path / "out"
     assert split(data, out, *more) == 0
-    assert "note: 12 pictures are in more than one class" in capsys.readouterr().err
+    assert "note: 12 images are in more than one class" in capsys.readouterr().err
     homes: dict[bytes, set[str]] = {}
     for path in out.glob("*/*/*.png"):
         homes.setdefault(path.read_bytes(), set()).add(path.parts[-3])
@@ -218,7 +218,7 @@ def test_no_split_is_empty_however_small_the_class(tmp_path: Path, draw: Draw) -
     data, out = tmp_path / "data", tmp_path / "out"
     for i in range(3):
         draw(data / "small" / f"{i}.png", i)
-    for i in range(8):  # eight copies of one picture and two others
+    for i in range(8):  # eight copies of one image and two others
         draw(data / "copies" / f"{i}.png", 100)
     draw(data / "copies" / "8.png", 101)
     draw(data / "copies" / "9.png", 102)
@@ -228,7 +228,7 @@ def test_no_split_is_empty_however_small_the_class(tmp_path: Path, draw: Draw) -
     assert counts["copies"] == {"train": 8, "val": 1, "test": 1}
 
 
-def test_pictures_are_hard_links_symlinks_or_copies(data: Path, tmp_path: Path) -> None:
+def test_images_are_hard_links_symlinks_or_copies(data: Path, tmp_path: Path) -> None:
     outs = {flag: tmp_path / (flag or "hard") for flag in ("", "--link", "--copy")}
     for flag, out in outs.items():
         assert split(data, out, *filter(None, [flag])) == 0
@@ -243,7 +243,7 @@ def test_pictures_are_hard_links_symlinks_or_copies(data: Path, tmp_path: Path) 
         assert copied.read_bytes() == original.read_bytes()
 
 
-def test_links_to_links_lead_to_the_picture(data: Path, tmp_path: Path) -> None:
+def test_links_to_links_lead_to_the_image(data: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert split(data, first, "--link") == 0
     assert split(first / "train", second, "--ratios", "0.5", "0.5") == 0
@@ -253,14 +253,14 @@ def test_links_to_links_lead_to_the_picture(data: Path, tmp_path: Path) -> None:
 
 def test_the_training_example_takes_what_is_written(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("tqdm", reason="training needs the extra train")
-    from tools.train.pictures import load_pictures
+    from tools.train.images import load_images
 
     out = tmp_path / "out"
     assert split(data, out, "--form", "folders", "--link") == 0
     assert sorted(path.name for path in out.iterdir()) == ["dataset.json", "test", "train", "val"]
-    pictures = load_pictures(out / "train", 16)
-    assert pictures.classes == ("glass", "paper", "trash")
-    assert len(pictures.images) == 49
+    images = load_images(out / "train", 16)
+    assert images.classes == ("glass", "paper", "trash")
+    assert len(images.images) == 49
 
 
 def test_blanks_are_for_folders_only(
@@ -269,7 +269,7 @@ def test_blanks_are_for_folders_only(
     out = tmp_path / "out"
     draw(data / "glass" / "my glass.png", 77)
     text = refused(capsys, split(data, out))
-    assert "my glass.png: the picture has a blank in its name" in text
+    assert "my glass.png: the image has a blank in its name" in text
     assert "rename it to my_glass.png" in text
     assert split(data, out, "--form", "folders") == 0
     (data / "glass" / "my glass.png").unlink()
@@ -290,7 +290,7 @@ def test_a_name_that_is_not_utf8_is_told(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data / "glass" / "glass00.png").rename(data / "glass" / os.fsdecode(b"\xb2.png"))
-    assert "\\udcb2.png: the picture's name is not UTF-8" in refused(
+    assert "\\udcb2.png: the image's name is not UTF-8" in refused(
         capsys, split(data, tmp_path / "out")
     )
 
@@ -315,7 +315,7 @@ def test_an_existing_output_needs_force_and_must_be_ours(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out", "theirs"]
 
 
-def test_nothing_is_left_when_a_picture_cannot_be_read(
+def test_nothing_is_left_when_an_image_cannot_be_read(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data / "glass" / "gone.png").symlink_to(tmp_path / "nowhere.png")
@@ -386,19 +386,19 @@ def test_data_that_are_no_classes_are_told(
 
     assert "there is no folder" in told(tmp_path / "nowhere")
     assert "is a file" in told(data / "glass" / "glass00.png")
-    assert "its pictures lie in no class" in told(data / "glass")
+    assert "its images lie in no class" in told(data / "glass")
     (tmp_path / "empty").mkdir()
     assert "it has no folders" in told(tmp_path / "empty")
     (tmp_path / "empty" / "class").mkdir()
-    assert "holds no pictures" in told(tmp_path / "empty")
+    assert "holds no images" in told(tmp_path / "empty")
     draw(data / "wood" / "one.png", 9001)
     draw(data / "wood" / "two.png", 9002)
-    assert "wood has too few pictures of its own: train, val, test need one each" in told(data)
+    assert "wood has too few images of its own: train, val, test need one each" in told(data)
     (data / "wood" / "deeper").mkdir()
     assert "holds the folder 'deeper', which nobody reads" in told(data)
     (data / "wood").rename(tmp_path / "wood")
     (data / "metal").mkdir()
-    assert "metal: is a class without pictures" in told(data)
+    assert "metal: is a class without images" in told(data)
     (data / "metal").rmdir()
     assert split(data, tmp_path / "divided") == 0
     capsys.readouterr()
@@ -543,10 +543,10 @@ def test_a_test_set_that_is_there_stays_one(
     for name in listed(out / "test_list.txt"):
         assert (out / name).samefile(data / name)
     assert capsys.readouterr().err == ""
-    # A picture of train among those of test is told: nobody may move what is to test with.
+    # An image of train among those of test is told: nobody may move what is to test with.
     shutil.copyfile(data / "train" / "B1" / "03.png", data / "test" / "B1" / "03.png")
     assert split(data, tmp_path / "shares") == 0
-    assert "1 pictures of the test set are in the other folder too" in capsys.readouterr().err
+    assert "1 images of the test set are in the other folder too" in capsys.readouterr().err
     counts = json.loads((tmp_path / "shares" / "dataset.json").read_text("utf-8"))["counts"]
     assert counts["B1"] == {"train": 13, "val": 3, "test": 4}
     text = refused(capsys, split(data, tmp_path / "three", "--ratios", "0.7", "0.2", "0.1"))
@@ -589,7 +589,7 @@ def test_numbered_folders_are_in_the_order_of_numbers(
     assert sorted(test.values()) == [number for number in range(12) if number != 5]
     assert all(Path(name).parent.name == str(number) for name, number in test.items())
     notes = capsys.readouterr().err
-    assert notes == "note: no pictures of 可回收物/5, 可回收物/12: these keep their numbers\n"
+    assert notes == "note: no images of 可回收物/5, 可回收物/12: these keep their numbers\n"
     labels.write_text("a\nb\n", encoding="utf-8")
     text = refused(capsys, split(tmp_path / "data", tmp_path / "b", "--labels", str(labels)))
     assert "has the class 2; the 2 labels have 0 to 1: rename the folder" in text
@@ -601,10 +601,10 @@ def neu(tmp_path: Path, draw: Draw) -> Path:
     folder = tmp_path / "NEU-CLS"
     for start, name in enumerate(("Cr", "Ps", "ln")):
         for i in range(10):
-            picture = draw(folder / name / f"{name}_{i}.bmp", 100 * start + i)
+            image = draw(folder / name / f"{name}_{i}.bmp", 100 * start + i)
             copies = folder / ("evalImageSet" if i < 2 else "trainImageSet")
             copies.mkdir(exist_ok=True)
-            shutil.copyfile(picture, copies / picture.name)
+            shutil.copyfile(image, copies / image.name)
     (folder / "train.txt").write_text("trainImageSet/Cr_2.bmp 0\n")
     (folder / "eval.txt").write_text("evalImageSet/Cr_0.bmp 0\n")
     return folder
@@ -615,8 +615,8 @@ def test_folders_of_copies_are_no_classes(
 ) -> None:
     out = tmp_path / "out"
     text = refused(capsys, split(neu, out, "--form", "paddleclas"))
-    assert "every picture of evalImageSet, trainImageSet is in another class too" in text
-    assert "give --leave-out evalImageSet trainImageSet, or keep each picture in one class" in text
+    assert "every image of evalImageSet, trainImageSet is in another class too" in text
+    assert "give --leave-out evalImageSet trainImageSet, or keep each image in one class" in text
     assert not out.exists()
     leave_out = ["--leave-out", "evalImageSet", "trainImageSet"]
     assert split(neu, out, "--form", "paddleclas", *leave_out) == 0
@@ -628,7 +628,7 @@ def test_folders_of_copies_are_no_classes(
     assert "NEU-CLS has no class evalimageset to leave out; its folders are Cr, Ps, " in text
     # Even if its list files are gone, and only one of the two folders is there.
     shutil.rmtree(neu / "evalImageSet")
-    assert "every picture of trainImageSet is in" in refused(capsys, split(neu, tmp_path / "c"))
+    assert "every image of trainImageSet is in" in refused(capsys, split(neu, tmp_path / "c"))
 
 
 def test_the_order_of_another_label_file_is_told_and_taken(
@@ -655,7 +655,7 @@ def test_the_order_of_another_label_file_is_told_and_taken(
     assert "the label 'Ps' is there twice" in text
 
 
-def test_what_is_no_picture_is_left_out_and_told(
+def test_what_is_no_image_is_left_out_and_told(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("empty.png", "page.jpg", "text.bmp", "z.png"):
@@ -674,6 +674,6 @@ def test_what_is_no_picture_is_left_out_and_told(
     ]
     assert sum(record["counts"]["glass"].values()) == 39
     assert not {"page.jpg", "glass07.png"} & {path.name for path in out.rglob("*")}
-    for picture in (data / "trash").iterdir():
-        picture.write_bytes(b"no picture")
-    assert "the class trash has too few pictures" in refused(capsys, split(data, tmp_path / "b"))
+    for image in (data / "trash").iterdir():
+        image.write_bytes(b"no image")
+    assert "the class trash has too few images" in refused(capsys, split(data, tmp_path / "b"))

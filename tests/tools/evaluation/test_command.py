@@ -29,12 +29,12 @@ Evaluate = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def data(root: Path, tmp_path: Path) -> Path:
-    """The eleven sample pictures in a folder a class."""
+    """The eleven sample images in a folder a class."""
     folder = tmp_path / "data"
-    for picture in sorted((root / "examples" / "images").glob("*.jpg")):
-        own = folder / picture.name.partition("_")[0]
+    for image in sorted((root / "examples" / "images").glob("*.jpg")):
+        own = folder / image.name.partition("_")[0]
         own.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, own)
+        shutil.copy(image, own)
     return folder
 
 
@@ -85,7 +85,7 @@ def refused(capsys: pytest.CaptureFixture[str], root: Path) -> Callable[..., str
     return refuse
 
 
-def test_the_sample_pictures(evaluated: Evaluate, data: Path, classes: Path) -> None:
+def test_the_sample_images(evaluated: Evaluate, data: Path, classes: Path) -> None:
     report = evaluated(data, "--classes", classes)
     assert (report["pictures"], report["answered"], report["failed"]) == (11, 11, [])
     # the can is taken for paper, the wrapper for metal
@@ -153,7 +153,7 @@ def test_lists_are_matched_by_name_or_by_number(
     paddlex.write_text("".join(sorted(lines)), encoding="utf-8")
     # without label file the numbers are the model's
     assert evaluated(paddlex)["accuracy_top1"]["right"] == 9
-    # also where some classes have no picture
+    # also where some classes have no image
     paddlex.write_text("".join(line for line in lines if line[-2] in "35"), encoding="utf-8")
     some = evaluated(paddlex, "--by-number")
     asked = [one["name"] for one in some["classes"] if one["pictures"]]
@@ -191,14 +191,14 @@ def test_a_class_can_be_left_out(evaluated: Evaluate, data: Path, classes: Path)
     classes.write_text(text, encoding="utf-8")
     report = evaluated(data, "--classes", classes)
     assert report["accuracy_top1"]["of"] == 10
-    assert "leaves out the pictures of trash" in report["notes"][0]
+    assert "leaves out the images of trash" in report["notes"][0]
 
 
-def test_a_bad_picture_among_good_ones_is_named(
+def test_a_bad_image_among_good_ones_is_named(
     evaluated: Evaluate, data: Path, classes: Path
 ) -> None:
     # the first of all, so that the labels come from another answer
-    (data / "cardboard" / "a.jpg").write_text("no picture", encoding="utf-8")
+    (data / "cardboard" / "a.jpg").write_text("no image", encoding="utf-8")
     (data / "glass" / "gone.jpg").symlink_to(data / "nowhere.jpg")
     report = evaluated(data, "--classes", classes, "--batch-size", "2", expected=1)
     assert [Path(one["picture"]).name for one in report["failed"]] == ["a.jpg", "gone.jpg"]
@@ -208,12 +208,12 @@ def test_a_bad_picture_among_good_ones_is_named(
     assert (accuracy["right"], accuracy["of"]) == (9, 11)
 
 
-def test_only_bad_pictures_are_nothing_to_evaluate(
+def test_only_bad_images_are_nothing_to_evaluate(
     refused: Callable[..., str], tmp_path: Path
 ) -> None:
     (tmp_path / "data" / "0").mkdir(parents=True)
-    (tmp_path / "data" / "0" / "a.jpg").write_text("no picture", encoding="utf-8")
-    assert "none of 1 pictures could be evaluated" in refused(tmp_path / "data")
+    (tmp_path / "data" / "0" / "a.jpg").write_text("no image", encoding="utf-8")
+    assert "none of 1 images could be evaluated" in refused(tmp_path / "data")
 
 
 @pytest.mark.parametrize(("at_least", "code"), [("0.8", 0), ("0.9", 1)])
@@ -232,10 +232,10 @@ def test_thresholds_in_json(evaluated: Evaluate, data: Path, classes: Path) -> N
 
 
 def test_an_empty_class_is_told(evaluated: Evaluate, data: Path, classes: Path) -> None:
-    for picture in (data / "trash").iterdir():
-        picture.unlink()
+    for image in (data / "trash").iterdir():
+        image.unlink()
     report = evaluated(data, "--classes", classes)
-    assert "without pictures" in report["notes"][0]
+    assert "without images" in report["notes"][0]
     assert report["classes"][5]["recall"] is None
 
 
@@ -303,12 +303,12 @@ def test_a_name_in_another_encoding_is_shown(
 
 
 @pytest.mark.slow
-def test_the_validation_pictures_of_the_waste_sorter(
+def test_the_validation_images_of_the_waste_sorter(
     evaluated: Evaluate, shared: Path, classes: Path
 ) -> None:
     folder = shared / "data" / "waste"
     if not folder.is_dir():
-        pytest.skip(f"no validation pictures at {folder}")
+        pytest.skip(f"no validation images at {folder}")
     report = evaluated(folder, "--classes", classes)
     assert report["answered"] == 327
     # 313 here; rounding on another processor may turn a close one.

@@ -1,4 +1,4 @@
-"""The training tool on small drawn pictures: it learns, resumes, averages, and exports."""
+"""The training tool on small drawn images: it learns, resumes, averages, and exports."""
 
 from __future__ import annotations
 
@@ -127,9 +127,9 @@ REFUSED = {
         ["export", "{data}", "--weights", "x", "--output", "{tmp}/e", "--labels", "{tmp}/l"],
         "has 3 labels for 2 classes",
     ),
-    "broken picture": (
+    "broken image": (
         ["fit", "{tmp}/broken", "--run", "{tmp}/run"],
-        "broken.jpg cannot be read as a picture",
+        "broken.jpg cannot be read as an image",
     ),
 }
 
@@ -141,7 +141,7 @@ def refusals(root: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
     (folder / "l").write_text("a\nb\nc\n", encoding="utf-8")
     for name in ("a", "b"):
         (folder / "broken" / "train" / name).mkdir(parents=True)
-        (folder / "broken" / "train" / name / "broken.jpg").write_bytes(b"no picture")
+        (folder / "broken" / "train" / name / "broken.jpg").write_bytes(b"no image")
     commands = {
         name: [word.format(tmp=folder, data=data) for word in arguments]
         for name, (arguments, _) in REFUSED.items()
@@ -221,7 +221,7 @@ def test_lists_of_the_frameworks_are_trained_on(root: Path, data: Path, tmp_path
         root, "fit", tmp_path, "--run", run, "--epochs", 2, "--learning-rate", 0.05, *SMALL
     )
     assert done.returncode == 0, done.stderr
-    assert "warning: no pictures of green: never learned" in done.stderr
+    assert "warning: no images of green: never learned" in done.stderr
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     # In the label file's order, and not in that of names.
     assert report["classes"] == ["green", "red", "blue"]
@@ -252,7 +252,7 @@ def test_an_own_mean_and_deviation_reach_the_service(
     from bundle.bundle import load_bundle
     from converter.bundling.convert import ConvertOptions, convert
     from pipeline.stages.preprocess import build_preprocess
-    from tools.train.pictures import Normalization, centre
+    from tools.train.images import Normalization, centre
     from tools.train.splits import load_split
 
     mean, std = (0.25, 0.5, 0.75), (0.2, 0.25, 0.3)

@@ -16,7 +16,7 @@ pytest.importorskip("tqdm", reason="training needs the extra train")
 
 from bundle.errors import BundleError  # noqa: E402
 from tools.train.export import export  # noqa: E402
-from tools.train.pictures import Pictures  # noqa: E402
+from tools.train.images import ImageSet  # noqa: E402
 from tools.train.recipe import Recipe  # noqa: E402
 from tools.train.trainer import Trainer  # noqa: E402
 
@@ -32,10 +32,10 @@ def network(classes: int = 2) -> paddle.nn.Layer:
     return paddle.vision.models.shufflenet_v2_x1_0(num_classes=classes)
 
 
-def noise(count: int) -> Pictures:
+def noise(count: int) -> ImageSet:
     rng = np.random.default_rng(count)
     images = [rng.integers(0, 255, (40, 48, 3), np.uint8) for _ in range(count)]
-    return Pictures(images, np.arange(count) % 2, ("a", "b"), [])
+    return ImageSet(images, np.arange(count) % 2, ("a", "b"), [])
 
 
 def test_paddle_inference_gives_the_scores_of_the_network(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Each option of a recipe does to a run, or to a view of a picture, what it says."""
+"""Each option of a recipe does to a run, or to a view of an image, what it says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytest.importorskip("tqdm", reason="training needs the extra train")
 paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 
 from tools.train import trainer as trainer_module  # noqa: E402
-from tools.train.pictures import Augmentation, Pictures  # noqa: E402
+from tools.train.images import Augmentation, ImageSet  # noqa: E402
 from tools.train.recipe import Recipe  # noqa: E402
 from tools.train.trainer import RunError, Trainer, evaluate  # noqa: E402
 
@@ -32,13 +32,13 @@ VIEW = Augmentation(
 )  # fmt: skip
 
 
-def two_shades(count: int = 8) -> Pictures:
+def two_shades(count: int = 8) -> ImageSet:
     images = [np.full((SIDE, SIDE, 3), 60 + 130 * (i % 2), np.uint8) for i in range(count)]
-    return Pictures(images, np.arange(count) % 2, ("dark", "light"), [])
+    return ImageSet(images, np.arange(count) % 2, ("dark", "light"), [])
 
 
 def linear(bias: tuple[float, float] = (0.0, 0.0)) -> paddle.nn.Layer:
-    """A network that answers `bias` to every picture, until it has learned."""
+    """A network that answers `bias` to every image, until it has learned."""
     layer = paddle.nn.Linear(3 * SIDE * SIDE, 2)
     layer.weight.set_value(paddle.zeros_like(layer.weight))
     layer.bias.set_value(paddle.to_tensor(bias))
@@ -56,7 +56,7 @@ def test_label_smoothing_is_in_the_loss(tmp_path: Path, smoothing: float) -> Non
     Trainer(linear((2.0, 0.0)), recipe, two_shades(), two_shades(), tmp_path).fit()
     scores = np.exp([2.0, 0.0]) / np.exp([2.0, 0.0]).sum()
     right = np.eye(2) * (1 - smoothing) + smoothing / 2
-    # Half of the pictures are of each class.
+    # Half of the images are of each class.
     expected = np.mean([-(row * np.log(scores)).sum() for row in right])
     assert metrics(tmp_path)[0]["loss"] == pytest.approx(expected, abs=1e-4)
 
@@ -86,7 +86,7 @@ def first_step(recipe: Recipe, run: Path) -> list[np.ndarray]:
         paddle.nn.Flatten(), paddle.nn.Linear(3 * SIDE * SIDE, 4), paddle.nn.Linear(4, 2)
     )
     before = [parameter.numpy().copy() for parameter in network.parameters()]
-    # 8 pictures in batches of 8: a single step.
+    # 8 images in batches of 8: a single step.
     Trainer(network, recipe, two_shades(), two_shades(), run).fit()
     after = paddle.load(str(run / "last.pdparams"))["network"]
     return [now.numpy() - then for now, then in zip(after.values(), before, strict=True)]
@@ -125,7 +125,7 @@ def test_the_last_epochs_do_without_mixing(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("height", [256, 500])
 @pytest.mark.parametrize("min_area", [1.0, 0.64])
-def test_a_picture_that_is_not_square_is_not_stretched(height: int, min_area: float) -> None:
+def test_an_image_that_is_not_square_is_not_stretched(height: int, min_area: float) -> None:
     # Red rises to the right and green downwards, equally fast: the slopes tell the scale.
     across, down = np.meshgrid(np.arange(341) / 2, np.arange(height) / 2)
     image = np.stack([across, down, down], axis=-1).astype(np.uint8)

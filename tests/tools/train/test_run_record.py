@@ -15,7 +15,7 @@ from bundle.inference_yml import read_inference_yml
 pytest.importorskip("tqdm", reason="training needs the extra train")
 paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 
-from tools.train.pictures import DataError  # noqa: E402
+from tools.train.images import DataError  # noqa: E402
 from tools.train.recipe import Recipe  # noqa: E402
 from tools.train.run_record import RunRecord, read_record, record_beside  # noqa: E402
 
@@ -122,7 +122,7 @@ def test_a_damaged_record_is_told(tmp_path: Path, text: str) -> None:
     ("arguments", "told"),
     [
         (["--arch", "googlenet"], "googlenet has several outputs"),
-        (["--arch", "alexnet", "--size", 16], "alexnet cannot take pictures of 16 x 16"),
+        (["--arch", "alexnet", "--size", 16], "alexnet cannot take images of 16 x 16"),
         (["--arch", "nonet"], "has no nonet"),
         (["--rotation", "nan"], "--rotation nan must be from 0 to 180"),
         (["--head-factor", -1], "--head-factor -1.0 must be from 0 on"),
@@ -130,12 +130,12 @@ def test_a_damaged_record_is_told(tmp_path: Path, text: str) -> None:
         (["--drop-epochs", 8, 6], "--drop-epochs 8 6 must rise"),
     ],
 )
-def test_what_no_run_can_be_made_with_is_told_before_a_picture_is_read(
+def test_what_no_run_can_be_made_with_is_told_before_an_image_is_read(
     train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[Any], told: str
 ) -> None:
     data = make_data(tmp_path / "data", "a", "b")
-    for picture in data.rglob("*.png"):
-        picture.write_bytes(b"unreadable")
+    for image in data.rglob("*.png"):
+        image.write_bytes(b"unreadable")
     assert train("fit", data, "--run", tmp_path / "run", *arguments) == 1
     assert told in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -185,11 +185,11 @@ def test_what_notebooks_and_archives_leave_behind_is_no_class(tmp_path: Path) ->
     assert classes_of(data) == ("a", "b")
 
 
-def test_a_picture_that_the_service_refuses_is_not_trained_on(tmp_path: Path) -> None:
+def test_an_image_that_the_service_refuses_is_not_trained_on(tmp_path: Path) -> None:
     from tools.train.splits import load_split
 
     data = make_data(tmp_path / "data", "a", "b")
     whole = cv2.imencode(".jpg", np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
     (data / "train" / "a" / "half.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"half\.jpg cannot be read as a picture: .*cut off"):
+    with pytest.raises(DataError, match=r"half\.jpg cannot be read as an image: .*cut off"):
         load_split(data, "train", 36)

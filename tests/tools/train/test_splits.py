@@ -1,4 +1,4 @@
-"""Which pictures a data folder gives to train and to val, and in which order its classes come."""
+"""Which images a data folder gives to train and to val, and in which order its classes come."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("tqdm", reason="training needs the extra train")
 
-from tools.train.pictures import DataError
+from tools.train.images import DataError
 from tools.train.splits import classes_of, load_split
 
 
-def pictures(folder: Path, *names: str) -> None:
+def images(folder: Path, *names: str) -> None:
     for shade, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / name), np.full((8, 8, 3), 40 * shade, np.uint8))
@@ -27,8 +27,8 @@ def lists(folder: Path, **texts: str) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three pictures, and no list of them yet."""
-    pictures(tmp_path, "a/1.png", "b/1.png", "b/2.png")
+    """Three images, and no list of them yet."""
+    images(tmp_path, "a/1.png", "b/1.png", "b/2.png")
     return tmp_path
 
 
@@ -42,7 +42,7 @@ def test_the_label_file_gives_the_order_and_may_know_more(
     splits = {f"train{suffix}": "a/1.png 2\nb/1.png 0\n", f"val{suffix}": "b/2.png 0\n"}
     lists(data, **{labels: text}, **splits)
     train = load_split(data, "train", 8)
-    assert "warning: no pictures of new: never learned" in capsys.readouterr().err
+    assert "warning: no images of new: never learned" in capsys.readouterr().err
     assert train.classes == classes_of(data) == ("b", "new", "a")
     assert train.targets.tolist() == [2, 0]
     assert [path.relative_to(data).as_posix() for path in train.paths] == ["a/1.png", "b/1.png"]
@@ -54,7 +54,7 @@ def test_the_label_file_gives_the_order_and_may_know_more(
 
 
 def test_an_empty_folder_of_a_class_is_an_error(tmp_path: Path) -> None:
-    pictures(tmp_path, "train/a/1.png", "train/b/1.png")
+    images(tmp_path, "train/a/1.png", "train/b/1.png")
     (tmp_path / "train" / "c").mkdir()
     with pytest.raises(DataError, match=r"empty: \['c'\]"):
         load_split(tmp_path, "train", 8)

@@ -28,10 +28,10 @@ def test_the_model_stays_under_ten_megabytes(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_validation_pictures_are_answered_as_stated(root: Path, shared: Path) -> None:
+def test_the_validation_images_are_answered_as_stated(root: Path, shared: Path) -> None:
     val = shared / "data" / "waste" / "val"
     if not val.is_dir():
-        pytest.skip(f"no validation pictures at {val}")
+        pytest.skip(f"no validation images at {val}")
     bundle = load_bundle(root / "serving_model" / "waste")
     assert bundle.labels is not None
     classifier = Classifier(bundle, create_predictor(bundle, "paddle", PredictorOptions()))

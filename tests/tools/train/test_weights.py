@@ -17,7 +17,7 @@ pytest.importorskip("tqdm", reason="training needs the extra train")
 
 
 from tools.train.fluid_weights import WeightsError, load_fluid_weights  # noqa: E402
-from tools.train.pictures import DataError, Pictures, load_pictures  # noqa: E402
+from tools.train.images import DataError, ImageSet, load_images  # noqa: E402
 from tools.train.recipe import Recipe  # noqa: E402
 from tools.train.trainer import Trainer  # noqa: E402
 from tools.train.weights import average_weights, load_weights  # noqa: E402
@@ -96,10 +96,10 @@ def test_an_old_export_that_is_cut_off_is_refused(tmp_path: Path, shared: Path) 
         load_fluid_weights(whole, tmp_path / "none")
 
 
-def noise(classes: tuple[str, ...]) -> Pictures:
+def noise(classes: tuple[str, ...]) -> ImageSet:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (40, 40, 3), np.uint8) for _ in range(8)]
-    return Pictures(images, np.arange(8) % len(classes), classes, [])
+    return ImageSet(images, np.arange(8) % len(classes), classes, [])
 
 
 def test_a_run_of_other_classes_is_not_resumed(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_classes_that_were_not_trained_on_are_told(tmp_path: Path) -> None:
     for name in ("a", "b", "new"):
         (tmp_path / name).mkdir()
     with pytest.raises(DataError, match=r"not trained on: \['new'\]"):
-        load_pictures(tmp_path, 32, ("a", "b"))
+        load_images(tmp_path, 32, ("a", "b"))
 
 
 def recipe_of(run: Path, **flags: Any) -> Recipe:

@@ -1,4 +1,4 @@
-"""Pictures in class folders, held decoded in memory, and the augmentations of training."""
+"""Images in class folders, held decoded in memory, and the augmentations of training."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and deviation of each colour, red first, of pictures in 0..1."""
+    """Mean and deviation of each colour, red first, of images in 0..1."""
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return uint8 or float32 [H, W, 3] pictures of 0..255 as float32 [N, 3, H, W]."""
+        """Return uint8 or float32 [H, W, 3] images of 0..255 as float32 [N, 3, H, W]."""
         batch = np.stack(images).astype(np.float32) / 255.0
         normal = (batch - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))
@@ -38,7 +38,7 @@ IMAGENET = Normalization()
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageSet:
     """`images` are uint8 [H, W, 3] RGB; `targets` int64 [N] index `classes`."""
 
     images: list[np.ndarray]
@@ -47,15 +47,15 @@ class Pictures:
     paths: list[Path]
 
 
-def load_pictures(
+def load_images(
     folder: Path, short_side: int, classes: tuple[str, ...] = (), *, as_served: bool = False
-) -> Pictures:
-    """Read `folder`/<class>/*, sized as `read_pictures` says.
+) -> ImageSet:
+    """Read `folder`/<class>/*, sized as `read_images` says.
 
     Classes are the sub-folders in alphabetical order, or `classes` if given.
 
     Raises:
-        DataError: no class folders, a class without pictures, or an unreadable picture.
+        DataError: no class folders, a class without images, or an unreadable image.
     """
     found = class_names(folder)
     classes = classes or found
@@ -66,21 +66,21 @@ def load_pictures(
     counts = np.bincount([i for _, i in listed], minlength=len(classes))
     if len(classes) < 2 or counts.min() == 0:
         empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
-        raise DataError(f"{folder} needs two or more class folders with pictures; empty: {empty}")
-    return read_pictures(listed, short_side, classes, folder.name, as_served=as_served)
+        raise DataError(f"{folder} needs two or more class folders with images; empty: {empty}")
+    return read_images(listed, short_side, classes, folder.name, as_served=as_served)
 
 
-def read_pictures(
+def read_images(
     listed: Sequence[tuple[Path, int]],
     short_side: int,
     classes: tuple[str, ...],
     name: str,
     *,
     as_served: bool = False,
-) -> Pictures:
-    """Decode pictures with the number of their class; `name` is for the progress bar.
+) -> ImageSet:
+    """Decode images with the number of their class; `name` is for the progress bar.
 
-    To train on, larger pictures are made smaller in the best way; with `as_served` all are resized
+    To train on, larger images are made smaller in the best way; with `as_served` all are resized
     as the service resizes them, so that their answers are the service's.
 
     Raises:
@@ -88,7 +88,7 @@ def read_pictures(
     """
     with tqdm(listed, f"reading {name}") as bar:  # an error stands on a line of its own
         images = [_read(path, short_side, as_served=as_served) for path, _ in bar]
-    return Pictures(images, np.array([i for _, i in listed]), classes, [p for p, _ in listed])
+    return ImageSet(images, np.array([i for _, i in listed]), classes, [p for p, _ in listed])
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ def _read(path: Path, short_side: int, *, as_served: bool) -> np.ndarray:
     except (ServingError, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            f"{path} cannot be read as a picture: {why}; take it out or mend it"
+            f"{path} cannot be read as an image: {why}; take it out or mend it"
         ) from error
     if as_served:
         return _resized(image, short_side, cv2.INTER_LINEAR)
@@ -149,9 +149,9 @@ _QUARTER_TURNS = [np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), turns) for
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training picture may be changed; every field is the largest change.
+    """How far a training image may be changed; every field is the largest change.
 
-    A view shows at least `min_area` of a picture, or what its shape allows: of one that is not
+    A view shows at least `min_area` of an image, or what its shape allows: of one that is not
     square, a view that is stretched by no more than `aspect` cannot show all.
     """
 
@@ -175,13 +175,13 @@ class Augmentation:
         return view
 
     def _geometry(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Crop, scale, rotate and flip in one warp, so that the picture is sampled only once."""
+        """Crop, scale, rotate and flip in one warp, so that the image is sampled only once."""
         height, width = image.shape[:2]
         area = height * width * rng.uniform(self.min_area, 1.0)
         aspect = np.exp(rng.uniform(-np.log(self.aspect), np.log(self.aspect)))
         crop_w = min(np.sqrt(area * aspect), width)
         crop_h = min(np.sqrt(area / aspect), height)
-        # The picture's edge may have cut off one side: the other follows, else it is stretched.
+        # The image's edge may have cut off one side: the other follows, else it is stretched.
         crop_w = min(crop_w, crop_h * self.aspect)
         crop_h = min(crop_h, crop_w * self.aspect)
         x = rng.uniform(crop_w / 2, width - crop_w / 2)
@@ -224,7 +224,7 @@ class Augmentation:
 def mixed(
     images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, mixup: float, cutmix: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Blend (mixup) or paste (cutmix) pictures of one batch with each other, labels likewise.
+    """Blend (mixup) or paste (cutmix) images of one batch with each other, labels likewise.
 
     `images` is [N, 3, H, W], `targets` [N, classes]; the two numbers are the probabilities.
     """
@@ -249,9 +249,9 @@ def mixed(
 
 
 def balanced_order(targets: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Return one epoch's picture numbers, rare classes drawn more often.
+    """Return one epoch's image numbers, rare classes drawn more often.
 
-    `strength` 0 draws every picture once, 1 every class equally often.
+    `strength` 0 draws every image once, 1 every class equally often.
     """
     if strength == 0:
         return rng.permutation(len(targets))

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("tqdm", reason="training needs the extra train")
 paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 
-from tools.train.pictures import (  # noqa: E402
+from tools.train.images import (  # noqa: E402
     Augmentation,
     DataError,
-    Pictures,
+    ImageSet,
     balanced_order,
     centre,
     mixed,
@@ -33,7 +33,7 @@ def test_views_have_the_size_asked_for_and_stay_in_range() -> None:
     assert len({view.tobytes() for view in views}) == 50
 
 
-def test_a_view_without_change_shows_the_picture_flipped_at_most() -> None:
+def test_a_view_without_change_shows_the_image_flipped_at_most() -> None:
     rng = np.random.default_rng(0)
     image = np.zeros((48, 48, 3), np.uint8)
     image[:, :24] = 200
@@ -74,7 +74,7 @@ def test_the_centre_is_what_serving_cuts_out() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_labels_are_mixed_as_the_pictures_are(kind: str) -> None:
+def test_labels_are_mixed_as_the_images_are(kind: str) -> None:
     rng = np.random.default_rng(1)
     images = np.stack([np.full((3, 32, 32), float(i), np.float32) for i in range(4)])
     targets = np.eye(4, dtype=np.float32)
@@ -82,7 +82,7 @@ def test_labels_are_mixed_as_the_pictures_are(kind: str) -> None:
     for _ in range(20):
         blended, labels = mixed(images, targets, rng, **odds)
         assert labels.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-5)
-        # Each picture holds its own number, so its mean is what its label says it should be.
+        # Each image holds its own number, so its mean is what its label says it should be.
         assert blended.mean(axis=(1, 2, 3)) == pytest.approx(labels @ np.arange(4), abs=1e-3)
 
 
@@ -102,7 +102,7 @@ def test_a_report_counts() -> None:
     assert "| a | 1 | 1 | 0.500 |" in report.markdown()
 
 
-def test_a_class_without_pictures_has_no_recall() -> None:
+def test_a_class_without_images_has_no_recall() -> None:
     text = report_of(np.array([0, 0, 1]), np.array([0, 0, 1]), ("a", "b", "c")).markdown()
     assert "| c | 0 | 0 | 0 | - |" in text
     assert "| precision | 1.000 | 1.000 | - | |" in text
@@ -141,15 +141,15 @@ def test_the_learning_rate_drops_where_it_is_told_to() -> None:
 
 
 def test_a_run_drops_its_rate_at_the_epoch_it_was_told(tmp_path: Path) -> None:
-    # 20 pictures in batches of 8: two steps an epoch, and not three.
+    # 20 images in batches of 8: two steps an epoch, and not three.
     images = [np.full((16, 16, 3), i, np.uint8) for i in range(20)]
-    pictures = Pictures(images, np.arange(20) % 2, ("a", "b"), [])
+    train = ImageSet(images, np.arange(20) % 2, ("a", "b"), [])
     network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(3 * 16 * 16, 2))
     recipe = Recipe(
         epochs=3, batch_size=8, size=16, test_resize=16, test_size=16, warm_up_epochs=1,
         learning_rate=0.1, drop_epochs=(2,),
     )  # fmt: skip
-    Trainer(network, recipe, pictures, pictures, tmp_path).fit()
+    Trainer(network, recipe, train, train, tmp_path).fit()
     lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["rate"] for line in lines] == pytest.approx([0.1, 0.1, 0.01])
 
@@ -161,7 +161,7 @@ def test_a_run_drops_its_rate_at_the_epoch_it_was_told(tmp_path: Path) -> None:
         ({"min_area": 1.5}, "--min-area 1.5 must be from 0.01 to 1"),
         ({"mixup": 0.6, "cutmix": 0.6}, "together 1 at most"),
         ({"mean": (123.7, 116.3, 103.5)}, "divide those of 0..255"),
-        ({"std": (0.0, 0.2, 0.2)}, "--std are of pictures in 0..1"),
+        ({"std": (0.0, 0.2, 0.2)}, "--std are of images in 0..1"),
         ({"test_size": 224, "test_resize": 200}, "cannot be cut out"),
     ],
 )
@@ -176,10 +176,10 @@ def test_every_optimizer_learns(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = [np.full((16, 16, 3), 60 + 130 * (i % 2), np.uint8) for i in range(16)]
     images = [image + rng.integers(0, 20, image.shape, np.uint8) for image in images]
-    pictures = Pictures(images, np.arange(16) % 2, ("dark", "light"), [])
+    train = ImageSet(images, np.arange(16) % 2, ("dark", "light"), [])
     network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(3 * 16 * 16, 2))
     recipe = Recipe(
         epochs=8, batch_size=8, size=16, test_resize=16, test_size=16, learning_rate=0.01,
         warm_up_epochs=0, ema=0, mixup=0, cutmix=0, colour=0, erase=0, optimizer=name,
     )  # fmt: skip
-    assert Trainer(network, recipe, pictures, pictures, tmp_path).fit().accuracy == 1
+    assert Trainer(network, recipe, train, train, tmp_path).fit().accuracy == 1

@@ -1,8 +1,8 @@
-"""Which pictures a folder holds: DATA/<class>/*, or DATA/train/<class>/*, DATA/val/<class>/*.
+"""Which images a folder holds: DATA/<class>/*, or DATA/train/<class>/*, DATA/val/<class>/*.
 
 A folder of its own is a split where it is called train, val or test (or as others call these);
 whatever else it is called, it is a class. Hidden folders (.git, .ipynb_checkpoints) are left out,
-and so is what a Mac packs beside the pictures: the folder __MACOSX and files that begin with `._`.
+and so is what a Mac packs beside the images: the folder __MACOSX and files that begin with `._`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _SPLIT_NAMES = frozenset({*SPLITS, "training", "valid", "validation", "eval", "d
 _PACKED_BY_MAC = "__MACOSX"
 
 
-class Picture(NamedTuple):
-    """A picture's file, its class, and the split it belongs to ("" where there are none).
+class Image(NamedTuple):
+    """An image's file, its class, and the split it belongs to ("" where there are none).
 
     `path` is text, for a hundred thousand of them are held.
     """
@@ -36,7 +36,7 @@ class Picture(NamedTuple):
     @property
     def name(self) -> str:
         """The file's name without its folder."""
-        return os.path.basename(self.path)  # noqa: PTH119 - no Path object for each picture
+        return os.path.basename(self.path)  # noqa: PTH119 - no Path object for each image
 
 
 @dataclass
@@ -45,16 +45,16 @@ class Dataset:
 
     Attributes:
         source: the folder or list it was read from.
-        pictures: by split, then class, then name.
+        images: by split, then class, then name.
         classes: in the order of their numbers.
         splits: in the order train, val, test; ("",) where the dataset is not split.
-        findings: what is wrong with the files' order, found without opening a picture.
-        others: how many files in class folders are no pictures by their suffix.
+        findings: what is wrong with the files' order, found without opening an image.
+        others: how many files in class folders are no images by their suffix.
         by_number: the classes were given as numbers, and their names need not be folders' names.
     """
 
     source: str
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
     classes: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
@@ -63,24 +63,24 @@ class Dataset:
 
 
 def read_folder(folder: Path, split: str = "", without: Collection[str] = ()) -> Dataset:
-    """List the pictures of `folder`; what is wrong with single class folders goes to `findings`.
+    """List the images of `folder`; what is wrong with single class folders goes to `findings`.
 
     Args:
         folder: holds a folder per class, or train/, val/ (and test/) that do.
-        split: what to call the pictures' split where the folder has none of its own.
+        split: what to call the images' split where the folder has none of its own.
         without: class folders that are passed over, as if they were not there.
 
     Raises:
-        DatasetError: there is no such folder, or it has no folder of pictures.
+        DatasetError: there is no such folder, or it has no folder of images.
     """
     dataset = Dataset(str(folder))
     names = folders_in(folder)
     if not names:
         loose = (
-            "its pictures lie in no class; move each into the folder of its class, or write "
+            "its images lie in no class; move each into the folder of its class, or write "
             "`img_1.jpg, 3` into img_1.txt beside img_1.jpg"
         )
-        what = loose if pictures_in(folder) else "it has no folders"
+        what = loose if images_in(folder) else "it has no folders"
         raise DatasetError(f"{folder} must hold one folder per class: {what}")
     if is_split(folder, names):
         dataset.splits = split_order(names)
@@ -91,10 +91,9 @@ def read_folder(folder: Path, split: str = "", without: Collection[str] = ()) ->
     _check_known(folder, without, [name for parent in parents for name in folders_in(parent)])
     for parent, name in zip(parents, dataset.splits, strict=True):
         _read_classes(parent, name, dataset, without)
-    if not dataset.pictures:
+    if not dataset.images:
         raise DatasetError(
-            f"{folder} holds no pictures in <class>/ folders; read are "
-            f"{', '.join(sorted(SUFFIXES))}"
+            f"{folder} holds no images in <class>/ folders; read are {', '.join(sorted(SUFFIXES))}"
         )
     return dataset
 
@@ -130,13 +129,13 @@ def folders_in(folder: Path) -> list[str]:
     ]
 
 
-def pictures_in(folder: Path) -> list[str]:
-    """Return the paths of the pictures that lie in the folder itself.
+def images_in(folder: Path) -> list[str]:
+    """Return the paths of the images that lie in the folder itself.
 
     Raises:
         DatasetError: there is no such folder, or it cannot be read.
     """
-    return [e.path for e in _entries(folder) if _is_picture(e)]
+    return [e.path for e in _entries(folder) if _is_image(e)]
 
 
 def _check_known(folder: Path, without: Collection[str], names: Collection[str]) -> None:
@@ -152,15 +151,15 @@ def _read_classes(folder: Path, split: str, dataset: Dataset, without: Collectio
     names = [name for name in folders_in(folder) if name not in without]
     for name in names:
         path = folder / name
-        files = pictures_in(path)
-        dataset.pictures += [Picture(file, name, split) for file in files]
+        files = images_in(path)
+        dataset.images += [Image(file, name, split) for file in files]
         dataset.others += _others(path)
         deeper = folders_in(path)
         if deeper:
-            text = f"holds the folder {deeper[0]!r}, which nobody reads; move its pictures up"
+            text = f"holds the folder {deeper[0]!r}, which nobody reads; move its images up"
             dataset.findings.append(Finding("folder in a class", str(path), text))
         elif not files:
-            text = "is a class without pictures; fill it or remove it"
+            text = "is a class without images; fill it or remove it"
             dataset.findings.append(Finding("empty class", str(path), text))
     dataset.classes = class_order({*dataset.classes, *names})
 
@@ -180,10 +179,10 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _others(folder: Path) -> int:
-    return sum(not e.is_dir() and not _is_picture(e) for e in _entries(folder))
+    return sum(not e.is_dir() and not _is_image(e) for e in _entries(folder))
 
 
-def _is_picture(entry: os.DirEntry[str]) -> bool:
+def _is_image(entry: os.DirEntry[str]) -> bool:
     named_so = _suffix(entry.name) in SUFFIXES and not entry.name.startswith("._")
     return named_so and not entry.is_dir()
 
