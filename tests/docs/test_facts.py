@@ -43,3 +43,18 @@ def test_the_floors_are_those_of_the_contracts(name: str) -> None:
         found = re.search(rf"^{title}: +((?:.*\n)(?: {{4,}}.*\n)*)", _text(name), re.MULTILINE)
         assert found is not None
         assert " ".join(found[1].split()) == wanted
+
+
+def test_an_error_in_a_guide_has_its_name() -> None:
+    """`NotReady` (3005), never 3005 alone; 5000 and the like may be plain numbers."""
+    names = {codes.err_no: kind.__name__ for kind, codes in WIRE_CODES.items()}
+    bare = []
+    for document in sorted(ROOT.glob("docs/*.md")):
+        if document.name.startswith(("wire.", "monitoring.", "migrating-")):
+            continue  # tables with a column of numbers, and what 0.9's users search for
+        text = re.sub(r"^ *```.*?^ *```", "", _text(f"docs/{document.name}"), flags=re.M | re.S)
+        for found in re.finditer(r"\b(300[1-8]|500[12])\b", text):
+            before = text[: found.start()].rstrip()
+            if not re.search(rf"{names[int(found[1])]}`?\s*[（(]$", before):
+                bare.append(f"{document.name}: {before[-40:]}{found[1]}")
+    assert bare == []
