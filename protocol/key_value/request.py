@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from ..errors import InvalidRequest
 from ..request import ClassifyRequest
 from . import pipeline_service_pb2 as pb
-from .base64_text import decode_base64, decode_pieces
+from .base64_text import decode_base64
 from .json_body import LongString, load_json
 from .proto_body import load_proto
 from .sizes import check_proto_size
@@ -70,10 +70,10 @@ def request_from_message(data: bytes) -> ClassifyRequest:
     """
     check_proto_size(data)
     try:
-        message, long = load_proto(data)
+        message, values = load_proto(data)
     except DecodeError as error:
         raise InvalidRequest("the message is no Request of Paddle Serving's protocol") from error
-    return _request_from_proto(message, long)
+    return _request_from_proto(message, values)
 
 
 def request_from_proto(message: pb.Request) -> ClassifyRequest:
@@ -82,10 +82,12 @@ def request_from_proto(message: pb.Request) -> ClassifyRequest:
     Raises:
         InvalidRequest: as `request_from_json`.
     """
-    return _request_from_proto(message, {})
+    return _request_from_proto(message, message.value)
 
 
-def _request_from_proto(message: pb.Request, long: dict[str, LongString]) -> ClassifyRequest:
+def _request_from_proto(
+    message: pb.Request, values: Sequence[str | LongString]
+) -> ClassifyRequest:
     if len(message.key) != len(message.value):
         raise InvalidRequest(
             f"key has {len(message.key)} entries and value has {len(message.value)}; "
@@ -93,11 +95,11 @@ def _request_from_proto(message: pb.Request, long: dict[str, LongString]) -> Cla
         )
     images = []
     options: dict[str, Any] = {}
-    for position, (key, value) in enumerate(zip(message.key, message.value, strict=True)):
+    for position, (key, value) in enumerate(zip(message.key, values, strict=True)):
         if key in OPTIONS:
-            options[key] = long[value].start() if value in long else value
+            options[key] = value.start() if isinstance(value, LongString) else value
         else:
-            images.append(_decode_base64(long.get(value, value), key, position))
+            images.append(_decode_base64(value, key, position))
     for tensor in message.tensors:
         images.extend(_tensor_images(tensor))
     return _request(images, message.name, options, message.logid)
@@ -165,7 +167,7 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
     if not body:
         raise InvalidRequest('the body is empty; send {"key": ["image"], "value": ["<base64>"]}')
     try:
-        fields, long = load_json(body)
+        fields = load_json(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from error
     if not isinstance(fields, dict):
@@ -184,9 +186,6 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
         )
     if not all(isinstance(key, str) for key in keys):
         raise InvalidRequest("every entry of key must be a string")
-    if long:
-        keys = [long[key].start() if key in long else key for key in keys]
-        values = [long.get(value, value) if isinstance(value, str) else value for value in values]
     if fields.get("tensors"):
         raise InvalidRequest("tensors are read over RPC only; over HTTP send base64 in value")
     return keys, values, _log_id(fields.get("logid", fields.get("log_id")))
@@ -194,10 +193,7 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
 
 def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
     try:
-        if isinstance(text, LongString):
-            return decode_pieces(text.pieces())
-        # A data URL's head is harmless and common in browsers.
-        return decode_base64(text.partition(",")[2] if text.startswith("data:") else text)
+        return text.decoded() if isinstance(text, LongString) else decode_base64(text)
     except ValueError as error:
         raise InvalidRequest(
             f"value[{position}] (key {_shown(key)}) is not base64: {str(error).lower()}"

@@ -1,7 +1,8 @@
-"""How much a message would become, looked at before it is parsed.
+"""How many parts a request has, counted before it is parsed.
 
 Two bytes on the wire can be a hundred in memory: `{}` in JSON, an empty tensor in a protobuf
-message. A request for pictures has few parts, so one of many is refused while it is still bytes.
+message. A request for images has few parts, so one of many is refused while it is still bytes.
+No parser that we know has such a bound: a message of 60 MB of empty tensors would take gigabytes.
 
 Format of protobuf: https://protobuf.dev/programming-guides/encoding
 """
@@ -9,12 +10,11 @@ Format of protobuf: https://protobuf.dev/programming-guides/encoding
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..errors import InvalidRequest
 
 MOST_PARTS = 10_000
-_PIECE = 2**20
-_JSON_MARKS = (b",", b"[", b"{")
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Fields of Request: the one whose entries are messages, and the service's name.
 _TENSORS, _NAME = 3, 4
@@ -22,98 +22,102 @@ _TENSORS, _NAME = 3, 4
 _NUMBERS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 21, 22})
 
 
+class Field(NamedTuple):
+    """Where a field of a message stands: its tag, and its content from `begin` to `end`."""
+
+    number: int
+    is_bytes: bool
+    tag: int
+    begin: int
+    end: int
+
+
 def check_json_size(body: bytes) -> None:
-    """Look at a JSON body.
+    """Check a JSON body.
 
     Raises:
         InvalidRequest: it has more than `MOST_PARTS` values.
     """
-    # In pieces, for other threads do not run during a call.
     parts = 0
-    for begin in range(0, len(body), _PIECE):
-        parts += sum(body.count(mark, begin, begin + _PIECE) for mark in _JSON_MARKS)
-        if parts > MOST_PARTS:
-            raise _too_many()
+    for mark in (b",", b"[", b"{"):
+        # `count` takes ten times as long where there are few.
+        position = body.find(mark)
+        while position >= 0:
+            parts += 1
+            if parts > MOST_PARTS:
+                raise _too_many()
+            position = body.find(mark, position + 1)
 
 
 def check_proto_size(data: bytes) -> None:
-    """Look at a serialised Request.
+    """Check a serialised Request.
 
     Raises:
         InvalidRequest: it, with the tensors in it, has more than `MOST_PARTS` fields, or is no
             protobuf message.
     """
-    try:
-        _count(data, 0, len(data), 0, nested=False)
-    except IndexError:
-        raise InvalidRequest("the message is cut off") from None
+    parts = 0
+    for more in _parts(data):
+        parts += more
+        if parts > MOST_PARTS:
+            raise _too_many()
 
 
 def service_in(data: bytes) -> str:
-    """Return the service that a serialised Request names, while all else of it is still bytes.
+    """Return the service that a serialised Request names, without parsing the rest.
 
     Raises:
         InvalidRequest: as `check_proto_size`.
     """
     check_proto_size(data)
     name = b""
-    for number, _field, begin, end in fields_of(data):
-        if number == _NAME:
-            name = data[begin:end]
+    for field in fields_of(data):
+        if field.number == _NAME and field.is_bytes:
+            name = data[field.begin : field.end]
     return name.decode(errors="replace")
 
 
-def fields_of(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the fields of a message that are bytes, each as its number, begin, and its bytes' ends.
+def fields_of(data: bytes, position: int = 0, end: int | None = None) -> Iterator[Field]:
+    """Yield the fields of the message that lies in `data` between `position` and `end`.
 
-    `data` has passed `check_proto_size`.
+    Raises:
+        InvalidRequest: it is no protobuf message.
     """
-    position = 0
-    while position < len(data):
-        field = position
-        tag, position = _varint(data, position)
-        kind = tag & 7
-        if kind == _BYTES:
-            length, position = _varint(data, position)
-            yield tag >> 3, field, position, position + length
-            position += length
-        elif kind == _VARINT:
-            _, position = _varint(data, position)
-        else:
-            position += 4 if kind == _FIXED32 else 8
-
-
-def _count(data: bytes, position: int, end: int, parts: int, *, nested: bool) -> int:
-    """Return `parts` and the fields between `position` and `end` together."""
+    end = len(data) if end is None else end
     while position < end:
-        parts += 1
-        if parts > MOST_PARTS:
-            raise _too_many()
-        tag, position = _varint(data, position)
-        field, kind = tag >> 3, tag & 7
+        tag = position
+        key, begin = _varint(data, position)
+        kind = key & 7
         if kind == _BYTES:
-            length, position = _varint(data, position)
-            if not nested and field == _TENSORS:
-                inside_end = min(position + length, end)
-                parts = _count(data, position, inside_end, parts, nested=True)
-            elif nested and field in _NUMBERS:
-                parts += length
-                if parts > MOST_PARTS:
-                    raise _too_many()
-            position += length
+            length, begin = _varint(data, begin)
+            position = begin + length
         elif kind == _VARINT:
-            _, position = _varint(data, position)
+            _, position = _varint(data, begin)
         elif kind in (_FIXED32, _FIXED64):
-            position += 4 if kind == _FIXED32 else 8
+            position = begin + (4 if kind == _FIXED32 else 8)
         else:
             raise InvalidRequest("the message is no Request of Paddle Serving's protocol")
-    return parts
+        if position > end:
+            raise InvalidRequest("the message is cut off")
+        yield Field(key >> 3, kind == _BYTES, tag, begin, position)
+
+
+def _parts(data: bytes) -> Iterator[int]:
+    """Yield how many parts each field of a Request is, and each of the tensors in it."""
+    for field in fields_of(data):
+        yield 1
+        if field.number == _TENSORS and field.is_bytes:
+            for inner in fields_of(data, field.begin, field.end):
+                packed = inner.is_bytes and inner.number in _NUMBERS
+                yield 1 + (inner.end - inner.begin if packed else 0)
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
     """Return the number that begins at `position`, and where it ends."""
     number = 0
     for shift in range(0, 70, 7):
+        if position >= len(data):
+            raise InvalidRequest("the message is cut off")
         byte = data[position]
         position += 1
         number |= (byte & 0x7F) << shift

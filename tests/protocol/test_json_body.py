@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import InvalidRequest
-from protocol.key_value import base64_text, json_body, proto_body
+from protocol.key_value import json_body, proto_body
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.base64_text import decode_base64
 from protocol.key_value.json_body import load_json
@@ -27,37 +27,39 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_body, "LONG", 8)
     monkeypatch.setattr(proto_body, "LONG", 8)
     monkeypatch.setattr(json_body, "PIECE", 61)
-    monkeypatch.setattr(base64_text, "PIECE", 61)
-
-
-def restored(value: Any, long: dict[str, Any]) -> Any:
-    if isinstance(value, str):
-        return "".join(long[value].pieces()) if value in long else value
-    if isinstance(value, list):
-        return [restored(each, long) for each in value]
-    if isinstance(value, dict):
-        return {restored(k, long): restored(v, long) for k, v in value.items()}
-    return value
 
 
 @pytest.mark.parametrize(
     "body",
     [
         json.dumps({"key": ["image"], "value": [TEXT]}).encode(),
-        json.dumps({"a long key of an object": [{"b" * 99: "c" * 99}, 1, None]}).encode(),
-        json.dumps(["\n".join(TEXT), 'quotes "' * 50, "\\" * 51 + '"', "\\" * 50]).encode(),
-        json.dumps(["\u56fe\u7247" * 99], ensure_ascii=False).encode(),
-        json.dumps(["\u56fe\u7247" * 99]).encode(),
-        b'["' + b"\\/" * 500 + b'", "' + b"\\u0041" * 500 + b'"]',
-        json.dumps(["\\" * 4001, TEXT]).encode(),
-        json.dumps([TEXT]).encode("utf-16"),
-        json.dumps([TEXT]).encode("utf-8-sig"),
-        json.dumps(["x"] * 9000).encode(),
+        json.dumps(
+            {"key": ["a"], "value": [1, None, [{}], 0.5, {"b": ["c"]}, True, "\u56fe"]}
+        ).encode(),
+        json.dumps({"key": ["\u56fe"], "value": ["\U0001f351"]}, ensure_ascii=False).encode(),
+        json.dumps({"key": ["a"], "value": ["\U0001f351"], "logid": 10**30}).encode(),
+        json.dumps({"key": [], "value": [], "log_id": "7", "tensors": [{"name": "a"}]}).encode(),
+        b'{"key": ["a"], "key": ["b"], "value": [1], "value": [2]}',
+        b' \r\n{"k\\u0065y" : [ "a" ] , "value":[-0.1e2]}\n',
+        json.dumps({"key": ["a"], "value": [TEXT]}).encode("utf-16"),
+        json.dumps({"key": ["a"], "value": [TEXT]}).encode("utf-8-sig"),
+        json.dumps({"key": "a", "value": [TEXT]}).encode(),
+        json.dumps({"value": ["x"] * 9000}).encode(),
+        json.dumps(['quotes "' * 50, "\\" * 51 + '"', "\\" * 50]).encode(),
         b'"' + TEXT.encode() + b'"',
+        b"null",
     ],
 )
-def test_what_is_read_is_what_json_reads(body: bytes) -> None:
-    assert restored(*load_json(body)) == json.loads(body)
+def test_short_strings_and_other_values_are_what_json_reads(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_body, "LONG", len(body))
+    assert load_json(body) == json.loads(body)
+
+
+def test_fields_that_are_no_part_of_the_envelope_are_left_out() -> None:
+    body = json.dumps({"x": {"y": [TEXT]}, "key": ["a"], "value": ["b"], "name": None}).encode()
+    assert load_json(body) == {"key": ["a"], "value": ["b"]}
 
 
 @pytest.mark.parametrize(
@@ -65,17 +67,43 @@ def test_what_is_read_is_what_json_reads(body: bytes) -> None:
     [
         b'{"key": ["image"], "value": ["' + TEXT.encode(),
         b'{"key": ["image"], "value": ["' + TEXT.encode() + b'"',
-        b'["' + TEXT.encode() + b'"] x',
+        b'{"key": ["image"], "value": ["' + TEXT.encode() + b'"]} x',
+        b'{"key": ["image"], "value": ["' + TEXT.encode() + b'\\"]}',
+        b'{"key": ["image"], "value": ["' + TEXT.encode() + b'\\q"]}',
+        b'{"key": ["image"], "value": [01]}',
         b'"" ' * 50_000,
-        b'["' + TEXT.encode() + b'\\"]',
         b"1" * 9000,
         b"",
+        b" ",
     ],
 )
-def test_what_is_no_json_is_none(body: bytes) -> None:
+def test_what_is_no_json_is_refused(body: bytes) -> None:
     for read in (json.loads, load_json):
         with pytest.raises(ValueError, match=r"."):
             read(body)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"NaN", b"-Infinity", b"1e999", b'"\\ud800"', b'"\xff"', b'"\xed\xa0\x80"', b"9" * 5000],
+)
+def test_values_that_json_has_no_word_for_are_refused(value: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="not JSON"):
+        request_from_json(b'{"key": ["topk"], "value": [' + value + b"]}", "waste")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 9_000,
+        b'{"key": ["a"], "value": [' + b"[" * 9_000 + b"]" * 9_000 + b"]}",
+        b'{"key": ["a"], "value": [], "ignored": ' + b"[" * 9_000 + b"]" * 9_000 + b"}",
+        b'{"key": ["a"], "value": [], "ignored": ' + b'{"a":' * 9_000 + b"1" + b"}" * 9_001,
+    ],
+)
+def test_deep_nesting_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="not JSON"):
+        request_from_json(body, "waste")
 
 
 def test_as_many_values_as_before_are_too_many() -> None:
@@ -85,7 +113,6 @@ def test_as_many_values_as_before_are_too_many() -> None:
     ):
         with pytest.raises(InvalidRequest, match="parts"):
             load_json(body)
-    load_json(json.dumps(["," * (MOST_PARTS + 1)]).encode())  # a string is one
 
 
 def envelope(value: str, **fields: Any) -> bytes:
@@ -99,6 +126,7 @@ def envelope(value: str, **fields: Any) -> bytes:
         envelope("data:image/jpeg;base64," + TEXT),
         envelope("\r\n".join(TEXT[i : i + 76] for i in range(0, len(TEXT), 76))),
         envelope(TEXT).replace(b"/", b"\\/"),
+        envelope("data:image/jpeg;base64," + TEXT).replace(b"/", b"\\/"),
         envelope(TEXT, ignored='much "text" nobody reads' * 9),
         envelope(" ".join(TEXT)),
         envelope(TEXT).replace(TEXT.encode(), b"".join(b"\\u%04x" % ord(c) for c in TEXT)),
@@ -120,6 +148,8 @@ def test_the_picture_comes_out_of_a_long_string(body: bytes) -> None:
         '"' * 500,
         "\\" * 99,
         "\\\\n" * 99,
+        "\\/" + TEXT,
+        "data:image/jpeg;base64" + TEXT,
     ],
 )
 def test_a_long_string_that_is_no_base64_is_told(value: str) -> None:
@@ -147,12 +177,34 @@ def test_base64_of_any_length(length: int) -> None:
     text = base64.b64encode(PICTURE[:length]).decode()
     assert decode_base64(text) == PICTURE[:length]
     assert decode_base64(text + "\n") == PICTURE[:length]
-    if length % 3 == 0 and length:
-        assert decode_base64(text + "=") == PICTURE[:length]  # as the standard library has it
-    bad = (text + "A", text + "!", text + "====" + text, "=" + text) if length else ("A", "!")
+    assert decode_base64(memoryview(b"data:," + text.encode())) == PICTURE[:length]
+    bad = (text + "A", text + "!", text + "=", text + "====" + text, "=" + text, text + "\u56fe")
     for each in bad:
         with pytest.raises(ValueError, match=r"."):
             decode_base64(each)
+        with pytest.raises(ValueError, match=r"."):
+            decode_base64(memoryview(each.encode()))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("QUJ", "incorrect padding"),
+        ("QUI=QUI=", "excess data after padding"),
+        ("QUJD=", "excess padding"),
+        ("QU-_", "non-base64 digit"),
+        ("QUJDQ", "number of data characters"),
+        ("data:image/png;base64QUJD", "non-base64 digit"),
+    ],
+)
+def test_the_reason_why_a_text_is_no_base64(text: str, reason: str) -> None:
+    message = rf"^value\[0\] \(key 'image'\) is not base64: .*{reason}"
+    for padding in ("", " " * 99):  # of a short and of a long string
+        with pytest.raises(InvalidRequest, match=message):
+            request_from_json(envelope(text + padding), "waste")
+        message_bytes = pb.Request(key=["image"], value=[text + padding]).SerializeToString()
+        with pytest.raises(InvalidRequest, match=message):
+            request_from_message(message_bytes)
 
 
 @pytest.mark.parametrize("text", [TEXT, "data:image/png;base64," + TEXT, "\n".join(TEXT)])
