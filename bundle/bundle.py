@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .errors import BundleError
+from .formats import GraphFormat, file_patterns, graphs_in
 from .inference_yml import InferenceDescription, read_inference_yml
 from .labels import check_count
 from .model_config import ModelConfig, read_model_config
@@ -22,7 +23,6 @@ from .parameter_file import check_whole
 from .strict_yaml import read_yaml
 
 SERVER, CLIENT = "serving_server", "serving_client"
-PIR, PDMODEL, FLUID, ONNX = "pir", "pdmodel", "fluid", "onnx"
 _OUTPUT_ACTIVATIONS = ("softmax", "sigmoid", "none")
 _CONF_ENDS = (".prototxt", ".stream.prototxt")
 
@@ -31,10 +31,10 @@ _CONF_ENDS = (".prototxt", ".stream.prototxt")
 class GraphFiles:
     """A graph with its parameters.
 
-    `params_file` is None where parameters have files of their own, or lie in the graph's (ONNX).
+    `params_file` is None where parameters have files of their own, or lie in the graph's.
     """
 
-    graph_format: str
+    graph_format: GraphFormat
     model_file: Path
     params_file: Optional[Path]
 
@@ -49,7 +49,6 @@ class Bundle:
 
     path: Path
     server_dir: Path
-    client_dir: Path
     model_config: ModelConfig
     graph: GraphFiles
     description: InferenceDescription
@@ -57,8 +56,8 @@ class Bundle:
     fixed_batch: Optional[int] = None
 
     @property
-    def graph_format(self) -> str:
-        """One of "pir", "pdmodel", "fluid" and "onnx"."""
+    def graph_format(self) -> GraphFormat:
+        """The graph's row in `bundle.formats`."""
         return self.graph.graph_format
 
     @property
@@ -107,7 +106,6 @@ def load_bundle(path: Path) -> Bundle:
     bundle = Bundle(
         path=path,
         server_dir=server_dir,
-        client_dir=path / CLIENT,
         model_config=model_config,
         graph=find_graph(server_dir),
         description=read_inference_yml(server_dir / "inference.yml"),
@@ -129,60 +127,29 @@ def served_paths(path: Path) -> Tuple[Path, Path]:
 
 
 def find_graph(folder: Path) -> GraphFiles:
-    """Return the one graph in `folder`, with its parameters.
-
-    Known are `*.json` with `*.pdiparams` (PIR), `*.pdmodel` with `*.pdiparams`, `__model__` with
-    one parameter file or with one file a parameter, and `*.onnx`.
+    """Return the one graph in `folder`, of any of `bundle.formats`, with its parameters.
 
     Raises:
         BundleError: no graph, several, or one without its parameters.
     """
-    found: List[Path] = []
-    if folder.is_dir():
-        graphs = [*folder.glob("*.json"), *folder.glob("*.pdmodel")]
-        found = sorted(file for file in graphs if file.suffix == ".pdmodel" or _is_pir(file))
-        found += [file for file in [folder / "__model__"] if file.is_file()]
-        found += sorted(folder.glob("*.onnx"))
+    found = graphs_in(folder)
     if not found:
         raise BundleError(
-            "{} holds no exported model; looked for inference.json, *.pdmodel, "
-            "__model__ and *.onnx".format(folder)
+            "{} holds no exported model; looked for {}".format(folder, file_patterns())
         )
     if len(found) > 1:
         raise BundleError(
             "{} holds several models: {}; keep one".format(
-                folder, ", ".join(file.name for file in found)
+                folder, ", ".join(file.name for _, file in found)
             )
         )
-    return graph_files(found[0])
-
-
-def graph_files(model_file: Path, params_file: Optional[Path] = None) -> GraphFiles:
-    """Return `model_file` with its parameters: `params_file`, or where they lie by custom.
-
-    Raises:
-        BundleError: the parameters are missing.
-    """
-    folder = model_file.parent
-    if model_file.suffix == ".onnx":
-        return GraphFiles(ONNX, model_file, None)
-    if model_file.name == "__model__":
-        usual = [folder / "__params__", folder / "params"]
-        combined = params_file or next((file for file in usual if file.is_file()), None)
-        return GraphFiles(FLUID, model_file, combined)
-    params = params_file or model_file.with_suffix(".pdiparams")
-    if not params.is_file():
+    graph_format, model_file = found[0]
+    params = graph_format.params_beside(model_file)
+    if params is not None and not params.is_file():
         raise BundleError(
             "{} is missing beside {}; copy it from the export".format(params.name, model_file)
         )
-    graph_format = PIR if model_file.suffix == ".json" else PDMODEL
     return GraphFiles(graph_format, model_file, params)
-
-
-def _is_pir(path: Path) -> bool:
-    """Tell a PIR graph from any other JSON file by its head."""
-    with path.open("rb") as file:
-        return b'"pir"' in file.read(256)
 
 
 def _check_twins(model_config: ModelConfig, server_dir: Path, client_dir: Path) -> None:

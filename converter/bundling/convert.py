@@ -21,14 +21,6 @@ from .record import write_record
 from .signature import check_scores, model_config
 from .trial import try_preprocessing
 
-# The names serving looks for, per graph format: the graph and the combined parameters.
-_FILE_NAMES = {
-    "pir": ("inference.json", "inference.pdiparams"),
-    "pdmodel": ("inference.pdmodel", "inference.pdiparams"),
-    "fluid": ("__model__", "__params__"),
-    "onnx": ("inference.onnx", ""),
-}
-
 
 @dataclass(frozen=True)
 class ConvertOptions:
@@ -133,12 +125,12 @@ def _write(
     server, client = staging / "serving_server", staging / "serving_client"
     server.mkdir()
     client.mkdir()
-    model_name, params_name = _FILE_NAMES[export.graph_format]
-    shutil.copyfile(export.model_file, server / model_name)
+    graph_format = export.graph_format
+    shutil.copyfile(export.model_file, server / graph_format.model_file)
     if export.params_file is not None:
-        shutil.copyfile(export.params_file, server / params_name)
-    # an ONNX model names its files from where it lies, a Paddle one from the export's folder
-    base = export.model_file.parent if export.graph_format == "onnx" else export.folder
+        shutil.copyfile(export.params_file, server / str(graph_format.params_file))
+    # a graph that names its parameter files does so from where it lies
+    base = export.model_file.parent if graph_format.params_file is None else export.folder
     for file in export.separate_params:
         target = server / file.relative_to(base)
         target.parent.mkdir(parents=True, exist_ok=True)  # a parameter's name may hold slashes

@@ -52,7 +52,7 @@ def write_record(
         },
         "options": {name: files.get(name) or _plain(value) for name, value in options.items()},
         "model": {
-            "graph_format": export.graph_format,
+            "graph_format": export.graph_format.name,
             "written_by": graph.written_by or None,
             "feeds": _tensors(graph.feeds),
             "fetches": _tensors(graph.fetches),

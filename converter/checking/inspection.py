@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from bundle import Bundle, BundleError, load_bundle
+from bundle.formats import GraphFormat
 from bundle.inference_yml import InferenceDescription
 from bundle.model_config import ModelConfig, TensorSpec
+from pipeline.predictors.registry import PADDLE_SERVING, release_notes
 
 from ..bundling.record import changed_files, read_record
 from ..bundling.signature import NoAnswerError, answering_scores, model_config, signature
 from ..describing.descriptions import beside_the_model, labels_beside
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
-
-# What can serve each graph format; "" is an unqualified yes.
-_RUNTIMES = ("Paddle 3.x", "Paddle 2.6", "Paddle Serving 0.9", "ONNX Runtime")
-_NOT_ONNX = "reads ONNX; `converter export` makes it of this"
-_ONLY_ONNX = "reads Paddle's graphs, and this is ONNX"
 
 
 def inspect_folder(
@@ -98,7 +95,7 @@ def _facts(
     return {
         "kind": kind,
         "path": str(export.folder),
-        "graph_format": export.graph_format,
+        "graph_format": export.graph_format.name,
         "written_by": graph.written_by or None,
         "model_file": export.model_file.name,
         "params_file": None if params is None else params.name,
@@ -128,7 +125,7 @@ def _facts(
 
 def _parameter_bytes(export: ExportedModel) -> int:
     files = [export.params_file] if export.params_file else list(export.separate_params)
-    if export.graph_format == "onnx":
+    if export.graph_format.params_file is None:
         files.append(export.model_file)
     return sum(file.stat().st_size for file in files)
 
@@ -146,25 +143,18 @@ def _tensor_facts(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
 
 
 def _served_by(
-    graph_format: str, config: ModelConfig, no_answer: str | None
+    graph_format: GraphFormat, config: ModelConfig, no_answer: str | None
 ) -> dict[str, dict[str, Any]]:
-    """Runtime -> {"serves": bool, "note": str}."""
-    old = graph_format in ("pdmodel", "fluid")
-    notes = {
-        "Paddle 3.x": "",
-        "Paddle 2.6": "" if old else "reads .pdmodel and __model__, not inference.json",
-        "Paddle Serving 0.9": "" if old else "knows no inference.json",
-        "ONNX Runtime": _NOT_ONNX,
-    }
-    if graph_format == "onnx":
-        notes = dict.fromkeys(notes, _ONLY_ONNX) | {"ONNX Runtime": ""}
+    """Release of a runtime -> {"serves": bool, "note": str}."""
+    notes = release_notes(graph_format)
     if len(config.feeds) != 1:
-        inputs = f"has {len(config.feeds)} inputs; pictures are fed to one"
-        notes = {runtime: note or inputs for runtime, note in notes.items()}
-    elif no_answer:
-        notes = {runtime: note or "no output to answer from" for runtime, note in notes.items()}
-    elif old and any(feed.alias != feed.name for feed in config.feeds):
-        notes["Paddle Serving 0.9"] = "its local predictor needs feed alias = input name"
-    return {
-        runtime: {"serves": not notes[runtime], "note": notes[runtime]} for runtime in _RUNTIMES
-    }
+        hindrance = f"has {len(config.feeds)} inputs; pictures are fed to one"
+    else:
+        hindrance = "no output to answer from" if no_answer else ""
+    if hindrance:
+        notes = {release: note or hindrance for release, note in notes.items()}
+    elif any(feed.alias != feed.name for feed in config.feeds):
+        notes[PADDLE_SERVING] = (
+            notes[PADDLE_SERVING] or "its local predictor needs feed alias = input name"
+        )
+    return {release: {"serves": not note, "note": note} for release, note in notes.items()}

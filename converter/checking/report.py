@@ -10,15 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bundle.formats import FORMATS
+
 from .pictures import shown
 from .verify import Verification
 
-_FORMATS = {
-    "pir": "PIR (Paddle 3, inference.json)",
-    "pdmodel": "ProgramDesc (Paddle 2, .pdmodel)",
-    "fluid": "ProgramDesc (Paddle 1, __model__)",
-    "onnx": "ONNX",
-}
 _ACTIVATIONS = {
     "softmax": "softmax: scores are probabilities",
     "sigmoid": "sigmoid: each score is a probability of its own",
@@ -45,7 +41,7 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     if facts["model_name"]:
         table.add_row("model", Text(facts["model_name"]))
     written_by = f"; {facts['written_by']}" if facts["written_by"] else ""
-    table.add_row("graph", Text(_FORMATS[facts["graph_format"]] + written_by))
+    table.add_row("graph", Text(FORMATS[facts["graph_format"]].title + written_by))
     where = facts["params_file"] or "in the graph's file"
     if facts["parameter_files"]:
         count = facts["parameter_files"]

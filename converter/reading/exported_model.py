@@ -1,43 +1,28 @@
-"""ExportedModel: recognises what lies in a folder that Paddle, PaddleClas or PaddleX exported to.
+"""ExportedModel: what lies in a folder that Paddle, PaddleClas, PaddleX or PyTorch exported to.
 
-inference.json + inference.pdiparams        Paddle 3 (PIR)
-inference.pdmodel + inference.pdiparams     Paddle 2
-__model__ + __params__, or one file a parameter     Paddle 1 (fluid)
-*.onnx, with external data where it has some        PyTorch, Keras, TensorFlow ...
-
-Everything is read without Paddle, so that converting needs none.
+The formats are those of `bundle.formats`; each row names its reader, a module of this package with
+a function `read_graph` (`GraphReader`). Everything is read without Paddle, so that converting needs
+none.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundle.formats import FORMATS, GraphFormat, file_patterns, format_of, graphs_in
+
 from ..errors import ConversionError
-from .graph import Graph
-from .onnx_graph import read_onnx
+from .graph import Graph, GraphReader
 from .parameters import check_combined, check_separate
-from .pir_graph import is_pir, read_pir_graph
-from .program_graph import read_program_graph
 
 _LABEL_NAMES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
 # What lies beside models and holds no parameters.
 _NO_PARAMETERS = frozenset(
-    {
-        ".info",
-        ".json",
-        ".md",
-        ".onnx",
-        ".pdmodel",
-        ".pdopt",
-        ".pdparams",
-        ".prototxt",
-        ".txt",
-        ".yaml",
-        ".yml",
-    }
-)
+    {".info", ".md", ".pdopt", ".pdparams", ".prototxt", ".txt", ".yaml", ".yml"}
+) | {row.suffix for row in FORMATS.values() if row.suffix}
 _LARGEST_BATCH = 1024
 _SHOWN = 5  # of a list of candidates
 
@@ -48,7 +33,7 @@ class ExportedModel:
 
     Attributes:
         folder: where it lies.
-        graph_format: "pir", "pdmodel", "fluid" or "onnx".
+        graph_format: the graph's row in `bundle.formats`.
         model_file: the graph's file.
         params_file: the combined parameters; None if they have other files, or lie in the graph's.
         separate_params: those files, else empty.
@@ -59,7 +44,7 @@ class ExportedModel:
     """
 
     folder: Path
-    graph_format: str
+    graph_format: GraphFormat
     model_file: Path
     params_file: Path | None
     separate_params: tuple[Path, ...]
@@ -89,15 +74,13 @@ def read_export(
     if not folder.is_dir():
         raise ConversionError(f"{folder}: {_why_no_folder(folder)}")
     graph_format, model = _choose(folder, model_file)
-    separate: tuple[Path, ...] = ()
-    params: Path | None = None
-    if graph_format == "onnx":
-        if params_file is not None:
-            raise ConversionError("--params-file: an ONNX model names its parameter files itself")
-        found = read_onnx(model)
-        graph, separate = found.graph, found.data_files
-    else:
-        graph = read_pir_graph(model) if graph_format == "pir" else read_program_graph(model)
+    if graph_format.params_file is None and params_file is not None:
+        raise ConversionError(
+            f"--params-file: an {graph_format.title} model names its parameter files itself"
+        )
+    graph = reader_of(graph_format)(model)
+    separate, params = graph.data_files, None
+    if graph_format.params_file is not None:
         params = _choose_params(folder, graph_format, model, graph, params_file)
         if params is None:
             separate = check_separate(folder, graph.parameters)
@@ -120,39 +103,34 @@ def read_export(
     )
 
 
+def reader_of(graph_format: GraphFormat) -> GraphReader:
+    """Return the function that reads graphs of a format."""
+    module = importlib.import_module(f".{graph_format.reader}", __package__)
+    reader: GraphReader = module.read_graph
+    return reader
+
+
 def _description_file(folder: Path) -> Path | None:
     usual = [folder / name for name in ("inference.yml", "model.yml")]
     found = [path for path in usual if path.is_file()] or sorted(folder.glob("inference_cls*.yaml"))
     return found[0] if found else None
 
 
-def _choose(folder: Path, model_file: str | None) -> tuple[str, Path]:
+def _choose(folder: Path, model_file: str | None) -> tuple[GraphFormat, Path]:
     if model_file is not None:
         chosen = folder / model_file
         if not chosen.is_file():
             raise ConversionError(f"{chosen}: no such file; --model-file names a file in {folder}")
-        return _format_of(chosen), chosen
-    found = _candidates(folder)
+        return format_of(chosen), chosen
+    found = graphs_in(folder)
     if not found:
         raise ConversionError(f"{folder}: {_why_none(folder)}")
     if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+        names = ", ".join(path.name for _, path in found)
         raise ConversionError(
             f"{folder}: holds {len(found)} models ({names}); choose one with --model-file"
         )
-    return _format_of(found[0]), found[0]
-
-
-def _candidates(folder: Path) -> list[Path]:
-    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    found = [path for path in files if path.suffix.lower() == ".json" and is_pir(path)]
-    found += [path for path in files if path.suffix.lower() in (".pdmodel", ".onnx")]
-    return found + [path for path in files if path.name == "__model__"]
-
-
-def _format_of(model: Path) -> str:
-    formats = {".json": "pir", ".pdmodel": "pdmodel", ".onnx": "onnx"}
-    return formats.get(model.suffix.lower(), "fluid")
+    return found[0]
 
 
 def _why_no_folder(path: Path) -> str:
@@ -170,17 +148,17 @@ def _why_none(folder: Path) -> str:
         return "is the clients' half of a bundle; the model lies in serving_server beside it"
     # as output/ of a training lies above its export, and serving_model/ above its bundles
     below = [path for depth in ("*/*", "*/*/*") for path in sorted(folder.glob(depth))]
-    inner = [path.parent for path in below if path.name in _USUAL_NAMES and path.is_file()]
+    usual = {row.model_file for row in FORMATS.values()}
+    inner = [path.parent for path in below if path.name in usual and path.is_file()]
     if inner:
         return f"holds no model itself; did you mean its folder {inner[0].relative_to(folder)}?"
     for path in [*sorted(folder.iterdir()), *below]:
         if path.suffix.lower() in _CHECKPOINTS or path.name == "saved_model.pb":
             kind = _CHECKPOINTS.get(path.suffix.lower(), "a SavedModel of TensorFlow; " + _TF2ONNX)
             return f"holds no exported model; {path.relative_to(folder)} is {kind}"
-    return "holds no exported model (inference.json, *.pdmodel, __model__ or *.onnx)"
+    return f"holds no exported model ({file_patterns(' or ')})"
 
 
-_USUAL_NAMES = ("inference.json", "inference.pdmodel", "__model__")
 _TF2ONNX = "turn it into ONNX with tf2onnx first"
 # What training leaves behind, by its ending.
 _CHECKPOINTS = {
@@ -193,24 +171,24 @@ _CHECKPOINTS = {
 
 
 def _choose_params(
-    folder: Path, graph_format: str, model: Path, graph: Graph, params_file: str | None
+    folder: Path, graph_format: GraphFormat, model: Path, graph: Graph, params_file: str | None
 ) -> Path | None:
     """The combined parameter file; None if each parameter has its own file."""
     if params_file is not None:
         return folder / params_file
-    listed = sorted(folder.glob("*.pdiparams"))
-    if graph_format != "fluid":
-        own = model.with_suffix(".pdiparams")
-        if own.is_file():
-            return own
-        return _only(listed or _of_unusual_name(folder, model), f"{own} is missing") or own
-    if (folder / "__params__").is_file():
-        return folder / "__params__"
-    if any((folder / parameter.name).is_file() for parameter in graph.parameters):
+    separate = graph_format.separate_params and any(
+        (folder / parameter.name).is_file() for parameter in graph.parameters
+    )
+    own = graph_format.params_beside(model)
+    # a parameter may be called `params` too
+    if own is not None and own.is_file() and (not separate or own.name == graph_format.params_file):
+        return own
+    if separate:
         return None
-    usual = [path for path in [folder / "params"] if path.is_file()]
-    found = usual or listed or _of_unusual_name(folder, model)
-    return _only(found, f"{folder / '__params__'} is missing")
+    expected = own or folder / str(graph_format.params_file)
+    listed = sorted(folder.glob("*.pdiparams"))
+    found = _only(listed or _of_unusual_name(folder, model), f"{expected} is missing")
+    return found or own
 
 
 def _only(found: Sequence[Path], missing: str) -> Path | None:

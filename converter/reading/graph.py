@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Graph:
         fetches: outputs, in the model's order.
         parameters: sorted by name, which is their order in a combined parameter file.
         activations: what gives each output: "softmax", "sigmoid", or "none" (logits).
-        written_by: what the file tells of its writer: a version of Paddle or of PyTorch, a format.
+        written_by: what the file says of its writer: a version of Paddle or of PyTorch, a format.
+        data_files: files beside the graph that hold parameters, where the graph names them itself.
     """
 
     feeds: tuple[GraphTensor, ...]
@@ -39,6 +42,7 @@ class Graph:
     parameters: tuple[GraphTensor, ...]
     activations: tuple[str, ...]
     written_by: str = ""
+    data_files: tuple[Path, ...] = ()
 
     @property
     def fixed_batch(self) -> int | None:
@@ -46,6 +50,10 @@ class Graph:
         first = self.feeds[0].shape
         return first[0] if first and first[0] > 0 and not self.feeds[0].is_lod else None
 
+
+# A reader of one format, `read_graph` in its module: the graph's file -> the graph. It raises
+# ConversionError if the file is no such graph, is damaged, or is newer than what is known here.
+GraphReader = Callable[[Path], Graph]
 
 ACTIVATIONS = frozenset({"softmax", "sigmoid"})
 

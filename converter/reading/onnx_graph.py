@@ -6,7 +6,6 @@ beside it ("external data") that the graph names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +43,7 @@ _KNOWN_DOMAINS = frozenset({*_STANDARD, "ai.onnx.ml", "com.microsoft"})
 Message = Any
 
 
-@dataclass(frozen=True)
-class OnnxModel:
-    """A graph, and the files beside it that hold parameters."""
-
-    graph: Graph
-    data_files: tuple[Path, ...]
-
-
-def read_onnx(path: Path) -> OnnxModel:
+def read_graph(path: Path) -> Graph:
     """Read inputs, outputs and parameters, and let ONNX Runtime load the model once.
 
     Raises:
@@ -97,9 +88,10 @@ def read_onnx(path: Path) -> OnnxModel:
         ),
         activations=tuple(_activation(model.graph, value.name) for value in model.graph.output),
         written_by=_producer(model, opset),
+        data_files=files,
     )
     _check_loads(path, opset)
-    return OnnxModel(graph, files)
+    return graph
 
 
 def _producer(model: Message, opset: int) -> str:

@@ -39,17 +39,7 @@ _NEWEST_VERSION = 4
 Node = dict[str, Any]
 
 
-def is_pir(path: Path) -> bool:
-    """Whether a .json file holds a PIR program; other .json files lie beside models too."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        # A damaged inference.json is a model all the same: reading it says what is wrong.
-        return path.name == "inference.json"
-    return isinstance(document, dict) and "base_code" in document and "program" in document
-
-
-def read_pir_graph(path: Path) -> Graph:
+def read_graph(path: Path) -> Graph:
     """Read the inputs, outputs and parameters of a PIR program.
 
     Raises:

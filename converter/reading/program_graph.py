@@ -76,7 +76,7 @@ MESSAGES = build_messages(
 Message = Any
 
 
-def read_program_graph(path: Path) -> Graph:
+def read_graph(path: Path) -> Graph:
     """Read the inputs, outputs and parameters of a ProgramDesc file.
 
     Raises:

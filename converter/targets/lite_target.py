@@ -63,7 +63,7 @@ def export_lite(options: ExportOptions, say: Say) -> Exported:
 def _program_files(source: Source, folder: Path) -> tuple[Path, Path]:
     """The model as Paddle-Lite reads it; it knows no inference.json."""
     graph, params = source.combined_files(folder)
-    if source.model.graph_format != "pir":
+    if source.model.graph_format.program_desc:
         return graph, params
     program = graph.with_suffix(".pdmodel")
     try:

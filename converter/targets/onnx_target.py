@@ -83,7 +83,7 @@ def _check_packages() -> None:
 def _translate(source: Source, target: Path, output: Path) -> None:
     with scratch(output) as folder:
         graph, params = source.combined_files(folder)
-        if source.model.graph_format != "pir":
+        if source.model.graph_format.program_desc:
             _keep_axes_of_sizes(graph)
         command = [sys.executable, "-W", "ignore", "-m", "paddle2onnx.command"]
         command += ["--model_dir", str(folder), "--save_file", str(target.resolve())]

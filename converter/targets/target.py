@@ -77,7 +77,7 @@ class Source:
 
     def combined_files(self, folder: Path) -> tuple[Path, Path]:
         """The graph and ONE parameter file in `folder`, by the names that converters look for."""
-        suffix = ".json" if self.model.graph_format == "pir" else ".pdmodel"
+        suffix = ".pdmodel" if self.model.graph_format.program_desc else ".json"
         graph, params = folder / f"model{suffix}", folder / "model.pdiparams"
         graph.symlink_to(self.model.model_file.resolve())
         if self.model.params_file is not None:
@@ -102,7 +102,7 @@ def open_source(bundle_dir: Path, *, of_onnx: str) -> Source:
         ConversionError, BundleError: one line says what is wrong.
     """
     bundle = load_bundle(bundle_dir)
-    if bundle.graph_format == "onnx":
+    if not bundle.graph_format.paddle:
         raise ConversionError(f"{bundle.path}: {of_onnx}")
     params = None if bundle.params_file is None else bundle.params_file.name
     model = read_export(bundle.server_dir, bundle.model_file.name, params)

@@ -36,19 +36,8 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
     """
 
     def __init__(self, bundle: Bundle, options: PredictorOptions) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            extra = "onnx" if options.device == "cpu" else "onnx-gpu"
-            raise PredictorError(
-                f"onnxruntime cannot be imported ({error}); in the kit's folder: "
-                f"pip install -e '.[{extra}]'"
-            ) from error
-        if bundle.graph_format != "onnx":
-            raise PredictorError(
-                f"ONNX Runtime reads .onnx, and {bundle.path} holds {bundle.model_file.name}; set "
-                "backend to paddle, or make an ONNX model of it with `python -m converter export`"
-            )
+        import onnxruntime
+
         if options.precision != "fp32":
             raise PredictorError(
                 f"precision {options.precision} is not set at serving time for ONNX; export the "

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional
 
+from pipeline.predictors import registry
+
 DEFAULT_ADMIN_PORT = 19390
 
 # Of the log on stderr, `log` and the command line's `--log-...`.
@@ -157,9 +159,9 @@ LOCAL_SERVICE_CONF: Section = {
     "mkldnn_bf16_op_list": Key(anything, None, "", no_effect="oneDNN takes every one it knows"),
     "min_subgraph_size": Key(anything, None, "", no_effect="it belongs to TensorRT"),
     "backend": Key(
-        one_of("auto", "paddle", "onnxruntime"),
-        "auto",
-        "the runtime that predicts; auto: `onnxruntime` for `.onnx`, else `paddle`",
+        one_of(*registry.BACKENDS),
+        registry.AUTO,
+        f"the runtime that predicts; {registry.meaning()}",
         ours=True,
     ),
 }

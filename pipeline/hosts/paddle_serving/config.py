@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from bundle import Bundle, BundleError, load_bundle
-from bundle.bundle import FLUID, PDMODEL
 from bundle.labels import check_count, read_labels
 from bundle.model_config import TensorSpec
 from bundle.strict_yaml import read_yaml
@@ -249,7 +248,7 @@ def _service(name: str, op: Mapping[str, Any], local: Mapping[str, Any], path: P
     if not local.get("model_config"):
         raise ConfigurationError("{}.local_service_conf.model_config is missing".format(where))
     bundle = load_bundle(_find(local["model_config"], path))
-    if bundle.graph_format not in (PDMODEL, FLUID):
+    if not bundle.graph_format.program_desc:
         raise ConfigurationError(
             "{}: 0.9 cannot read {}; export the model as .pdmodel (Paddle 2.6, or Paddle 3 with "
             "FLAGS_enable_pir_api=0), or serve it with pipeline/web_service.py".format(

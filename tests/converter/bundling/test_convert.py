@@ -50,7 +50,7 @@ def test_every_layout_becomes_a_bundle(
     export = make_export(layout)
     bundle = convert(ConvertOptions(export, tmp_path / "serving_model/tiny"))
     graph_format, model_file, params_file = LAYOUTS[layout]
-    assert bundle.graph.graph_format == graph_format
+    assert bundle.graph_format.name == graph_format
     assert bundle.graph.model_file.name == model_file
     assert (bundle.graph.params_file and bundle.graph.params_file.name) == params_file
     for file in export.iterdir():
@@ -64,7 +64,7 @@ def test_every_layout_becomes_a_bundle(
     assert bundle.description.topk == 2
     for suffix in (".prototxt", ".stream.prototxt"):
         server = read_model_config(bundle.server_dir / f"serving_server_conf{suffix}")
-        client = read_model_config(bundle.client_dir / f"serving_client_conf{suffix}")
+        client = read_model_config(bundle.path / "serving_client" / f"serving_client_conf{suffix}")
         assert server == client == bundle.model_config
 
 
@@ -190,7 +190,7 @@ def test_what_paddle_exports_answers_as_before(
 ) -> None:
     export = paddle_export(graph_format)
     bundle = convert(ConvertOptions(export, tmp_path / "out"))
-    assert bundle.graph.graph_format == graph_format
+    assert bundle.graph_format.name == graph_format
     model = bundle.graph.model_file
     names = (model.name, "inference.pdiparams")
     folders = (export, bundle.server_dir)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bundle.formats import FLUID, PIR
 from converter.errors import ConversionError
 from converter.reading.exported_model import read_export
 from converter.reading.graph_file import check_graph_file
@@ -62,7 +63,7 @@ def test_two_models_in_one_folder_are_listed(make_export: MakeExport) -> None:
     (export / "inference.json").write_bytes(other.read_bytes())
     with pytest.raises(ConversionError, match=r"inference\.json, inference\.pdmodel.*--model-file"):
         read_export(export)
-    assert read_export(export, model_file="inference.json").graph_format == "pir"
+    assert read_export(export, model_file="inference.json").graph_format is PIR
 
 
 def test_what_only_looks_like_a_model(make_export: MakeExport) -> None:
@@ -87,7 +88,7 @@ def test_files_with_other_names(make_export: MakeExport) -> None:
     (export / "inference.pdmodel").rename(export / "model")
     (export / "inference.pdiparams").rename(export / "weights")
     found = read_export(export, model_file="model", params_file="weights")
-    assert (found.graph_format, found.params_file) == ("fluid", export / "weights")
+    assert (found.graph_format, found.params_file) == (FLUID, export / "weights")
     with pytest.raises(ConversionError, match=r"nothing: no such file; --model-file"):
         read_export(export, model_file="nothing")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bundle import BundleError, load_bundle
+from bundle.formats import ONNX
 from converter.bundling.convert import ConvertOptions, convert
 from converter.checking.verify import verify
 from converter.describing.descriptions import Wishes
@@ -67,7 +68,7 @@ def test_a_model_is_converted_and_answers(
 ) -> None:
     weights = write_onnx(export / "net.onnx", external=external)
     bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
-    assert bundle.graph_format == "onnx"
+    assert bundle.graph_format is ONNX
     (feed,), (fetch,) = bundle.model_config.feeds, bundle.model_config.fetches
     assert (feed.name, feed.alias, feed.dtype, feed.shape) == ("x", "x", "float32", (3, 8, 8))
     assert (fetch.name, fetch.alias, fetch.shape) == ("scores", "prediction", (3,))

@@ -82,7 +82,7 @@ def test_what_it_refuses(make_bundle: MakeBundle, root: Path) -> None:
     bundle, _ = make_bundle()
     with pytest.raises(PredictorError, match="precision fp16 is not set at serving time"):
         create_predictor(bundle, options=PredictorOptions(precision="fp16"))
-    with pytest.raises(PredictorError, match=r"reads \.onnx, .*inference\.json.*converter export"):
+    with pytest.raises(PredictorError, match=r"reads ONNX, .*inference\.json.*converter export"):
         create_predictor(load_bundle(root / "serving_model/waste"), "onnxruntime")
     with pytest.raises(PredictorError, match=r"no fetch 'x'.*prediction .float32"):
         create_predictor(bundle, options=PredictorOptions(fetch="x"))
@@ -152,7 +152,10 @@ def test_no_later_session_computes_on_the_cpu_instead(
 
 def test_paddle_does_not_take_it(make_bundle: MakeBundle) -> None:
     pytest.importorskip("paddle", reason="needs the extra cpu or gpu")
-    with pytest.raises(PredictorError, match=r"Paddle does not read inference\.onnx"):
+    with pytest.raises(
+        PredictorError,
+        match=r"Paddle reads .*inference\.onnx; set backend to onnx",
+    ):
         create_predictor(make_bundle()[0], "paddle")
 
 

@@ -152,7 +152,7 @@ def test_class_numbers_are_no_scores(root: Path, bundles: Path) -> None:
 
 
 def test_a_device_that_paddle_would_quietly_replace_by_the_cpu(root: Path, bundles: Path) -> None:
-    assert "cpu or gpu, not 'xpu'" in predict(root, bundles / "plain", device="xpu")["error"]
+    assert "cpu or gpu, not on 'xpu'" in predict(root, bundles / "plain", device="xpu")["error"]
     import paddle
 
     if not paddle.is_compiled_with_cuda():

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pytest
+
+from pipeline.predictors.registry import RUNTIMES
 from pipeline.settings.docs import tables
 
 
@@ -13,6 +17,13 @@ def test_the_documentation_shows_the_keys_as_they_are(root: Path) -> None:
 def test_the_chinese_documentation_has_the_same_keys_and_defaults(root: Path) -> None:
     documented = (root / "docs" / "configuration.zh-CN.md").read_text(encoding="utf-8")
     assert _rows(documented) == _rows(tables())
+
+
+@pytest.mark.parametrize("name", ["configuration.md", "configuration.zh-CN.md"])
+def test_the_row_of_backend_names_every_runtime_in_the_order_of_auto(root: Path, name: str) -> None:
+    lines = (root / "docs" / name).read_text(encoding="utf-8").splitlines()
+    (row,) = [line for line in lines if line.startswith("| `backend`")]
+    assert re.findall(r"`(\w+)`", row)[2:] == list(RUNTIMES)
 
 
 def _rows(text: str) -> list[list[str]]:

@@ -14,6 +14,7 @@ import pytest
 
 from bundle import Bundle
 from bundle.bundle import GraphFiles
+from bundle.formats import FLUID
 from bundle.inference_yml import InferenceDescription, TransformOp
 from bundle.model_config import ModelConfig, TensorSpec
 from pipeline.hosts.paddle_serving.config import ServicePlan
@@ -130,9 +131,8 @@ def make_op(fixed_batch: int | None = None) -> Any:
     bundle = Bundle(
         path=Path(),
         server_dir=Path(),
-        client_dir=Path(),
         model_config=ModelConfig((TensorSpec("x", "picture", "float32", (3, -1, -1)),), fetches),
-        graph=GraphFiles("fluid", Path(), None),
+        graph=GraphFiles(FLUID, Path(), None),
         description=description,
         fixed_batch=fixed_batch,
     )
