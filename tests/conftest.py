@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,36 @@ def _ctrl_c_reaches_children() -> None:
     """A shell's background job ignores SIGINT, and so would each process that a test interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def in_process(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """A function: a command's `main` and its arguments -> exit code, stdout and stderr.
+
+    For what a command says and how it ends. It saves the start of a Python and its imports; a few
+    tests of each command run the process that its users start.
+    """
+    monkeypatch.setenv("COLUMNS", "80")
+    logger = logging.getLogger()
+    before = (logger.handlers[:], logger.level, logging.getLogger("uvicorn").level)
+
+    def run(
+        main: Callable[[list[str]], int], *arguments: object
+    ) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        try:
+            code = main([*map(str, arguments)])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess([*map(str, arguments)], code, out, err)
+
+    yield run
+    logger.handlers[:] = before[0]
+    logger.setLevel(before[1])
+    logging.getLogger("uvicorn").setLevel(before[2])
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 
+from converter.__main__ import main as convert
 from tests.patience import PATIENCE_S
 
 
@@ -136,6 +138,56 @@ def start_service(root: Path) -> Start:
 def start_any_service(root: Path) -> Start:
     """The same where there may be no Paddle: for models of ONNX."""
     return _start_service(root)
+
+
+# The operators of PaddleClas' recipes.
+OPERATORS = """
+- ResizeImage: {resize_short: 10}
+- CropImage: {size: 8}
+- NormalizeImage: {order: ''}
+- ToCHWImage:
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_model(
+    write_onnx: Callable[..., dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A bundle of three classes that is loaded and run in milliseconds, by ONNX Runtime."""
+    folder = tmp_path_factory.mktemp("tiny")
+    export = folder / "export"
+    export.mkdir()
+    write_onnx(export / "net.onnx")
+    (export / "labels.txt").write_text("red\ngreen\nblue\n", encoding="utf-8")
+    (export / "operators.yml").write_text(OPERATORS, encoding="utf-8")
+    options = [
+        "--preprocess",
+        str(export / "operators.yml"),
+        "--labels",
+        str(export / "labels.txt"),
+    ]
+    assert convert(["convert", str(export), "--output", str(folder / "model"), *options]) == 0
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_model: Path) -> Path:
+    """A configuration for tests to which the model does not matter.
+
+    Its service has the name that clients take by themselves.
+    """
+    config = tiny_model.parent / "config.yml"
+    op = {"timeout": 60_000, "local_service_conf": {"model_config": str(tiny_model)}}
+    tree = {"http_port": 0, "rpc_port": 0, "op": {"waste": op}}
+    config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return config
+
+
+@pytest.fixture(scope="session")
+def tiny(start_any_service: Start, tiny_config: Path) -> Iterator[Service]:
+    """The tiny model with two workers, shared by the tests that leave it as it is."""
+    with start_any_service(tiny_config, "op.waste.concurrency=2") as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

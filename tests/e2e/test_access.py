@@ -24,6 +24,7 @@ from client.credentials import Credentials
 from client.errors import ConnectionLost, Unreachable
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from pipeline.__main__ import main as pipeline
 from pipeline.web.server import HANDSHAKES
 from protocol.errors import RateLimited, Unauthenticated
 from tests.patience import PATIENCE_S
@@ -59,8 +60,8 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def config(root: Path) -> Path:
-    return root / "configs" / "waste.yml"
+def config(tiny_config: Path) -> Path:
+    return tiny_config
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -75,12 +76,12 @@ def shown_certificate(port: int) -> str:
 
 
 def test_tls_on_both_ports_renewed_by_a_reload(
-    start_service: Any, config: Path, authority: Authority, pictures: list[bytes]
+    start_any_service: Any, config: Path, authority: Authority, pictures: list[bytes]
 ) -> None:
     certificate, key = authority.issue("server")
     options = ("op.waste.concurrency=1", f"tls={{certificate: {certificate}, key: {key}}}")
     trusting = Credentials(ca=authority.ca)
-    with start_service(config, *options) as service:
+    with start_any_service(config, *options) as service:
         ports = (service.http_port, service.rpc_port)
         url, endpoint = f"https://127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"
         with HttpClient(url, credentials=trusting) as http:
@@ -133,7 +134,11 @@ def speak(port: int, ca: Path, version: ssl.TLSVersion) -> str | None:
 
 
 def test_mutual_tls(
-    start_service: Any, config: Path, authority: Authority, pictures: list[bytes], tmp_path: Path
+    start_any_service: Any,
+    config: Path,
+    authority: Authority,
+    pictures: list[bytes],
+    tmp_path: Path,
 ) -> None:
     certificate, key = authority.issue("server")
     files = f"{{certificate: {certificate}, key: {key}, client_ca: {authority.ca}}}"
@@ -141,7 +146,7 @@ def test_mutual_tls(
     (tmp_path / "elsewhere").mkdir()
     stranger = Credentials(None, authority.ca, *Authority(tmp_path / "elsewhere").issue("client"))
     nobody = Credentials(ca=authority.ca)
-    with start_service(config, "op.waste.concurrency=1", f"tls={files}") as service:
+    with start_any_service(config, "op.waste.concurrency=1", f"tls={files}") as service:
         url = f"https://127.0.0.1:{service.http_port}"
         with HttpClient(url, credentials=mine) as http:
             best = http.classify(pictures[0])
@@ -162,7 +167,11 @@ def test_mutual_tls(
 
 
 def test_a_client_authority_is_replaced_by_a_reload(
-    start_service: Any, config: Path, authority: Authority, pictures: list[bytes], tmp_path: Path
+    start_any_service: Any,
+    config: Path,
+    authority: Authority,
+    pictures: list[bytes],
+    tmp_path: Path,
 ) -> None:
     certificate, key = authority.issue("server")
     old, new = (Authority(_folder(tmp_path / name)) for name in ("old", "new"))
@@ -171,7 +180,7 @@ def test_a_client_authority_is_replaced_by_a_reload(
     files = f"{{certificate: {certificate}, key: {key}, client_ca: {client_ca}}}"
     of_old = Credentials(None, authority.ca, *old.issue("client"))
     of_new = Credentials(None, authority.ca, *new.issue("client"))
-    with start_service(config, "op.waste.concurrency=1", f"tls={files}") as service:
+    with start_any_service(config, "op.waste.concurrency=1", f"tls={files}") as service:
         url = f"https://127.0.0.1:{service.http_port}"
 
         def served(credentials: Credentials) -> tuple[bool, bool]:
@@ -207,7 +216,7 @@ def test_a_client_authority_is_replaced_by_a_reload(
 
 
 def test_the_containers_health_check_needs_no_certificate_and_no_key(
-    start_service: Any, config: Path, authority: Authority, root: Path, tmp_path: Path
+    start_any_service: Any, config: Path, authority: Authority, root: Path, tmp_path: Path
 ) -> None:
     dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
     found = re.search(r"^HEALTHCHECK .*\\\n +CMD (.*)$", dockerfile, re.M)
@@ -228,7 +237,7 @@ def test_the_containers_health_check_needs_no_certificate_and_no_key(
     files = f"{{certificate: {certificate}, key: {key}, client_ca: {authority.ca}}}"
     environment = {"PADDLE_SERVING_KIT_API_KEYS": f"app: {APP}"}
     options = ("op.waste.concurrency=1", f"tls={files}")
-    with start_service(config, *options, environment=environment) as service:
+    with start_any_service(config, *options, environment=environment) as service:
         assert check(f"{service.admin}/health/ready") == 0
         assert check(f"{service.url}/health/ready") == 1
         assert service.stop() == 0
@@ -241,12 +250,12 @@ def _folder(path: Path) -> Path:
 
 
 def test_who_never_shakes_hands_takes_no_place(
-    start_service: Any, config: Path, authority: Authority, pictures: list[bytes]
+    start_any_service: Any, config: Path, authority: Authority, pictures: list[bytes]
 ) -> None:
     certificate, key = authority.issue("server")
     options = (f"tls={{certificate: {certificate}, key: {key}}}", "max_connections=16")
     with (
-        start_service(config, "op.waste.concurrency=1", *options) as service,
+        start_any_service(config, "op.waste.concurrency=1", *options) as service,
         contextlib.ExitStack() as opened,
     ):
         before = open_descriptors(service.process.pid)
@@ -266,7 +275,7 @@ def open_descriptors(pid: int) -> int:
 
 
 def test_wrong_files_are_one_line_at_start(
-    root: Path, authority: Authority, tmp_path: Path
+    authority: Authority, in_process: Callable[..., Any], tmp_path: Path
 ) -> None:
     certificate, key = authority.issue("server")
     other = authority.issue("other")[1]
@@ -280,14 +289,7 @@ def test_wrong_files_are_one_line_at_start(
         (f"certificate: {certificate}, key: {key}, client_ca: {text}", "holds no certificate"),
         (f"certificate: {certificate}", "tls.key is missing"),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline", "--check", "-ohttp_port=0", f"-otls={{{files}}}"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
+        done = in_process(pipeline, "--check", "-ohttp_port=0", f"-otls={{{files}}}")
         assert done.returncode == 1, files
         last = done.stderr.strip().splitlines()
         assert told in last[-1], done.stderr
@@ -303,9 +305,9 @@ def keys_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def guarded(start_service: Any, config: Path, keys_file: Path) -> Iterator[Any]:
+def guarded(start_any_service: Any, config: Path, keys_file: Path) -> Iterator[Any]:
     options = ("op.waste.concurrency=1", f"api_keys={keys_file}", "log.level=info")
-    with start_service(config, *options, "cors_origins=[https://shop.example]") as service:
+    with start_any_service(config, *options, "cors_origins=[https://shop.example]") as service:
         yield service
 
 
@@ -402,13 +404,13 @@ def test_pages_of_the_listed_origins_may_ask(guarded: Any) -> None:
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_without_configuration_no_page_may_ask(waste: Any) -> None:
+def test_without_configuration_no_page_may_ask(tiny: Any) -> None:
     answer = httpx.get(
-        f"{waste.url}/", headers={"Origin": "https://shop.example"}, timeout=PATIENCE_S
+        f"{tiny.url}/", headers={"Origin": "https://shop.example"}, timeout=PATIENCE_S
     )
     assert not [name for name in answer.headers if name.lower().startswith("access-control")]
     reload = httpx.post(
-        f"{waste.admin}/-/reload", headers={"Origin": "https://shop.example"}, timeout=PATIENCE_S
+        f"{tiny.admin}/-/reload", headers={"Origin": "https://shop.example"}, timeout=PATIENCE_S
     )
     assert reload.status_code == 403
 
@@ -445,10 +447,10 @@ def test_commands_with_a_key_from_file_and_environment(
         assert "cannot read" in missing.stderr
 
 
-def test_workers_hold_no_listening_socket(waste: Any) -> None:
-    listening = listening_inodes(waste.process.pid)
-    assert len(listening & socket_inodes(waste.process.pid)) >= 2  # HTTP, RPC, admin
-    workers = waste.workers()
+def test_workers_hold_no_listening_socket(tiny: Any) -> None:
+    listening = listening_inodes(tiny.process.pid)
+    assert len(listening & socket_inodes(tiny.process.pid)) >= 2  # HTTP, RPC, admin
+    workers = tiny.workers()
     assert workers
     for worker in workers:
         assert socket_inodes(worker)  # its connection to the service

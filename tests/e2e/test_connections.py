@@ -66,10 +66,10 @@ def ask_until_served(endpoint: str, picture: bytes) -> Any:
 @pytest.mark.slow
 @pytest.mark.usefixtures("many_descriptors")
 def test_ten_thousand_idle_connections(
-    start_service: Any, root: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
 ) -> None:
     with (
-        start_service(root / "configs" / "waste.yml", "op.waste.concurrency=1") as service,
+        start_any_service(tiny_config, "op.waste.concurrency=1") as service,
         HttpClient(service.url, timeout_s=PATIENCE_S) as http,
         RpcClient(service.endpoint, timeout_s=PATIENCE_S) as rpc,
         contextlib.ExitStack() as idle,
@@ -97,10 +97,12 @@ def test_ten_thousand_idle_connections(
         assert service.stop() == 0
 
 
-def test_few_descriptors_are_told_and_never_run_out(root: Path, pictures: list[bytes]) -> None:
+def test_few_descriptors_are_told_and_never_run_out(
+    root: Path, tiny_config: Path, pictures: list[bytes]
+) -> None:
     few = 200
     command = [sys.executable, "-m", "pipeline", "-ohost=127.0.0.1", "-oop.waste.concurrency=1"]
-    command += ["-ohttp_port=0", "-orpc_port=0"]
+    command += ["-ohttp_port=0", "-orpc_port=0", f"--config={tiny_config}"]
     process = subprocess.Popen(
         ["sh", "-c", f'ulimit -n {few}; exec "$@"', "sh", *command],
         cwd=root,

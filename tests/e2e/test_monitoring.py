@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import http.client
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -27,64 +30,54 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from pipeline.__main__ import main as pipeline
 from tests.patience import PATIENCE_S
 
 JPEG = {"Content-Type": "image/jpeg"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def status_command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline", "status", *arguments],
-        cwd=root,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
-
-
-def test_the_status_command(waste: Any, root: Path, pictures: list[bytes]) -> None:
-    with HttpClient(waste.url) as http:
+def test_the_status_command(tiny: Any, in_process: Run, root: Path, pictures: list[bytes]) -> None:
+    with HttpClient(tiny.url) as http:
         http.classify(pictures[0])
-    shown = status_command(root, "--url", waste.admin, "--seconds", "0.1")
+    shown = in_process(pipeline, "status", "--url", tiny.admin, "--seconds", "0.1")
     assert (shown.returncode, shown.stderr) == (0, "")
     for told in ("ready", "waste", "2 of 2 up", "0 of 256", "waste-0", "waste-1", "answered"):
         assert told in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 80 or str(root) in shown.stdout
-    told = json.loads(status_command(root, "--url", waste.admin, "--json").stdout)
-    assert [worker["pid"] for worker in told["services"][0]["workers"]] == waste.workers()
+    told = json.loads(in_process(pipeline, "status", "--url", tiny.admin, "--json").stdout)
+    assert [worker["pid"] for worker in told["services"][0]["workers"]] == tiny.workers()
 
 
 @pytest.mark.parametrize("path", ["", "/waste/prediction"])
-def test_the_status_of_what_is_no_admin_address(waste: Any, root: Path, path: str) -> None:
-    shown = status_command(root, "--url", f"{waste.url}{path}")
+def test_the_status_of_what_is_no_admin_address(tiny: Any, in_process: Run, path: str) -> None:
+    shown = in_process(pipeline, "status", "--url", f"{tiny.url}{path}")
     assert shown.returncode == 2
     assert "admin address" in shown.stderr
     assert "Traceback" not in shown.stderr
 
 
-def test_the_status_where_nobody_is(root: Path, free_port: int) -> None:
-    shown = status_command(root, "--url", f"127.0.0.1:{free_port}")
+def test_the_status_where_nobody_is(in_process: Run, free_port: int) -> None:
+    shown = in_process(pipeline, "status", "--url", f"127.0.0.1:{free_port}")
     assert shown.returncode == 2
     assert f"no status from http://127.0.0.1:{free_port}" in shown.stderr
 
 
-def test_the_public_ports_tell_nothing_of_the_inside(waste: Any) -> None:
+def test_the_public_ports_tell_nothing_of_the_inside(tiny: Any) -> None:
     for path in ("/metrics", "/-/status", "/-/reload"):
-        assert httpx.get(f"{waste.url}{path}", timeout=PATIENCE_S).status_code in (404, 405)
-        assert httpx.post(f"{waste.url}{path}", timeout=PATIENCE_S).status_code in (404, 405)
+        assert httpx.get(f"{tiny.url}{path}", timeout=PATIENCE_S).status_code in (404, 405)
+        assert httpx.post(f"{tiny.url}{path}", timeout=PATIENCE_S).status_code in (404, 405)
 
 
 def test_keys_of_the_environment_reach_no_worker_and_stay_at_a_reload(
-    start_service: Any, root: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
 ) -> None:
     app_key = "0123456789abcdef0123"
     key = {"Authorization": f"Bearer {app_key}"}
-    with start_service(
-        root / "configs" / "waste.yml",
+    with start_any_service(
+        tiny_config,
         "op.waste.concurrency=1",
         environment={"PADDLE_SERVING_KIT_API_KEYS": f"app: {app_key}"},
     ) as service:
@@ -116,10 +109,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_metrics_count_what_clients_saw(
-    start_service: Any, root: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
 ) -> None:
-    with start_service(
-        root / "configs" / "waste.yml",
+    with start_any_service(
+        tiny_config,
         "op.waste.concurrency=1",
         "dag.enable_prometheus=true",
         "dag.prometheus_port=0",
@@ -157,8 +150,8 @@ def test_metrics_count_what_clients_saw(
 
 
 @pytest.fixture
-def channel(waste: Any) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(waste.endpoint) as opened:
+def channel(tiny: Any) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(tiny.endpoint) as opened:
         yield opened
 
 
@@ -173,9 +166,9 @@ def test_grpc_health(channel: grpc.Channel) -> None:
     assert "waste" in caught.value.details()
 
 
-def test_a_watcher_hears_of_the_stop(start_service: Any, root: Path) -> None:
+def test_a_watcher_hears_of_the_stop(start_any_service: Any, tiny_config: Path) -> None:
     with (
-        start_service(root / "configs" / "waste.yml", "op.waste.concurrency=1") as service,
+        start_any_service(tiny_config, "op.waste.concurrency=1") as service,
         grpc.insecure_channel(service.endpoint) as channel,
     ):
         stub = health_pb2_grpc.HealthStub(channel)
@@ -197,11 +190,11 @@ def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
 
 
 def test_a_request_has_one_line_of_json_with_its_log_id(
-    start_service: Any, root: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
 ) -> None:
     secret = base64.b64encode(pictures[0]).decode()
-    with start_service(
-        root / "configs" / "waste.yml", "op.waste.concurrency=1", "log={level: info, format: json}"
+    with start_any_service(
+        tiny_config, "op.waste.concurrency=1", "log={level: info, format: json}"
     ) as service:
         body = {"key": ["image"], "value": [secret], "logid": 77}
         httpx.post(
@@ -221,12 +214,10 @@ def test_a_request_has_one_line_of_json_with_its_log_id(
 
 
 def test_callers_forge_no_line_and_make_no_flood_of_them(
-    start_service: Any, root: Path, pictures: list[bytes]
+    start_any_service: Any, root: Path, tiny_config: Path, pictures: list[bytes]
 ) -> None:
     floods = 300
-    with start_service(
-        root / "configs" / "waste.yml", "op.waste.concurrency=1", "log.level=info"
-    ) as service:
+    with start_any_service(tiny_config, "op.waste.concurrency=1", "log.level=info") as service:
         hostile = png_with_profile(
             b"a\n<3>\x1b[2K\r2026-11-27 00:00:00,000 ERROR root: forged\x1b[m"
         )
@@ -270,12 +261,18 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.fixture
-def start_with_stderr(root: Path, start_service: Any) -> Any:
+def start_with_stderr(root: Path, tiny_config: Path) -> Any:
     """Start a service that logs a line a request to a stream that nobody reads."""
 
     def start(stderr: int) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", EVERY_REQUEST_LOGGED, "--log-level=info"]
+            [
+                sys.executable,
+                "-c",
+                EVERY_REQUEST_LOGGED,
+                f"--config={tiny_config}",
+                "--log-level=info",
+            ]
             + [f"-o{key}=0" for key in ("http_port", "rpc_port")]
             + ["-ohost=127.0.0.1", "-oop.waste.concurrency=1"],
             cwd=root,
@@ -297,20 +294,26 @@ def test_logs_that_cannot_be_written_cost_no_request(
     start_with_stderr: Any, pictures: list[bytes], kind: str
 ) -> None:
     read, write = os.pipe() if kind == "stuck-reader" else (None, os.open("/dev/full", os.O_WRONLY))
+    # With a reader that is stuck: far more lines than a pipe holds, 64 KiB, and than may wait for
+    # the writer, 2000.
+    lines = 100 if read is None else 3000
     process, url = start_with_stderr(write)
     os.close(write)
     try:
         with (
-            HttpClient(url, timeout_s=PATIENCE_S) as http,
-            httpx.Client(base_url=url, timeout=PATIENCE_S) as raw,
+            HttpClient(url, timeout_s=PATIENCE_S) as client,
+            contextlib.closing(
+                http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE_S)
+            ) as raw,
         ):
-            before = http.classify(pictures[0])
-            # Far more lines than a pipe holds, 64 KiB, and than may wait for the writer, 2000.
-            for _ in range(3000):
-                assert raw.post("/waste/prediction", content=b"{").status_code == 400
-            assert http.classify(pictures[0]) == before
+            before = client.classify(pictures[0])
+            for _ in range(lines):
+                raw.request("POST", "/waste/prediction", b"{")
+                with raw.getresponse() as answer:
+                    assert (answer.status, bool(answer.read())) == (400, True)
+            assert client.classify(pictures[0]) == before
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()
@@ -319,11 +322,15 @@ def test_logs_that_cannot_be_written_cost_no_request(
             os.close(read)
 
 
-def test_the_default_admin_port_gives_way(start_service: Any, root: Path, free_port: int) -> None:
-    config = root / "configs" / "waste.yml"
+def test_the_default_admin_port_gives_way(
+    start_any_service: Any, tiny_config: Path, free_port: int
+) -> None:
     options = ("op.waste.concurrency=1", f"http_port={free_port}")
     # With an HTTP port of one's own, the admin port is the default one, for whoever comes first.
-    with start_service(config, *options) as first, start_service(config, options[0]) as other:
+    with (
+        start_any_service(tiny_config, *options) as first,
+        start_any_service(tiny_config, options[0]) as other,
+    ):
         assert (
             httpx.get(f"{other.admin}/metrics", timeout=PATIENCE_S).status_code == 200
         )  # any free port
@@ -331,53 +338,48 @@ def test_the_default_admin_port_gives_way(start_service: Any, root: Path, free_p
         assert taken or any("no admin address" in line for line in first.err)
 
 
-def test_an_admin_port_of_ones_choice_must_be_free(waste: Any, root: Path) -> None:
-    port = waste.admin.rpartition(":")[2]
-    refused = subprocess.run(
-        [sys.executable, "-m", "pipeline", "-ohttp_port=0", "-orpc_port=", f"-oadmin.port={port}"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
+def test_an_admin_port_of_ones_choice_must_be_free(tiny: Any, in_process: Run) -> None:
+    port = tiny.admin.rpartition(":")[2]
+    refused = in_process(pipeline, "-ohttp_port=0", "-orpc_port=", f"-oadmin.port={port}")
     assert refused.returncode == 1
     assert f"port {port} (admin.port) on 127.0.0.1 is in use" in refused.stderr
 
 
 def test_a_burst_on_one_service_starves_no_other(
-    start_service: Any, tmp_path: Path, root: Path, pictures: list[bytes]
+    start_any_service: Any, tmp_path: Path, tiny_model: Path, pictures: list[bytes]
 ) -> None:
     op = f"""
     concurrency: 1
     timeout: 60000
-    local_service_conf: {{model_config: {root / "serving_model" / "waste"}, devices: ""}}
+    local_service_conf: {{model_config: {tiny_model}, devices: ""}}
 """
     config = tmp_path / "config.yml"
     config.write_text(f"dag: {{channel_size: 64}}\nop:\n  busy:{op}  calm:{op}", encoding="utf-8")
     values = [base64.b64encode(picture).decode() for picture in pictures]
     burst = json.dumps({"key": ["image"] * len(values), "value": values}).encode()
     with (
-        start_service(config) as service,
+        start_any_service(config) as service,
         httpx.Client(timeout=PATIENCE_S) as raw,
         HttpClient(service.url, service="calm", timeout_s=PATIENCE_S) as calm,
         ThreadPoolExecutor(8) as pool,
     ):
+        status = httpx.get(f"{service.admin}/-/status", timeout=PATIENCE_S).json()
+        workers = {entry["name"]: entry["workers"][0]["pid"] for entry in status["services"]}
+        right = calm.classify(pictures[0])
+        os.kill(workers["busy"], signal.SIGSTOP)
         busy = [
             pool.submit(raw.post, f"{service.url}/busy/prediction", content=burst) for _ in range(8)
         ]
-        right = calm.classify(pictures[0])
-        answered_meanwhile = 0
-        while not all(future.done() for future in busy):
-            assert calm.classify(pictures[0]) == right
-            answered_meanwhile += 1
-        outcomes = {future.result().json()["err_no"] for future in busy}
-    assert outcomes == {0, 3004}  # some had to be refused: the queue of that service was full
-    assert answered_meanwhile > 1
+        # The queue takes one of the requests. The others are refused while the worker stands still.
+        wait_for(lambda: sum(future.done() for future in busy) == 7)
+        assert [calm.classify(pictures[0]) for _ in range(5)] == [right] * 5
+        os.kill(workers["busy"], signal.SIGCONT)
+        outcomes = sorted(future.result().json()["err_no"] for future in busy)
+    assert outcomes == [0] + [3004] * 7
 
 
 def test_a_collector_gets_request_queue_and_predict(
-    start_service: Any, root: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
 ) -> None:
     collector_pb2 = pytest.importorskip(
         "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="needs extra tracing"
@@ -399,8 +401,8 @@ def test_a_collector_gets_request_queue_and_predict(
     trace_id, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     headers = {**JPEG, "traceparent": f"00-{trace_id}-{parent}-01"}
     try:
-        with start_service(
-            root / "configs" / "waste.yml",
+        with start_any_service(
+            tiny_config,
             "op.waste.concurrency=1",
             environment={"OTEL_EXPORTER_OTLP_ENDPOINT": address},
         ) as service:

@@ -53,11 +53,12 @@ def answered(service: Any) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [None, KEY], ids=["open", "with API keys"])
 def test_the_service_is_as_its_document_says(
-    start_service: Any, root: Path, tmp_path: Path, key: str | None
+    start_any_service: Any, tiny_config: Path, tmp_path: Path, key: str | None
 ) -> None:
     environment = {"PADDLE_SERVING_KIT_API_KEYS": f"tester: {key}"} if key else {}
-    config = root / "configs" / "waste.yml"
-    with start_service(config, "op.waste.concurrency=1", environment=environment) as service:
+    with start_any_service(
+        tiny_config, "op.waste.concurrency=1", environment=environment
+    ) as service:
         document = f"{service.url}/openapi.json"
         done = schemathesis(tmp_path, document, more=SIGN_IN if key else "")
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
@@ -71,20 +72,20 @@ def test_the_service_is_as_its_document_says(
         assert "Traceback" not in "".join(service.err)
 
 
-def test_what_the_document_leaves_out_is_found(waste: Any, tmp_path: Path) -> None:
+def test_what_the_document_leaves_out_is_found(tiny: Any, tmp_path: Path) -> None:
     """The run would notice: against a document that promises otherwise it fails."""
-    document = httpx.get(f"{waste.url}/openapi.json", timeout=PATIENCE_S).json()
+    document = httpx.get(f"{tiny.url}/openapi.json", timeout=PATIENCE_S).json()
     del document["paths"]["/{service}/prediction"]["post"]["responses"]["400"]
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(document), encoding="utf-8")
-    done = schemathesis(tmp_path, str(file), "--url", waste.url, examples=20)
+    done = schemathesis(tmp_path, str(file), "--url", tiny.url, examples=20)
     assert done.returncode == 1
     # Older releases say "Undocumented HTTP status code".
     assert re.search(r"Undocumented .*status code", done.stdout), done.stdout
 
 
-def test_the_document_names_what_is_served(waste: Any) -> None:
-    document = httpx.get(f"{waste.url}/openapi.json", timeout=PATIENCE_S).json()
+def test_the_document_names_what_is_served(tiny: Any) -> None:
+    document = httpx.get(f"{tiny.url}/openapi.json", timeout=PATIENCE_S).json()
     operation = document["paths"]["/{service}/prediction"]["post"]
     assert operation["parameters"][0]["schema"]["enum"] == ["waste"]
     assert {"200", "400", "401", "403", "404", "413", "429", "500", "503", "504"} == set(
