@@ -142,7 +142,7 @@ def start_any_service(root: Path) -> Start:
 
 # The operators of PaddleClas' recipes.
 OPERATORS = """
-- ResizeImage: {resize_short: 10}
+- ResizeImage: {resize_short: 256}
 - CropImage: {size: 8}
 - NormalizeImage: {order: ''}
 - ToCHWImage:
