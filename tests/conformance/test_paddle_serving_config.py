@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.hosts.paddle_serving import config as host
+from pipeline.hosts.paddle_serving import keys as host
+from pipeline.hosts.paddle_serving.config import plan_of
 from pipeline.settings.config import ServiceSettings, load_settings
 from pipeline.settings.keys import DAG, LOCAL_SERVICE_CONF, OP, TOP, Key
 
@@ -160,7 +161,7 @@ def test_every_key_is_translated_to_what_0_9_checks(
     tree = yaml.safe_load(EVERY_KEY)
     tree["op"]["imagenet"]["local_service_conf"]["model_config"] = str(bundles / "imagenet")
     (tmp_path / "config.yml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    plan = host.plan_of(tmp_path / "config.yml")
+    plan = plan_of(tmp_path / "config.yml")
     checked = official("check_config", tree=plan.server)
     assert checked["op"]["imagenet"]["batch_size"] == 2
     assert checked["dag"]["is_thread_op"] is False

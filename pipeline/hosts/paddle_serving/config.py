@@ -1,8 +1,8 @@
-"""config.yml, as our own engine takes it -> what Paddle Serving 0.9 takes, and what our op needs.
+"""config.yml of our own engine -> the configuration of Paddle Serving 0.9, and that of our op.
 
     config.yml -> keys of 0.9 that work there   -> Plan.server, the official server's own mapping
                -> labels, topk, threshold ...   -> Plan.services, for our op
-               -> everything else               -> Plan.left_out, told in one line
+               -> everything else               -> Plan.left_out, reported in one line
 
 Where a key is missing, our default stands in, so that one file means the same on both engines.
 Kept clean for Python 3.8.
@@ -19,20 +19,25 @@ from bundle import Bundle, BundleError, load_bundle
 from bundle.labels import check_count, read_labels
 from bundle.model_config import TensorSpec
 from bundle.strict_yaml import read_yaml
-from pipeline.settings.keys import (
-    DAG,
-    LOCAL_SERVICE_CONF,
-    OP,
-    TOP,
-    Check,
-    Key,
-    Section,
-    flag,
-    names,
-    one_of,
-    whole,
-)
+from pipeline.settings.keys import Check
 from pipeline.stages.decode import DEFAULT_MAX_PIXELS
+
+from .errors import ConfigurationError
+from .keys import (
+    DAG_CHECKS,
+    DAG_KEYS,
+    LOCAL_CHECKS,
+    LOCAL_KEYS,
+    OP_CHECKS,
+    OP_KEYS,
+    OUR_LOCAL_KEYS,
+    OUR_OP_KEYS,
+    OUR_TOP_KEYS,
+    TOP_CHECKS,
+    TOP_KEYS,
+    TRACER_CHECKS,
+)
+from .ports import check_ports, set_ports
 
 # 0.9 answers as many requests at a time as it has threads, and its own default is one.
 DEFAULT_WORKER_NUM = 32
@@ -40,75 +45,10 @@ DEFAULT_MAX_IMAGES = 64
 DEFAULT_START_TIMEOUT_S = 120
 DEFAULT_METRICS_PORT = 19393
 
-# What reaches the official server as it stands. Left out of 0.9's own keys are those that break
-# it (dag.retry, is_thread_op: True, build_dag_each_worker) and those of remote engines.
-TOP_KEYS = ("http_port", "rpc_port", "worker_num", "dag", "op")
-DAG_KEYS = ("use_profile", "channel_size", "tracer", "enable_prometheus", "prometheus_port")
-OP_KEYS = ("concurrency", "timeout", "retry", "batch_size", "auto_batching_timeout")
-LOCAL_KEYS = (
-    "device_type",
-    "devices",
-    "thread_num",
-    "mem_optim",
-    "ir_optim",
-    "precision",
-    "use_calib",
-    "use_mkldnn",
-    "mkldnn_cache_capacity",
-    "mkldnn_op_list",
-    "mkldnn_bf16_op_list",
-    "min_subgraph_size",
-)
-# What the op of this host reads; 0.9 never sees them.
-OUR_TOP_KEYS = ("max_images",)
-OUR_OP_KEYS = (
-    "fetch_list",
-    "local_service_conf",
-    "labels",
-    "topk",
-    "threshold",
-    "max_image_pixels",
-    "fast_decode",
-    "start_timeout",
-)
-OUR_LOCAL_KEYS = ("model_config", "client_type", "fetch_list")
-
-_MAX_PORT = 65535
-
-
-def _checks(section: Section, keys: tuple[str, ...], own: Mapping[str, Check]) -> dict[str, Check]:
-    """Return what each key must be: as our engine has it, or `own` where 0.9 can do more."""
-    known = {key: section.get(key) for key in keys}
-    shared = {key: found.check for key, found in known.items() if isinstance(found, Key)}
-    return {**shared, **own}
-
-
-# 0.9 dies with a traceback of wrong values, or starts and then fails with every request.
-_TOP_CHECKS = _checks(TOP, TOP_KEYS + OUR_TOP_KEYS, {"worker_num": whole(1, 1024)})
-_DAG_CHECKS = _checks(DAG, DAG_KEYS, {"use_profile": flag, "is_thread_op": flag})
-_TRACER_CHECKS = {"interval_s": whole(-1)}
-_OP_CHECKS = _checks(OP, OP_KEYS + OUR_OP_KEYS, {})
-_LOCAL_CHECKS = _checks(
-    LOCAL_SERVICE_CONF,
-    (*LOCAL_KEYS, "model_config", "fetch_list"),
-    {
-        "precision": one_of("fp32", "fp16", "bf16", "int8"),
-        "use_calib": flag,
-        "mkldnn_cache_capacity": whole(0),
-        "mkldnn_op_list": names,
-        "mkldnn_bf16_op_list": names,
-        "min_subgraph_size": whole(1),
-    },
-)
-
-
-class ConfigurationError(Exception):
-    """0.9 cannot serve this configuration; the text names the key and what to do."""
-
 
 @dataclass(frozen=True)
 class ServicePlan:
-    """One op of the configuration: the bundle it serves, and how its answers are made."""
+    """One op of the configuration: the bundle it serves, and how its replies are made."""
 
     name: str
     bundle: Bundle
@@ -123,7 +63,7 @@ class ServicePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is handed to the official server, what to our ops, and what to nobody."""
+    """What the official server gets, what our ops get, and which keys are left out."""
 
     server: Mapping[str, Any]
     services: tuple[ServicePlan, ...]
@@ -139,16 +79,16 @@ def plan_of(path: Path) -> Plan:
         BundleError: the file, a bundle or a label file cannot be read.
     """
     tree = _mapping(read_yaml(path), str(path))
-    _check(tree, _TOP_CHECKS, path, "")
+    _check(tree, TOP_CHECKS, path, "")
     ops = _mapping(tree.get("op"), "{}: op".format(path))
     if not ops:
         raise ConfigurationError("{}: op holds no service".format(path))
     left_out = _unknown(tree, "", TOP_KEYS + OUR_TOP_KEYS)
     server = {key: tree[key] for key in TOP_KEYS if tree.get(key) is not None}
     server.setdefault("worker_num", DEFAULT_WORKER_NUM)
-    _set_ports(server, tree, path)
+    set_ports(server, tree, path)
     server["dag"] = _dag(_mapping(tree.get("dag"), "{}: dag".format(path)), left_out, path)
-    _check_ports(server, path)
+    check_ports(server, path)
     server["op"] = {}
     services = []
     cores = max(1, len(os.sched_getaffinity(0)) // len(ops))
@@ -158,8 +98,8 @@ def plan_of(path: Path) -> Plan:
         local = _mapping(
             op.get("local_service_conf"), "{}: {}.local_service_conf".format(path, where)
         )
-        _check(op, _OP_CHECKS, path, where + ".")
-        _check(local, _LOCAL_CHECKS, path, where + ".local_service_conf.")
+        _check(op, OP_CHECKS, path, where + ".")
+        _check(local, LOCAL_CHECKS, path, where + ".local_service_conf.")
         left_out += _unknown(op, where + ".", OP_KEYS + OUR_OP_KEYS)
         left_out += _unknown(local, where + ".local_service_conf.", LOCAL_KEYS + OUR_LOCAL_KEYS)
         service = _service(str(name), op, local, path)
@@ -186,47 +126,10 @@ def _check(tree: Mapping[str, Any], checks: Mapping[str, Check], path: Path, pre
             )
 
 
-def ports_of(server: Mapping[str, Any]) -> dict[str, int]:
-    """Return the ports that 0.9 will listen on, by the keys that give them."""
-    ports = {key: server[key] for key in ("http_port", "rpc_port") if key in server}
-    if server["dag"].get("enable_prometheus"):
-        ports["dag.prometheus_port"] = server["dag"]["prometheus_port"]
-    return ports
-
-
-def _check_ports(server: Mapping[str, Any], path: Path) -> None:
-    """Refuse a port for two: 0.9 says so with a page of C++."""
-    ports = ports_of(server)
-    for key, port in ports.items():
-        if not 0 < port <= _MAX_PORT:
-            raise ConfigurationError(
-                "{}: {} is {}; give a number from 1 to {}".format(path, key, port, _MAX_PORT)
-            )
-        twins = [other for other in ports if ports[other] == port]
-        if len(twins) > 1:
-            raise ConfigurationError(
-                "{}: {} are both {}; choose another port for one".format(
-                    path, " and ".join(twins[:2]), port
-                )
-            )
-
-
-def _set_ports(server: dict[str, Any], tree: Mapping[str, Any], path: Path) -> None:
-    for key in ("http_port", "rpc_port"):
-        if server.get(key) == 0:
-            raise ConfigurationError(
-                "{}: {}: 0.9 cannot take any free port; give one from 1 to 65535".format(path, key)
-            )
-    if "rpc_port" not in tree and "http_port" in server:
-        server["rpc_port"] = server["http_port"] + 1
-    if "rpc_port" not in server and "http_port" not in server:
-        raise ConfigurationError("{}: give http_port, rpc_port or both".format(path))
-
-
 def _dag(dag: Mapping[str, Any], left_out: list[str], path: Path) -> dict[str, Any]:
-    _check(dag, _DAG_CHECKS, path, "dag.")
+    _check(dag, DAG_CHECKS, path, "dag.")
     tracer = _mapping(dag.get("tracer"), "{}: dag.tracer".format(path))
-    _check(tracer, _TRACER_CHECKS, path, "dag.tracer.")
+    _check(tracer, TRACER_CHECKS, path, "dag.tracer.")
     left_out += _unknown(dag, "dag.", (*DAG_KEYS, "is_thread_op"))
     if dag.get("is_thread_op"):
         left_out.append("dag.is_thread_op: True")
@@ -274,7 +177,7 @@ def _service(name: str, op: Mapping[str, Any], local: Mapping[str, Any], path: P
 
 
 def _fetch(bundle: Bundle, listed: list[str] | None, where: str) -> TensorSpec:
-    """Return the fetch to answer from: the one that is listed, else the bundle's own."""
+    """Return the fetch to answer from: the listed one, else the bundle's own."""
     fetches = bundle.model_config.fetches
     if len(listed or ()) > 1:
         raise ConfigurationError("{}: fetch_list: give the one to answer from".format(where))

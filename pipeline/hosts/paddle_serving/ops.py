@@ -1,9 +1,9 @@
 """The two ops of ours that run inside the official Paddle Serving 0.9.
 
-    request -> PicturesIn  -> ClassifyOp: preprocess -> process        -> postprocess  -> reply
-               to pictures    decode,     prepare       LocalPredictor    top-k, labels
+    request -> ImagesIn -> ClassifyOp: preprocess   -> process        -> postprocess -> reply
+               images      decode, prepare             LocalPredictor    top-k, labels
 
-Both are mixed into 0.9's RequestOp and Op by `paddle_serving`, so that nothing of 0.9 is imported
+Both are mixed into 0.9's RequestOp and Op by `service`, so that nothing of 0.9 is imported
 here. Kept clean for Python 3.8.
 """
 
@@ -28,15 +28,16 @@ from protocol.errors import (
 )
 
 from .config import ServicePlan
-from .wire import Result, asked_of, reply_fields
+from .wire import Result, read_request, reply_fields
 
 logger = logging.getLogger(__name__)
 
 
-class PicturesIn:
-    """What a RequestOp of ours does: any key is a picture, in order, also where keys repeat.
+class ImagesIn:
+    """Mixed into 0.9's RequestOp: every key is one image, in order, also where keys repeat.
 
-    0.9's own puts keys into a dict, so that a repeated one is lost, and unpickles byte tensors.
+    0.9's own RequestOp puts keys into a dict, so that a repeated one is lost, and unpickles byte
+    tensors.
     """
 
     max_images: int
@@ -45,25 +46,25 @@ class PicturesIn:
         self,
         request: Any,  # noqa: ANN401 - the official engine's Request
     ) -> tuple[dict[str, Any], int, int | None, str]:
-        """Return pictures and options, the log id, and err_no with its text where it is refused."""
+        """Return images and options, the log id, and err_no with its text for a refused request."""
         try:
-            asked = asked_of(request)
-            if len(asked.images) > self.max_images:
+            fields = read_request(request)
+            if len(fields.images) > self.max_images:
                 raise InvalidRequest(
                     "{} pictures in one request; the most is {}".format(
-                        len(asked.images), self.max_images
+                        len(fields.images), self.max_images
                     )
                 )
         except ServingError as error:
             return {}, request.logid, wire_codes(error).err_no, public_message(error)
-        return asked._asdict(), request.logid, None, ""
+        return fields._asdict(), request.logid, None, ""
 
 
 class ClassifyOp:
-    """What an Op of ours does in its three steps; 0.9 calls them in a process of its own.
+    """Mixed into 0.9's Op: its three steps, which 0.9 calls in a process of its own.
 
     Between the steps 0.9 joins the rows of several requests and takes them apart again. The rows
-    are objects, so that pictures of different shapes can be joined; `process` sorts them.
+    are objects, so that images of different shapes can be joined; `process` sorts them.
     """
 
     service: ServicePlan
@@ -71,7 +72,7 @@ class ClassifyOp:
     client: Any  # 0.9's LocalPredictor
 
     def init_op(self) -> None:
-        """Prepare one process; 0.9 swallows what is raised here, so `ready` tells of success."""
+        """Prepare one process; 0.9 swallows errors raised here, so `ready` reports success."""
         cv2.setNumThreads(1)
         bundle = self.service.bundle
         for feed in bundle.model_config.feeds:
@@ -89,16 +90,16 @@ class ClassifyOp:
         data_id: int = 0,  # noqa: ARG002 - 0.9 gives it
         log_id: int = 0,  # noqa: ARG002 - 0.9 gives it
     ) -> tuple[dict[str, np.ndarray] | None, bool, int | None, str]:
-        """Decode and prepare; a bad picture is remembered for `postprocess`, the others go on."""
-        ((_, asked),) = input_dicts.items()
+        """Decode and prepare; the error of a bad image waits for `postprocess`."""
+        ((_, fields),) = input_dicts.items()
         errors: dict[int, ServingError] = {}
         arrays = []
-        for position, image in enumerate(asked["images"]):
+        for position, image in enumerate(fields["images"]):
             try:
                 arrays.append(self._preprocess(decode_image(image, self._limits)))
             except ServingError as error:
                 errors[position] = error
-        asked["errors"] = errors
+        fields["errors"] = errors
         if not arrays:
             first = errors[0]
             return None, False, wire_codes(first).err_no, public_message(first)
@@ -109,7 +110,7 @@ class ClassifyOp:
         feed_batch: Sequence[Mapping[str, np.ndarray]],
         typical_logid: int = 0,  # noqa: ARG002 - 0.9 gives it
     ) -> tuple[dict[str, np.ndarray] | None, int, str]:
-        """Predict; pictures of one shape go through the model together."""
+        """Predict; images of one shape go through the model together."""
         arrays = feed_batch[0][self._feed]
         scores = np.empty(len(arrays), dtype=object)
         by_shape: dict[tuple[int, ...], list[int]] = {}
@@ -123,7 +124,7 @@ class ClassifyOp:
                     for position, row in zip(chosen, self._predict(arrays[chosen], size)):
                         scores[position] = row
         except Exception as error:
-            # What Paddle says is pages of its own code; it belongs in the log.
+            # Paddle's message is pages of its own code; it belongs in the log.
             logger.error("the prediction failed", exc_info=error)
             failed = PredictionFailed("the prediction failed")
             return None, wire_codes(failed).err_no, str(failed)
@@ -147,21 +148,21 @@ class ClassifyOp:
         data_id: int = 0,  # noqa: ARG002 - 0.9 gives it
         log_id: int = 0,  # noqa: ARG002 - 0.9 gives it
     ) -> tuple[Mapping[str, str], int | None, str]:
-        """Return label, prob, topk and errors of the request, in the order of its pictures."""
-        ((_, asked),) = input_dicts.items()
+        """Return label, prob, topk and errors of the request, in the order of its images."""
+        ((_, fields),) = input_dicts.items()
         rows = iter(fetch_data["scores"])
         results: list[Result] = [
-            asked["errors"][position]
-            if position in asked["errors"]
-            else self._answer(next(rows), asked["topk"], asked["threshold"])
-            for position in range(len(asked["images"]))
+            fields["errors"][position]
+            if position in fields["errors"]
+            else self._result(next(rows), fields["topk"], fields["threshold"])
+            for position in range(len(fields["images"]))
         ]
         failed = [result for result in results if isinstance(result, ServingError)]
         if len(failed) == len(results):
             return {}, wire_codes(failed[0]).err_no, public_message(failed[0])
         return reply_fields(results), None, ""
 
-    def _answer(self, row: np.ndarray, topk: int | None, threshold: float | None) -> Result:
+    def _result(self, row: np.ndarray, topk: int | None, threshold: float | None) -> Result:
         if not np.isfinite(row).all():
             return PredictionFailed("the model answered with numbers that are not finite")
         labels = self.service.labels or tuple(map(str, range(len(row))))

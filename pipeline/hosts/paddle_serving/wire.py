@@ -1,9 +1,9 @@
 """Request and reply of Paddle Serving 0.9 inside the official engine, as `protocol` has them.
 
-`protocol.request` and `protocol.reply` need Python 3.10; here is the little of them that the
-official engine's ops need, for Python 3.8. tests/conformance holds the two equal.
+`protocol.key_value` needs Python 3.10. This module has the small part of it that the official
+engine's ops need, for Python 3.8; tests/conformance compares the two.
 
-    Request  ->  pictures and options          (or InvalidRequest: which part, and how it should be)
+    Request  ->  images and options            (or InvalidRequest: which part, and how it should be)
     results  ->  label, prob, topk, errors     (JSON texts)
 """
 
@@ -21,16 +21,16 @@ Categories = List[Tuple[int, str, float]]  # class_id, label, score
 Result = Union[Categories, ServingError]
 
 
-class Asked(NamedTuple):
-    """The encoded pictures of one request, in order, and how its answer is wanted."""
+class RequestFields(NamedTuple):
+    """The encoded images of one request, in order, and the options of its reply."""
 
     images: List[bytes]
     topk: int | None
     threshold: float | None
 
 
-def asked_of(message: Any) -> Asked:  # noqa: ANN401 - the official engine's Request
-    """Read a Request: base64 in `value`, or picture bytes in a tensor.
+def read_request(message: Any) -> RequestFields:  # noqa: ANN401 - the official engine's Request
+    """Read a Request: base64 in `value`, or image bytes in a tensor.
 
     Raises:
         InvalidRequest: the text says which part is wrong and how it should be.
@@ -52,11 +52,11 @@ def asked_of(message: Any) -> Asked:  # noqa: ANN401 - the official engine's Req
         images.extend(_tensor_images(tensor))
     if not images:
         raise InvalidRequest("no picture in the request; give at least one key with its value")
-    return Asked(images, _topk(options.get("topk")), _threshold(options.get("threshold")))
+    return RequestFields(images, _topk(options.get("topk")), _threshold(options.get("threshold")))
 
 
 def reply_fields(results: Sequence[Result]) -> Mapping[str, str]:
-    """Return the keys and JSON texts that answer `results`, one a picture, in order."""
+    """Return the keys and JSON texts that answer `results`, one an image, in order."""
     best = [
         result[0] if not isinstance(result, ServingError) and result else None for result in results
     ]
@@ -93,7 +93,7 @@ def _decode_base64(text: str, key: str, position: int) -> bytes:
 
 
 def _tensor_images(tensor: Any) -> list[bytes]:  # noqa: ANN401 - the official engine's Tensor
-    """Return encoded pictures; what 0.9's own RequestOp would unpickle is refused."""
+    """Return encoded images; what 0.9's own RequestOp would unpickle is refused."""
     where = "tensor {!r}".format(tensor.name)
     if tensor.str_data:
         return [_decode_base64(text, tensor.name, i) for i, text in enumerate(tensor.str_data)]

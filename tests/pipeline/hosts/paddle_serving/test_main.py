@@ -12,7 +12,8 @@ import yaml
 from bundle.inference_yml import InferenceDescription, TransformOp, write_inference_yml
 from bundle.model_config import ModelConfig, TensorSpec, write_model_config
 from pipeline.hosts.paddle_serving import __main__ as paddle_serving
-from pipeline.hosts.paddle_serving.config import ConfigurationError, Plan, plan_of
+from pipeline.hosts.paddle_serving.config import Plan, plan_of
+from pipeline.hosts.paddle_serving.errors import ConfigurationError
 
 RESIZE = TransformOp("ResizeImage", {"size": 32})
 

@@ -18,8 +18,8 @@ from bundle.formats import FLUID
 from bundle.inference_yml import InferenceDescription, TransformOp
 from bundle.model_config import ModelConfig, TensorSpec
 from pipeline.hosts.paddle_serving.config import ServicePlan
-from pipeline.hosts.paddle_serving.ops import ClassifyOp, PicturesIn
-from pipeline.hosts.paddle_serving.wire import asked_of, reply_fields
+from pipeline.hosts.paddle_serving.ops import ClassifyOp, ImagesIn
+from pipeline.hosts.paddle_serving.wire import read_request, reply_fields
 from protocol.errors import InvalidRequest, ServingError, TooLarge
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.reply import reply_to_proto
@@ -59,7 +59,7 @@ def test_requests_are_read_as_by_our_engine(fields: dict[str, Any]) -> None:
             return (str(error),)
         return list(asked.images), asked.topk, asked.threshold
 
-    assert read(asked_of) == read(request_from_proto)
+    assert read(read_request) == read(request_from_proto)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_replies_are_written_as_by_our_engine(results: list[Any]) -> None:
 
 
 def test_too_many_pictures_are_refused_before_they_are_passed_on() -> None:
-    op = PicturesIn()
+    op = ImagesIn()
     op.max_images = 1
     asked, log_id, err_no, text = op.unpack_request_package(
         pb.Request(key=["a", "b"], value=[ONE, TWO], logid=7)
