@@ -85,9 +85,7 @@ def request_from_proto(message: pb.Request) -> ClassifyRequest:
     return _request_from_proto(message, message.value)
 
 
-def _request_from_proto(
-    message: pb.Request, values: Sequence[str | LongString]
-) -> ClassifyRequest:
+def _request_from_proto(message: pb.Request, values: Sequence[str | LongString]) -> ClassifyRequest:
     if len(message.key) != len(message.value):
         raise InvalidRequest(
             f"key has {len(message.key)} entries and value has {len(message.value)}; "
