@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,18 @@ def test_an_error_in_a_guide_has_its_name() -> None:
             if not re.search(rf"{names[int(found[1])]}`?\s*[（(]$", before):
                 bare.append(f"{document.name}: {before[-40:]}{found[1]}")
     assert bare == []
+
+
+@pytest.mark.parametrize("name", [form.format("contributing") for form in BOTH])
+def test_the_commits_to_look_at_exist(name: str) -> None:
+    def git(*arguments: str) -> bytes | None:
+        ended = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
+        return None if ended.returncode else ended.stdout.strip()
+
+    commits = re.findall(r"(?:commit|提交) ([0-9a-f]{7})\b", _text(name))
+    missing = [
+        commit for commit in commits if git("cat-file", "-e", f"{commit}^{{commit}}") is None
+    ]
+    if missing == commits:
+        pytest.skip("no git repository with this history")
+    assert missing == []
