@@ -157,7 +157,9 @@ $(PADDLECLAS_ENV)/.complete $(PADDLECLAS_26_ENV)/.complete: requirements/paddlec
 	@$(@D)/bin/python -m pip --disable-pip-version-check install -qq --no-deps paddlepaddle==$(PADDLE_VERSION) -r $<
 	@touch $@
 
-deployments: setup-dev paddleclas-env  ## export, convert, serve and compare the five deployments (ARGS="--measure" measures them)
+# Paddle 2.6 is needed for .pdmodel alone.
+ONLY_PIR := $(and $(filter --forms,$(ARGS)),$(if $(filter pdmodel,$(ARGS)),,yes))
+deployments: setup-dev $(if $(ONLY_PIR),$(PADDLECLAS_ENV)/.complete,paddleclas-env)  ## export, convert, serve and compare the five deployments (ARGS="--measure" measures them)
 	@$(BIN)/python -m examples.deployments $(ARGS)
 
 soak: setup-dev  ## minutes of load, faults and bad input; every answer is judged (ARGS="--minutes 1")
