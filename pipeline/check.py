@@ -14,7 +14,8 @@ from .admission.tls import Tls
 from .engine.engine import Engine
 from .hosts.engines import engine_of
 from .hosts.ports import open_ports
-from .settings.config import ConfigError, ServiceSettings
+from .settings.config import ServiceSettings
+from .settings.errors import ConfigError
 from .summary import summary
 
 

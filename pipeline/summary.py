@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .hosts.ports import Addresses
-from .settings.config import OpSettings, ServiceSettings
+from .settings.config import ServiceSettings
+from .settings.op import OpSettings
 
 
 class Told(Protocol):

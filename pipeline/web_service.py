@@ -27,7 +27,8 @@ from pipeline.hosts.ports import Addresses  # noqa: E402
 from pipeline.hosts.standalone import StandaloneHost  # noqa: E402
 from pipeline.observation.logs import set_up_logging  # noqa: E402
 from pipeline.settings.api_keys import hide_environment  # noqa: E402
-from pipeline.settings.config import ConfigError, ServiceSettings, load_settings  # noqa: E402
+from pipeline.settings.config import ServiceSettings, load_settings  # noqa: E402
+from pipeline.settings.errors import ConfigError  # noqa: E402
 from pipeline.settings.keys import FORMS, LEVELS  # noqa: E402
 from pipeline.summary import summary  # noqa: E402
 from pipeline.version import version  # noqa: E402

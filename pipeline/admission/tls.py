@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from ..settings.access import TlsSettings
-from ..settings.config import ConfigError
+from ..settings.errors import ConfigError
 
 
 class Tls:

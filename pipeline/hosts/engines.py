@@ -6,7 +6,7 @@ from ..engine.command import WorkerCommand
 from ..engine.engine import Engine
 from ..engine.report import OnBatch, ignore
 from ..engine.status import Counters
-from ..settings.config import OpSettings
+from ..settings.op import OpSettings
 
 
 def engine_of(

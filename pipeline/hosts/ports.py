@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import grpc
 import grpc.aio
 
-from ..settings.config import ConfigError, ServiceSettings
+from ..settings.config import ServiceSettings
+from ..settings.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 

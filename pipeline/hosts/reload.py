@@ -17,7 +17,9 @@ from typing import Any
 
 from ..admission.services import Services
 from ..engine.engine import Engine, EngineStartError
-from ..settings.config import ConfigError, OpSettings, ServiceSettings
+from ..settings.config import ServiceSettings
+from ..settings.errors import ConfigError
+from ..settings.op import OpSettings
 
 logger = logging.getLogger(__name__)
 

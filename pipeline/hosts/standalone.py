@@ -30,7 +30,8 @@ from ..observation.observer import Observer
 from ..observation.request_log import LINES_A_SECOND, RequestLog
 from ..observation.tracing import tracing_from_environment
 from ..rpc.key_value import READ_TIMEOUT_S, build_rpc_server
-from ..settings.config import OpSettings, ServiceSettings
+from ..settings.config import ServiceSettings
+from ..settings.op import OpSettings
 from ..version import version
 from ..web.app import build_http_app
 from ..web.server import CLOSE_GRACE_S, affordable_connections, serve_app

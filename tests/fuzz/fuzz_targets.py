@@ -35,7 +35,8 @@ from pipeline.observation.observer import Observer
 from pipeline.observation.request_log import RequestLog
 from pipeline.observation.tracing import Tracing
 from pipeline.settings.api_keys import ApiKeysError, parse_api_keys
-from pipeline.settings.config import ConfigError, load_settings
+from pipeline.settings.config import load_settings
+from pipeline.settings.errors import ConfigError
 from pipeline.stages.decode import DecodeLimits, decode_image
 from pipeline.web.app import build_http_app
 from protocol.errors import ServingError

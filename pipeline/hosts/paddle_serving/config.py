@@ -19,7 +19,7 @@ from bundle import Bundle, BundleError, load_bundle
 from bundle.labels import check_count, read_labels
 from bundle.model_config import TensorSpec
 from bundle.strict_yaml import read_yaml
-from pipeline.settings.keys import Check
+from pipeline.settings.checks import Check
 from pipeline.stages.decode import DEFAULT_MAX_PIXELS
 
 from .errors import ConfigurationError

@@ -7,19 +7,8 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from pipeline.settings.keys import (
-    DAG,
-    LOCAL_SERVICE_CONF,
-    OP,
-    TOP,
-    Check,
-    Key,
-    Section,
-    flag,
-    names,
-    one_of,
-    whole,
-)
+from pipeline.settings.checks import Check, flag, names, one_of, whole
+from pipeline.settings.keys import DAG, LOCAL_SERVICE_CONF, OP, TOP, Key, Section
 
 # Keys that the official server gets unchanged. Of 0.9's own keys those are missing that break it
 # (dag.retry, is_thread_op: True, build_dag_each_worker) and those of remote engines.

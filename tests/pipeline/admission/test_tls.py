@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.admission.tls import Tls
 from pipeline.settings.access import TlsSettings
-from pipeline.settings.config import ConfigError
+from pipeline.settings.errors import ConfigError
 from tests.patience import PATIENCE_S
 
 trustme = pytest.importorskip("trustme")

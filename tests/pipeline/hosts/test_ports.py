@@ -9,7 +9,8 @@ import grpc.aio
 import pytest
 
 from pipeline.hosts.ports import add_rpc_port, open_ports
-from pipeline.settings.config import ConfigError, load_settings
+from pipeline.settings.config import load_settings
+from pipeline.settings.errors import ConfigError
 
 LOOPBACKS = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 

@@ -14,7 +14,8 @@ from pipeline.settings.api_keys import (
     parse_api_keys,
     read_api_keys,
 )
-from pipeline.settings.config import ConfigError, load_settings
+from pipeline.settings.config import load_settings
+from pipeline.settings.errors import ConfigError
 
 SECRET, OTHER = "0123456789abcdef0123", "fedcba9876543210fedc"
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings.config import ConfigError, ServiceSettings, load_settings
+from pipeline.settings.config import ServiceSettings, load_settings
+from pipeline.settings.errors import ConfigError
 
 CONFIG = """
 http_port: 18080
