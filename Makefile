@@ -10,7 +10,7 @@ VENV   ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
              $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
              && { echo $$p; break; }; done)
-# cpu or gpu: which Paddle to install (see README, "GPU").
+# cpu or gpu: which Paddle to install (see docs/gpu.md).
 PADDLE ?= cpu
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
