@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from client.health import ask as ask_health
+from client.health import check as check_health
 
 from .bare import ROOT
 
@@ -87,7 +87,7 @@ def run_service(
 
 def _wait(process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not ask_health(url)[0]:
+    while not check_health(url)[0]:
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("error: the service did not become ready; see its message above")
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Addresses as people type them, made whole: a URL for HTTP, HOST:PORT for RPC."""
+"""Addresses as people type them, completed: a URL for HTTP, HOST:PORT for RPC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFAULT_URL = "http://127.0.0.1:18080"
 DEFAULT_ENDPOINT = "127.0.0.1:9993"
 
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# gRPC's own forms, passed on as they are: dns:///host:port, ipv4:..., unix:...
+# gRPC's own forms, which are passed on unchanged: dns:///host:port, ipv4:..., unix:...
 _GRPC_FORM = re.compile(r"^(dns|ipv4|ipv6|unix|unix-abstract|xds):", re.IGNORECASE)
 _ENDPOINT = re.compile(r"^(?P<host>\[[0-9a-f:.]+\]|[^:/\s]+):(?P<port>\d+)$", re.IGNORECASE)
 
@@ -19,11 +19,11 @@ _ENDPOINT = re.compile(r"^(?P<host>\[[0-9a-f:.]+\]|[^:/\s]+):(?P<port>\d+)$", re
 def prediction_url(url: str, service: str | None = None) -> str:
     """Return the address to post to.
 
-    `http://host:port` gets `/<service>/prediction`, the service being `waste` if none is named; an
-    address with a path of its own is taken as it is; without a scheme `http://` is meant.
+    `http://host:port` gets `/<service>/prediction`, where the service is `waste` if none is
+    named. An address with a path of its own is used unchanged. Without a scheme it is `http://`.
 
     Raises:
-        ValueError: this is no HTTP address, or it names one service and `service` another.
+        ValueError: `url` is not an HTTP address, or it names one service and `service` another.
     """
     whole = url if _SCHEME.match(url) else f"http://{url}"
     parts = urlsplit(whole)
@@ -63,7 +63,7 @@ def rpc_endpoint(endpoint: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether `host` is this machine, which no proxy must be asked for."""
+    """Return whether `host` is this machine, which is reached without a proxy."""
     bare = host.strip("[]").lower()
     if bare == "localhost" or bare.endswith(".localhost"):
         return True

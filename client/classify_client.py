@@ -1,4 +1,4 @@
-"""What both clients do alike: read images, retry, send several at a time in order."""
+"""What both clients share: they read images, retry, and send several at a time, in order."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from protocol.errors import NotReady, Overloaded, RateLimited, ServiceClosed, Se
 from protocol.reply import Categories, ClassifyReply, ImageResult
 from protocol.request import ClassifyRequest
 
-from .errors import BadAnswer, ConnectionLost, UnreadableImage
+from .errors import BadReply, ConnectionLost, UnreadableImage
 
-Image: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
+ImageSource: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
 
 DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_JOBS = 4
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 2.0
-# Classifying changes nothing on the server, so that sending again is safe after all of these.
+# Errors that may pass by themselves. Classifying changes nothing on the server, so a request may be
+# sent again after any of them.
 PASSING = (Overloaded, RateLimited, NotReady, ServiceClosed, ConnectionLost)
 
 _Self = TypeVar("_Self", bound="ClassifyClient")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one image: its categories, best first, or its error."""
+class Outcome:
+    """The outcome for one image: its categories, best first, or its error."""
 
-    image: Image
+    image: ImageSource
     result: ImageResult
     seconds: float
 
     @property
     def error(self) -> ServingError | None:
-        """The error, or None if the image was answered."""
+        """The error, or None if the image was classified."""
         return self.result if isinstance(self.result, ServingError) else None
 
     @property
@@ -54,12 +55,12 @@ class Answer:
 
 
 class ClassifyClient(ABC):
-    """Sends images to one service and returns typed answers; safe to use from several threads.
+    """Sends images to one service and returns typed results; safe to use from several threads.
 
     Args:
         service: the service's name.
         timeout_s: seconds for one request, retries and their pauses included.
-        retries: how often a request is sent again after a passing refusal (`PASSING`).
+        retries: how often a request is sent again after an error that may pass (`PASSING`).
     """
 
     def __init__(self, *, service: str, timeout_s: float, retries: int) -> None:
@@ -73,7 +74,7 @@ class ClassifyClient(ABC):
 
     def classify(
         self,
-        image: Image,
+        image: ImageSource,
         topk: int | None = None,
         threshold: float | None = None,
         log_id: int = 0,
@@ -84,7 +85,7 @@ class ClassifyClient(ABC):
             Its categories, best first; empty only if none reaches `threshold`.
 
         Raises:
-            ServingError: the error the service tells, or a ClientError.
+            ServingError: the service's error, or a ClientError.
         """
         request = ClassifyRequest(
             images=(_read(image),),
@@ -100,33 +101,33 @@ class ClassifyClient(ABC):
 
     def classify_many(
         self,
-        images: Iterable[Image],
+        images: Iterable[ImageSource],
         topk: int | None = None,
         threshold: float | None = None,
         jobs: int = DEFAULT_JOBS,
-    ) -> Generator[Answer, None, None]:
-        """Classify images, `jobs` at a time, one request each; yield answers in input order.
+    ) -> Generator[Outcome, None, None]:
+        """Classify images, `jobs` at a time, one request each; yield outcomes in input order.
 
-        Few images are held at once, so that `images` may be endless. An image that fails is an
-        Answer with its error; nothing is raised for it.
+        Only a few images are in memory at once, so `images` may be endless. An image that fails is
+        an Outcome with its error; nothing is raised for it.
         """
         if jobs < 1:
             raise ValueError(f"jobs must be at least 1, got {jobs}")
 
-        def answer(image: Image) -> Answer:
+        def classify(image: ImageSource) -> Outcome:
             start = time.perf_counter()
             result: ImageResult
             try:
                 result = self.classify(image, topk, threshold)
             except ServingError as error:
                 result = error
-            return Answer(image, result, time.perf_counter() - start)
+            return Outcome(image, result, time.perf_counter() - start)
 
-        running: deque[Future[Answer]] = deque()
+        running: deque[Future[Outcome]] = deque()
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="classify")
         try:
             for image in images:
-                running.append(pool.submit(answer, image))
+                running.append(pool.submit(classify, image))
                 if len(running) >= 2 * jobs:
                     yield running.popleft().result()
                 while running and running[0].done():
@@ -137,10 +138,10 @@ class ClassifyClient(ABC):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def send(self, request: ClassifyRequest) -> ClassifyReply:
-        """Send one request, of one image or several; retry passing refusals in the time given.
+        """Send one request, of one image or several; retry within the timeout.
 
         Raises:
-            ServingError: the request failed as a whole. Single images' errors stand in the reply.
+            ServingError: the request failed as a whole. Errors of single images are in the reply.
         """
         deadline = time.monotonic() + self._timeout_s
         attempt = 0
@@ -155,8 +156,8 @@ class ClassifyClient(ABC):
             attempt += 1
             time.sleep(pause)
         if len(reply.results) != len(request.images):
-            raise BadAnswer(
-                f"{self._where} answered {len(reply.results)} of {len(request.images)} images"
+            raise BadReply(
+                f"{self._where} sent {len(reply.results)} results for {len(request.images)} images"
             )
         return reply
 
@@ -167,7 +168,7 @@ class ClassifyClient(ABC):
 
     @abstractmethod
     def _exchange(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
-        """Send `request` once and read its answer within `timeout_s`."""
+        """Send `request` once and read its reply within `timeout_s`."""
 
     @abstractmethod
     def close(self) -> None:
@@ -186,11 +187,11 @@ class ClassifyClient(ABC):
 
 
 def _pause(attempt: int) -> float:
-    """Return seconds to wait: doubling, and spread, so that callers do not return as one."""
+    """Return seconds to wait: doubled each time, and random so that callers spread."""
     return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**attempt)
 
 
-def _read(image: Image) -> bytes:
+def _read(image: ImageSource) -> bytes:
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
     try:

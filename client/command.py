@@ -1,8 +1,8 @@
 """What the two client commands share: arguments, the run, and exit codes.
 
-0  every image was answered
-1  some failed; each says why
-2  the server could not be reached, or the call is wrong
+0  every image was classified
+1  some failed; each with its reason
+2  the server could not be reached, or the command line is wrong
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from protocol.forms import FORMS
 
 from .address import DEFAULT_SERVICE
-from .classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, Answer, ClassifyClient
+from .classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, ClassifyClient, Outcome
 from .credentials import Credentials, add_credentials, credentials_of
 from .errors import Unreachable
 from .images import NoImage, find_images
@@ -33,7 +33,7 @@ ANSWERED, SOME_FAILED, UNREACHABLE, BAD_CALL, INTERRUPTED = 0, 1, 2, 2, 130
 
 @dataclass(frozen=True)
 class Call:
-    """A command line, read; `options` holds what one command alone has."""
+    """A command line after parsing; `options` holds what only one of the commands has."""
 
     images: list[Path]
     service: str | None
@@ -43,7 +43,7 @@ class Call:
     retries: int
     jobs: int
     credentials: Credentials
-    line: Callable[[Answer], str] | None  # how an image is printed; None: a table of all
+    line: Callable[[Outcome], str] | None  # how one outcome is printed; None: a table of all
     options: argparse.Namespace
 
 
@@ -52,8 +52,8 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python {name}",
         description=description,
-        epilog="Exit codes: 0 every image was answered, 1 some failed, "
-        "2 the server could not be reached or the call is wrong.",
+        epilog="Exit codes: 0 every image was classified, 1 some failed, "
+        "2 the server could not be reached or the command line is wrong.",
     )
     add = parser.add_argument
     add("images", nargs="*", metavar="IMAGE|FOLDER", help="default: the sample images")
@@ -114,7 +114,7 @@ def run_command(
         )
         client = connect(call)
     except (NoImage, ValueError) as error:
-        # Without the usage, which would hide the line: the options are as they should be.
+        # Without argparse's usage, which would hide this line: the options themselves are right.
         parser.exit(BAD_CALL, f"error: {error}\n")
     try:
         with client:
@@ -122,12 +122,12 @@ def run_command(
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, for one) has left. Nothing more can be told, at exit neither.
+        # The reader (head, for example) has left. Python must write nothing more, at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
 
 
-def _line(options: argparse.Namespace) -> Callable[[Answer], str] | None:
+def _line(options: argparse.Namespace) -> Callable[[Outcome], str] | None:
     if options.form:
         return functools.partial(form_line, form=options.form)
     return json_line if options.json else None
@@ -137,20 +137,20 @@ def _run(client: ClassifyClient, call: Call) -> int:
     _set_encoding(call)
     failed = False
     unreachable: Unreachable | None = None
-    answered: list[Answer] = []
-    # Closed before anything is said: a bar may stand on the terminal, and requests may still run.
-    with contextlib.closing(_answers(client, call)) as answers:
-        for answer in answers:
-            failed = failed or answer.error is not None
-            if isinstance(answer.error, Unreachable):
-                unreachable = answer.error
+    for_table: list[Outcome] = []
+    # Closed before anything is printed: a bar may be on the terminal, and requests may still run.
+    with contextlib.closing(_outcomes(client, call)) as outcomes:
+        for outcome in outcomes:
+            failed = failed or outcome.error is not None
+            if isinstance(outcome.error, Unreachable):
+                unreachable = outcome.error
                 break
             if call.line is None:
-                answered.append(answer)
-    if answered:
-        # with a threshold, all that reach it are wanted; otherwise the best is enough to read
+                for_table.append(outcome)
+    if for_table:
+        # With a threshold, show all that reach it; otherwise the best is enough.
         rows = call.topk or (1 if call.threshold is None else None)
-        print_table(answered, rows, sys.stdout)
+        print_table(for_table, rows, sys.stdout)
     if unreachable is not None:
         hint = "is the service running? start it with `make serve`"
         print(f"error: {unreachable}; {hint}", file=sys.stderr)
@@ -158,20 +158,20 @@ def _run(client: ClassifyClient, call: Call) -> int:
     return SOME_FAILED if failed else ANSWERED
 
 
-def _answers(client: ClassifyClient, call: Call) -> Generator[Answer, None, None]:
-    """Yield the answers in order, each printed already if lines are asked for."""
-    answers = client.classify_many(call.images, call.topk, call.threshold, jobs=call.jobs)
-    # A bar among the lines on one terminal would garble both.
+def _outcomes(client: ClassifyClient, call: Call) -> Generator[Outcome, None, None]:
+    """Yield the outcomes in order; where lines are requested, each is printed first."""
+    outcomes = client.classify_many(call.images, call.topk, call.threshold, jobs=call.jobs)
+    # A bar and lines on one terminal would garble each other.
     shown = call.line is None or not sys.stdout.isatty()
-    with contextlib.closing(with_bar(answers, len(call.images), shown=shown)) as answers:
-        for answer in answers:
+    with contextlib.closing(with_bar(outcomes, len(call.images), shown=shown)) as outcomes:
+        for outcome in outcomes:
             if call.line is not None:
-                print(call.line(answer), flush=True)
-            yield answer
+                print(call.line(outcome), flush=True)
+            yield outcome
 
 
 def _set_encoding(call: Call) -> None:
-    """JSON lines are UTF-8 everywhere; a table shows ? for what the terminal cannot."""
+    """Write JSON lines in UTF-8 everywhere; a table shows ? for what the terminal cannot show."""
     if not isinstance(sys.stdout, io.TextIOWrapper):
         return
     if call.line is not None:
@@ -209,7 +209,7 @@ def _seconds(text: str) -> float:
 
 
 def _float(text: str) -> float:
-    """Return the number, or NaN, which no range holds."""
+    """Return the number, or NaN, which is in no range."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a client shows, and whom it believes: API key, its own certificate, the service's CA."""
+"""Credentials of a client (API key, certificate) and the authorities that it trusts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ API_KEY_ENVIRONMENT = "PADDLE_SERVING_KIT_API_KEY"
 
 @dataclass(frozen=True)
 class Credentials:
-    """How to come in; files are in PEM form.
+    """API key and TLS files of a client; the files are in PEM form.
 
     Attributes:
-        api_key: sent with each request; never shown.
+        api_key: sent with each request; never printed.
         ca: certificates to trust instead of the machine's own.
-        certificate, key: what the client shows to a service that asks for one (mutual TLS).
+        certificate, key: what the client presents to a service that requires one (mutual TLS).
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -36,18 +36,18 @@ class Credentials:
 
     @property
     def means_tls(self) -> bool:
-        """Whether any of it makes sense with TLS only."""
+        """Whether any of them needs TLS."""
         return self.ca is not None or self.certificate is not None
 
     def headers(self) -> dict[str, str]:
-        """Return what to send along, as HTTP headers or gRPC metadata."""
+        """Return the headers of each request, for HTTP or as gRPC metadata."""
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return what an HTTP client needs.
+        """Return the TLS context for an HTTP client.
 
         Raises:
-            ValueError: a file cannot be read or is none of what it should be.
+            ValueError: a file cannot be read, or is not a certificate or key in PEM form.
         """
         try:
             context = ssl.create_default_context(cafile=self.ca)
@@ -58,7 +58,7 @@ class Credentials:
         return context
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """Return what a gRPC channel needs.
+        """Return the credentials for a gRPC channel.
 
         Raises:
             ValueError: a file cannot be read.
@@ -77,7 +77,7 @@ class Credentials:
 
 
 def add_credentials(parser: argparse.ArgumentParser) -> None:
-    """Add the options; the key itself is none of them, since everyone may list processes."""
+    """Add the options. The key itself is not an option, since every user can list processes."""
     group = parser.add_argument_group("access (docs/security.md)")
     group.add_argument(
         "--api-key-file",
@@ -91,7 +91,7 @@ def add_credentials(parser: argparse.ArgumentParser) -> None:
 
 
 def credentials_of(options: argparse.Namespace) -> Credentials:
-    """Return what the options of `add_credentials` say.
+    """Return the credentials that the options of `add_credentials` name.
 
     Raises:
         ValueError: a file cannot be read, or half of a pair is missing.

@@ -1,17 +1,17 @@
-"""What can go wrong before or without an answer of the service; the rest is protocol.errors.
+"""Errors before or without a reply of the service; all others are in protocol.errors.
 
-    image file ──▶ request ──▶ connection ──▶ answer ──▶ envelope
-    │                            │              │          │
-    UnreadableImage            Unreachable    TimedOut   BadAnswer
-                                 ConnectionLost
+    image file ──▶ request ──▶ connection ──▶ reply ──▶ envelope
+    │                          │              │         │
+    UnreadableImage            Unreachable    TimedOut  BadReply
+                               ConnectionLost
 
     ServingError (protocol.errors)
     └── ClientError
-        ├── UnreadableImage   the file cannot be read here; nothing was sent
-        ├── Unreachable         no connection came about
-        ├── ConnectionLost      the connection broke before the answer was whole
-        ├── TimedOut            no answer within the time the caller allows (a DeadlineExceeded too)
-        └── BadAnswer           something answered, but not with the serving envelope
+        ├── UnreadableImage     the file cannot be read here; nothing was sent
+        ├── Unreachable         no connection could be made
+        ├── ConnectionLost      the connection broke before the reply was complete
+        ├── TimedOut            no reply within the caller's timeout (also a DeadlineExceeded)
+        └── BadReply           a reply that is not the serving envelope
 
 `except ServingError` catches everything a client raises.
 """
@@ -24,7 +24,7 @@ CLIENT_ERR_NO = 9000  # Paddle Serving 0.9's family for errors on the caller's s
 
 
 class ClientError(ServingError):
-    """Base of what the client finds out by itself."""
+    """Base of the errors that the client finds itself."""
 
 
 class UnreadableImage(ClientError):
@@ -32,25 +32,25 @@ class UnreadableImage(ClientError):
 
 
 class Unreachable(ClientError):
-    """No connection to the server: refused, unknown host, no route, or nothing listens in time."""
+    """No connection to the server: refused, unknown host, no route, or a timeout."""
 
 
 class ConnectionLost(ClientError):
-    """The connection was there and broke; the image may be sent again without harm."""
+    """The connection broke after it was made; the image may be sent again without harm."""
 
 
 class TimedOut(ClientError, DeadlineExceeded):
     """The server did not answer within the client's timeout."""
 
 
-class BadAnswer(ClientError):
-    """The answer is not the serving envelope: another program, or a gateway, listens there."""
+class BadReply(ClientError):
+    """The reply is not the serving envelope: another program, or a gateway, listens there."""
 
 
 def error_text(error: ServingError) -> str:
-    """Return `err_no N: message`, one line; N is the service's number, or 9000 for our own.
+    """Return `err_no N: message`, one line; N is the service's number, or 9000 for a ClientError.
 
-    A number of the service that is unknown here stands at the end of the message instead.
+    A number that this client does not know is at the end of the message instead.
     """
     message = " ".join(str(error).split())
     if type(error) is ServingError:

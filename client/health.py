@@ -19,7 +19,7 @@ PAUSE_S = 0.25
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask until the service is ready or `--wait` seconds are over; print the last answer."""
+    """Poll until the service is ready or `--wait` seconds are over; print the last reply."""
     parser = argparse.ArgumentParser(prog="client.health", description=__doc__)
     parser.add_argument("url", nargs="?", default=DEFAULT_URL, help=f"default: {DEFAULT_URL}")
     parser.add_argument("--ca", help="trust the certificates in this file (PEM)")
@@ -30,19 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     context = ssl.create_default_context(cafile=options.ca) if options.ca else None
     deadline = time.monotonic() + options.wait
     while True:
-        ready, answer = ask(options.url, context)
+        ready, reply = check(options.url, context)
         if ready or time.monotonic() >= deadline:
-            print(answer, file=sys.stdout if ready else sys.stderr)
+            print(reply, file=sys.stdout if ready else sys.stderr)
             return 0 if ready else 1
         time.sleep(PAUSE_S)
 
 
-def ask(url: str, context: ssl.SSLContext | None = None) -> tuple[bool, str]:
-    """Return whether `url` answers 200, and what it said; `context` says whom to trust."""
+def check(url: str, context: ssl.SSLContext | None = None) -> tuple[bool, str]:
+    """Return whether `url` answers 200, and the body; `context` has the trusted authorities."""
     try:
         opened = urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context)  # noqa: S310 - checked above
-        with opened as answer:
-            return True, answer.read().decode(errors="replace")
+        with opened as reply:
+            return True, reply.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return False, error.read().decode(errors="replace")
     except OSError as error:

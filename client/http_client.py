@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import httpx
 
@@ -21,7 +22,8 @@ from client.address import DEFAULT_URL, is_loopback, prediction_url
 from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
 from client.credentials import Credentials
-from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
+from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable
+from client.http_body import HttpBody, envelope_body, fits_raw, raw_body
 from protocol.errors import (
     DeadlineExceeded,
     NotReady,
@@ -33,13 +35,14 @@ from protocol.errors import (
     UnreadableReply,
 )
 from protocol.key_value.reply import reply_from_json
-from protocol.key_value.request import request_to_json
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest
 
+Wire: TypeAlias = Literal["auto", "raw", "envelope"]
+
 CONNECT_TIMEOUT_S = 5.0
-MAX_ANSWER_BYTES = 512 << 20  # 0.9's limit for a message
-# What a gateway in front of the service means by answers of its own, which are no envelope.
+MAX_REPLY_BYTES = 512 << 20  # 0.9's limit for a message
+# What the status of a reply without an envelope means; it is of a gateway in front of the service.
 GATEWAY_ERRORS: dict[int, type[ServingError]] = {
     401: Unauthenticated,
     404: ServiceNotFound,
@@ -48,6 +51,13 @@ GATEWAY_ERRORS: dict[int, type[ServingError]] = {
     503: NotReady,
     504: DeadlineExceeded,
 }
+# How a server refuses a body that it cannot read. Paddle Serving 0.9's gateway answers a raw image
+# with 400 and JSON of its own ("invalid character ... looking for beginning of value").
+BODY_NOT_READ = (400, 415, 422)
+
+
+class _BodyNotRead(BadReply):
+    """The server says that it cannot read this form of body."""
 
 
 class HttpClient(ClassifyClient):
@@ -59,6 +69,10 @@ class HttpClient(ClassifyClient):
         service: the service's name, where `url` has no path.
         retries: how often a refused request is sent again.
         credentials: API key and certificates.
+        wire: how one image is sent. "raw": its bytes are the body, and options are in the query.
+            "envelope": base64 in the key/value envelope. "auto": raw; where the server refuses to
+            read that, as Paddle Serving 0.9 does, the envelope is sent instead, and from then on
+            always. Several images in one request go in the envelope.
 
     Raises:
         ValueError: `url` is no HTTP address, or a file of the credentials cannot be used.
@@ -72,11 +86,13 @@ class HttpClient(ClassifyClient):
         service: str | None = None,
         retries: int = 0,
         credentials: Credentials | None = None,
+        wire: Wire = "auto",
     ) -> None:
         credentials = credentials or Credentials()
         self.url = prediction_url(url, service)
         path = httpx.URL(self.url).path.strip("/").split("/")
         super().__init__(service=service or path[0], timeout_s=timeout_s, retries=retries)
+        self._wire = wire
         # A proxy set in the environment cannot reach this machine's own ports.
         trust_env = not is_loopback(httpx.URL(self.url).host)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
@@ -86,7 +102,7 @@ class HttpClient(ClassifyClient):
         self._client = httpx.Client(
             trust_env=trust_env,
             limits=limits,
-            headers={"Content-Type": "application/json", **credentials.headers()},
+            headers=credentials.headers(),
             verify=credentials.ssl_context() if tls else False,
         )
 
@@ -95,8 +111,37 @@ class HttpClient(ClassifyClient):
         return self.url
 
     def _exchange(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
+        deadline = time.monotonic() + timeout_s
+        if self._wire == "envelope" or not fits_raw(request):
+            return _reply(self._send(envelope_body(request), timeout_s))
         try:
-            status, body = self._post(request_to_json(request), timeout_s)
+            read = self._send(raw_body(request), timeout_s)
+            self._wire = "raw"
+        except _BodyNotRead:
+            if self._wire == "raw":
+                raise
+            read = self._send(envelope_body(request), deadline - time.monotonic())
+            self._wire = "envelope"
+        return _reply(read)
+
+    def _send(self, body: HttpBody, timeout_s: float) -> ClassifyReply | ServingError:
+        """Post `body`; return the reply, or the error, that the returned envelope holds.
+
+        Raises:
+            ServingError: there is no envelope; _BodyNotRead if another form may be read.
+        """
+        status, content = self._post(body, timeout_s)
+        try:
+            return reply_from_json(content)
+        except UnreadableReply as error:
+            raise _no_envelope(self.url, status, content) from error
+        except ServingError as error:
+            return error
+
+    def _post(self, body: HttpBody, timeout_s: float) -> tuple[int, bytes]:
+        """Return status and body of the reply; httpx's errors become the client's."""
+        try:
+            return self._stream(body, timeout_s)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise Unreachable(f"cannot reach {self.url}: {_reason(error)}") from error
         except httpx.TimeoutException as error:
@@ -106,28 +151,32 @@ class HttpClient(ClassifyClient):
                 f"{self.url} broke the connection: {_reason(error)}; is this its HTTP port?"
             ) from error
         except httpx.HTTPError as error:
-            raise BadAnswer(f"the answer of {self.url} cannot be read: {error}") from error
-        return _reply(self.url, status, body)
+            raise BadReply(f"the reply of {self.url} cannot be read: {error}") from error
 
-    def _post(self, body: bytes, timeout_s: float) -> tuple[int, bytes]:
-        """Return status and body; `timeout_s` bounds each wait, and the reading as a whole."""
+    def _stream(self, body: HttpBody, timeout_s: float) -> tuple[int, bytes]:
+        """Send and receive; `timeout_s` bounds each wait, and the reading as a whole."""
         deadline = time.monotonic() + timeout_s
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
-        # The service need not compute what would come too late; a gateway may hide that we went.
-        headers = {"X-Request-Timeout": f"{max(timeout_s, 0.001):.3f}"}
+        headers = {
+            "Content-Type": body.content_type,
+            # The service need not compute a reply that comes too late. It may not see that this
+            # client has gone, if a gateway is between them.
+            "X-Request-Timeout": f"{max(timeout_s, 0.001):.3f}",
+        }
+        url = httpx.URL(self.url).copy_merge_params(body.query)
         chunks = []
         size = 0
         with self._client.stream(
-            "POST", self.url, content=body, headers=headers, timeout=timeout
-        ) as answer:
-            for chunk in answer.iter_bytes():
+            "POST", url, content=body.pieces(), headers=headers, timeout=timeout
+        ) as reply:
+            for chunk in reply.iter_bytes():
                 chunks.append(chunk)
                 size += len(chunk)
                 if time.monotonic() > deadline:
                     raise self._timed_out()
-                if size > MAX_ANSWER_BYTES:
-                    raise BadAnswer(f"the answer of {self.url} is over {MAX_ANSWER_BYTES >> 20} MB")
-        return answer.status_code, b"".join(chunks)
+                if size > MAX_REPLY_BYTES:
+                    raise BadReply(f"the reply of {self.url} is over {MAX_REPLY_BYTES >> 20} MB")
+        return reply.status_code, b"".join(chunks)
 
     def _timed_out(self) -> TimedOut:
         return TimedOut(f"{self.url} did not answer within {self._timeout_s:g} s")
@@ -137,21 +186,27 @@ class HttpClient(ClassifyClient):
         self._client.close()
 
 
-def _reply(url: str, status: int, body: bytes) -> ClassifyReply:
-    """Read the envelope whatever the status: 0.9 tells errors inside 200, we tell the truth."""
-    try:
-        return reply_from_json(body)
-    except UnreadableReply as error:
-        shown = " ".join(body[:60].decode(errors="replace").split())
-        kind = GATEWAY_ERRORS.get(status, BadAnswer)
-        raise kind(
-            f"{url} answered HTTP {status} and no serving envelope ({shown!r}); "
-            "check host, port and path"
-        ) from error
+def _reply(read: ClassifyReply | ServingError) -> ClassifyReply:
+    if isinstance(read, ServingError):
+        raise read
+    return read
+
+
+def _no_envelope(url: str, status: int, body: bytes) -> ServingError:
+    """Return the error for a reply that is not the envelope: a gateway's, or another program's.
+
+    The envelope itself is read whatever the status is: 0.9 sends its errors with 200.
+    """
+    shown = " ".join(body[:60].decode(errors="replace").split())
+    kind = _BodyNotRead if status in BODY_NOT_READ else GATEWAY_ERRORS.get(status, BadReply)
+    return kind(
+        f"{url} answered HTTP {status} and no serving envelope ({shown!r}); "
+        "check host, port and path"
+    )
 
 
 def _reason(error: httpx.TransportError) -> str:
-    """Return the operating system's own words if there are any, in one line."""
+    """Return the operating system's message if there is one, in one line."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

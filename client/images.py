@@ -1,4 +1,4 @@
-"""Which images a command line means: files, folders, or the sample images."""
+"""The images that a command line names: files, folders, or the sample images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class NoImage(Exception):
 
 
 def find_images(names: Sequence[str]) -> list[Path]:
-    """Return the images that `names` mean, in order; a folder's are sorted, sub-folders included.
+    """Return the images of `names`, in order; those of a folder and its sub-folders are sorted.
 
-    A file is taken whatever its name is: the service decides what it can read.
+    A file is sent whatever its name is: the service decides what it can read.
 
     Raises:
         NoImage: a name does not exist, or a folder holds no image.

@@ -1,4 +1,4 @@
-"""What a client command writes: a table for people, JSON lines for scripts, a bar meanwhile."""
+"""What a client command writes: a table for people, JSON lines for scripts, a progress bar."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from rich.text import Text
 
 from protocol.forms import in_form
 
-from .classify_client import Answer
+from .classify_client import Outcome
 from .errors import error_text
 
 HANDFUL = 5
-# Wide enough that nothing is cut where no terminal sets a width.
+# Where no terminal sets a width: wide enough that nothing is cut.
 PIPE_WIDTH = 240
 
 
-def json_line(answer: Answer) -> str:
+def json_line(outcome: Outcome) -> str:
     """Return one object: image, topk (class_id, label, score; best first) and error.
 
     `error` is null, or the text `err_no N: message`; topk is then empty.
     """
-    error = answer.error
-    categories = () if error else answer.categories
+    error = outcome.error
+    categories = () if error else outcome.categories
     return json.dumps(
         {
-            "image": _name(answer),
+            "image": _name(outcome),
             "topk": [
                 {"class_id": c.class_id, "label": c.label, "score": c.score} for c in categories
             ],
@@ -42,23 +42,25 @@ def json_line(answer: Answer) -> str:
     )
 
 
-def form_line(answer: Answer, form: str) -> str:
-    """Return the answer in one of `protocol.forms.FORMS`; an error is told as in `json_line`."""
-    told = {"error": error_text(answer.error)} if answer.error else in_form(answer.result, form)
-    return json.dumps(told, ensure_ascii=False)
+def form_line(outcome: Outcome, form: str) -> str:
+    """Return the outcome in one of `protocol.forms.FORMS`; an error has the form of `json_line`."""
+    fields = (
+        {"error": error_text(outcome.error)} if outcome.error else in_form(outcome.result, form)
+    )
+    return json.dumps(fields, ensure_ascii=False)
 
 
-def print_table(answers: Sequence[Answer], topk: int | None, file: TextIO) -> None:
-    """Write a table with up to `topk` rows an image, all of them if None."""
+def print_table(outcomes: Sequence[Outcome], topk: int | None, file: TextIO) -> None:
+    """Write a table with up to `topk` rows per image, all of them if None."""
     table = Table("image", "label", header_style="bold")
     table.add_column("probability", justify="right")
     table.add_column("time", justify="right")
-    for answer in answers:
-        name, spent = _printable(_name(answer)), f"{answer.seconds * 1000:.0f} ms"
-        if answer.error:
-            table.add_row(name, Text(error_text(answer.error), style="red"), "", spent)
+    for outcome in outcomes:
+        name, spent = _printable(_name(outcome)), f"{outcome.seconds * 1000:.0f} ms"
+        if outcome.error:
+            table.add_row(name, Text(error_text(outcome.error), style="red"), "", spent)
             continue
-        best = answer.categories[:topk]
+        best = outcome.categories[:topk]
         if not best:
             table.add_row(name, Text("none reaches the threshold", style="dim"), "", spent)
         for position, category in enumerate(best):
@@ -74,25 +76,25 @@ def print_table(answers: Sequence[Answer], topk: int | None, file: TextIO) -> No
 
 
 def with_bar(
-    answers: Iterable[Answer], total: int, *, shown: bool
-) -> Generator[Answer, None, None]:
-    """Pass answers on under a progress bar on stderr, if it is a terminal and they are many."""
+    outcomes: Iterable[Outcome], total: int, *, shown: bool
+) -> Generator[Outcome, None, None]:
+    """Yield `outcomes` under a progress bar on stderr, if that is a terminal and they are many."""
     if not (shown and total > HANDFUL and sys.stderr.isatty()):
-        yield from answers
+        yield from outcomes
         return
     columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("classifying", total=total)
-        for answer in answers:
+        for outcome in outcomes:
             progress.advance(task)
-            yield answer
+            yield outcome
 
 
-def _name(answer: Answer) -> str:
-    image = answer.image
+def _name(outcome: Outcome) -> str:
+    image = outcome.image
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else "<bytes>"
 
 
 def _printable(text: str) -> Text:
-    """Return `text` literally: no markup, and bytes of a file name that are no UTF-8 shown as ?."""
+    """Return `text` literally: without markup; bytes of a file name that are not UTF-8 become ?."""
     return Text(text.encode(errors="replace").decode())

@@ -26,7 +26,7 @@ from client.address import (
 from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
 from client.credentials import Credentials
-from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
+from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable
 from protocol.errors import (
     InvalidRequest,
     Overloaded,
@@ -44,9 +44,9 @@ from protocol.request import ClassifyRequest
 
 CONNECT_TIMEOUT_MS = 5000
 MAX_MESSAGE_BYTES = 512 << 20  # 0.9's limit
-# How gRPC's core words a connection that never came about.
+# Words in gRPC's message where no connection could be made.
 NEVER_CONNECTED = ("failed to connect", "resolution", "resolving", "lookup", "handshake")
-# What a gateway may say in place of the service, whose own errors stand in the Response.
+# Statuses of a gateway in front of the service; the service's own errors are in the Response.
 GATEWAY_ERRORS: dict[grpc.StatusCode, type[ServingError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.NOT_FOUND: ServiceNotFound,
@@ -65,7 +65,7 @@ class RpcClient(ClassifyClient):
         retries: how often a refused request is sent again.
         options: further gRPC channel options, as ("grpc.lb_policy_name", "round_robin").
         credentials: API key and certificates.
-        tls: whether to speak TLS; it is meant where there are certificates.
+        tls: whether to use TLS; certificates imply it.
 
     Raises:
         ValueError: `endpoint` is not HOST:PORT, or a file of the credentials cannot be read.
@@ -90,7 +90,7 @@ class RpcClient(ClassifyClient):
         channel_options = [
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            # A retry shall find a fresh connection, not the pause after a failed one.
+            # A retry shall find a new connection, not the pause after a failed one.
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 2000),
             # Despite its name, the time that one attempt to connect may take.
@@ -123,7 +123,7 @@ class RpcClient(ClassifyClient):
         try:
             return reply_from_proto(message)
         except UnreadableReply as error:
-            raise BadAnswer(f"{self.endpoint}: {error}; check host and port") from error
+            raise BadReply(f"{self.endpoint}: {error}; check host and port") from error
 
     def _translated(self, error: grpc.RpcError) -> ServingError:
         status = error.code()
@@ -141,18 +141,18 @@ class RpcClient(ClassifyClient):
         kind = GATEWAY_ERRORS.get(status)
         if kind is not None:
             return kind(details or status.name)
-        return BadAnswer(
+        return BadReply(
             f"{self.endpoint} speaks gRPC, but not PipelineService.inference "
             f"({status.name}: {details}); check host and port"
         )
 
     def close(self) -> None:
-        """Close the channel; calls that still run are cancelled."""
+        """Close the channel; this cancels calls that still run."""
         self._channel.close()
 
 
 def _reason(details: str) -> str:
-    """Return the last and only telling part of gRPC's chain of causes."""
+    """Return the last of gRPC's chain of causes, which names the reason."""
     return details.rpartition(":")[2].strip(" ]").lower() or "no connection"
 
 
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"where the service listens for RPC (default: {DEFAULT_ENDPOINT})",
     )
 
-    parser.add_argument("--tls", action="store_true", help="speak TLS (meant by --ca and --cert)")
+    parser.add_argument("--tls", action="store_true", help="use TLS (implied by --ca and --cert)")
 
     def connect(call: Call) -> RpcClient:
         return RpcClient(

@@ -63,13 +63,13 @@ def service(http_port: int, rpc_port: int) -> Iterator[subprocess.Popen[bytes]]:
 def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     """Return when the service is ready; end the demonstration if it cannot start."""
     sys.path[0] = str(ROOT)
-    from client.health import ask
+    from client.health import check
 
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise SystemExit(f"error: the service ended with exit code {process.returncode}")
-        if ask(f"{url}/health/ready")[0]:
+        if check(f"{url}/health/ready")[0]:
             return
         time.sleep(0.1)
     raise SystemExit(f"error: the service was not ready within {START_TIMEOUT_S:g} s")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import DecodeError
 
@@ -120,30 +120,41 @@ def request_from_images(
 
 
 def request_to_json(request: ClassifyRequest) -> bytes:
-    """Write the body that `request_from_json` reads; the first picture's key is `image`."""
+    """Write the body that `request_from_json` reads; the first image's key is `image`."""
     keys, values = _envelope(request)
-    fields: dict[str, Any] = {"key": keys, "value": values}
+    # Base64 and numbers have nothing that JSON escapes. Joining copies each image once; json.dumps
+    # and its encoding would copy it three times.
+    parts = [b'{"key": ', json.dumps(keys).encode(), b', "value": [']
+    for position, value in enumerate(values):
+        parts += [b', "' if position else b'"', value, b'"']
+    parts.append(b"]")
     if request.log_id:
-        fields["logid"] = request.log_id
-    return json.dumps(fields).encode()
+        parts.append(b', "logid": %d' % request.log_id)
+    return b"".join([*parts, b"}"])
 
 
 def request_to_proto(request: ClassifyRequest) -> pb.Request:
     """Write the message that `request_from_proto` and a 0.9 server read."""
     keys, values = _envelope(request)
     return pb.Request(
-        key=keys, value=values, name=request.service, method="prediction", logid=request.log_id
+        key=keys,
+        # A string field takes the bytes of UTF-8 too: without a str there is one copy less.
+        value=cast("list[str]", values),
+        name=request.service,
+        method="prediction",
+        logid=request.log_id,
     )
 
 
-def _envelope(request: ClassifyRequest) -> tuple[list[str], list[str]]:
+def _envelope(request: ClassifyRequest) -> tuple[list[str], list[bytes]]:
+    """Return the keys, and for each its value as text in ASCII."""
     single = len(request.images) == 1
     keys = ["image" if single else f"image_{i}" for i in range(len(request.images))]
-    values = [base64.b64encode(image).decode() for image in request.images]
+    values = [base64.b64encode(image) for image in request.images]
     for key, value in ((TOPK, request.topk), (THRESHOLD, request.threshold)):
         if value is not None:
             keys.append(key)
-            values.append(str(value))
+            values.append(str(value).encode())
     return keys, values
 
 

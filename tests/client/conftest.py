@@ -1,6 +1,6 @@
 """A real HTTP server and a real gRPC server that speak the envelope; the model is a fake.
 
-An image is its own label; the first word of an image may ask for trouble.
+An image is its own label; the first word of an image may request trouble.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import grpc
 import pytest
@@ -26,21 +27,32 @@ from protocol.errors import (
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.key_value.reply import error_to_json, error_to_proto, reply_to_json, reply_to_proto
-from protocol.key_value.request import request_from_json, request_from_proto
+from protocol.key_value.request import request_from_images, request_from_json, request_from_proto
 from protocol.reply import Category, ClassifyReply, whole_failure
 from protocol.request import ClassifyRequest
 from tests.patience import PATIENCE_S
 
+# Recorded from the official gateway, for a JPEG as the body.
+GATEWAY_ERROR = (
+    b'{"error":"invalid character \'\xc3\xbf\' looking for beginning of value","code":3,'
+    b'"message":"invalid character \'\xc3\xbf\' looking for beginning of value","details":[]}'
+)
 STOCK_ANSWER = b'{"err_no":0,"err_msg":"","key":["label","prob"],"value":["[\'daisy\']","[0.9]"]}'
 
 
 class FakeService:
-    """Answers; `refusals` are raised first, one a request."""
+    """Answers; `refusals` are raised first, one a request.
+
+    `content_types` lists the Content-Type of each HTTP request. With `reads_raw` False a raw image
+    is refused as the gateway of Paddle Serving 0.9 does it.
+    """
 
     def __init__(self) -> None:
         self.refusals: list[ServingError] = []
         self.requests: list[ClassifyRequest] = []
         self.deadlines_s: list[float] = []
+        self.content_types: list[str] = []
+        self.reads_raw = True
 
     def answer(self, request: ClassifyRequest) -> ClassifyReply:
         self.requests.append(request)
@@ -70,9 +82,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         fake: FakeService = self.server.fake  # type: ignore[attr-defined]
         fake.deadlines_s.append(float(self.headers["X-Request-Timeout"]))
-        service = self.path.strip("/").split("/")[0]
+        fake.content_types.append(self.headers["Content-Type"])
         try:
-            request = request_from_json(body, service)
+            if self.headers["Content-Type"] != "application/json" and not fake.reads_raw:
+                self._send(400, GATEWAY_ERROR)
+                return
+            request = self._request(body)
             first = request.images[0]
             if first.startswith(b"reset"):
                 self.close_connection = True
@@ -86,6 +101,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, reply_to_json(fake.answer(request)))
         except ServingError as error:
             self._send(wire_codes(error).http_status, error_to_json(error))
+
+    def _request(self, body: bytes) -> ClassifyRequest:
+        address = urlsplit(self.path)
+        service = address.path.strip("/").split("/")[0]
+        if self.headers["Content-Type"] == "application/json":
+            return request_from_json(body, service)
+        options = dict(parse_qsl(address.query, strict_parsing=bool(address.query)))
+        return request_from_images([body], service, **options)
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -104,10 +127,10 @@ class _Servicer(pb_grpc.PipelineServiceServicer):
     def inference(self, request: pb.Request, context: grpc.ServicerContext) -> pb.Response:
         try:
             self._fake.deadlines_s.append(context.time_remaining())
-            asked = request_from_proto(request)
-            if asked.images[0].startswith(b"garbage"):
+            classify_request = request_from_proto(request)
+            if classify_request.images[0].startswith(b"garbage"):
                 return pb.Response(key=["res"], value=["?"])
-            return reply_to_proto(self._fake.answer(asked))
+            return reply_to_proto(self._fake.answer(classify_request))
         except ServingError as error:
             return error_to_proto(error)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable, UnreadableImage
+from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable, UnreadableImage
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from protocol.errors import NotReady, Overloaded, ServiceNotFound, ServingError, UndecodableImage
@@ -32,7 +32,7 @@ def test_errors_are_typed(client: Any) -> None:
         client.classify(b"bad")
     with pytest.raises(UnreadableImage, match="cannot read /nowhere"):
         client.classify(Path("/nowhere"))
-    with pytest.raises(BadAnswer):
+    with pytest.raises(BadReply):
         client.classify(b"garbage")
     assert client.classify(b"can")
 
@@ -52,7 +52,7 @@ def test_several_images_in_one_request(client: Any) -> None:
     assert isinstance(reply.results[1], UndecodableImage)
 
 
-def test_a_busy_service_is_asked_again(client: Any, fake: Any) -> None:
+def test_a_busy_service_gets_the_request_again(client: Any, fake: Any) -> None:
     fake.refusals = [Overloaded("full"), NotReady("starting")]
     assert client.classify(b"can")
     assert len(fake.requests) == 3
@@ -73,14 +73,14 @@ def test_a_timeout_is_kept(url: str, endpoint: str) -> None:
             client.classify(b"slow")
 
 
-def test_the_service_is_told_how_long_the_caller_waits(client: Any, fake: Any) -> None:
+def test_the_timeout_of_the_caller_is_sent_as_the_deadline(client: Any, fake: Any) -> None:
     client.classify(b"cat")
-    (told_s,) = fake.deadlines_s
+    (deadline_s,) = fake.deadlines_s
     # gRPC sends a deadline with few digits and rounds it up: 20.001 s travels as 20.1 s.
-    assert 0 < told_s < 1.05 * PATIENCE_S
+    assert 0 < deadline_s < 1.05 * PATIENCE_S
 
 
-def test_nobody_there(free_port: int) -> None:
+def test_an_unreachable_server(free_port: int) -> None:
     clients = [HttpClient(f"http://127.0.0.1:{free_port}"), RpcClient(f"127.0.0.1:{free_port}")]
     for client in clients:
         with client, pytest.raises(Unreachable, match="cannot reach"):
@@ -106,5 +106,5 @@ def test_an_address_that_is_none(address: str) -> None:
 
 
 def test_everything_is_a_serving_error() -> None:
-    kinds = (BadAnswer, ConnectionLost, TimedOut, UnreadableImage, Unreachable)
+    kinds = (BadReply, ConnectionLost, TimedOut, UnreadableImage, Unreachable)
     assert all(issubclass(kind, ServingError) for kind in kinds)

@@ -72,7 +72,7 @@ def test_scripts_get_lines_of_json(root: Path, wire: tuple[str, str], images: Pa
     assert "纸" in done.stdout
 
 
-def test_an_image_that_fails_is_told_and_the_others_are_answered(
+def test_an_image_that_fails_has_its_reason_and_the_others_their_categories(
     root: Path, wire: tuple[str, str], images: Path
 ) -> None:
     (images / "bad.jpg").write_bytes(b"bad")
@@ -112,7 +112,7 @@ def test_a_wrong_call_is_exit_code_2(root: Path, url: str, arguments: list[str])
 @pytest.mark.parametrize(
     ("address", "path"), [(None, "nowhere.jpg"), (None, "sub"), ("ftp://here", "a.jpg")]
 )
-def test_what_cannot_be_classified_is_told_in_a_line(
+def test_what_cannot_be_classified_is_one_line(
     root: Path, url: str, images: Path, address: str | None, path: str
 ) -> None:
     (images / "sub" / "c.webp").unlink()

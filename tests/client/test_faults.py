@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import BadAnswer, ConnectionLost, TimedOut, Unreachable
+from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from tests.patience import PATIENCE_S
@@ -54,7 +54,7 @@ def a_byte_at_a_time(connection: socket.socket) -> None:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start servers on free ports that treat each connection as told, then close it."""
+    """Start servers on free ports that treat each connection in the given way, then close it."""
     with ExitStack() as stack:
 
         def start(behave: Behaviour) -> int:
@@ -88,10 +88,10 @@ def treat(connection: socket.socket, behave: Behaviour) -> None:
         (reset, ConnectionLost),
         (no_http, ConnectionLost),
         (cut_short, ConnectionLost),
-        (another_page, BadAnswer),
+        (another_page, BadReply),
     ],
 )
-def test_http_tells_a_broken_connection_from_a_strange_answer(
+def test_http_distinguishes_a_broken_connection_from_a_strange_reply(
     serve: Serve, behaviour: Behaviour, kind: type[Exception]
 ) -> None:
     with HttpClient(f"127.0.0.1:{serve(behaviour)}") as client, pytest.raises(kind) as caught:
@@ -105,7 +105,7 @@ def test_rpc_reaches_nothing_where_no_grpc_is_spoken(serve: Serve, behaviour: Be
         client.classify(b"can")
 
 
-def test_an_answer_that_trickles_is_cut_off_at_the_timeout(serve: Serve) -> None:
+def test_a_trickling_reply_is_cut_off_at_the_timeout(serve: Serve) -> None:
     address = f"127.0.0.1:{serve(a_byte_at_a_time)}"
     with HttpClient(address, timeout_s=0.5) as client, pytest.raises(TimedOut):
         client.classify(b"can")

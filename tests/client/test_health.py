@@ -40,7 +40,7 @@ def test_ready_not_ready_and_ready_after_a_while(answers: list[int], wait: int, 
             thread.join()
 
 
-def test_nobody_there_and_a_wrong_address(root: Path, free_port: int) -> None:
+def test_an_unreachable_service_and_a_wrong_address(root: Path, free_port: int) -> None:
     command = [sys.executable, "-m", "client.health"]
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{free_port}"],
