@@ -74,3 +74,22 @@ def test_the_commits_to_look_at_exist(name: str) -> None:
     if missing == commits:
         pytest.skip("no git repository with this history")
     assert missing == []
+
+
+@pytest.mark.parametrize("name", [form.format("contributing") for form in BOTH])
+def test_the_table_of_coverage_has_every_room(name: str) -> None:
+    pytest.importorskip("coverage")
+    from tests.coverage_by_room import room_of
+
+    houses = "protocol bundle converter pipeline client tools examples benchmarks reliability"
+    modules = [path for house in houses.split() for path in (ROOT / house).rglob("*.py")]
+    section = re.split(r"^### (?:Coverage|覆盖率)$", _text(name), flags=re.MULTILINE)[1]
+    rows = re.findall(r"^\| `([\w/]+)` \| *([\d.]*) *\| *([\d.]*) *\|$", section, re.MULTILINE)
+    listed = [room for room, *_figures in rows]
+    # A package that holds nothing of its own has no row.
+    assert set(listed) == {
+        room_of(str(path.relative_to(ROOT))) for path in modules if path.stat().st_size
+    }
+    assert listed == sorted(listed)
+    for room, fast, every in rows:
+        assert float(fast or 0) <= float(every or 100) <= 100, room
