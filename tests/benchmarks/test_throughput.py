@@ -16,6 +16,7 @@ from benchmarks.load import Checker
 from benchmarks.throughput import Plan, run
 
 
+@pytest.mark.slow
 def test_a_short_run_measures_every_scenario_and_checks_every_answer(root: Path) -> None:
     plan = Plan(
         config=root / "configs" / "waste.yml",

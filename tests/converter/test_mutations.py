@@ -117,6 +117,7 @@ def answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_descriptions(
     make_export: MakeExport, answer: Callable[..., int], tmp_path: Path, name: str
@@ -136,6 +137,7 @@ def test_descriptions(
     assert codes == {0, 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["pir", "pdmodel", "fluid", "separate"])
 def test_graphs_and_parameters(
     make_export: MakeExport, answer: Callable[..., int], layout: str
@@ -153,6 +155,7 @@ def test_graphs_and_parameters(
     assert 1 in codes
 
 
+@pytest.mark.slow
 def test_a_pir_program(make_export: MakeExport, answer: Callable[..., int]) -> None:
     chance = random.Random(3)
     export = make_export("pir")

@@ -38,6 +38,7 @@ def _convert(models: Path, name: str, tmp_path: Path) -> Bundle:
     return convert(ConvertOptions(models / name, tmp_path / "out", wishes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "parameters"),
     [

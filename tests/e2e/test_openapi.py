@@ -72,6 +72,7 @@ def test_the_service_is_as_its_document_says(
         assert "Traceback" not in "".join(service.err)
 
 
+@pytest.mark.slow
 def test_what_the_document_leaves_out_is_found(tiny: Any, tmp_path: Path) -> None:
     """The run would notice: against a document that promises otherwise it fails."""
     document = httpx.get(f"{tiny.url}/openapi.json", timeout=PATIENCE_S).json()

@@ -24,6 +24,9 @@ from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
 from tests.patience import PATIENCE_S
 
+# Four Paddle models are converted and started.
+pytestmark = pytest.mark.slow
+
 # What its own project does before ch_ppocr's classifier: 48 x 192, pixels to -1..1.
 PPOCR_CLS = """
 PreProcess:

@@ -179,6 +179,7 @@ def test_a_failed_command_is_told_and_logged(waste: Deployment, tmp_path: Path) 
     assert "error: " in log
 
 
+@pytest.mark.slow
 def test_the_embedded_model_is_measured(root: Path, waste: Deployment, images: list[Path]) -> None:
     bundle = root / "serving_model" / "waste"
     figures = measure(waste, bundle, images, seconds=0.5, rounds=1)

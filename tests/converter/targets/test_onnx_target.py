@@ -55,6 +55,7 @@ def _nothing_left(parent: Path) -> bool:
     return not parent.exists() or not list(parent.iterdir())
 
 
+@pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize(("name", "shape"), MODELS)
 def test_real_models(

@@ -73,6 +73,7 @@ def test_a_run_leaves_metrics_weights_and_a_report(run: Path) -> None:
     assert np.sum(report["confusion"]) == 8
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped(root: Path, data: Path, run: Path) -> None:
     arguments = ["fit", data, "--run", run, "--epochs", 3, "--resume", *SMALL]
     done = train(root, *arguments)
@@ -207,6 +208,7 @@ def test_weights_of_another_architecture_are_refused(root: Path, shared: Path) -
     assert "they are not the same architecture" in done.stderr
 
 
+@pytest.mark.slow
 def test_lists_of_the_frameworks_are_trained_on(root: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("green\nred\nblue\n", encoding="utf-8")
     for split in ("train", "val"):
@@ -246,6 +248,7 @@ def test_lists_of_the_frameworks_are_trained_on(root: Path, data: Path, tmp_path
     assert "tools.datasets check" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_own_mean_and_deviation_reach_the_service(
     root: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -271,6 +274,7 @@ def test_an_own_mean_and_deviation_reach_the_service(
         assert np.abs(served(file) - trained).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_run_ends_where_nothing_gets_better_and_draws_its_curves(
     root: Path, data: Path, tmp_path: Path
 ) -> None:

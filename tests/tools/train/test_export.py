@@ -118,6 +118,7 @@ class CutTrainer(Trainer):
             raise Cut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [
