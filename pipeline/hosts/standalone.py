@@ -13,9 +13,8 @@ import contextlib
 import dataclasses
 import logging
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..admission.inflight import Inflight
@@ -36,9 +35,10 @@ from ..version import version
 from ..web.app import build_http_app
 from ..web.server import CLOSE_GRACE_S, affordable_connections, serve_app
 from .admin_app import build_admin_app, build_metrics_app
-from .engines import engine_of
+from .engines import Engines, engine_of
 from .ports import Addresses, OpenPorts, add_rpc_port, is_loopback, open_ports
-from .reload import Reloader, ReloadError
+from .reload import Reloader
+from .signals import handled_signals
 
 logger = logging.getLogger(__name__)
 
@@ -54,61 +54,35 @@ class StandaloneHost:
     ) -> None:
         """Prepare to serve; `load` reads the settings again for a reload."""
         self._settings = settings
-        self._counters = {op.name: Counters() for op in settings.ops}
+        self._since = time.monotonic()
+        self._counters: dict[str, Counters] = {}
         self._metrics = Metrics(version())
         self._tracing = tracing_from_environment()
         self._log = RequestLog(LINES_A_SECOND)
         self._observer = Observer(self._metrics, self._log, self._tracing)
-        self.services = Services({}, max_images=settings.max_images)
         self._keys = KeyRing(settings.api_keys)
         # One body of full size must always be possible.
         self._inflight = Inflight(max(settings.access.max_inflight_bytes, settings.max_body_bytes))
+        self._engines = Engines({op.name: self._make_engine(op) for op in settings.ops})
+        self._metrics.watch(lambda: self._engines.serving)
+        self._services = Services(self._engines.serving, max_images=settings.max_images)
+        self._reloader = Reloader(
+            settings,
+            self._services,
+            self._engines,
+            make_engine=self._make_engine,
+            load=load,
+            apply=self._apply,
+            on_done=lambda succeeded: self._metrics.reload_done(succeeded=succeeded),
+        )
         self._tls: Tls | None = None
-        self._reloader = Reloader(settings, self.services, self._make_engine, load, self._apply)
-        self.services.replace(self.engines, max_images=settings.max_images)
-        self._metrics.watch(lambda: self.engines)
-        self._reloads: set[asyncio.Task[float]] = set()
-        self._stop = asyncio.Event()
         self._max_connections = 0
-        self._since = time.monotonic()
+        self._stop = asyncio.Event()
 
     @property
     def engines(self) -> Mapping[str, Engine]:
         """The engines that serve now, by service."""
-        return self._reloader.engines
-
-    def stop(self) -> None:
-        """Begin to stop; `run` returns when it is done."""
-        self._stop.set()
-
-    async def reload(self) -> float:
-        """Load configuration and bundles anew and switch to them; return the seconds it took.
-
-        Raises:
-            ReloadError: nothing has changed.
-        """
-        task = self._begin_reload()
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():  # by a stop, not by who asked
-                raise ReloadError("the service is stopping") from None
-            raise
-
-    def status(self) -> dict[str, Any]:
-        """Return what `python -m pipeline status` shows."""
-        return {
-            "version": version(),
-            "pid": os.getpid(),
-            "source": self._reloader.settings.source,
-            "uptime_s": round(time.monotonic() - self._since, 1),
-            "phase": self.services.phase,
-            "last_reload": self._reloader.last,
-            "services": [
-                {**dataclasses.asdict(engine.status()), "facts": dict(engine.facts)}
-                for engine in self.engines.values()
-            ],
-        }
+        return self._engines.serving
 
     async def run(self, on_ready: Callable[[Addresses, float], None]) -> int:
         """Open the ports, start the engines, call `on_ready(addresses, seconds)`, serve, drain.
@@ -124,83 +98,50 @@ class StandaloneHost:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._tracing.close)
             stack.callback(self._log.close)
-            stack.enter_context(self._signals())
+            stack.enter_context(handled_signals(self.stop, self._reloader.reload_soon))
             self._max_connections = affordable_connections(self._settings.access.max_connections)
             await self._serve_http(stack, ports)
             await self._serve_rpc(stack, ports)
-            stack.push_async_callback(self._reloader.close)
+            stack.push_async_callback(self._engines.close)
             if await self._start_engines():
-                self.services.phase = "ready"
+                self._services.phase = "ready"
                 on_ready(ports.addresses, time.monotonic() - started)
                 await self._stop.wait()
-            self.services.phase = "stopping"
-            await self._end_reloads()
+            self._services.phase = "stopping"
+            await self._reloader.stop()
             return 0 if await self._drain() else 1
 
-    def _apply(self, settings: ServiceSettings) -> None:
-        """Take over keys and certificates of new settings; what can fail comes first."""
-        if self._tls is not None:
-            self._tls.renew()
-        self._keys.replace(settings.api_keys)
+    def stop(self) -> None:
+        """Begin to stop; `run` returns when it is done."""
+        self._stop.set()
 
-    def _make_engine(self, op: OpSettings) -> Engine:
-        counters = self._counters.setdefault(op.name, Counters())
+    async def reload(self) -> float:
+        """Load configuration and bundles anew and switch to them; return the seconds it took.
 
-        def on_batch(report: BatchReport) -> None:
-            self._metrics.batch_done(op.name, report)
-            self._tracing.batch_done(report)
+        Raises:
+            ReloadError: nothing has changed.
+        """
+        return await self._reloader.reload()
 
-        return engine_of(op, counters=counters, on_batch=on_batch)
-
-    def _hung_up(self) -> None:
-        """SIGHUP: reload; or stop, if it says that the terminal has been closed."""
-        if self._in_terminal and not os.isatty(0):
-            self.stop()
-            return
-        self._begin_reload().add_done_callback(_log_what_nobody_foresaw)
-
-    def _begin_reload(self) -> asyncio.Task[float]:
-        """Reload in a task of its own, which a stop ends."""
-        task = asyncio.get_running_loop().create_task(self._reload_counted(), name="reload")
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
-        return task
-
-    async def _reload_counted(self) -> float:
-        succeeded = False
-        try:
-            seconds = await self._reloader.reload()
-            succeeded = True
-            return seconds
-        finally:
-            self._metrics.reload_done(succeeded=succeeded)
-
-    async def _end_reloads(self) -> None:
-        for task in self._reloads:
-            task.cancel()
-        await asyncio.gather(*self._reloads, return_exceptions=True)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        self._in_terminal = os.isatty(0)
-        handlers = {
-            signal.SIGTERM: self.stop,
-            signal.SIGINT: self.stop,
-            signal.SIGHUP: self._hung_up,
+    def status(self) -> dict[str, Any]:
+        """Return what `python -m pipeline status` shows."""
+        return {
+            "version": version(),
+            "pid": os.getpid(),
+            "source": self._reloader.settings.source,
+            "uptime_s": round(time.monotonic() - self._since, 1),
+            "phase": self._services.phase,
+            "last_reload": self._reloader.last,
+            "services": [
+                {**dataclasses.asdict(engine.status()), "facts": dict(engine.facts)}
+                for engine in self.engines.values()
+            ],
         }
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-        try:
-            yield
-        finally:
-            for number in handlers:
-                loop.remove_signal_handler(number)
 
     async def _serve_http(self, stack: contextlib.AsyncExitStack, ports: OpenPorts) -> None:
         access = self._settings.access
         public = build_http_app(
-            self.services,
+            self._services,
             self._observer,
             max_body_bytes=self._settings.max_body_bytes,
             inflight=self._inflight,
@@ -220,14 +161,14 @@ class StandaloneHost:
             await serve_app(stack, build_metrics_app(self._metrics), ports.metrics)
         if ports.admin:
             local = is_loopback(ports.admin[0])
-            admin = build_admin_app(self, self.services, self._metrics, local=local)
+            admin = build_admin_app(self, self._services, self._metrics, local=local)
             await serve_app(stack, admin, ports.admin)
 
     async def _serve_rpc(self, stack: contextlib.AsyncExitStack, ports: OpenPorts) -> None:
         if ports.rpc is None:
             return
         server = build_rpc_server(
-            self.services,
+            self._services,
             self._observer,
             max_body_bytes=self._settings.max_body_bytes,
             inflight=self._inflight,
@@ -242,10 +183,8 @@ class StandaloneHost:
 
     async def _start_engines(self) -> bool:
         """Start all engines at once; False when a signal came before they were ready."""
-        starting: asyncio.Future[object] = asyncio.ensure_future(
-            asyncio.gather(*(engine.start() for engine in self.engines.values()))
-        )
-        stopping: asyncio.Future[object] = asyncio.create_task(self._stop.wait(), name="stop")
+        starting = asyncio.create_task(self._engines.start(), name="start")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not starting.done():
@@ -258,13 +197,22 @@ class StandaloneHost:
 
     async def _drain(self) -> bool:
         timeout_s = self._reloader.settings.drain_timeout_s
-        drained = await self._reloader.drain(timeout_s)
+        drained = await self._engines.drain(timeout_s)
         if not drained:
             logger.warning("work was cut off after %g s of draining", timeout_s)
         return drained
 
+    def _make_engine(self, op: OpSettings) -> Engine:
+        counters = self._counters.setdefault(op.name, Counters())  # a reload goes on counting
 
-def _log_what_nobody_foresaw(task: asyncio.Task[float]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None and not isinstance(error, ReloadError):  # which has been logged
-        logger.error("the reload failed", exc_info=error)
+        def on_batch(report: BatchReport) -> None:
+            self._metrics.batch_done(op.name, report)
+            self._tracing.batch_done(report)
+
+        return engine_of(op, counters=counters, on_batch=on_batch)
+
+    def _apply(self, settings: ServiceSettings) -> None:
+        """Take over keys and certificates of new settings; what can fail comes first."""
+        if self._tls is not None:
+            self._tls.renew()
+        self._keys.replace(settings.api_keys)
