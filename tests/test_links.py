@@ -91,3 +91,12 @@ def test_every_promise_of_security_names_its_tests_by_path(root: Path) -> None:
     tests = re.findall(r"`([^`]*\btest_[\w/]+\.py)`", text)
     assert len(tests) >= 20
     assert [name for name in tests if not (root / name).is_file()] == []
+
+
+@pytest.mark.parametrize("suffix", [".md", ".zh-CN.md"])
+def test_the_readme_leads_to_every_guide(root: Path, suffix: str) -> None:
+    linked = {path for path, _ in LINK.findall((root / f"README{suffix}").read_text("utf-8"))}
+    guides = {f"docs/{path.name}" for path in (root / "docs").glob("*.md")}
+    chinese = {name for name in guides if name.endswith(".zh-CN.md")}
+    wanted = chinese if suffix == ".zh-CN.md" else guides - chinese
+    assert wanted - linked == set()
