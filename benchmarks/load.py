@@ -24,7 +24,7 @@ from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.reply import reply_from_json, reply_from_proto
 from protocol.key_value.request import request_to_json, request_to_proto
 from protocol.reply import ClassifyReply
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
 HEALTH_EVERY_S = 0.1
@@ -96,7 +96,7 @@ class Checker:
 async def send(order: Order, images: list[bytes]) -> Outcome:
     """Load the service for `order.seconds` and return what was measured."""
     http = order.protocol == "http"
-    requests = [ClassifyRequest((image,), order.service) for image in images]
+    requests = [ClassifyRequest(encoded([image]), order.service) for image in images]
     checker = Checker(order.answers, reply_from_json if http else _read_proto, order.tolerance)
     connect = _connect_http if http else _connect_rpc
     asks = [await connect(order, requests) for _ in range(order.connections)]

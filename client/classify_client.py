@@ -16,7 +16,7 @@ from typing import TypeAlias, TypeVar
 
 from protocol.errors import NotReady, Overloaded, RateLimited, ServiceClosed, ServingError
 from protocol.reply import Categories, ClassifyReply, ImageResult
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 
 from .errors import BadReply, ConnectionLost, UnreadableImage
 
@@ -87,13 +87,8 @@ class ClassifyClient(ABC):
         Raises:
             ServingError: the service's error, or a ClientError.
         """
-        request = ClassifyRequest(
-            images=(_read(image),),
-            service=self.service,
-            topk=topk,
-            threshold=threshold,
-            log_id=log_id,
-        )
+        images = encoded([_read(image)], topk, threshold)
+        request = ClassifyRequest(images, self.service, log_id)
         result = self.send(request).results[0]
         if isinstance(result, ServingError):
             raise result

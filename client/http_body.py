@@ -33,17 +33,17 @@ class HttpBody:
 
 def fits_raw(request: ClassifyRequest) -> bool:
     """Return whether the raw form can carry `request`: one image, which is not empty."""
-    return len(request.images) == 1 and len(request.images[0]) > 0
+    return len(request.images) == 1 and len(request.images[0].data) > 0
 
 
 def raw_body(request: ClassifyRequest) -> HttpBody:
     """Return the only image of `request`, which `fits_raw`; its options go into the query."""
     (image,) = request.images
-    options = {"topk": request.topk, "threshold": request.threshold}
+    options = {"topk": image.topk, "threshold": image.threshold}
     query = {name: str(value) for name, value in options.items() if value is not None}
     if request.log_id:
         query["log_id"] = str(request.log_id)
-    return HttpBody(image, "application/octet-stream", query)
+    return HttpBody(image.data, "application/octet-stream", query)
 
 
 def envelope_body(request: ClassifyRequest) -> HttpBody:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from protocol.errors import ServingError
+from protocol.request import encoded
 
 from .admission.tls import Tls
 from .engine.engine import Engine
@@ -52,7 +53,7 @@ async def _predict_once(name: str, engine: Engine) -> str:
     picture = cv2.imencode(".png", grey)[1].tobytes()
     started = time.perf_counter()
     try:
-        (result,) = await engine.classify([picture])
+        (result,) = await engine.classify(encoded([picture]))
     except ServingError as error:
         raise ConfigError(f"service {name} does not answer: {error}") from error
     if isinstance(result, ServingError):

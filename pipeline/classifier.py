@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from bundle import Bundle, BundleError, load_bundle
 from bundle.labels import check_count
 from protocol.errors import PredictionFailed, ServingError
 from protocol.reply import Category, ImageResult
+from protocol.request import EncodedImage
 
 from .predictors import Predictor, PredictorError, PredictorOptions, create_predictor
 from .stages.activation import activate
@@ -30,14 +31,6 @@ from .stages.preprocess import build_preprocess
 from .stages.topk import top_k
 
 logger = logging.getLogger(__name__)
-
-
-class EncodedImage(NamedTuple):
-    """One picture as it came, and how its answer is wanted (None: as the service answers)."""
-
-    data: bytes
-    topk: int | None = None
-    threshold: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class EncodedImage(NamedTuple):
+    """One image as it came, and how its result is wanted: the record from codec to worker.
+
+    `data` is a file's content (JPEG, PNG ...); `topk` is at least 1, or None for the service's own;
+    `threshold` lies in 0..1, or is None for the service's own.
+    """
+
+    data: bytes
+    topk: int | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyRequest:
-    """Encoded images to classify, and how the caller wants the reply.
+    """Encoded images to classify.
 
-    `topk` is at least 1, or None for the service's own; `threshold` lies in 0..1; `log_id` is the
-    caller's number for this request, carried to logs and errors.
+    `log_id` is the caller's number for this request, carried to logs and errors; `form` is the form
+    of the reply that the caller names, for a codec that has several, or "".
     """
 
-    images: tuple[bytes, ...]
+    images: tuple[EncodedImage, ...]
     service: str = ""
-    topk: int | None = None
-    threshold: float | None = None
     log_id: int = 0
+    form: str = ""
+
+
+def encoded(
+    images: Iterable[bytes], topk: int | None = None, threshold: float | None = None
+) -> tuple[EncodedImage, ...]:
+    """Return a record for each file's content, all with the same options."""
+    return tuple(EncodedImage(data, topk, threshold) for data in images)

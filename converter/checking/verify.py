@@ -17,12 +17,13 @@ from rich.progress import track
 
 from bundle import Bundle, load_bundle
 from bundle.bundle import GraphFiles
-from pipeline.classifier import Classifier, EncodedImage
+from pipeline.classifier import Classifier
 from pipeline.predictors import Predictor, PredictorError, PredictorOptions, create_predictor
 from pipeline.stages.activation import activate
 from pipeline.stages.errors import PreprocessError
 from protocol.errors import ServingError
 from protocol.reply import Category
+from protocol.request import EncodedImage
 
 from ..bundling.record import RECORD, changed_files, edited_files, file_facts, read_record
 from ..bundling.signature import signature

@@ -1,4 +1,4 @@
-"""A caller's own deadline over HTTP: `X-Request-Timeout`, in seconds from when its headers came."""
+"""A caller's own deadline; over HTTP `X-Request-Timeout`, in seconds from when its headers came."""
 
 from __future__ import annotations
 
@@ -18,25 +18,30 @@ _Result = TypeVar("_Result")
 class Deadline:
     """Runs from the moment it is made."""
 
-    def __init__(self, header: str | None) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
+        """End in `seconds` from now; None sets no deadline."""
+        self._seconds = seconds
+        self._ends = None if seconds is None else time.monotonic() + seconds
+
+    @classmethod
+    def from_header(cls, value: str | None) -> Deadline:
         """Read the header's value; None sets no deadline.
 
         Raises:
             InvalidRequest: it is no number of seconds above 0.
         """
-        self._ends: float | None = None
-        if header is None:
-            return
-        self._text = header.strip()[:20]
+        if value is None:
+            return cls()
+        text = value.strip()[:20]
         try:
-            seconds = float(self._text)
+            seconds = float(text)
         except ValueError:
             seconds = math.nan
         if not 0 < seconds < math.inf:
             raise InvalidRequest(
-                f"the header X-Request-Timeout is {self._text!r}; write seconds above 0, 2.5 say"
+                f"the header X-Request-Timeout is {text!r}; write seconds above 0, 2.5 say"
             )
-        self._ends = time.monotonic() + seconds
+        return cls(seconds)
 
     def remaining_s(self) -> float | None:
         """Return the seconds that are left, None without a deadline.
@@ -67,8 +72,7 @@ class Deadline:
         try:
             return await asyncio.wait_for(arriving, left)
         except asyncio.TimeoutError:
-            pass  # its traceback leads to what has arrived, which would stay in memory
-        raise self._exceeded()
+            raise self._exceeded() from None
 
     def _exceeded(self) -> DeadlineExceeded:
-        return DeadlineExceeded(f"the request took longer to arrive than its {self._text} s")
+        return DeadlineExceeded(f"the request took longer to arrive than its {self._seconds:g} s")

@@ -35,15 +35,11 @@ async def parsed(
     if size < LARGE_BYTES:
         return parse(*arguments, **options)
     job = _thread.submit(parse, *arguments, **options)
-    del arguments, options
     try:
         return await asyncio.wrap_future(job)
     except asyncio.CancelledError:
         await _let_go(job)
         raise
-    finally:
-        # The error of a job leads back to this frame, and would keep the body in memory.
-        del job
 
 
 async def _let_go(job: Future[_Parsed]) -> None:

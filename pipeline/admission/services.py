@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Protocol
 
 from protocol.errors import (
     InvalidRequest,
     NotReady,
-    PredictionFailed,
     ServiceClosed,
     ServiceNotFound,
 )
 from protocol.reply import ClassifyReply, ImageResult, whole_failure
-from protocol.request import ClassifyRequest
-
-logger = logging.getLogger(__name__)
-
-_Written = TypeVar("_Written")
+from protocol.request import ClassifyRequest, EncodedImage
 
 
 class Classifying(Protocol):
@@ -26,19 +20,17 @@ class Classifying(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether a picture that is sent now would be answered."""
+        """Whether an image that is sent now would be classified."""
         ...
 
     async def classify(
         self,
-        images: tuple[bytes, ...],
+        images: tuple[EncodedImage, ...],
         *,
-        topk: int | None,
-        threshold: float | None,
         timeout_s: float | None,
         log_id: int,
     ) -> list[ImageResult]:
-        """Answer one result a picture, in order; raises ServingError for the request as a whole."""
+        """Return one result per image, in order; raises ServingError for the request as a whole."""
         ...
 
 
@@ -83,9 +75,7 @@ class Services:
         if not name and len(self._engines) == 1:
             return next(iter(self._engines))
         if name not in self._engines:
-            raise ServiceNotFound(
-                f"there is no service {name[:64]!r} here; services: {', '.join(self._engines)}"
-            )
+            raise self._no_service(name)
         return name
 
     async def classify(
@@ -93,47 +83,30 @@ class Services:
     ) -> ClassifyReply:
         """Answer `request` within `timeout_s` seconds (None: the service's own deadline).
 
+        `request.service` is a name that `require` has returned.
+
         Raises:
-            ServingError: the request as a whole failed, or every picture of it did.
+            ServingError: the request as a whole failed, or every image of it did.
         """
-        engine = self._engines[self.require(request.service)]
+        engine = self._engines.get(request.service)
+        if engine is None:  # a reload took it away while the body arrived
+            raise self._no_service(request.service)
         if self.phase == "stopping":
             raise ServiceClosed("the service is stopping; send the request to another replica")
         if self.phase == "starting":
             raise NotReady("the service is starting; ask /health/ready and try again")
         if len(request.images) > self._max_images:
             raise InvalidRequest(
-                f"{len(request.images)} pictures in one request; the most is {self._max_images}"
+                f"{len(request.images)} images in one request; the most is {self._max_images}"
             )
-        results = await engine.classify(
-            request.images,
-            topk=request.topk,
-            threshold=request.threshold,
-            timeout_s=timeout_s,
-            log_id=request.log_id,
-        )
+        results = await engine.classify(request.images, timeout_s=timeout_s, log_id=request.log_id)
         reply = ClassifyReply(tuple(results))
         failure = whole_failure(reply)
-        try:
-            if failure is not None:
-                raise failure
-            return reply
-        finally:
-            # The error leads back to this frame, and so would the pictures stay in memory.
-            del request, results, reply, failure
+        if failure is not None:
+            raise failure
+        return reply
 
-
-def written(reply: ClassifyReply, write: Callable[[ClassifyReply], _Written]) -> _Written:
-    """Return `reply` as `write` has it on the wire.
-
-    Raises:
-        PredictionFailed: it cannot be written; a classifier of somebody's own may have made labels
-            that are no text.
-    """
-    try:
-        return write(reply)
-    except Exception as error:
-        logger.error("an answer cannot be written", exc_info=error)
-        raise PredictionFailed(
-            "the classifier's answer is no text; see the service's log"
-        ) from None
+    def _no_service(self, name: str) -> ServiceNotFound:
+        return ServiceNotFound(
+            f"there is no service {name[:64]!r} here; services: {', '.join(self._engines)}"
+        )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from protocol.reply import ImageResult
+from protocol.request import EncodedImage
 
 if TYPE_CHECKING:
-    from ..classifier import Classifier, EncodedImage
-
-# Encoded picture, topk or None, threshold or None.
-Picture: TypeAlias = tuple[bytes, int | None, float | None]
+    from ..classifier import Classifier
 
 
 class Answering(Protocol):
@@ -28,8 +26,8 @@ class Answering(Protocol):
         """How many seconds the last `answer` took for what; empty if it does not measure."""
         ...
 
-    def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
-        """Return one result a picture, in order; a bad picture fails alone, as its own result."""
+    def answer(self, images: Sequence[EncodedImage]) -> Sequence[ImageResult]:
+        """Return one result per image, in order; a bad image fails alone, as its own result."""
         ...
 
 
@@ -47,7 +45,7 @@ def build_classifier(settings_json: str) -> Answering:
         BundleError, PredictorError, ValueError: one line says what is wrong.
     """
     # Only here: a worker with another factory needs neither numpy nor OpenCV.
-    from ..classifier import ClassifierSettings, EncodedImage, load_classifier
+    from ..classifier import ClassifierSettings, load_classifier
 
     settings = ClassifierSettings.from_json(settings_json)
     classifier = load_classifier(settings)
@@ -57,20 +55,19 @@ def build_classifier(settings_json: str) -> Answering:
     while sizes[-1] < settings.batch_size:
         sizes.append(min(2 * sizes[-1], settings.batch_size))
     classifier.warm_up(sizes)
-    return _Classifying(classifier, EncodedImage)
+    return _Classifying(classifier)
 
 
 class _Classifying:
     """A `Classifier` as a worker runs it."""
 
-    def __init__(self, classifier: Classifier, image: type[EncodedImage]) -> None:
+    def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self._image = image
         self.facts = classifier.facts
 
     @property
     def stages_s(self) -> Mapping[str, float]:
         return self._classifier.stages_s
 
-    def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
-        return self._classifier.classify([self._image(*picture) for picture in pictures])
+    def answer(self, images: Sequence[EncodedImage]) -> Sequence[ImageResult]:
+        return self._classifier.classify(images)

@@ -26,6 +26,7 @@ from protocol.errors import (
     ServingError,
 )
 from protocol.reply import ImageResult
+from protocol.request import EncodedImage
 
 from ..settings.engine import EngineSettings
 from .command import WorkerCommand
@@ -201,10 +202,8 @@ class Engine:
 
     async def classify(
         self,
-        images: Sequence[bytes],
+        images: Sequence[EncodedImage],
         *,
-        topk: int | None = None,
-        threshold: float | None = None,
         timeout_s: float | None = None,
         log_id: int = 0,
     ) -> list[ImageResult]:
@@ -226,7 +225,7 @@ class Engine:
         if timeout_s is not None and timeout_s < limit_s:
             limit_s = timeout_s
         self._check_admission(len(images), limit_s)
-        request = Request(len(images), (topk, threshold), limit_s, log_id)
+        request = Request(len(images), limit_s, log_id)
         entries = [Entry(request, position, image) for position, image in enumerate(images)]
         self._counters.admitted += len(entries)
         self._open.add(request)

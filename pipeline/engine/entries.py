@@ -13,12 +13,10 @@ import contextvars
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 from protocol.errors import ServingError
 from protocol.reply import ImageResult
-
-Options: TypeAlias = tuple[int | None, float | None]
+from protocol.request import EncodedImage
 
 
 class Request:
@@ -28,7 +26,6 @@ class Request:
     caller went away (the future is then cancelled). Whatever comes later changes nothing.
 
     Attributes:
-        options: topk and threshold, each or None; the same for all its pictures.
         context: the caller's context variables.
         since: when it was admitted; like `deadline`, a time of the loop's clock.
         unsettled: pictures without a result.
@@ -41,19 +38,17 @@ class Request:
         "context",
         "deadline",
         "log_id",
-        "options",
         "since",
         "unsettled",
     )
 
-    def __init__(self, images: int, options: Options, limit_s: float, log_id: int) -> None:
+    def __init__(self, images: int, limit_s: float, log_id: int) -> None:
         """Wait for `images` results for `limit_s` seconds; must be called on the running loop."""
         loop = asyncio.get_running_loop()
         self._future: asyncio.Future[None] = loop.create_future()
         self._results: list[ImageResult | None] = [None] * images
         self._failure: tuple[type[ServingError], str] | None = None
         self.context = contextvars.copy_context()
-        self.options = options
         self.since = loop.time()
         self.deadline = self.since + limit_s
         self.log_id = log_id
@@ -105,7 +100,7 @@ class Entry:
 
     __slots__ = ("alone", "attempts", "image", "position", "request")
 
-    def __init__(self, request: Request, position: int, image: bytes) -> None:
+    def __init__(self, request: Request, position: int, image: EncodedImage) -> None:
         """Stand for picture `position` of `request`."""
         self.request = request
         self.position = position

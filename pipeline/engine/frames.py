@@ -2,16 +2,16 @@
 
     8 + 4 bytes              little-endian lengths of what follows
     header                   a JSON object; its "kind" says what it is
-    payload                  bytes, the pictures of a batch one after the other; often none
+    payload                  bytes, the images of a batch one after the other; often none
 
     service -> worker   start     classifier, settings, working folder, marks of the files
                         batch     number, images: [[bytes, topk, threshold], ...], log_ids
-                                  + the pictures
+                                  + the images
     worker -> service   ready     facts
                         failed    cause, and what callers may know of it or null
                         results   number, rows, failed: [position, ...], traceback, stages_s
 
-A row is a picture's categories, [[class_id, label, score], ...], or its error,
+A row is an image's categories, [[class_id, label, score], ...], or its error,
 {"err_no": ..., "message": ...}. Nothing is ever unpickled.
 """
 
@@ -20,8 +20,10 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
+
+from protocol.request import EncodedImage
 
 Header: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = list[Any] | dict[str, Any]
@@ -35,16 +37,22 @@ class FrameError(Exception):
 
 
 class Frame(NamedTuple):
-    """One message."""
+    """One message; `images` are those of a batch."""
 
     header: Header
-    payload: memoryview
+    images: Sequence[EncodedImage] = ()
 
 
 def pack(header: Header, payload_bytes: int = 0) -> bytes:
     """Return the bytes that go before a payload of `payload_bytes` bytes."""
     text = json.dumps(header, separators=(",", ":")).encode()
     return _LENGTHS.pack(payload_bytes, len(text)) + text
+
+
+def batch_header(number: int, images: Sequence[EncodedImage], log_ids: Sequence[int]) -> Header:
+    """Return the header of a batch; its payload is the data of `images`."""
+    sizes = [(len(image.data), image.topk, image.threshold) for image in images]
+    return {"kind": "batch", "number": number, "images": sizes, "log_ids": log_ids}
 
 
 def read_frame(connection: socket.socket) -> Frame | None:
@@ -59,14 +67,21 @@ def read_frame(connection: socket.socket) -> Frame | None:
     payload_bytes, header_bytes = _LENGTHS.unpack(lengths)
     if header_bytes > MAX_HEADER_BYTES:
         raise FrameError(f"a header of {header_bytes} bytes")
-    body = _read(connection, header_bytes + payload_bytes)
-    if body is None:
-        raise FrameError("the connection ended within a frame")
-    return Frame(_parse(bytes(body[:header_bytes])), body[header_bytes:])
+    header = _parse(_read_all(connection, header_bytes))
+    sizes = header.get("images", ())
+    if payload_bytes != sum(size for size, _, _ in sizes):
+        raise FrameError(f"a payload of {payload_bytes} bytes, not the sum of its images")
+    return Frame(
+        header,
+        [
+            EncodedImage(_read_all(connection, size), topk, threshold)
+            for size, topk, threshold in sizes
+        ],
+    )
 
 
 class FrameBuffer:
-    """Collects chunks of a stream until they are frames; for frames that are kept small."""
+    """Collects chunks of a stream until they are frames; for frames without a payload."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -80,16 +95,14 @@ class FrameBuffer:
         self._bytes += chunk
         while len(self._bytes) >= _LENGTHS.size:
             payload_bytes, header_bytes = _LENGTHS.unpack_from(self._bytes)
-            if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_HEADER_BYTES:
+            if header_bytes > MAX_HEADER_BYTES or payload_bytes:
                 raise FrameError(f"a frame of {header_bytes} and {payload_bytes} bytes")
-            start = _LENGTHS.size + header_bytes
-            end = start + payload_bytes
+            end = _LENGTHS.size + header_bytes
             if len(self._bytes) < end:
                 break
-            header = _parse(bytes(self._bytes[_LENGTHS.size : start]))
-            payload = memoryview(bytes(self._bytes[start:end]))
+            header = _parse(bytes(self._bytes[_LENGTHS.size : end]))
             del self._bytes[:end]
-            yield Frame(header, payload)
+            yield Frame(header)
 
 
 def _parse(text: bytes) -> Header:
@@ -102,13 +115,22 @@ def _parse(text: bytes) -> Header:
     return header
 
 
-def _read(connection: socket.socket, size: int) -> memoryview | None:
-    """Read exactly `size` bytes; None when the stream ended before them."""
-    view = memoryview(bytearray(size))
-    filled = 0
-    while filled < size:
-        count = connection.recv_into(view[filled:])
-        if not count:
+def _read_all(connection: socket.socket, size: int) -> bytes:
+    data = _read(connection, size)
+    if data is None:
+        raise FrameError("the connection ended within a frame")
+    return data
+
+
+def _read(connection: socket.socket, size: int) -> bytes | None:
+    """Read exactly `size` bytes; None when the stream ended before them.
+
+    The kernel waits for all of them, so that they lie in one object and are copied once.
+    """
+    data = connection.recv(size, socket.MSG_WAITALL) if size else b""
+    while len(data) < size:  # a signal came in between, or the end
+        more = connection.recv(size - len(data), socket.MSG_WAITALL)
+        if not more:
             return None
-        filled += count
-    return view
+        data += more
+    return data

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from ..settings.engine import EngineSettings
 from .command import WorkerCommand
 from .entries import Entry
-from .frames import Frame, Header
+from .frames import Frame, Header, batch_header
 from .process import WorkerProcess
 from .status import WorkerState, WorkerStatus
 
@@ -174,16 +174,10 @@ class Supervisor:
         limit_s = self._settings.timeout_s + self._settings.hang_grace_s
         hang_timer = self._loop.call_later(limit_s, self._hangs, limit_s)
         self._run = _Run(self._batches, self._loop.time(), entries, hang_timer)
-        images = [(len(entry.image), *entry.request.options) for entry in entries]
-        self._process.send(
-            {
-                "kind": "batch",
-                "number": self._batches,
-                "images": images,
-                "log_ids": [entry.request.log_id for entry in entries],
-            },
-            [entry.image for entry in entries],
-        )
+        images = [entry.image for entry in entries]
+        log_ids = [entry.request.log_id for entry in entries]
+        header = batch_header(self._batches, images, log_ids)
+        self._process.send(header, [image.data for image in images])
 
     async def _live(self, on_start: Callable[[Supervisor], None]) -> None:
         """Run one worker from its birth to its end."""

@@ -20,11 +20,13 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 
 from protocol.errors import PredictionFailed, ServingError, wire_codes
 from protocol.reply import ImageResult
+from protocol.request import EncodedImage
 
-from .building import Answering, Picture, build
+from .building import Answering, build
 from .frames import Frame, Header, Row, pack, read_frame
 from .served_files import FilesChangedError, ServedFiles
 
@@ -106,12 +108,8 @@ def _build(start: Header) -> Answering:
 
 def _answer(answering: Answering, frame: Frame) -> Header:
     _log_ids[:] = (log_id for log_id in frame.header["log_ids"] if log_id)
-    batch = _Batch(answering)
-    begin = 0
-    for size, topk, threshold in frame.header["images"]:
-        batch.pictures.append((bytes(frame.payload[begin : begin + size]), topk, threshold))
-        begin += size
-    rows = batch.rows(0, len(batch.pictures))
+    batch = _Batch(answering, frame.images)
+    rows = batch.rows(0, len(frame.images))
     _log_ids.clear()
     return {
         "kind": "results",
@@ -124,38 +122,38 @@ def _answer(answering: Answering, frame: Frame) -> Header:
 
 
 class _Batch:
-    """Pictures to answer, and what went wrong with them beyond their own errors.
+    """Images to classify, and what went wrong with them beyond their own errors.
 
-    `failed` holds the positions of pictures that the classifier raised over, `traceback` the first
+    `failed` holds the positions of images that the classifier raised over, `traceback` the first
     of its exceptions.
     """
 
-    def __init__(self, answering: Answering) -> None:
-        self.pictures: list[Picture] = []
+    def __init__(self, answering: Answering, images: Sequence[EncodedImage]) -> None:
+        self.images = images
         self.failed: list[int] = []
         self.traceback = ""
         self.stages_s: dict[str, float] = {}
         self._answering = answering
 
     def rows(self, begin: int, end: int) -> list[Row]:
-        """Answer the pictures from `begin` to `end`."""
-        pictures = self.pictures[begin:end]
+        """Classify the images from `begin` to `end`."""
+        images = self.images[begin:end]
         try:
-            results = self._answering.answer(pictures)
-            if len(results) != len(pictures):
-                raise RuntimeError(f"{len(results)} results for {len(pictures)} pictures")
+            results = self._answering.answer(images)
+            if len(results) != len(images):
+                raise RuntimeError(f"{len(results)} results for {len(images)} images")
             for stage, seconds in self._answering.stages_s.items():
                 self.stages_s[stage] = self.stages_s.get(stage, 0.0) + seconds
             return [_row(result) for result in results]
         except ServingError as error:
-            if len(pictures) == 1:
+            if len(images) == 1:
                 return [_row(error)]
         except Exception:  # noqa: BLE001 - told to the service; the worker goes on
-            if len(pictures) == 1:
+            if len(images) == 1:
                 self.failed.append(begin)
                 self.traceback = self.traceback or traceback.format_exc()
                 return [_row(PredictionFailed(FAILED_TEXT))]
-        # One picture must not take its neighbours down, whatever the classifier does.
+        # One image must not take its neighbours down, whatever the classifier does.
         return [row for position in range(begin, end) for row in self.rows(position, position + 1)]
 
 

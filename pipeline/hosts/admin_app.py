@@ -21,10 +21,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..admission.origins import comes_from_a_page, names_a_machine
 from ..admission.services import Services
 from ..observation.metrics import CONTENT_TYPE, Metrics
 from ..web.health import health_routes
-from ..web.origins import comes_from_a_page, names_a_machine
 from .reload import ReloadError
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..admission.desk import Desk
 from ..admission.inflight import Inflight
 from ..admission.key_ring import KeyRing
 from ..admission.services import Services
@@ -28,7 +29,8 @@ from ..observation.metrics import Metrics
 from ..observation.observer import Observer
 from ..observation.request_log import LINES_A_SECOND, RequestLog
 from ..observation.tracing import tracing_from_environment
-from ..rpc.key_value import READ_TIMEOUT_S, build_rpc_server
+from ..rpc.call import READ_TIMEOUT_S
+from ..rpc.server import build_rpc_server
 from ..settings.config import ServiceSettings
 from ..settings.op import OpSettings
 from ..version import version
@@ -62,10 +64,17 @@ class StandaloneHost:
         self._observer = Observer(self._metrics, self._log, self._tracing)
         self._keys = KeyRing(settings.api_keys)
         # One body of full size must always be possible.
-        self._inflight = Inflight(max(settings.access.max_inflight_bytes, settings.max_body_bytes))
+        inflight = Inflight(max(settings.access.max_inflight_bytes, settings.max_body_bytes))
         self._engines = Engines({op.name: self._make_engine(op) for op in settings.ops})
         self._metrics.watch(lambda: self._engines.serving)
         self._services = Services(self._engines.serving, max_images=settings.max_images)
+        self._desk = Desk(
+            self._services,
+            self._observer,
+            inflight,
+            keys=self._keys,
+            cors_origins=settings.access.cors_origins,
+        )
         self._reloader = Reloader(
             settings,
             self._services,
@@ -139,15 +148,7 @@ class StandaloneHost:
         }
 
     async def _serve_http(self, stack: contextlib.AsyncExitStack, ports: OpenPorts) -> None:
-        access = self._settings.access
-        public = build_http_app(
-            self._services,
-            self._observer,
-            max_body_bytes=self._settings.max_body_bytes,
-            inflight=self._inflight,
-            keys=self._keys,
-            cors_origins=access.cors_origins,
-        )
+        public = build_http_app(self._desk, max_body_bytes=self._settings.max_body_bytes)
         if ports.http:
             await serve_app(
                 stack,
@@ -168,11 +169,8 @@ class StandaloneHost:
         if ports.rpc is None:
             return
         server = build_rpc_server(
-            self._services,
-            self._observer,
+            self._desk,
             max_body_bytes=self._settings.max_body_bytes,
-            inflight=self._inflight,
-            keys=self._keys,
             max_connections=self._max_connections,
             longest_s=READ_TIMEOUT_S + max(op.engine.timeout_s for op in self._settings.ops),
         )

@@ -1,8 +1,8 @@
-"""A request to classify pictures, to and from the key/value envelope of Paddle Serving 0.9.
+"""A request to classify images, to and from the key/value envelope of Paddle Serving 0.9.
 
     JSON body or protobuf Request  <->  ClassifyRequest   (or InvalidRequest)
 
-Every key but an option is one picture, in order, also where keys repeat; `topk` and `threshold` are
+Every key but an option is one image, in order, also where keys repeat; `topk` and `threshold` are
 options. Only here are base64 and the names of request keys known.
 """
 
@@ -10,44 +10,43 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from google.protobuf.message import DecodeError
 
 from ..errors import InvalidRequest
-from ..request import ClassifyRequest
+from ..options import read_log_id, read_threshold, read_topk, shown
+from ..request import ClassifyRequest, EncodedImage, encoded
 from . import pipeline_service_pb2 as pb
 from .base64_text import decode_base64
 from .json_body import LongString, load_json
 from .proto_body import load_proto
-from .sizes import check_proto_size
 
 TOPK = "topk"
 THRESHOLD = "threshold"
-PROFILE = "pipeline.profile"  # asks 0.9 for profile data; accepted, and no picture
+PROFILE = "pipeline.profile"  # asks 0.9 for profile data; accepted, and no image
 OPTIONS = frozenset({TOPK, THRESHOLD, PROFILE})
 
 
 def request_from_json(
-    body: bytes,
-    service: str,
-    *,
-    topk: object = None,
-    threshold: object = None,
-    log_id: object = None,
+    body: bytes, service: str, defaults: Mapping[str, object] = MappingProxyType({})
 ) -> ClassifyRequest:
     """Read a `POST /<service>/prediction` body.
 
-    Options that the body leaves open are taken from the arguments, as `request_from_images` does.
+    Options that the body leaves open are taken from `defaults`: `topk`, `threshold`, `logid`.
 
     Raises:
         InvalidRequest: the body is not the envelope; the text says which part and how it should be.
     """
-    keys, values, own_log_id = _json_fields(body)
+    keys, values, log_id = _json_fields(body)
     images = []
-    options: dict[str, Any] = {TOPK: _topk(topk), THRESHOLD: _threshold(threshold)}
-    outer_log_id = _log_id(log_id)
+    options: dict[str, Any] = {
+        TOPK: read_topk(defaults.get(TOPK)),
+        THRESHOLD: read_threshold(defaults.get(THRESHOLD)),
+    }
+    default_log_id = read_log_id(defaults.get("log_id", defaults.get("logid")))
     for position, (key, value) in enumerate(zip(keys, values, strict=True)):
         if key in OPTIONS:
             options[key] = value.start() if isinstance(value, LongString) else value
@@ -55,37 +54,39 @@ def request_from_json(
             images.append(_decode_base64(value, key, position))
         else:
             raise InvalidRequest(
-                f"value[{position}] (key {_shown(key)}) must be a base64 string of the "
-                f"picture's bytes, got {_json_type(value)}"
+                f"value[{position}] (key {shown(key)}) must be a base64 string of the "
+                f"image's bytes, got {_json_type(value)}"
             )
-    return _request(images, service, options, own_log_id or outer_log_id)
+    return _request(images, service, options, log_id or default_log_id)
 
 
-def request_from_message(data: bytes) -> ClassifyRequest:
-    """Read a gRPC Request as it came, as `request_from_proto` does.
+def request_from_message(data: bytes, service: str | None = None) -> ClassifyRequest:
+    """Read a serialised Request, which has passed `sizes.check_proto_size`.
+
+    `service` is what the caller's name of the service means; None: as the message has it.
 
     Raises:
-        InvalidRequest: it is no Request, or one of far more parts than a request for pictures has;
-            or as `request_from_json`.
+        InvalidRequest: it is no Request; or as `request_from_json`.
     """
-    check_proto_size(data)
     try:
         message, values = load_proto(data)
     except DecodeError as error:
         raise InvalidRequest("the message is no Request of Paddle Serving's protocol") from error
-    return _request_from_proto(message, values)
+    return _request_from_proto(message, values, message.name if service is None else service)
 
 
 def request_from_proto(message: pb.Request) -> ClassifyRequest:
-    """Read a gRPC Request: base64 in `value`, or picture bytes in a tensor's `byte_data`.
+    """Read a gRPC Request: base64 in `value`, or an image's bytes in a tensor's `byte_data`.
 
     Raises:
         InvalidRequest: as `request_from_json`.
     """
-    return _request_from_proto(message, message.value)
+    return _request_from_proto(message, message.value, message.name)
 
 
-def _request_from_proto(message: pb.Request, values: Sequence[str | LongString]) -> ClassifyRequest:
+def _request_from_proto(
+    message: pb.Request, values: Sequence[str | LongString], service: str
+) -> ClassifyRequest:
     if len(message.key) != len(message.value):
         raise InvalidRequest(
             f"key has {len(message.key)} entries and value has {len(message.value)}; "
@@ -100,27 +101,15 @@ def _request_from_proto(message: pb.Request, values: Sequence[str | LongString])
             images.append(_decode_base64(value, key, position))
     for tensor in message.tensors:
         images.extend(_tensor_images(tensor))
-    return _request(images, message.name, options, message.logid)
-
-
-def request_from_images(
-    images: Sequence[bytes],
-    service: str,
-    *,
-    topk: object = None,
-    threshold: object = None,
-    log_id: object = None,
-) -> ClassifyRequest:
-    """Build a request from raw picture bytes (a raw body or a multipart upload) and raw options.
-
-    Options may be text, as they stand in a query string.
-    """
-    options = {TOPK: topk, THRESHOLD: threshold}
-    return _request(list(images), service, options, _log_id(log_id))
+    return _request(images, service, options, message.logid)
 
 
 def request_to_json(request: ClassifyRequest) -> bytes:
-    """Write the body that `request_from_json` reads; the first image's key is `image`."""
+    """Write the body that `request_from_json` reads; the first image's key is `image`.
+
+    Raises:
+        ValueError: its images differ in their options, which the envelope cannot say.
+    """
     keys, values = _envelope(request)
     # Base64 and numbers have nothing that JSON escapes. Joining copies each image once; json.dumps
     # and its encoding would copy it three times.
@@ -134,7 +123,11 @@ def request_to_json(request: ClassifyRequest) -> bytes:
 
 
 def request_to_proto(request: ClassifyRequest) -> pb.Request:
-    """Write the message that `request_from_proto` and a 0.9 server read."""
+    """Write the message that `request_from_proto` and a 0.9 server read.
+
+    Raises:
+        ValueError: as `request_to_json`.
+    """
     keys, values = _envelope(request)
     return pb.Request(
         key=keys,
@@ -150,26 +143,29 @@ def _envelope(request: ClassifyRequest) -> tuple[list[str], list[bytes]]:
     """Return the keys, and for each its value as text in ASCII."""
     single = len(request.images) == 1
     keys = ["image" if single else f"image_{i}" for i in range(len(request.images))]
-    values = [base64.b64encode(image) for image in request.images]
-    for key, value in ((TOPK, request.topk), (THRESHOLD, request.threshold)):
+    values = [base64.b64encode(image.data) for image in request.images]
+    for key, value in _options(request.images):
         if value is not None:
             keys.append(key)
             values.append(str(value).encode())
     return keys, values
 
 
+def _options(images: Sequence[EncodedImage]) -> list[tuple[str, float | None]]:
+    """Return the options that all `images` share."""
+    different = {image[1:] for image in images}
+    if len(different) > 1:
+        raise ValueError("the key/value envelope has one topk and one threshold for all images")
+    return [(TOPK, topk) for topk, _ in different] + [(THRESHOLD, least) for _, least in different]
+
+
 def _request(
-    images: list[bytes], service: str, options: dict[str, Any], log_id: int
+    images: list[bytes], service: str, options: Mapping[str, Any], log_id: int
 ) -> ClassifyRequest:
     if not images:
-        raise InvalidRequest("no picture in the request; give at least one key with its value")
-    return ClassifyRequest(
-        images=tuple(images),
-        service=service,
-        topk=_topk(options.get(TOPK)),
-        threshold=_threshold(options.get(THRESHOLD)),
-        log_id=log_id,
-    )
+        raise InvalidRequest("no image in the request; give at least one key with its value")
+    topk, threshold = read_topk(options.get(TOPK)), read_threshold(options.get(THRESHOLD))
+    return ClassifyRequest(encoded(images, topk, threshold), service, log_id)
 
 
 def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
@@ -197,7 +193,7 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
         raise InvalidRequest("every entry of key must be a string")
     if fields.get("tensors"):
         raise InvalidRequest("tensors are read over RPC only; over HTTP send base64 in value")
-    return keys, values, _log_id(fields.get("logid", fields.get("log_id")))
+    return keys, values, read_log_id(fields.get("logid", fields.get("log_id")))
 
 
 def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
@@ -205,64 +201,23 @@ def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
         return text.decoded() if isinstance(text, LongString) else decode_base64(text)
     except ValueError as error:
         raise InvalidRequest(
-            f"value[{position}] (key {_shown(key)}) is not base64: {str(error).lower()}"
+            f"value[{position}] (key {shown(key)}) is not base64: {str(error).lower()}"
         ) from error
 
 
 def _tensor_images(tensor: pb.Tensor) -> list[bytes]:
-    where = f"tensor {_shown(tensor.name)}"
+    where = f"tensor {shown(tensor.name)}"
     if tensor.str_data:
         return [_decode_base64(text, tensor.name, i) for i, text in enumerate(tensor.str_data)]
     if not tensor.byte_data:
         raise InvalidRequest(
-            f"{where} holds no picture; send encoded pictures in value, str_data or byte_data"
+            f"{where} holds no image; send encoded images in value, str_data or byte_data"
         )
     if tensor.byte_data.startswith(b"\x93NUMPY"):
         raise InvalidRequest(
-            f"{where} is a numpy array; this service takes encoded pictures (JPEG, PNG ...)"
+            f"{where} is a numpy array; this service takes encoded images (JPEG, PNG ...)"
         )
     return [tensor.byte_data]
-
-
-def _topk(value: object) -> int | None:
-    if value is None or value == "":
-        return None
-    try:
-        topk = int(str(value)) if isinstance(value, (str, int)) else -1
-    except ValueError:
-        topk = -1
-    if isinstance(value, bool) or topk < 1:
-        raise InvalidRequest(f"topk must be a whole number of at least 1, got {_shown(value)}")
-    return topk
-
-
-def _threshold(value: object) -> float | None:
-    if value is None or value == "":
-        return None
-    try:
-        threshold = float(str(value)) if isinstance(value, (str, int, float)) else -1.0
-    except ValueError:
-        threshold = -1.0
-    if isinstance(value, bool) or not 0.0 <= threshold <= 1.0:
-        raise InvalidRequest(f"threshold must be a number from 0 to 1, got {_shown(value)}")
-    return threshold
-
-
-def _log_id(value: object) -> int:
-    if value is None or value == "":
-        return 0
-    try:
-        log_id = int(str(value)) if isinstance(value, (str, int)) else None
-    except ValueError:
-        log_id = None
-    if log_id is None or isinstance(value, bool) or not -(2**63) <= log_id < 2**63:
-        raise InvalidRequest(f"logid must be a whole number of 64 bits, got {_shown(value)}")
-    return log_id
-
-
-def _shown(value: object) -> str:
-    text = repr(value[:40] if isinstance(value, str) else value)
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _json_type(value: object) -> str:

@@ -14,7 +14,7 @@ from protocol.errors import ServingError
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.request import request_to_json, request_to_proto
 from protocol.reply import ClassifyReply
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 
 from .bad import bad_followers, bad_images, bad_messages
 from .judge import Asked, Came, Judge, Verdict
@@ -203,7 +203,7 @@ class Traffic:
         if self._chance.random() < 0.5:
             await self._ask_http(http, HttpMessage(f"/{service}/prediction", data, JPEG), asked)
         else:
-            await self._ask_rpc(rpc, asked, ClassifyRequest((data,), service))
+            await self._ask_rpc(rpc, asked, ClassifyRequest(encoded([data]), service))
 
     async def _bad_message(self, http: HttpConnection, _rpc: RpcConnection) -> None:
         service = self._service()
@@ -320,8 +320,8 @@ class Traffic:
 
     def _request(self, asked: Asked) -> ClassifyRequest:
         nothing = self._bad_images["text"][0]
-        images = tuple(nothing if n is None else self._images.encoded[n] for n in asked.images)
-        return ClassifyRequest(images, asked.service)
+        images = [nothing if n is None else self._images.encoded[n] for n in asked.images]
+        return ClassifyRequest(encoded(images), asked.service)
 
     def _envelope_of(self, asked: Asked, headers: tuple[tuple[str, str], ...] = ()) -> HttpMessage:
         body = request_to_json(self._request(asked))

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import grpc
 import pytest
 
+from protocol.codec import Hints
 from protocol.errors import (
     NotReady,
     Overloaded,
@@ -24,10 +25,11 @@ from protocol.errors import (
     UndecodableImage,
     wire_codes,
 )
+from protocol.forms import RawCodec
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.key_value.reply import error_to_json, error_to_proto, reply_to_json, reply_to_proto
-from protocol.key_value.request import request_from_images, request_from_json, request_from_proto
+from protocol.key_value.request import request_from_json, request_from_proto
 from protocol.reply import Category, ClassifyReply, whole_failure
 from protocol.request import ClassifyRequest
 from tests.patience import PATIENCE_S
@@ -60,19 +62,19 @@ class FakeService:
             raise self.refusals.pop(0)
         if request.service not in ("", "waste"):
             raise ServiceNotFound(f"there is no service {request.service!r} here; services: waste")
-        reply = ClassifyReply(tuple(self._one(request, image) for image in request.images))
+        reply = ClassifyReply(tuple(self._one(image.data, image.topk) for image in request.images))
         failure = whole_failure(reply)
         if failure is not None:
             raise failure
         return reply
 
-    def _one(self, request: ClassifyRequest, image: bytes) -> Any:
+    def _one(self, image: bytes, topk: int | None) -> Any:
         text = image.decode("utf-8", errors="replace")
         if text.startswith("bad"):
             return UndecodableImage("this looks like text")
         if text.startswith("slow"):
             time.sleep(1.5)
-        return tuple(Category(i, f"{text} {i}", 0.9 / (i + 1)) for i in range(request.topk or 1))
+        return tuple(Category(i, f"{text} {i}", 0.9 / (i + 1)) for i in range(topk or 1))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(400, GATEWAY_ERROR)
                 return
             request = self._request(body)
-            first = request.images[0]
+            first = request.images[0].data
             if first.startswith(b"reset"):
                 self.close_connection = True
                 self.connection.shutdown(2)
@@ -108,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers["Content-Type"] == "application/json":
             return request_from_json(body, service)
         options = dict(parse_qsl(address.query, strict_parsing=bool(address.query)))
-        return request_from_images([body], service, **options)
+        return RawCodec().read(body, Hints(service, self.headers["Content-Type"], options))
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -128,7 +130,7 @@ class _Servicer(pb_grpc.PipelineServiceServicer):
         try:
             self._fake.deadlines_s.append(context.time_remaining())
             classify_request = request_from_proto(request)
-            if classify_request.images[0].startswith(b"garbage"):
+            if classify_request.images[0].data.startswith(b"garbage"):
                 return pb.Response(key=["res"], value=["?"])
             return reply_to_proto(self._fake.answer(classify_request))
         except ServingError as error:

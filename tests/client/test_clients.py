@@ -9,7 +9,7 @@ from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable, Unrea
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from protocol.errors import NotReady, Overloaded, ServiceNotFound, ServingError, UndecodableImage
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 from tests.patience import PATIENCE_S
 
 
@@ -24,7 +24,7 @@ def test_bytes_and_files_are_classified(client: Any, tmp_path: Path) -> None:
 def test_options_reach_the_service(client: Any, fake: Any) -> None:
     client.classify(b"can", topk=2, threshold=0.25, log_id=77)
     (request,) = fake.requests
-    assert (request.topk, request.threshold, request.log_id) == (2, 0.25, 77)
+    assert (request.images[0][1:], request.log_id) == ((2, 0.25), 77)
 
 
 def test_errors_are_typed(client: Any) -> None:
@@ -47,7 +47,7 @@ def test_many_come_in_order_and_failures_stand_in_their_place(client: Any) -> No
 
 
 def test_several_images_in_one_request(client: Any) -> None:
-    reply = client.send(ClassifyRequest((b"one", b"bad", b"two"), "waste"))
+    reply = client.send(ClassifyRequest(encoded([b"one", b"bad", b"two"]), "waste"))
     assert reply.results[0][0].label == "one 0"
     assert isinstance(reply.results[1], UndecodableImage)
 

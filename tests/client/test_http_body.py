@@ -12,7 +12,7 @@ from client.errors import BadReply
 from client.http_body import raw_body
 from client.http_client import HttpClient
 from protocol.errors import Overloaded, UndecodableImage
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 from tests.patience import PATIENCE_S
 
 RAW, ENVELOPE = "application/octet-stream", "application/json"
@@ -24,7 +24,7 @@ def test_one_image_is_sent_raw_with_options_in_the_query(url: str, fake: Any) ->
         client.classify(b"can")
     assert [category.label for category in categories] == ["can 0", "can 1"]
     assert fake.content_types == [RAW, RAW]
-    assert fake.requests[0] == ClassifyRequest((b"can",), "waste", 2, 0.25, -77)
+    assert fake.requests[0] == ClassifyRequest(encoded([b"can"], 2, 0.25), "waste", -77)
 
 
 def test_a_query_of_the_address_is_kept(url: str, fake: Any) -> None:
@@ -34,7 +34,7 @@ def test_a_query_of_the_address_is_kept(url: str, fake: Any) -> None:
 
 def test_several_images_and_an_empty_one_go_in_the_envelope(url: str, fake: Any) -> None:
     with HttpClient(url, timeout_s=PATIENCE_S) as client:
-        client.send(ClassifyRequest((b"can", b"jar"), "waste"))
+        client.send(ClassifyRequest(encoded([b"can", b"jar"]), "waste"))
         client.classify(b"")
         client.classify(b"can")
     assert fake.content_types == [ENVELOPE, ENVELOPE, RAW]
@@ -95,7 +95,7 @@ def test_a_raw_image_is_not_copied_as_a_whole() -> None:
     image = b"can" + bytes(8_000_000)
     tracemalloc.start()
     try:
-        body = raw_body(ClassifyRequest((image,), "waste", topk=1))
+        body = raw_body(ClassifyRequest(encoded([image], 1), "waste"))
         request = httpx.Request("POST", "http://waste", content=body.pieces())
         sent = sum(len(piece) for piece in request.stream)  # type: ignore[union-attr]
         _, peak = tracemalloc.get_traced_memory()

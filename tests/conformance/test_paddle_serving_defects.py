@@ -42,7 +42,7 @@ from pipeline.hosts.paddle_serving.config import plan_of
 from pipeline.observation.metrics import Metrics
 from pipeline.settings.config import load_settings
 from protocol.errors import InvalidRequest
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 from tests.patience import PATIENCE_S
 
 # Starting both engines takes longer than most tests.
@@ -113,7 +113,7 @@ def test_4_a_timeout_goes_with_several_pictures(
     # `imagenet` has a timeout in the configuration.
     daisy = (shared / "images" / "daisy.jpg").read_bytes()
     with RpcClient(engine.endpoint, service="imagenet", timeout_s=PATIENCE_S) as client:
-        reply = client.send(ClassifyRequest((daisy,) * 3, "imagenet"))
+        reply = client.send(ClassifyRequest(encoded([daisy] * 3), "imagenet"))
     assert [result[0].label for result in reply.results] == ["daisy"] * 3
 
 
@@ -161,7 +161,7 @@ def test_7_answers_over_4_mb_are_sent(ours: Any, theirs: Any) -> None:
     assert refused.status_code != 200
     assert "larger than max" in refused.text
     with RpcClient(theirs.endpoint, service="imagenet", timeout_s=PATIENCE_S) as client:
-        request = ClassifyRequest((base64.b64decode(image),) * count, "imagenet", topk=1000)
+        request = ClassifyRequest(encoded([base64.b64decode(image)] * count, 1000), "imagenet")
         assert len(client.send(request).results) == count
 
 
@@ -169,7 +169,7 @@ def test_9_pictures_of_any_shapes_share_a_request(engine: Any, quirks: dict[str,
     assert "must match exactly" in quirks["two shapes in a batch"]
     pictures = (png(48, 192), png(64, 100), b"no picture", png(48, 192))
     with RpcClient(engine.endpoint, service="anysize", timeout_s=PATIENCE_S) as client:
-        reply = client.send(ClassifyRequest(pictures, "anysize", topk=2))
+        reply = client.send(ClassifyRequest(encoded(pictures, 2), "anysize"))
         assert [isinstance(result, tuple) for result in reply.results] == [True, True, False, True]
         assert isinstance(reply.results[2], InvalidRequest)
         # Each has the score that it has alone.

@@ -20,7 +20,7 @@ from protocol.errors import ServiceNotFound, UndecodableImage
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.key_value.reply import reply_from_proto
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 from tests.patience import PATIENCE_S
 
 from .conftest import free_ports
@@ -62,7 +62,9 @@ def test_a_bad_picture_fails_alone_in_the_official_engine_too(
 ) -> None:
     good = (shared / "images" / "daisy.jpg").read_bytes()
     with connect(theirs, wire, "imagenet") as client:
-        reply = client.send(ClassifyRequest((good, good[:5000], b"GIF89a", good), "imagenet", 1))
+        reply = client.send(
+            ClassifyRequest(encoded([good, good[:5000], b"GIF89a", good], 1), "imagenet")
+        )
         assert [type(result) for result in reply.results] == [
             tuple,
             UndecodableImage,

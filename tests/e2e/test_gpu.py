@@ -24,7 +24,7 @@ from client.rpc_client import RpcClient
 from converter.bundling.convert import ConvertOptions, convert
 from converter.describing.descriptions import Wishes
 from protocol.errors import ServingError
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.gpu
@@ -151,7 +151,7 @@ def _scores(
     with client:
         for at in range(0, len(pictures), together):
             images = tuple(pictures[at : at + together])
-            request = ClassifyRequest(images, service="classifier", topk=100)
+            request = ClassifyRequest(encoded(images, 100), "classifier")
             results += client.send(request).results
     assert not [result for result in results if isinstance(result, ServingError)]
     return [{best.label: best.score for best in result} for result in results]

@@ -28,6 +28,8 @@ from bundle.inference_yml import read_inference_yml
 from bundle.labels import read_labels
 from bundle.model_config import read_model_config, to_prototxt, to_stream
 from bundle.strict_yaml import parse_yaml
+from pipeline.admission.desk import Desk
+from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.engine.frames import FrameBuffer, FrameError, pack
 from pipeline.observation.metrics import Metrics
@@ -39,8 +41,10 @@ from pipeline.settings.config import load_settings
 from pipeline.settings.errors import ConfigError
 from pipeline.stages.decode import DecodeLimits, decode_image
 from pipeline.web.app import build_http_app
+from protocol.codec import Hints
 from protocol.errors import ServingError
 from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.codec import ProtoCodec
 from protocol.key_value.reply import (
     reply_from_json,
     reply_from_proto,
@@ -49,13 +53,12 @@ from protocol.key_value.reply import (
 )
 from protocol.key_value.request import (
     request_from_json,
-    request_from_message,
     request_from_proto,
     request_to_json,
     request_to_proto,
 )
 from protocol.reply import Category, ClassifyReply
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 
 MAX_PIXELS = 1_000_000
 
@@ -135,7 +138,8 @@ def envelope_json(data: bytes) -> None:
 def envelope_proto(data: bytes) -> None:
     """A protobuf message: likewise."""
     try:
-        request = request_from_message(data)
+        codec = ProtoCodec()
+        request = codec.read(data, Hints(codec.service_in(data)))
     except ServingError:
         return
     assert request_from_proto(request_to_proto(request)) == request
@@ -158,7 +162,7 @@ def frames(data: bytes) -> None:
             for start in range(0, min(len(data), 4096), step):
                 piece = data[start : min(start + step, 4096)]
                 for frame in buffer.feed(piece):
-                    found.append((json.dumps(frame.header), bytes(frame.payload)))
+                    found.append(json.dumps(frame.header))
         except FrameError:
             failed = True
         outcomes.append((found, failed))
@@ -175,7 +179,8 @@ class _Engine:
 _services = Services({"waste": _Engine()}, max_images=8)  # type: ignore[dict-item]
 _services.phase = "ready"
 _app = build_http_app(
-    _services, Observer(Metrics("0"), RequestLog(0), Tracing()), max_body_bytes=1 << 20
+    Desk(_services, Observer(Metrics("0"), RequestLog(0), Tracing()), Inflight(1 << 20)),
+    max_body_bytes=1 << 20,
 )
 _TYPES = (b"multipart/form-data; boundary=b", b"application/json", b"image/png", b"", b"a/b;c=d")
 
@@ -257,8 +262,8 @@ def _yaml(data: bytes) -> None:
 
 def _requests() -> list[ClassifyRequest]:
     return [
-        ClassifyRequest((b"one",), "waste"),
-        ClassifyRequest((b"one", b"two"), "waste", topk=3, threshold=0.5, log_id=7),
+        ClassifyRequest(encoded([b"one"]), "waste"),
+        ClassifyRequest(encoded([b"one", b"two"], 3, 0.5), "waste", log_id=7),
     ]
 
 

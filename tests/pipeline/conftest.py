@@ -15,6 +15,7 @@ from pipeline.observation.request_log import RequestLog
 from pipeline.observation.tracing import Tracing
 from protocol.errors import ServingError, UndecodableImage
 from protocol.reply import Category, ImageResult
+from protocol.request import EncodedImage
 
 
 class FakeEngine:
@@ -28,8 +29,9 @@ class FakeEngine:
         self.release: asyncio.Event | None = None
         self.cancelled = 0
 
-    async def classify(self, images: Sequence[bytes], **options: Any) -> list[ImageResult]:
-        self.asked.append(options)
+    async def classify(self, images: Sequence[EncodedImage], **options: Any) -> list[ImageResult]:
+        first = images[0]
+        self.asked.append({**options, "topk": first.topk, "threshold": first.threshold})
         try:
             await asyncio.sleep(self.delay_s)
             if self.release is not None:
@@ -39,7 +41,7 @@ class FakeEngine:
             raise
         if self.error is not None:
             raise self.error
-        return [self._one(image) for image in images]
+        return [self._one(image.data) for image in images]
 
     def _one(self, image: bytes) -> ImageResult:
         if image.startswith(b"bad"):

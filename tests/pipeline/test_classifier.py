@@ -12,11 +12,11 @@ from pipeline.classifier import (
     ClasOp,
     Classifier,
     ClassifierSettings,
-    EncodedImage,
     load_classifier,
 )
 from pipeline.predictors import PredictorError, PredictorOptions
 from protocol.errors import InvalidRequest, PredictionFailed, UndecodableImage
+from protocol.request import EncodedImage
 
 SIZE = 224
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from bundle import load_bundle
-from pipeline.classifier import Classifier, EncodedImage
+from pipeline.classifier import Classifier
 from pipeline.predictors import PredictorError
 from protocol.errors import PredictionFailed
+from protocol.request import EncodedImage
 
 
 class FixedScores:

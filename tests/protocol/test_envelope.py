@@ -16,14 +16,13 @@ from protocol.key_value.reply import (
     reply_to_proto,
 )
 from protocol.key_value.request import (
-    request_from_images,
     request_from_json,
     request_from_proto,
     request_to_json,
     request_to_proto,
 )
 from protocol.reply import Category, ClassifyReply, whole_failure
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 
 PICTURE = bytes(range(256))
 TEXT = base64.b64encode(PICTURE).decode()
@@ -35,7 +34,7 @@ def body(**fields: object) -> bytes:
 
 def test_the_request_of_the_paddleclas_sample() -> None:
     request = request_from_json(body(key=["image"], value=[TEXT]), "waste")
-    assert request == ClassifyRequest((PICTURE,), "waste")
+    assert request == ClassifyRequest(encoded([PICTURE]), "waste")
 
 
 def test_every_key_is_a_picture_also_when_keys_repeat_and_options_are_not() -> None:
@@ -48,14 +47,14 @@ def test_every_key_is_a_picture_also_when_keys_repeat_and_options_are_not() -> N
         ),
         "waste",
     )
-    assert request.images == (PICTURE, b"second")
-    assert (request.topk, request.threshold, request.log_id) == (3, 0.5, 7)
+    assert request.images == encoded([PICTURE, b"second"], 3, 0.5)
+    assert request.log_id == 7
 
 
 @pytest.mark.parametrize("shape", ["data:image/png;base64,{}", "{}\n", " {} "])
 def test_harmless_dress_of_base64_is_taken_off(shape: str) -> None:
     request = request_from_json(body(key=["image"], value=[shape.format(TEXT)]), "waste")
-    assert request.images == (PICTURE,)
+    assert request.images == encoded([PICTURE])
 
 
 @pytest.mark.parametrize(
@@ -80,8 +79,8 @@ def test_harmless_dress_of_base64_is_taken_off(shape: str) -> None:
         (body(key=["image"], value=["*not base64*"]), "not base64"),
         (body(key=["image"], value=["abc"]), "not base64"),
         (body(key=["image"], value=["图片"]), "not base64"),
-        (body(key=[], value=[]), "no picture"),
-        (body(key=["topk"], value=["1"]), "no picture"),
+        (body(key=[], value=[]), "no image"),
+        (body(key=["topk"], value=["1"]), "no image"),
         (body(key=["image"], value=[TEXT], tensors=[{}]), "tensors"),
         (body(key=["image"], value=[TEXT], logid="x"), "logid"),
         (body(key=["image"], value=[TEXT], logid=2**63), "logid"),
@@ -105,7 +104,7 @@ def test_a_threshold_outside_0_to_1_is_refused(threshold: object) -> None:
 
 
 def test_requests_survive_both_wires() -> None:
-    request = ClassifyRequest((PICTURE, b"two"), "waste", topk=3, threshold=0.25, log_id=-5)
+    request = ClassifyRequest(encoded([PICTURE, b"two"], 3, 0.25), "waste", log_id=-5)
     assert request_from_json(request_to_json(request), "waste") == request
     wire = pb.Request.FromString(request_to_proto(request).SerializeToString())
     assert wire.method == "prediction"
@@ -116,13 +115,13 @@ def test_pictures_in_tensors_are_read() -> None:
     message = pb.Request(name="waste")
     message.tensors.add(name="image", elem_type=13, byte_data=PICTURE)
     message.tensors.add(name="more", elem_type=12, str_data=[TEXT])
-    assert request_from_proto(message).images == (PICTURE, PICTURE)
+    assert request_from_proto(message).images == encoded([PICTURE, PICTURE])
 
 
 @pytest.mark.parametrize(
     ("tensor", "told"),
     [
-        (pb.Tensor(name="image", float_data=[1.0]), "holds no picture"),
+        (pb.Tensor(name="image", float_data=[1.0]), "holds no image"),
         (pb.Tensor(name="image", byte_data=b"\x93NUMPY\x01\x00"), "numpy array"),
     ],
 )
@@ -136,9 +135,10 @@ def test_rpc_keys_without_values_are_explained() -> None:
         request_from_proto(pb.Request(key=["image"]))
 
 
-def test_options_of_a_raw_body_come_as_text() -> None:
-    request = request_from_images([PICTURE], "waste", topk="2", threshold="0.5", log_id="9")
-    assert request == ClassifyRequest((PICTURE,), "waste", 2, 0.5, 9)
+def test_images_with_different_options_do_not_fit_the_envelope() -> None:
+    request = ClassifyRequest((*encoded([PICTURE], 1), *encoded([PICTURE], 2)), "waste")
+    with pytest.raises(ValueError, match="one topk"):
+        request_to_json(request)
 
 
 REPLY = ClassifyReply(

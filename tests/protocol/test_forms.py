@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from protocol.codec import Hints
 from protocol.errors import InvalidRequest, UndecodableImage
-from protocol.forms import check_form, reply_in_form
+from protocol.forms import RawCodec, UploadCodec, check_form, reply_in_form
 from protocol.key_value.reply import reply_from_json
 from protocol.reply import Category, ClassifyReply
+from protocol.request import ClassifyRequest, encoded
 
 CAN = (Category(23, "可回收物/易拉罐", 0.9998091), Category(1, "其他垃圾/污损塑料", 0.0001))
 BAD = UndecodableImage("this looks like text")
@@ -49,3 +51,27 @@ def test_another_form_is_told() -> None:
     assert check_form("result") == "result"
     with pytest.raises(InvalidRequest, match="form must be one of paddlex, result, not 'yaml'"):
         check_form("yaml")
+
+
+def test_options_of_a_raw_image_come_as_text() -> None:
+    options = {"topk": "2", "threshold": "0.5", "logid": "9", "form": "result", "other": "x"}
+    request = RawCodec().read(b"image", Hints("waste", "image/png", options))
+    assert request == ClassifyRequest(encoded([b"image"], 2, 0.5), "waste", 9, "result")
+
+
+def test_fields_of_an_upload_come_before_options_in_the_address() -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="topk"\r\n\r\n2\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\none\r\n--b--\r\n'
+    )
+    hints = Hints("waste", "multipart/form-data; boundary=b", {"topk": "1", "threshold": "0.5"})
+    assert UploadCodec().read(body, hints) == ClassifyRequest(encoded([b"one"], 2, 0.5), "waste")
+
+
+@pytest.mark.parametrize("form", [None, "result"])
+def test_a_reply_has_the_form_of_its_request(form: str | None) -> None:
+    options = {} if form is None else {"form": form}
+    request = RawCodec().read(b"image", Hints("waste", "image/png", options))
+    reply = ClassifyReply(((Category(0, "cat", 0.5),),))
+    written = json.loads(RawCodec().write(reply, request))
+    assert written == {"result": "cat"} if form else written["err_no"] == 0

@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 
+from protocol.codec import Hints
 from protocol.errors import InvalidRequest
 from protocol.key_value import pipeline_service_pb2 as pb
-from protocol.key_value.request import request_from_message, request_to_proto
+from protocol.key_value.codec import ProtoCodec
+from protocol.key_value.request import request_to_proto
 from protocol.key_value.sizes import MOST_PARTS, check_proto_size, service_in
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 
 MANY = MOST_PARTS + 1
 
 
 def request_from_bytes(data: bytes) -> ClassifyRequest:
-    return request_from_message(data)
+    codec = ProtoCodec()
+    return codec.read(data, Hints(codec.service_in(data)))
 
 
 def tensor(**fields: Any) -> bytes:
@@ -54,14 +57,14 @@ def test_what_is_no_message_is_told(data: bytes) -> None:
 
 def test_requests_pass_with_everything_in_them() -> None:
     pictures = tuple(bytes([number]) * 100_000 for number in range(64))
-    asked = ClassifyRequest(pictures, "waste", topk=3, threshold=0.5, log_id=-7)
+    asked = ClassifyRequest(encoded(pictures, 3, 0.5), "waste", log_id=-7)
     assert request_from_bytes(request_to_proto(asked).SerializeToString()) == asked
     tensors = [
         pb.Tensor(name="image", byte_data=picture, elem_type=13, shape=[1], lod=[0])
         for picture in pictures
     ]
     message = pb.Request(tensors=tensors, name="waste", method="x", logid=-7, clientip="::1")
-    assert request_from_bytes(message.SerializeToString()).images == pictures
+    assert request_from_bytes(message.SerializeToString()).images == encoded(pictures)
 
 
 def test_what_a_request_may_hold_is_counted_once() -> None:

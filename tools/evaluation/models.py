@@ -16,10 +16,11 @@ from rich.progress import track
 
 from client.classify_client import ClassifyClient
 from client.errors import Unreachable, UnreadableImage, error_text
-from pipeline.classifier import Classifier, ClassifierSettings, EncodedImage
+from pipeline.classifier import Classifier, ClassifierSettings
 from pipeline.predictors.predictor import PredictorOptions
 from protocol.errors import PredictionFailed, ServingError, TooLarge, UndecodableImage
 from protocol.reply import ImageResult
+from protocol.request import EncodedImage
 from tools.datasets.images import Dataset
 
 from .errors import EvaluationError

@@ -51,7 +51,7 @@ def read_request(message: Any) -> RequestFields:  # noqa: ANN401 - the official 
     for tensor in message.tensors:
         images.extend(_tensor_images(tensor))
     if not images:
-        raise InvalidRequest("no picture in the request; give at least one key with its value")
+        raise InvalidRequest("no image in the request; give at least one key with its value")
     return RequestFields(images, _topk(options.get("topk")), _threshold(options.get("threshold")))
 
 
@@ -99,13 +99,11 @@ def _tensor_images(tensor: Any) -> list[bytes]:  # noqa: ANN401 - the official e
         return [_decode_base64(text, tensor.name, i) for i, text in enumerate(tensor.str_data)]
     if not tensor.byte_data:
         raise InvalidRequest(
-            "{} holds no picture; send encoded pictures in value, str_data or byte_data".format(
-                where
-            )
+            "{} holds no image; send encoded images in value, str_data or byte_data".format(where)
         )
     if tensor.byte_data.startswith(b"\x93NUMPY"):
         raise InvalidRequest(
-            "{} is a numpy array; this service takes encoded pictures (JPEG, PNG ...)".format(where)
+            "{} is a numpy array; this service takes encoded images (JPEG, PNG ...)".format(where)
         )
     return [tensor.byte_data]
 

@@ -70,8 +70,9 @@ def test_a_bundle_beside_its_own_copy_and_its_export(bundle_dir: Path, export: P
 
 def test_the_pictures_differ_in_their_answers(bundle_dir: Path) -> None:
     """Otherwise the agreement would say nothing."""
-    from pipeline.classifier import Classifier, EncodedImage
+    from pipeline.classifier import Classifier
     from pipeline.predictors import create_predictor
+    from protocol.request import EncodedImage
 
     bundle = load_bundle(bundle_dir)
     classifier = Classifier(bundle, create_predictor(bundle))

@@ -16,8 +16,9 @@ from converter.checking.verify import verify
 from converter.describing.descriptions import Wishes
 from converter.errors import ConversionError
 from converter.reading.exported_model import read_export
-from pipeline.classifier import Classifier, EncodedImage
+from pipeline.classifier import Classifier
 from pipeline.predictors import create_predictor
+from protocol.request import EncodedImage
 
 WriteOnnx = Callable[..., dict[str, np.ndarray]]
 

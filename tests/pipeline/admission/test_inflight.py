@@ -8,15 +8,16 @@ import grpc.aio
 import httpx
 import pytest
 
+from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
-from pipeline.rpc.key_value import build_rpc_server
+from pipeline.rpc.server import build_rpc_server
 from pipeline.web.app import build_http_app
 from protocol.errors import Overloaded
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.key_value.request import request_to_proto
-from protocol.request import ClassifyRequest
+from protocol.request import ClassifyRequest, encoded
 
 JPEG = {"Content-Type": "image/jpeg"}
 LARGE = b"x" * 600
@@ -51,11 +52,11 @@ async def test_both_wires_share_one_budget(
 ) -> None:
     """What waits for the model is in memory, and it is bounded: a queue of large bodies is not."""
     budget = Inflight(1000)
-    app = build_http_app(services, observer, max_body_bytes=5000, inflight=budget)
-    server = build_rpc_server(services, observer, max_body_bytes=5000, inflight=budget)
+    app = build_http_app(Desk(services, observer, budget), max_body_bytes=5000)
+    server = build_rpc_server(Desk(services, observer, budget), max_body_bytes=5000)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    message = request_to_proto(ClassifyRequest((LARGE,), "waste"))
+    message = request_to_proto(ClassifyRequest(encoded([LARGE]), "waste"))
     async with (
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,

@@ -14,14 +14,17 @@ import grpc.aio
 import httpx
 import pytest
 
+from pipeline.admission.desk import Desk
+from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
-from pipeline.rpc.key_value import build_rpc_server
+from pipeline.rpc.server import build_rpc_server
 from pipeline.web.app import build_http_app
 from protocol.errors import Overloaded, UndecodableImage
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.reply import Category, ImageResult
+from protocol.request import EncodedImage
 
 LARGE = 2**20
 TIMES = 12
@@ -33,11 +36,11 @@ class Engine:
 
     ready = True
 
-    async def classify(self, images: Sequence[bytes], **_options: Any) -> list[ImageResult]:
+    async def classify(self, images: Sequence[EncodedImage], **_options: Any) -> list[ImageResult]:
         await asyncio.sleep(0)
-        if images[0].startswith(b"full"):
+        if images[0].data.startswith(b"full"):
             raise Overloaded("full")
-        bad = images[0].startswith(b"bad")
+        bad = images[0].data.startswith(b"bad")
         return [UndecodableImage("bad") if bad else (Category(0, "cat", 0.5),)] * len(images)
 
 
@@ -60,7 +63,7 @@ def no_collector() -> Iterator[None]:
 
 @pytest.fixture
 async def http(services: Services, observer: Observer) -> AsyncIterator[httpx.AsyncClient]:
-    app = build_http_app(services, observer, max_body_bytes=8 * LARGE)
+    app = build_http_app(Desk(services, observer, Inflight(8 * LARGE)), max_body_bytes=8 * LARGE)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://test"
     ) as client:
@@ -110,7 +113,9 @@ async def test_over_http(http: httpx.AsyncClient, case: str) -> None:
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("picture", [b"bad" + bytes(LARGE), b"cat" + bytes(LARGE), b""])
 async def test_over_rpc(services: Services, observer: Observer, picture: bytes) -> None:
-    server = build_rpc_server(services, observer, max_body_bytes=8 * LARGE)
+    server = build_rpc_server(
+        Desk(services, observer, Inflight(8 * LARGE)), max_body_bytes=8 * LARGE
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     message = pb.Request(name="waste", tensors=[pb.Tensor(name="A" * LARGE, byte_data=picture)])

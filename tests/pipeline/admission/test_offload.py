@@ -11,17 +11,18 @@ import grpc.aio
 import httpx
 import pytest
 
+from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.offload import LARGE_BYTES, parsed
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
-from pipeline.rpc import key_value as rpc_servicer
-from pipeline.rpc.key_value import build_rpc_server
-from pipeline.web import app as http_app
+from pipeline.rpc.server import build_rpc_server
 from pipeline.web.app import build_http_app
 from protocol.errors import InvalidRequest
+from protocol.forms import RawCodec, UploadCodec
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
+from protocol.key_value.codec import JsonCodec, ProtoCodec
 from tests.patience import PATIENCE_S
 
 LARGE = base64.b64encode(b"x" * LARGE_BYTES).decode()
@@ -96,10 +97,12 @@ async def test_which_bodies_are_read_beside_the_loop(
 
         return reading
 
-    for module, name in ((http_app, "_read_request"), (rpc_servicer, "request_from_message")):
-        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    for codec in (JsonCodec, RawCodec, UploadCodec, ProtoCodec):
+        monkeypatch.setattr(codec, "read", watched(codec.read))
     if wire == "rpc":
-        server = build_rpc_server(services, observer, max_body_bytes=4 * LARGE_BYTES)
+        server = build_rpc_server(
+            Desk(services, observer, Inflight(4 * LARGE_BYTES)), max_body_bytes=4 * LARGE_BYTES
+        )
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -107,7 +110,9 @@ async def test_which_bodies_are_read_beside_the_loop(
             assert (await pb_grpc.PipelineServiceStub(channel).inference(message)).err_no == 0
         await server.stop(0)
     else:
-        app = build_http_app(services, observer, max_body_bytes=4 * LARGE_BYTES)
+        app = build_http_app(
+            Desk(services, observer, Inflight(4 * LARGE_BYTES)), max_body_bytes=4 * LARGE_BYTES
+        )
         forms: dict[str, Any] = {
             "json": {"json": {"key": ["image"], "value": [LARGE]}},
             "multipart": {"files": [("a", ("a.jpg", LARGE.encode()))]},

@@ -21,8 +21,7 @@ from typing import Any
 
 from protocol.errors import UndecodableImage
 from protocol.reply import Category, ImageResult
-
-Picture = tuple[bytes, "int | None", "float | None"]
+from protocol.request import EncodedImage
 
 
 class Fake:
@@ -34,13 +33,13 @@ class Fake:
         self.facts = {"backend": "fake", **settings.get("facts", {})}
         self.stages_s: dict[str, float] = {}
 
-    def answer(self, pictures: Sequence[Picture]) -> Sequence[ImageResult]:
+    def answer(self, images: Sequence[EncodedImage]) -> Sequence[ImageResult]:
         if self._log:
-            texts = [image.decode(errors="replace")[:80] for image, _, _ in pictures]
+            texts = [image.data.decode(errors="replace")[:80] for image in images]
             with Path(self._log).open("a") as log:
                 log.write(json.dumps([os.getpid(), texts]) + "\n")
-        results = [self._one(*picture) for picture in pictures]
-        if any(image.startswith(b"rows") for image, _, _ in pictures):
+        results = [self._one(*image) for image in images]
+        if any(image.data.startswith(b"rows") for image in images):
             results.pop()
         return results
 

@@ -8,11 +8,12 @@ import contextlib
 import pytest
 
 from protocol.errors import DeadlineExceeded
+from protocol.request import encoded
 from tests.patience import PATIENCE_S
 
 
 def start(engine, picture, **options):
-    return asyncio.ensure_future(engine.classify([picture], **options))
+    return asyncio.ensure_future(engine.classify(encoded([picture]), **options))
 
 
 def label(results):
@@ -84,7 +85,7 @@ async def test_cancelling_before_the_first_batch_is_formed(make_engine, batches)
 
 async def test_a_request_of_several_pictures_is_abandoned_as_a_whole(make_engine, until, batches):
     engine = await make_engine({"log": batches.path}, batch_size=1)
-    task = asyncio.ensure_future(engine.classify([b"sleep:0.5", b"echo:b", b"echo:c"]))
+    task = asyncio.ensure_future(engine.classify(encoded([b"sleep:0.5", b"echo:b", b"echo:c"])))
     await until(lambda: engine.status().waiting == 2)
     task.cancel()
     await asyncio.wait({task})
@@ -113,10 +114,10 @@ async def test_an_entry_that_expires_in_the_queue_is_never_computed(make_engine,
     engine = await make_engine({"log": batches.path})
     blocker = await busy(engine, until)
     with pytest.raises(DeadlineExceeded):
-        await asyncio.wait_for(engine.classify([b"echo:late"], timeout_s=0.05), PATIENCE_S)
+        await asyncio.wait_for(engine.classify(encoded([b"echo:late"]), timeout_s=0.05), PATIENCE_S)
     assert engine.status().waiting == 0
     await blocker
-    await engine.classify([b"echo:next"])
+    await engine.classify(encoded([b"echo:next"]))
     assert batches() == [["sleep:0.6"], ["echo:next"]]
 
 
@@ -124,23 +125,27 @@ async def test_no_time_at_all_is_a_deadline_exceeded_too(make_engine, batches):
     engine = await make_engine({"log": batches.path})
     for timeout_s in (0.0, -1.0):
         with pytest.raises(DeadlineExceeded):
-            await asyncio.wait_for(engine.classify([b"echo:a"], timeout_s=timeout_s), PATIENCE_S)
+            await asyncio.wait_for(
+                engine.classify(encoded([b"echo:a"]), timeout_s=timeout_s), PATIENCE_S
+            )
     assert batches() == []
 
 
 async def test_one_slow_batch_keeps_no_short_deadline_from_an_idle_worker(make_engine, batches):
     """How long a batch took says nothing certain of the next: its worker may have been stopped."""
     engine = await make_engine({"log": batches.path})
-    await asyncio.wait_for(engine.classify([b"sleep:3"]), PATIENCE_S)
+    await asyncio.wait_for(engine.classify(encoded([b"sleep:3"])), PATIENCE_S)
     for picture in (b"echo:a", b"echo:b"):
-        results = await asyncio.wait_for(engine.classify([picture], timeout_s=2.9), PATIENCE_S)
+        results = await asyncio.wait_for(
+            engine.classify(encoded([picture]), timeout_s=2.9), PATIENCE_S
+        )
         assert label(results) == picture.decode()
     assert batches() == [["sleep:3"], ["echo:a"], ["echo:b"]]
 
 
 async def test_what_is_likely_too_late_goes_behind_what_is_not(make_engine, until, batches):
     engine = await make_engine({"log": batches.path})
-    await asyncio.wait_for(engine.classify([b"sleep:1"]), PATIENCE_S)
+    await asyncio.wait_for(engine.classify(encoded([b"sleep:1"])), PATIENCE_S)
     blocker = await busy(engine, until, 1.0)
     short = start(engine, b"echo:short", timeout_s=1.2)
     patient = start(engine, b"echo:patient")
@@ -169,4 +174,4 @@ async def test_cancel_and_deadline_at_once_are_counted_once(make_engine, until):
 async def test_the_service_timeout_bounds_a_longer_one_of_the_caller(make_engine):
     engine = await make_engine(timeout_s=0.2, hang_grace_s=5.0)
     with pytest.raises(DeadlineExceeded, match=r"0\.2 s"):
-        await asyncio.wait_for(engine.classify([b"sleep:0.6"], timeout_s=60.0), PATIENCE_S)
+        await asyncio.wait_for(engine.classify(encoded([b"sleep:0.6"]), timeout_s=60.0), PATIENCE_S)

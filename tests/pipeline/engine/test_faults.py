@@ -11,12 +11,13 @@ import signal
 import pytest
 
 from protocol.errors import NotReady, PredictionFailed, UndecodableImage
+from protocol.request import encoded
 from tests.patience import PATIENCE_S
 
 
-def classify(engine, *pictures, **options):
+def classify(engine, *pictures, topk=None, threshold=None, **options):
     return asyncio.ensure_future(
-        asyncio.wait_for(engine.classify(list(pictures), **options), PATIENCE_S)
+        asyncio.wait_for(engine.classify(encoded(pictures, topk, threshold), **options), PATIENCE_S)
     )
 
 
@@ -164,7 +165,7 @@ async def test_a_wrong_number_of_rows_is_a_failed_prediction(make_engine, caplog
     engine = await make_engine()
     (result,) = await classify(engine, b"rows:x")
     assert isinstance(result, PredictionFailed)
-    assert "0 results for 1 pictures" in caplog.text
+    assert "0 results for 1 images" in caplog.text
 
 
 async def test_a_bad_picture_fails_alone_and_typed(make_engine):
@@ -250,7 +251,7 @@ async def test_repeated_failures_to_start_are_told_at_once_and_healed(make_engin
     with pytest.raises(NotReady, match="no worker of service fake can start"):
         await waiting
     with pytest.raises(NotReady):
-        await engine.classify([b"echo:refused"])
+        await engine.classify(encoded([b"echo:refused"]))
     status = engine.status()
     assert not status.ready
     assert status.workers[0].cause == "RuntimeError: the model is broken"
@@ -273,11 +274,11 @@ async def test_new_requests_are_refused_when_no_worker_will_be_up_in_time(
     await until(lambda: not engine.ready)
     waits = classify(engine, b"echo:waits")  # a start takes much less than its time
     with pytest.raises(NotReady, match="no worker of service fake is up, nor will be in time"):
-        await engine.classify([b"echo:hurried"], timeout_s=0.001)
+        await engine.classify(encoded([b"echo:hurried"]), timeout_s=0.001)
 
     # Nor does anybody with time wait for workers that are long overdue.
     async def refused():
-        task = asyncio.ensure_future(engine.classify([b"echo:refused"]))
+        task = asyncio.ensure_future(engine.classify(encoded([b"echo:refused"])))
         await asyncio.wait({task}, timeout=0.02)
         if task.done():
             with pytest.raises(NotReady, match="try again later"):

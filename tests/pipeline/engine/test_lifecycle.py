@@ -16,12 +16,13 @@ import pytest
 
 from pipeline.engine.engine import EngineStartError
 from protocol.errors import InvalidRequest, NotReady, Overloaded, ServiceClosed
+from protocol.request import encoded
 from tests.patience import PATIENCE_S
 
 
-def classify(engine, *pictures, **options):
+def classify(engine, *pictures, topk=None, threshold=None, **options):
     return asyncio.ensure_future(
-        asyncio.wait_for(engine.classify(list(pictures), **options), PATIENCE_S)
+        asyncio.wait_for(engine.classify(encoded(pictures, topk, threshold), **options), PATIENCE_S)
     )
 
 
@@ -42,7 +43,7 @@ async def test_start_returns_when_the_first_worker_is_ready(make_engine, until):
     engine = await make_engine(workers=2, start=False)
     assert not engine.ready
     with pytest.raises(NotReady, match="starting"):
-        await engine.classify([b"echo:a"])
+        await engine.classify(encoded([b"echo:a"]))
     await asyncio.wait_for(engine.start(), PATIENCE_S)
     assert engine.ready
     assert engine.facts["backend"] == "fake"
@@ -64,7 +65,7 @@ async def test_a_failing_start_tells_the_workers_cause(make_engine, condition, c
         await asyncio.wait_for(engine.start(), PATIENCE_S)
     assert str(caught.value) == cause
     with pytest.raises(ServiceClosed):
-        await engine.classify([b"echo:a"])
+        await engine.classify(encoded([b"echo:a"]))
 
 
 async def test_an_unknown_factory_is_told(make_engine):
@@ -158,11 +159,11 @@ async def test_a_full_queue_is_told_at_once_and_admits_all_or_nothing(make_engin
     two = classify(engine, b"echo:a", b"echo:b")
     await until(lambda: engine.status().waiting == 2)
     with pytest.raises(Overloaded, match="the queue of service fake is full"):
-        await engine.classify([b"echo:c", b"echo:d"])
+        await engine.classify(encoded([b"echo:c", b"echo:d"]))
     one = classify(engine, b"echo:e")
     await until(lambda: engine.status().waiting == 3)
     with pytest.raises(Overloaded):
-        await engine.classify([b"echo:f"])
+        await engine.classify(encoded([b"echo:f"]))
     await blocker
     assert labels(await two) == ["echo:a", "echo:b"]
     assert labels(await one) == ["echo:e"]
@@ -179,12 +180,12 @@ async def test_a_burst_on_idle_workers_is_not_refused_for_a_short_queue(make_eng
 async def test_a_request_larger_than_the_queue_can_never_be_served(make_engine):
     engine = await make_engine(queue_size=2)
     with pytest.raises(InvalidRequest, match=r"3 pictures in one request.*at most 2"):
-        await engine.classify([b"echo:a"] * 3)
+        await engine.classify(encoded([b"echo:a"] * 3))
 
 
 async def test_no_pictures_no_results(make_engine):
     engine = await make_engine()
-    assert await engine.classify([]) == []
+    assert await engine.classify(encoded([])) == []
 
 
 async def test_options_travel_with_each_picture(make_engine):
@@ -262,7 +263,7 @@ async def test_drain_finishes_what_is_there_and_refuses_more(make_engine, until,
     await asyncio.sleep(0)
     assert not engine.ready
     with pytest.raises(ServiceClosed):
-        await engine.classify([b"echo:late"])
+        await engine.classify(encoded([b"echo:late"]))
     assert await draining is True
     assert [labels(task.result()) for task in tasks] == [[f"echo:{i}"] for i in range(6)]
     pid = engine.status().workers[0].pid
@@ -350,7 +351,7 @@ async def test_pictures_are_freed_with_their_request(make_engine, until):
         picture = bytes(bytearray(picture))
         references = sys.getrefcount(picture)
         with pytest.raises(Exception, match="no answer"):
-            await engine.classify([picture])
+            await engine.classify(encoded([picture]))
         await until(lambda: engine.status().workers[0].state == "idle")
         assert sys.getrefcount(picture) == references
     finally:
@@ -363,12 +364,13 @@ sys.path.insert(0, {root!r})
 from pipeline.engine.command import WorkerCommand
 from pipeline.engine.engine import Engine
 from pipeline.settings.engine import EngineSettings
+from protocol.request import encoded
 
 async def main():
     command = WorkerCommand("{{}}", "engine_fakes:build", environment={{"PYTHONPATH": {fakes!r}}})
     engine = Engine("fake", command, EngineSettings(workers=2))
     await engine.start()
-    asyncio.ensure_future(engine.classify([{picture!r}]))
+    asyncio.ensure_future(engine.classify(encoded([{picture!r}])))
     while not all(worker.state.ready for worker in engine.status().workers):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)

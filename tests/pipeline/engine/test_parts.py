@@ -14,11 +14,12 @@ import pytest
 from pipeline.engine.channel import Channel
 from pipeline.engine.command import WorkerCommand
 from pipeline.engine.entries import Entry, Request, WaitingEntries
-from pipeline.engine.frames import FrameBuffer, FrameError, pack, read_frame
+from pipeline.engine.frames import FrameBuffer, FrameError, batch_header, pack, read_frame
 from pipeline.engine.output import OutputRelay
 from pipeline.engine.worker import one_line
 from pipeline.settings.engine import EngineSettings
 from protocol.errors import InvalidRequest
+from protocol.request import EncodedImage, encoded
 from tests.patience import PATIENCE_S
 
 # --- settings ------------------------------------------------------------------------------------
@@ -56,13 +57,15 @@ def test_frames_pass_in_any_chunks():
         assert frames[0].header["text"] == "可回收物"
 
 
-def test_read_frame_gives_header_and_payload_then_the_end():
+def test_read_frame_gives_header_and_images_then_the_end():
+    images = [EncodedImage(b"abc", 3, 0.5), EncodedImage(b""), EncodedImage(b"d")]
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall(pack({"kind": "batch"}, 3) + b"abc" + pack({"kind": "next"}))
+        ours.sendall(pack(batch_header(7, images, [0, 8, 9]), 4) + b"abcd" + pack({"kind": "next"}))
         ours.shutdown(socket.SHUT_WR)
         frame = read_frame(theirs)
-        assert (frame.header, bytes(frame.payload)) == ({"kind": "batch"}, b"abc")
+        assert (frame.header["number"], frame.header["log_ids"]) == (7, [0, 8, 9])
+        assert frame.images == images
         assert read_frame(theirs).header == {"kind": "next"}
         assert read_frame(theirs) is None
 
@@ -74,6 +77,8 @@ def test_read_frame_gives_header_and_payload_then_the_end():
         struct.pack("<QI", 0, 2) + b"[]",
         struct.pack("<QI", 0, 2) + b"\xff{",
         struct.pack("<QI", 0, 9) + b'{"a":NaN}'[:-1],
+        struct.pack("<QI", 3, 2) + b"{}abc",
+        pack(batch_header(1, [EncodedImage(b"abc")], [0]), 3) + b"ab",
     ],
 )
 def test_what_is_no_frame_is_an_error(stream):
@@ -91,14 +96,14 @@ def test_what_is_no_frame_is_an_error(stream):
 async def test_a_large_payload_to_a_slow_reader_arrives_in_order():
     ours, theirs = socket.socketpair()
     channel = Channel(ours, lambda frame: None, lambda reason: None)
-    parts = [os.urandom(300_000 + i) for i in range(20)]
+    images = encoded([*(os.urandom(300_000 + i) for i in range(20)), b""])
     for number in range(2):
-        channel.send({"number": number}, [*parts, b""])
+        channel.send(batch_header(number, images, []), [image.data for image in images])
     with theirs:
         for number in range(2):
             frame = await asyncio.wait_for(asyncio.to_thread(read_frame, theirs), PATIENCE_S)
-            assert frame.header == {"number": number}
-            assert bytes(frame.payload) == b"".join(parts)
+            assert frame.header["number"] == number
+            assert tuple(frame.images) == images
     channel.close()
 
 
@@ -130,8 +135,8 @@ async def test_garbage_ends_the_channel_with_a_reason():
 
 
 async def test_the_queue_keeps_order_and_those_that_must_be_alone():
-    request = Request(9, (None, None), 10.0, 0)
-    entries = [Entry(request, i, b"") for i in range(6)]
+    request = Request(9, 10.0, 0)
+    entries = [Entry(request, i, EncodedImage(b"")) for i in range(6)]
     waiting = WaitingEntries(6)
     waiting.extend(entries[3:])
     for entry in entries[:3]:
@@ -146,8 +151,8 @@ async def test_the_queue_keeps_order_and_those_that_must_be_alone():
 
 
 async def test_one_alone_is_not_taken_into_a_batch_before_it():
-    request = Request(2, (None, None), 10.0, 0)
-    first, second = Entry(request, 0, b""), Entry(request, 1, b"")
+    request = Request(2, 10.0, 0)
+    first, second = Entry(request, 0, EncodedImage(b"")), Entry(request, 1, EncodedImage(b""))
     second.alone = True
     waiting = WaitingEntries(2)
     waiting.extend([first, second])
@@ -156,8 +161,10 @@ async def test_one_alone_is_not_taken_into_a_batch_before_it():
 
 
 async def test_hurried_entries_go_behind_the_others_and_are_tried_all_the_same():
-    hurried, patient = Request(2, (None, None), 1.0, 0), Request(2, (None, None), 10.0, 0)
-    early, late = ([Entry(request, i, b"") for i in range(2)] for request in (hurried, patient))
+    hurried, patient = Request(2, 1.0, 0), Request(2, 10.0, 0)
+    early, late = (
+        [Entry(request, i, EncodedImage(b"")) for i in range(2)] for request in (hurried, patient)
+    )
     waiting = WaitingEntries(4)
     waiting.extend([*early, *late])
     assert waiting.take(8, hurried.deadline) == late

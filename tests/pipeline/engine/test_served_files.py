@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.engine.served_files import FilesChangedError, ServedFiles, mark_files
 from protocol.errors import NotReady
+from protocol.request import encoded
 from tests.patience import PATIENCE_S
 
 CHANGED = "changed since they were loaded"
@@ -80,7 +81,7 @@ def test_the_same_content_again_is_no_change(folder):
 
 
 def classify(engine, picture):
-    return asyncio.wait_for(engine.classify([picture]), PATIENCE_S)
+    return asyncio.wait_for(engine.classify(encoded([picture])), PATIENCE_S)
 
 
 def workers(engine):

@@ -18,6 +18,7 @@ from protocol.errors import (
     PredictionFailed,
     UndecodableImage,
 )
+from protocol.request import encoded
 from tests.patience import PATIENCE_S
 
 CALLERS = 16
@@ -51,7 +52,9 @@ class Harness:
 
     async def one_request(self, pictures):
         timeout_s = self.random.choice((None, None, None, 0.02))
-        request = asyncio.ensure_future(self.engine.classify(pictures, timeout_s=timeout_s))
+        request = asyncio.ensure_future(
+            self.engine.classify(encoded(pictures), timeout_s=timeout_s)
+        )
         if self.random.random() < 0.15:
             await asyncio.sleep(self.random.random() * 0.02)
             request.cancel()
@@ -138,13 +141,13 @@ def test_death_hang_and_drain_on_uvloop(engine_scope, until, pidfd, monkeypatch)
                 workers=1, timeout_s=0.5, hang_grace_s=0.1, factory="engine_fakes:build_forking"
             )
             with pytest.raises(DeadlineExceeded):
-                await engine.classify([b"hang:x"])
+                await engine.classify(encoded([b"hang:x"]))
             await until(lambda: engine.status().workers[0].restarts == 1)
             await until(lambda: engine.ready)
             os.kill(engine.status().workers[0].pid, signal.SIGKILL)
             await until(lambda: engine.status().workers[0].restarts == 2)
             await until(lambda: engine.ready)
-            results = await engine.classify([b"echo:a"])
+            results = await engine.classify(encoded([b"echo:a"]))
             assert results[0][0].label == "echo:a"
             assert await engine.drain(PATIENCE_S)
 

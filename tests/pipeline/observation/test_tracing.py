@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from pipeline.admission.desk import Desk
+from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
@@ -38,7 +40,8 @@ def tracing(exporter: Any) -> OpenTelemetryTracing:
 
 async def ask(services: Services, tracing: Tracing, content: bytes = b"cat") -> httpx.Response:
     app = build_http_app(
-        services, Observer(Metrics("1"), RequestLog(0), tracing), max_body_bytes=2000
+        Desk(services, Observer(Metrics("1"), RequestLog(0), tracing), Inflight(2000)),
+        max_body_bytes=2000,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as http:
         headers = {"Content-Type": "image/png", "traceparent": PARENT}

@@ -11,12 +11,14 @@ import grpc
 import grpc.aio
 import pytest
 
+from pipeline.admission.desk import Desk
+from pipeline.admission.inflight import Inflight
 from pipeline.admission.key_ring import KeyRing
 from pipeline.admission.services import Services
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
-from pipeline.rpc import key_value as rpc_servicer
-from pipeline.rpc.key_value import build_rpc_server
+from pipeline.rpc import call as rpc_call
+from pipeline.rpc.server import build_rpc_server
 from pipeline.settings.api_keys import parse_api_keys
 from protocol.errors import Overloaded
 from protocol.key_value import pipeline_service_pb2 as pb
@@ -29,7 +31,7 @@ PICTURE = base64.b64encode(b"cat").decode()
 
 @pytest.fixture
 async def stub(services: Services, observer: Observer) -> AsyncIterator[Any]:
-    server = build_rpc_server(services, observer, max_body_bytes=2000)
+    server = build_rpc_server(Desk(services, observer, Inflight(2000)), max_body_bytes=2000)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -143,7 +145,9 @@ async def test_who_has_no_key_is_told_before_anything_is_read(
 ) -> None:
     key = "0123456789abcdef"
     keys = KeyRing(parse_api_keys(f"app: {key}", "here"))
-    server = build_rpc_server(services, observer, max_body_bytes=2000, keys=keys)
+    server = build_rpc_server(
+        Desk(services, observer, Inflight(2000), keys=keys), max_body_bytes=2000
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     call = await begin(port)
@@ -160,8 +164,8 @@ async def test_who_has_no_key_is_told_before_anything_is_read(
 async def test_a_message_that_does_not_come_is_not_waited_for(
     services: Services, observer: Observer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc_servicer, "READ_TIMEOUT_S", 0.2)
-    server = build_rpc_server(services, observer, max_body_bytes=2000)
+    monkeypatch.setattr(rpc_call, "READ_TIMEOUT_S", 0.2)
+    server = build_rpc_server(Desk(services, observer, Inflight(2000)), max_body_bytes=2000)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     call = await begin(port)
@@ -191,7 +195,7 @@ async def test_a_channel_whose_idle_connection_was_closed_opens_another(
         return make_server(options=list({**given, "grpc.max_connection_idle_ms": 100}.items()))
 
     monkeypatch.setattr(grpc.aio, "server", soon_closing)
-    server = build_rpc_server(services, observer, max_body_bytes=2000)
+    server = build_rpc_server(Desk(services, observer, Inflight(2000)), max_body_bytes=2000)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     request = pb.Request(key=["image"], value=[PICTURE])
@@ -225,7 +229,9 @@ async def test_a_channel_whose_idle_connection_was_closed_opens_another(
 
 
 async def test_one_connection_too_many_is_closed(services: Services, observer: Observer) -> None:
-    server = build_rpc_server(services, observer, max_body_bytes=2000, max_connections=3)
+    server = build_rpc_server(
+        Desk(services, observer, Inflight(2000)), max_body_bytes=2000, max_connections=3
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     request = pb.Request(key=["image"], value=[PICTURE])

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
@@ -22,7 +23,9 @@ LIMIT = 2000
 
 @pytest.fixture
 async def http(services: Services, observer: Observer) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(build_http_app(services, observer, max_body_bytes=LIMIT))
+    transport = httpx.ASGITransport(
+        build_http_app(Desk(services, observer, Inflight(LIMIT)), max_body_bytes=LIMIT)
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
@@ -108,7 +111,7 @@ async def test_one_bad_picture_among_good_ones_is_told_in_its_place(
             {"Content-Type": "multipart/form-data; boundary=b"},
             400,
             5000,
-            "no picture",
+            "no image",
         ),
         (b"x" * 2001, {"Content-Type": "multipart/form-data; boundary=b"}, 413, 5002, "limit"),
     ],
@@ -134,7 +137,7 @@ async def test_more_pictures_than_allowed(http: httpx.AsyncClient) -> None:
     body = {"key": ["image"] * 5, "value": [PICTURE] * 5}
     response = await http.post("/waste/prediction", json=body)
     assert response.status_code == 400
-    assert "5 pictures in one request; the most is 4" in response.json()["err_msg"]
+    assert "5 images in one request; the most is 4" in response.json()["err_msg"]
 
 
 async def test_an_unknown_service_names_the_known_ones(http: httpx.AsyncClient) -> None:
@@ -168,7 +171,7 @@ async def test_nobody_is_led_elsewhere(http: httpx.AsyncClient) -> None:
 async def test_text_that_is_large_in_memory_takes_more_room(
     services: Services, observer: Observer
 ) -> None:
-    app = build_http_app(services, observer, max_body_bytes=LIMIT, inflight=Inflight(LIMIT))
+    app = build_http_app(Desk(services, observer, Inflight(LIMIT)), max_body_bytes=LIMIT)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://test"
     ) as client:
@@ -207,7 +210,7 @@ async def test_what_nobody_foresaw_is_logged_and_told_in_general(
     services: Services, observer: Observer, engine: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.error = KeyError("secret")
-    app = build_http_app(services, observer, max_body_bytes=LIMIT)
+    app = build_http_app(Desk(services, observer, Inflight(LIMIT)), max_body_bytes=LIMIT)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         response = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
@@ -252,7 +255,7 @@ async def test_a_client_that_goes_away_cancels_its_request(
     services: Services, observer: Observer, engine: Any
 ) -> None:
     engine.delay_s = 30
-    app = build_http_app(services, observer, max_body_bytes=LIMIT)
+    app = build_http_app(Desk(services, observer, Inflight(LIMIT)), max_body_bytes=LIMIT)
     body = json.dumps({"key": ["a"], "value": [PICTURE]}).encode()
     messages = asyncio.Queue[dict[str, Any]]()
     messages.put_nowait({"type": "http.request", "body": body, "more_body": False})
@@ -325,7 +328,7 @@ async def test_several_pictures_are_answered_in_a_list(http: httpx.AsyncClient) 
         ("form=result", json.dumps({"key": ["x"], "value": [PICTURE]}).encode(), {}, 5000,
          "a body without Content-Type is the key/value envelope: leave form out"),
         ("form=result", b"dog", {"Content-Type": "application/x-www-form-urlencoded"}, 5000,
-         "a picture as the body with its Content-Type, image/jpeg for one"),
+         "an image as the body with its Content-Type, image/jpeg for one"),
     ],
 )  # fmt: skip
 async def test_a_form_that_cannot_be_is_an_error_in_the_envelope(

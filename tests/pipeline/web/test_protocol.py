@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pipeline.admission.desk import Desk
+from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
@@ -502,7 +504,7 @@ async def test_a_slow_body_is_counted_as_what_its_sender_was_told(
     services: Services, observer: Observer, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
-    app = build_http_app(services, observer, max_body_bytes=2000)
+    app = build_http_app(Desk(services, observer, Inflight(2000)), max_body_bytes=2000)
     listening = socket.create_server(("127.0.0.1", 0))
     async with contextlib.AsyncExitStack() as stack:
         await serve_app(stack, app, [listening], on_refused=observer.no_request)

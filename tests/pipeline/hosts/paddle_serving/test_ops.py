@@ -54,12 +54,15 @@ ONE, TWO = base64.b64encode(b"one").decode(), base64.b64encode(b"two").decode()
 def test_requests_are_read_as_by_our_engine(fields: dict[str, Any]) -> None:
     def read(reader: Callable[[pb.Request], Any]) -> tuple[Any, ...]:
         try:
-            asked = reader(pb.Request(**fields))
+            return tuple(reader(pb.Request(**fields)))
         except InvalidRequest as error:
             return (str(error),)
-        return list(asked.images), asked.topk, asked.threshold
 
-    assert read(read_request) == read(request_from_proto)
+    def ours(message: pb.Request) -> tuple[Any, ...]:
+        images = request_from_proto(message).images
+        return [image.data for image in images], *images[0][1:]
+
+    assert read(read_request) == read(ours)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ minute, over 60 MB that were made for it.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 from python_multipart.multipart import parse_options_header
 
-from protocol.errors import InvalidRequest
+from .errors import InvalidRequest
 
 MAX_PARTS = 1000
 MAX_PART_HEAD_BYTES = 4096
@@ -38,7 +37,7 @@ def read_multipart(body: bytes, content_type: str) -> tuple[list[bytes], dict[st
         if not 0 <= head_end < end:
             raise _broken(f"the head of a part does not end within {MAX_PART_HEAD_BYTES} bytes")
         disposition = _disposition(body[begin:head_end])
-        content = _cut(body, head_end + len(_HEAD_END), end)
+        content = body[head_end + len(_HEAD_END) : end]
         if b"filename" in disposition:
             files.append(content)
         else:
@@ -82,16 +81,6 @@ def _find(body: bytes, delimiter: bytes, begin: int) -> int:
         if position >= 0:
             return position
     return -1
-
-
-def _cut(body: bytes, begin: int, end: int) -> bytes:
-    """Return body[begin:end], copied in pieces."""
-    if end - begin <= _PIECE:
-        return body[begin:end]
-    content = io.BytesIO()
-    for at in range(begin, end, _PIECE):
-        content.write(body[at : min(at + _PIECE, end)])
-    return content.getvalue()
 
 
 def _disposition(head: bytes) -> dict[bytes, bytes]:

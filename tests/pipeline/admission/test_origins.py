@@ -6,12 +6,14 @@ from typing import Any
 import httpx
 import pytest
 
+from pipeline.admission.desk import Desk
+from pipeline.admission.inflight import Inflight
+from pipeline.admission.origins import check_origin, comes_from_a_page, names_a_machine
 from pipeline.admission.services import Services
 from pipeline.hosts.admin_app import build_admin_app
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
 from pipeline.web.app import build_http_app
-from pipeline.web.origins import check_origin, comes_from_a_page, names_a_machine
 from protocol.errors import Forbidden
 
 SHOP = "https://shop.example"
@@ -75,7 +77,9 @@ def test_every_page_may_ask_where_all_are_listed(origin: str) -> None:
 async def test_every_page_may_read_the_answer_where_all_are_listed(
     services: Services, observer: Observer
 ) -> None:
-    app = build_http_app(services, observer, max_body_bytes=2000, cors_origins=["*"])
+    app = build_http_app(
+        Desk(services, observer, Inflight(2000), cors_origins=["*"]), max_body_bytes=2000
+    )
     transport = httpx.ASGITransport(app)
     origin = {"Origin": "https://anybody.example"}
     async with httpx.AsyncClient(transport=transport, base_url="http://serving") as client:
@@ -97,7 +101,9 @@ async def test_every_page_may_read_the_answer_where_all_are_listed(
 async def test_a_strangers_page_cannot_use_the_service(
     services: Services, observer: Observer, engine: Any
 ) -> None:
-    app = build_http_app(services, observer, max_body_bytes=2000, cors_origins=[SHOP])
+    app = build_http_app(
+        Desk(services, observer, Inflight(2000), cors_origins=[SHOP]), max_body_bytes=2000
+    )
     transport = httpx.ASGITransport(app)
     body = json.dumps({"key": ["image"], "value": ["Y2F0"]})
     async with httpx.AsyncClient(transport=transport, base_url="http://serving") as client:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.web import multipart
-from pipeline.web.multipart import MAX_PARTS, read_multipart
+from protocol import multipart
 from protocol.errors import InvalidRequest
+from protocol.multipart import MAX_PARTS, read_multipart
 
 TYPE = "multipart/form-data; boundary=b"
 

@@ -1,0 +1,195 @@
+"""The desk: the one way of a request, whatever wire it came over.
+
+    origin ─> key ─> deadline ─> service ─> body, within the in-flight budget ─> read
+           ─> images paid from the key's rate ─> classify ─> write
+
+A binding in `web` or `rpc` gives the `Call`, which knows its transport only; a codec in `protocol`
+knows the bytes of its wire only. All of it is observed: counted, timed, logged.
+
+Failed requests leave memory here. An exception refers to the frames that it passed (its traceback),
+their variables refer to the body and the images, and often to the exception again: a task or future
+that ended with it, an observation of it. Such a circle stays in memory until the garbage collector
+runs, which under load is hundreds of bodies later. So the desk, where every exception of a request
+ends, cuts it off from its frames; nothing else need care.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from protocol.codec import Codec, Hints
+from protocol.errors import PredictionFailed, ServingError
+from protocol.reply import ClassifyReply
+from protocol.request import ClassifyRequest
+
+from ..observation.observer import Observation, Observer
+from .call import Call, CallerLeft
+from .deadline import Deadline
+from .inflight import Inflight, Reservation
+from .key_ring import KeyRing
+from .offload import parsed
+from .origins import check_origin
+from .services import Services
+
+logger = logging.getLogger(__name__)
+
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+class Reply(NamedTuple):
+    """The bytes of a reply, and the error that they report; None: the request was answered."""
+
+    body: bytes
+    error: Exception | None = None
+
+
+class Desk:
+    """Answers calls to `services`, for callers who have one of `keys`.
+
+    Args:
+        services: the services of this process.
+        observer: observes every request.
+        inflight: the budget of bytes that all requests share.
+        keys: the API keys; without any, all callers are admitted.
+        cors_origins: origins whose pages may send requests from a browser; "*" is all.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        observer: Observer,
+        inflight: Inflight,
+        *,
+        keys: KeyRing | None = None,
+        cors_origins: Sequence[str] = (),
+    ) -> None:
+        self.services = services
+        self.observer = observer
+        self.keys = keys or KeyRing()
+        self.cors_origins = tuple(cors_origins)
+        self._inflight = inflight
+
+    async def answer(self, call: Call, codec: Codec) -> Reply:
+        """Return the reply to `call`, also where it is an error.
+
+        Raises:
+            CallerLeft: nobody waits for a reply.
+            CancelledError: as CallerLeft, where the transport cancels the task.
+        """
+        trace_parent = call.headers.get("traceparent")
+        with (
+            self.observer.request(call.wire, call.client, trace_parent) as observation,
+            self._inflight.reservation() as reservation,
+        ):
+            try:
+                return Reply(await self._answer(call, codec, observation, reservation))
+            except CallerLeft as left:
+                observation.failed(left.reason or asyncio.CancelledError())
+                raise _without_frames(left) from None
+            except asyncio.CancelledError as cancelled:
+                raise _without_frames(cancelled) from None
+            except Exception as error:
+                if not isinstance(error, ServingError):
+                    logger.error("a request over %s failed", call.wire, exc_info=error)
+                observation.failed(error)
+                return Reply(codec.error(error), _without_frames(error))
+
+    async def _answer(
+        self, call: Call, codec: Codec, observation: Observation, reservation: Reservation
+    ) -> bytes:
+        # Before anything of the body is read: refusing must cost next to nothing.
+        if call.from_browsers:
+            check_origin(call.headers, self.cors_origins)
+        caller = self.keys.admit(call.headers.get("authorization"), call.headers.get("x-api-key"))
+        deadline = call.deadline()
+        request = await self._read(call, codec, deadline, observation, reservation)
+        self.keys.spend(caller, len(request.images))
+        classifying = self.services.classify(request, deadline.remaining_s())
+        return _written(await _unless_left(call, classifying), request, codec)
+
+    async def _read(
+        self,
+        call: Call,
+        codec: Codec,
+        deadline: Deadline,
+        observation: Observation,
+        reservation: Reservation,
+    ) -> ClassifyRequest:
+        if call.service is not None:
+            service = self._require(call.service, observation)
+            body = await call.receive(deadline, reservation)
+        else:
+            body = await call.receive(deadline, reservation)
+            service = self._require(codec.service_in(body), observation)
+            reservation.add(len(body))
+        reservation.add(codec.extra_bytes(body))
+        hints = Hints(service, call.content_type, call.options)
+        request = await parsed(codec.parsed_bytes(body), codec.read, body, hints)
+        observation.asked(request)
+        return request
+
+    def _require(self, name: str, observation: Observation) -> str:
+        service = self.services.require(name)
+        observation.found(service)
+        return service
+
+
+def _written(reply: ClassifyReply, request: ClassifyRequest, codec: Codec) -> bytes:
+    """Return the bytes of `reply`.
+
+    Raises:
+        PredictionFailed: it cannot be written: a user's own classifier may have made labels that
+            are no text.
+    """
+    try:
+        return codec.write(reply, request)
+    except Exception as error:
+        logger.error("a reply cannot be written", exc_info=error)
+        raise PredictionFailed(
+            "the classifier's answer is no text; see the service's log"
+        ) from None
+
+
+async def _unless_left(
+    call: Call, classifying: Coroutine[Any, Any, ClassifyReply]
+) -> ClassifyReply:
+    """Await `classifying`, but cancel it when the caller leaves.
+
+    Raises:
+        CallerLeft: the caller has left.
+    """
+    departure = call.departure()
+    if departure is None:
+        return await classifying
+    running = asyncio.ensure_future(classifying)
+    left = asyncio.ensure_future(departure)
+    left.add_done_callback(functools.partial(_cancel, running))
+    try:
+        return await running
+    except asyncio.CancelledError:
+        if left.done() and not left.cancelled():
+            raise CallerLeft from None
+        raise
+    finally:
+        left.cancel()
+
+
+def _cancel(running: asyncio.Future[ClassifyReply], _left: object) -> None:
+    running.cancel()
+
+
+def _without_frames(error: _Error) -> _Error:
+    """Return `error`, cut off from the frames that it and its causes passed; see the module."""
+    rest: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while rest:
+        link = rest.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            rest += [link.__cause__, link.__context__]
+    return error

@@ -1,0 +1,46 @@
+"""The gRPC server: its bounds on connections, and the services on it."""
+
+from __future__ import annotations
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from ..admission.desk import Desk
+from .health import RpcHealthServicer
+from .key_value import SERVICE_NAME, key_value_handler
+
+
+def build_rpc_server(
+    desk: Desk, *, max_body_bytes: int, max_connections: int = 1024, longest_s: float = 60.0
+) -> grpc.aio.Server:
+    """Return a server without a port, which gives calls to `desk`.
+
+    Messages over `max_body_bytes` end in RESOURCE_EXHAUSTED. One connection too many is closed at
+    once, and each after some minutes, when its calls have had `longest_s` seconds to end: no stream
+    keeps its place for ever.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+            # Two services on one port would share its requests by chance; refuse instead.
+            ("grpc.so_reuseport", 0),
+            # Clients that have gone without a word, and those that only hold a connection.
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            # Places are few: who holds one and asks nothing keeps new callers out. No round number,
+            # as who asks by the clock would meet the end of its connection again and again.
+            ("grpc.max_connection_idle_ms", 27_000),
+            ("grpc.max_connection_age_ms", 600_000),
+            ("grpc.max_connection_age_grace_ms", int(1000 * longest_s)),
+            ("grpc.server_handshake_timeout_ms", 20_000),
+            ("grpc.max_allowed_incoming_connections", max_connections),
+            ("grpc.max_concurrent_streams", 256),
+        ]
+    )
+    server.add_generic_rpc_handlers((key_value_handler(desk, max_body_bytes),))
+    health_pb2_grpc.add_HealthServicer_to_server(RpcHealthServicer(desk.services), server)
+    names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    return server

@@ -1,0 +1,95 @@
+"""One request over HTTP, as the desk takes it.
+
+Its body is bounded in size here, in time by the connection (`web.protocol`) and by the caller's own
+deadline.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Awaitable, Mapping
+
+from starlette.requests import Request
+
+from protocol.errors import TooLarge
+
+from ..admission.call import CallerLeft
+from ..admission.deadline import TIMEOUT_HEADER, Deadline
+from ..admission.inflight import Reservation
+from .protocol import REFUSED
+
+# A body over the limit is read on and thrown away up to this factor, so that the client gets to
+# read the reply instead of a reset connection.
+DISCARD_FACTOR = 4
+
+
+class HttpCall:
+    """A POST whose body is at most `max_body_bytes`; see `admission.call.Call`."""
+
+    wire = "http"
+    from_browsers = True
+
+    def __init__(self, request: Request, service: str | None, max_body_bytes: int) -> None:
+        """Take `request`; `service` is the one that its address names, None where it names none."""
+        self.service = service
+        self.client = client_of(request)
+        self.headers: Mapping[str, str] = request.headers
+        self.content_type = request.headers.get("content-type", "")
+        self.options: Mapping[str, str] = request.query_params
+        self._request = request
+        self._limit = max_body_bytes
+
+    def deadline(self) -> Deadline:
+        """Read the header X-Request-Timeout."""
+        return Deadline.from_header(self.headers.get(TIMEOUT_HEADER))
+
+    async def receive(self, deadline: Deadline, reservation: Reservation) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            TooLarge: it is, or its Content-Length is.
+            DeadlineExceeded, Overloaded: as `Call.receive`.
+            ServingError: the connection has refused it, and has sent the client this error.
+            CallerLeft: the client has closed the connection.
+        """
+        return await deadline.within(self._receive(reservation))
+
+    def departure(self) -> Awaitable[object]:
+        """Wait for the next message: after the body it can only be the disconnect."""
+        return self._request.receive()
+
+    async def _receive(self, reservation: Reservation) -> bytes:
+        declared = self.headers.get("content-length", "")
+        size = int(declared) if declared.isdigit() else 0
+        chunk, more = await self._chunk()
+        if not more and max(len(chunk), size) <= self._limit:
+            reservation.add(len(chunk))
+            return chunk  # most bodies: nothing is copied
+        # Written as they come: joining all of a large body at its end would block the loop.
+        whole = io.BytesIO()
+        received = 0
+        while True:
+            received += len(chunk)
+            if max(received, size) <= self._limit:
+                reservation.add(len(chunk))
+                whole.write(chunk)
+            else:
+                whole = io.BytesIO()
+            if not more or max(received, size) > DISCARD_FACTOR * self._limit:
+                break
+            chunk, more = await self._chunk()
+        if max(received, size) > self._limit:
+            raise TooLarge(f"the body is over the limit of {self._limit / 2**20:g} MiB")
+        return whole.getvalue()  # no copy: BytesIO hands over its own bytes
+
+    async def _chunk(self) -> tuple[bytes, bool]:
+        """Return the next piece of the body, and whether more follow."""
+        message = await self._request.receive()
+        if message["type"] == "http.disconnect":
+            raise self._request.scope.get("state", {}).get(REFUSED) or CallerLeft
+        return message.get("body", b""), message.get("more_body", False)
+
+
+def client_of(request: Request) -> str:
+    """Return the address of the client; "?" where the server does not know it."""
+    return request.client.host if request.client is not None else "?"

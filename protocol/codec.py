@@ -1,0 +1,73 @@
+"""What a wire is to the service: a codec, which is pure. See `pipeline.admission.desk`.
+
+    bytes of a request, hints  ->  ClassifyRequest, or InvalidRequest
+    ClassifyReply              ->  bytes
+    any error                  ->  bytes
+
+A codec knows no transport: content type and status of a reply are the binding's, from the table in
+`protocol.errors`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .reply import ClassifyReply
+from .request import ClassifyRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is known of a request besides its body.
+
+    Attributes:
+        service: the name of the service, which exists.
+        content_type: as the header of that name has it; "" where there is none.
+        options: what stands in the address, as text by name (`topk`, `threshold`, `logid`, `form`);
+            options in the body take precedence.
+    """
+
+    service: str = ""
+    content_type: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Codec(ABC):
+    """Reads the requests and writes the replies of one wire; keeps nothing between two calls."""
+
+    def service_in(self, _body: bytes) -> str:
+        """Return the service that a body names, for transports whose address does not.
+
+        Called once, before `read`, and cheap: a body for an unknown service is never parsed. What
+        must hold before a body is parsed is checked here.
+
+        Raises:
+            InvalidRequest: the body is no request of this wire.
+        """
+        return ""
+
+    def parsed_bytes(self, body: bytes) -> int:
+        """Return how many bytes `read` parses: 0 where it only passes them on."""
+        return len(body)
+
+    def extra_bytes(self, _body: bytes) -> int:
+        """Return how much more memory `read` may take than usual, in bytes, for such a body."""
+        return 0
+
+    @abstractmethod
+    def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
+        """Return the request that `body` makes.
+
+        Raises:
+            InvalidRequest: the text says what is wrong and how it should be.
+        """
+
+    @abstractmethod
+    def write(self, reply: ClassifyReply, request: ClassifyRequest) -> bytes:
+        """Return the reply to `request`."""
+
+    @abstractmethod
+    def error(self, error: BaseException) -> bytes:
+        """Return the reply to a request that failed as a whole."""

@@ -1,0 +1,58 @@
+"""0.9's wire as codecs: the JSON envelope, and PipelineService's messages."""
+
+from __future__ import annotations
+
+from ..codec import Codec, Hints
+from ..errors import InvalidRequest
+from ..reply import ClassifyReply
+from ..request import ClassifyRequest
+from .reply import error_to_json, error_to_proto, reply_to_json, reply_to_proto
+from .request import request_from_json, request_from_message
+from .sizes import service_in
+
+
+class JsonCodec(Codec):
+    """The envelope {"key": [...], "value": [...]} of `POST /<service>/prediction`."""
+
+    def extra_bytes(self, body: bytes) -> int:
+        """Return three times the body where it is not ASCII: a str takes up to four bytes each."""
+        return 0 if body.isascii() else 3 * len(body)
+
+    def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
+        """Read the envelope."""
+        if "form" in hints.options:
+            kind = hints.content_type[:40]
+            shown = f"Content-Type {kind}" if kind else "a body without Content-Type"
+            raise InvalidRequest(
+                "form goes with a multipart upload, or an image as the body with its Content-Type, "
+                f"image/jpeg for one; {shown} is the key/value envelope: leave form out"
+            )
+        return request_from_json(body, hints.service, hints.options)
+
+    def write(self, reply: ClassifyReply, _request: ClassifyRequest) -> bytes:
+        """Write the five-field reply."""
+        return reply_to_json(reply)
+
+    def error(self, error: BaseException) -> bytes:
+        """Write the five-field reply with the error's number and message."""
+        return error_to_json(error)
+
+
+class ProtoCodec(Codec):
+    """Request and Response of `PipelineService.inference`; an error stands in `err_no`."""
+
+    def service_in(self, body: bytes) -> str:
+        """Return the name in the message; "" means the only service."""
+        return service_in(body)
+
+    def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
+        """Read a Request that `service_in` has let pass."""
+        return request_from_message(body, hints.service)
+
+    def write(self, reply: ClassifyReply, _request: ClassifyRequest) -> bytes:
+        """Write the Response."""
+        return reply_to_proto(reply).SerializeToString()
+
+    def error(self, error: BaseException) -> bytes:
+        """Write a Response with the error's number and message."""
+        return error_to_proto(error).SerializeToString()
