@@ -52,7 +52,7 @@ Section = Mapping[str, "Key | Section"]
 
 _ONE_LOOP = "the service is one event loop, it has no thread pool to size"
 _OWN_WORKERS = "predictors always run in worker processes of their own"
-_OBSERVED = "metrics and traces tell it: docs/monitoring.md"
+_OBSERVED = "metrics and traces replace it: docs/monitoring.md"
 _BUNDLED = "the bundle's own .prototxt is read"
 
 LOCAL_SERVICE_CONF: Section = {
@@ -97,8 +97,8 @@ OP: Section = {
     "timeout": Key(
         whole(1, 3_600_000, also=(-1,)), -1, "ms within which a request is answered; -1: 10 000"
     ),
-    "retry": Key(whole(0, 10), 1, "times a picture is tried again after its worker died"),
-    "batch_size": Key(whole(1, 1024), 8, "most pictures in one run of the model"),
+    "retry": Key(whole(0, 10), 1, "times an image is tried again after its worker died"),
+    "batch_size": Key(whole(1, 1024), 8, "most images in one run of the model"),
     "auto_batching_timeout": Key(
         number(-1, 60_000), -1, "ms to wait for a batch to fill; -1: take what waits, at once"
     ),
@@ -123,7 +123,7 @@ OP: Section = {
         text, "pipeline.classifier:Classifier", "class that answers, `module:Class`", ours=True
     ),
     "max_image_pixels": Key(
-        whole(1), 50_000_000, "a larger picture is refused before it is decoded", ours=True
+        whole(1), 50_000_000, "a larger image is refused before it is decoded", ours=True
     ),
     "fast_decode": Key(
         flag,
@@ -139,7 +139,7 @@ DAG: Section = {
     "retry": Key(anything, None, "", no_effect="`retry` of the op is the one that counts"),
     "use_profile": Key(anything, None, "", no_effect=_OBSERVED),
     "channel_size": Key(
-        whole(0), 0, "pictures that may wait in a service's queue; 0: 256 (never unbounded)"
+        whole(0), 0, "images that may wait in a service's queue; 0: 256 (never unbounded)"
     ),
     "client_type": Key(anything, None, "", no_effect="it belongs to remote engines"),
     "channel_recv_frist_arrive": Key(anything, None, "", no_effect="one op has one input"),
@@ -167,7 +167,7 @@ TOP: Section = {
     "grpc_gateway_port": Key(anything, None, "", no_effect="HTTP needs no gateway here"),
     "build_dag_each_worker": Key(anything, None, "", no_effect=_OWN_WORKERS),
     "max_body_mb": Key(whole(1, 2047), 64, "largest request body in MiB", ours=True),
-    "max_images": Key(whole(1), 64, "most pictures a request", ours=True),
+    "max_images": Key(whole(1), 64, "most images per request", ours=True),
     "drain_timeout": Key(whole(0, 3600), 30, "seconds to finish work at stop", ours=True),
     "admin": {
         "host": Key(
@@ -193,10 +193,10 @@ TOP: Section = {
         ),
     },
     "api_keys": Key(
-        text_or_empty, None, "file of API keys and their rates; empty: anyone may ask", ours=True
+        text_or_empty, None, "file of API keys and their rates; empty: no key is needed", ours=True
     ),
     "cors_origins": Key(
-        origins, None, "web pages that may ask from a browser; `*`: every page", ours=True
+        origins, None, "origins of web pages that may send requests; `*`: all", ours=True
     ),
     "max_connections": Key(
         whole(8),
