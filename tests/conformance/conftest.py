@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
+from converter.__main__ import main as convert
+
 # The same fixture as of tests/e2e: `python pipeline/web_service.py` on ephemeral ports.
 from tests.e2e.conftest import start_service  # noqa: F401
 from tests.patience import PATIENCE_S
@@ -102,6 +104,16 @@ def official(
     return ask
 
 
+RECORDED = Path(__file__).resolve().parent / "recorded" / "paddle_serving_0.9.json"
+
+
+@pytest.fixture(scope="session")
+def recorded() -> dict[str, Any]:
+    """Answers of the official 0.9, which is frozen; test_recorded.py compares and records them."""
+    answers: dict[str, Any] = json.loads(RECORDED.read_text(encoding="utf-8"))
+    return answers
+
+
 class OfficialService:
     """A running `pipeline/hosts/paddle_serving` in the official environment."""
 
@@ -179,7 +191,7 @@ def start_official(
 
 
 @pytest.fixture(scope="session")
-def bundles(shared: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundles(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundles that our command converts: a `.pdmodel`, and a `__model__` with separate parameters.
 
     `anysize` is the first one with aliases that are not the names, and pictures as large as sent.
@@ -197,14 +209,7 @@ def bundles(shared: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) 
     ):
         command = ["convert", str(models / export), "--output", str(folder / name), *options]
         command += ["--preprocess", str(preprocess), "--labels", str(labels)]
-        done = subprocess.run(
-            [sys.executable, "-m", "converter", *command],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        assert convert(command) == 0
     return folder
 
 
