@@ -1,4 +1,4 @@
-"""The service process's end of a worker's socket, on its event loop, without copying pictures."""
+"""The service process's end of a worker's socket, on its event loop, without copying images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Channel:
     def send(self, header: Header, payload: Sequence[bytes] = ()) -> None:
         """Send one frame; what the socket does not take now follows when it can.
 
-        A broken connection is not told here: `on_end` tells it, after the worker's last frames.
+        A broken connection is reported by `on_end`, after the worker's last frames.
         """
         if self._closed:
             return
@@ -63,7 +63,7 @@ class Channel:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                # Reset, for it died with something unread: how it ended says more.
+                # A reset: it died with frames unread, and its exit has the reason.
                 self._end(None)
                 return
             try:

@@ -16,12 +16,12 @@ from .served_files import ServedFiles, mark_files
 if TYPE_CHECKING:
     from ..classifier import ClassifierSettings
 
-# The folder that holds the package `pipeline`. Workers start in it, so that what they import is
-# this project also where it is not installed, whatever lies in the service's own folder.
+# The folder that holds the package `pipeline`. Workers start in it, so that they import this
+# project also where it is not installed, whatever the service's own folder holds.
 _ROOT = Path(__file__).resolve().parents[2]
 
-# Variables that begin so may hold secrets (API keys of callers; headers of a trace collector), and
-# no worker needs them. Workers decode what strangers send, so that they shall know little.
+# Variables that begin so may hold secrets (API keys of callers, headers of a trace collector), and
+# no worker needs them. Workers decode data of strangers, so they get no secrets.
 _SECRET_PREFIXES = ("PADDLE_SERVING_KIT_API_KEY", "OTEL_")
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -53,7 +53,7 @@ class WorkerCommand:
     ) -> WorkerCommand:
         """Run the classifier that `settings` describe."""
         environment = dict.fromkeys(_THREAD_VARIABLES, str(settings.predictor.threads))
-        # OpenCV's own refusal of large pictures must not come before ours, nor far behind it.
+        # OpenCV's own limit on pixels must not refuse an image before ours does, nor lie far above.
         environment["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(settings.max_image_pixels)
         roots = tuple(map(str, served_paths(Path(settings.model_dir))))
         return cls(settings.to_json(), devices=devices, environment=environment, roots=roots)

@@ -1,4 +1,4 @@
-"""Brings together what waits and the workers that are idle, and results and their waiters."""
+"""Gives waiting entries to idle workers, and results to the requests that wait for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
-# How fast the shortest run grows while longer ones are seen. It only says who goes first.
+# How fast the shortest run grows while longer ones are seen. It only decides the order.
 _FORGET = 1.1
 
 
@@ -27,7 +27,7 @@ class Dispatcher:
 
     Attributes:
         waiting: the queue.
-        hurry: set while draining: no batch waits for company any more.
+        draining: whether batches are formed at once, without waiting to fill.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Dispatcher:
     ) -> None:
         """Serve the engine called `name`; counts what is settled in `counters`."""
         self.waiting = WaitingEntries(settings.queue_size)
-        self.hurry = False
+        self.draining = False
         self._name = name
         self._settings = settings
         self._counters = counters
@@ -65,7 +65,7 @@ class Dispatcher:
                 handle.cancel()
 
     def worker_free(self, worker: Supervisor) -> None:
-        """Give the worker what waits, or remember that it is idle."""
+        """Give the worker waiting entries, or remember that it is idle."""
         self._idle.append(worker)
         self._dispatch()
 
@@ -74,7 +74,7 @@ class Dispatcher:
         self._counters.restarts += 1
 
     def worker_answered(self, batch: Sequence[Entry], results: Header, sent: float) -> None:
-        """Hand every row to its own waiter."""
+        """Hand every row to its own request."""
         if results["failed"]:
             log_ids = ", ".join(str(batch[i].request.log_id) for i in results["failed"])
             logger.error(
@@ -116,29 +116,29 @@ class Dispatcher:
         while self._idle and (oldest := self.waiting.oldest) is not None:
             if self._lingers(oldest, now):
                 return
-            # The estimate may be wrong by far: a stopped worker, six huge pictures. It puts nobody
-            # off for good, for a worker with nothing better to do tries, and corrects it so.
+            # The estimate may be far too long, after a stopped worker or six huge images. Entries
+            # that it puts last still run when a worker is free, and that run corrects it.
             batch = self.waiting.take(self._share(), now + self._quickest_s)
-            # What nobody waits for is never computed; the timer of its request answers it.
+            # An expired or abandoned entry is never computed; its request's own timer ends it.
             batch = [e for e in batch if not e.request.done and e.request.deadline > now]
             if batch:
                 self._idle.pop().send(batch)
 
     def _share(self) -> int:
-        """How many pictures the next idle worker takes at most."""
+        """Return how many images the next idle worker takes at most."""
         if self._settings.auto_batching_timeout_s is not None:
-            return self._settings.batch_size  # full batches are what was asked for
-        # Several idle workers share what waits, rather than one working while others look on.
+            return self._settings.batch_size  # the setting asks for full batches
+        # Idle workers share the waiting entries, so that none stays idle while another works.
         share = -(-len(self.waiting) // len(self._idle))
         return min(share, self._settings.batch_size)
 
     def _lingers(self, oldest: Entry, now: float) -> bool:
-        """Whether the oldest entry still waits for company, as `auto_batching_timeout` asks."""
+        """Whether the oldest entry still waits for its batch to fill (`auto_batching_timeout`)."""
         wait_s = self._settings.auto_batching_timeout_s
-        if wait_s is None or self.hurry or oldest.alone:
+        if wait_s is None or self.draining or oldest.alone:
             return False
         request = oldest.request
-        # Not longer than half of the caller's time: the other half is for the answer.
+        # At most half of the caller's time: the other half is for computing.
         due = request.since + min(wait_s, (request.deadline - request.since) / 2)
         if due <= now or len(self.waiting) >= self._settings.batch_size:
             return False
@@ -148,7 +148,7 @@ class Dispatcher:
         return True
 
     def _settle(self, entry: Entry, result: ImageResult) -> None:
-        """Hand a result to its waiter, unless that one has gone."""
+        """Hand a result to its request, unless that is done."""
         if entry.request.done:
             return
         if isinstance(result, ServingError):
@@ -166,5 +166,5 @@ def _result(row: Row) -> ImageResult:
 
 def _died_text(attempts: int) -> str:
     if attempts == 1:
-        return "the worker died over this picture; the service's log has the details"
-    return f"workers died {attempts} times over this picture; the service's log has the details"
+        return "the worker died over this image; the service's log has the details"
+    return f"workers died {attempts} times over this image; the service's log has the details"

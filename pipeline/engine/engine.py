@@ -139,7 +139,7 @@ class Engine:
         """Take no new work and finish what is there; False when some is left after `timeout_s`."""
         if self._drained is None:
             self._drained = asyncio.get_running_loop().create_future()
-        self._dispatcher.hurry = True
+        self._dispatcher.draining = True
         self._dispatcher.dispatch_soon()
         if self._open:
             await asyncio.wait((self._drained,), timeout=timeout_s)
@@ -175,15 +175,15 @@ class Engine:
         """Take note of a start, good or bad: end `start`, or answer what waits in vain."""
         starting = None if self._started is None or self._started.done() else self._started
         enough = all if self._wants_all else any
-        if worker.failed_starts == 0:
+        if worker.starts.failed == 0:
             if starting is not None and enough(other.state.ready for other in self._workers):
                 starting.set_result(None)
             return
         if starting is not None:
-            if self._wants_all or all(other.failed_starts for other in self._workers):
+            if self._wants_all or all(other.starts.failed for other in self._workers):
                 starting.set_exception(EngineStartError(f"{self.name}: {worker.cause}"))
                 return
-        elif all(other.hopeless for other in self._workers):
+        elif all(other.starts.unlikely for other in self._workers):
             for request in list(self._open):
                 self._fail(request, NotReady, self._not_ready_text())
         logger.error("worker %s failed to start: %s", worker.name, worker.cause)
@@ -191,10 +191,11 @@ class Engine:
     def _not_ready_text(self) -> str:
         if self._started is None or not self._started.done():
             return f"service {self.name} is starting; try again later"
-        told = next((worker.told for worker in self._workers if worker.told is not None), None)
-        if told is not None:
-            return f"no worker of service {self.name} can start: {told}"
-        if not all(worker.hopeless for worker in self._workers):
+        causes = (worker.starts.public_cause for worker in self._workers)
+        cause = next((cause for cause in causes if cause is not None), None)
+        if cause is not None:
+            return f"no worker of service {self.name} can start: {cause}"
+        if not all(worker.starts.unlikely for worker in self._workers):
             return f"no worker of service {self.name} is up, nor will be in time; try again later"
         return f"no worker of service {self.name} can start; the service's log has the cause"
 
@@ -271,7 +272,7 @@ class Engine:
         if any(worker.state.ready for worker in self._workers):
             return True
         latest = asyncio.get_running_loop().time() + limit_s
-        return any(worker.expected_at <= latest for worker in self._workers)
+        return any(worker.starts.expected_at <= latest for worker in self._workers)
 
     def _expire(self, request: Request, limit_s: float) -> None:
         if not request.done:

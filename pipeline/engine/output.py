@@ -23,11 +23,11 @@ class OutputRelay:
     """Reads a worker's stdout and stderr from a pipe and logs them under the worker's name.
 
     Bounded: long lines are cut, and of a flood only the first lines of each second are logged.
-    The last lines are kept, so that a native crash can be told together with its message.
+    The last lines are kept, so that a native crash is reported together with its message.
 
     Only the worker's own log has levels: its lines begin with <3:TOKEN> error .. <7:TOKEN> debug.
-    Libraries print to the same pipe, some of them text out of a picture, so that all else is info:
-    whoever made the picture does not know the token.
+    Libraries print to the same pipe, some of them text that an image holds, so all other lines are
+    info: the sender of an image does not know the token.
     """
 
     def __init__(self, descriptor: int, name: str, token: str) -> None:
@@ -78,7 +78,7 @@ class OutputRelay:
 
     def _relay(self, line: bytes) -> None:
         text = line[:_LINE_BYTES].decode(errors="replace")
-        # Before the log's own line may stand what a library printed without a newline.
+        # A library may have printed without a newline before the log's own line.
         printed, *logged = self._priority.split(text, maxsplit=1)
         self._log(logging.INFO, printed)
         if logged:

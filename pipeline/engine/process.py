@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 
 from .channel import Channel
 from .command import WorkerCommand
+from .exit_watch import ExitWatch
 from .frames import Frame, Header
 from .output import OutputRelay
 
-_EXIT_POLL_S = 0.05
 _LEAVE_LIMIT_S = 1.0
 _REAP_LIMIT_S = 10.0
 
@@ -25,8 +25,8 @@ class WorkerProcess:
     """A running worker.
 
     `on_frame` gets every frame it sends. `on_gone` is called once, after the last frame, when
-    the connection or the process has ended, whichever is seen first, with a reason where `reap`
-    will not tell it; `reap` must follow. Neither is called after `reap` has begun.
+    the connection or the process has ended, whichever is seen first, with a reason if `reap` will
+    not return one; `reap` must follow. Neither is called after `reap` has begun.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class WorkerProcess:
             undo.pop_all()
         self._output = OutputRelay(output, f"{name} ({self._process.pid})", token)
         self._channel = Channel(ours, on_frame, self._gone)
-        self._exit_watch = _ExitWatch(self._process.pid, self._exited)
+        self._exit_watch = ExitWatch(self._process.pid, self._exited)
         self.send(start_message)
 
     @property
@@ -106,7 +106,7 @@ class WorkerProcess:
         self._channel.close()
         try:
             if not leaving:
-                # It may be on its way out by itself, with an exit code that tells more than ours.
+                # It may be leaving by itself, with an exit code that says more than our kill.
                 await asyncio.wait((exited,), timeout=_LEAVE_LIMIT_S)
             stayed = not exited.done() and not self._killed
             self.kill()
@@ -130,50 +130,6 @@ class WorkerProcess:
         callback, self._on_gone = self._on_gone, None
         if callback is not None:
             callback(reason)
-
-
-class _ExitWatch:
-    """Calls back once when a child process has ended, and leaves it to be reaped."""
-
-    def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._pid = pid
-        self._on_exit = on_exit
-        self._timer: asyncio.TimerHandle | None = None
-        self._descriptor = -1
-        self.exited: asyncio.Future[None] = self._loop.create_future()
-        try:
-            self._descriptor = os.pidfd_open(pid)
-        except (AttributeError, OSError):  # an old kernel, or a sandbox that knows no pidfd
-            self._poll()
-        else:
-            self._loop.add_reader(self._descriptor, self._ended)
-
-    def close(self) -> None:
-        """Stop watching; may be called more than once."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._descriptor >= 0:
-            self._loop.remove_reader(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _poll(self) -> None:
-        try:
-            ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            self._ended()  # somebody else has reaped it
-            return
-        if ended is not None:
-            self._ended()
-        else:
-            self._timer = self._loop.call_later(_EXIT_POLL_S, self._poll)
-
-    def _ended(self) -> None:
-        self.close()
-        if not self.exited.done():
-            self.exited.set_result(None)
-            self._on_exit()
 
 
 def _how_it_ended(code: int, by_us: bool) -> str:

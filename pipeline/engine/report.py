@@ -1,4 +1,4 @@
-"""What the engine tells of each batch that came back, for whoever measures."""
+"""What the engine reports of each batch, for metrics and traces."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ class BatchReport:
     """One batch, when its results are there; times are in seconds.
 
     Attributes:
-        waits_s: of each picture, from its admission until a worker took it.
-        contexts: of each picture, the context that its request was made in; a host finds there
-            what it has put there.
+        waits_s: of each image, from its admission until a worker took it.
+        contexts: of each image, the context variables of its request; tracing finds its span there.
         run_s: from handing the batch over until its results were there.
-        stages_s: how long the worker took for what: "decode" (with the preprocessing) and
-            "predict" of the whole batch; empty where a classifier does not tell.
+        stages_s: how long the worker took for "decode" (with the preprocessing) and "predict" of
+            the whole batch; empty where a classifier does not measure.
     """
 
     waits_s: Sequence[float]

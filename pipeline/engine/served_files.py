@@ -1,7 +1,7 @@
 """The files that an engine serves, as they were when it started.
 
 A worker that is started again later must load what its neighbours have loaded, or nothing: one
-service shall not answer with two models because somebody copies files.
+service must not answer with two models because files are being copied.
 
     service: mark_files(roots) ── start message ──> worker: check() before and after it loads them
 """
@@ -21,10 +21,10 @@ _CHUNK_BYTES = 2**20
 class FilesChangedError(Exception):
     """The files are not those that the engine started with; the text says what to do.
 
-    `told` is what callers may know of it.
+    `public_cause` is what callers may read of it.
     """
 
-    told = (
+    public_cause = (
         "the files of its bundle changed since they were loaded; reload the service to take them, "
         "or put them back"
     )
@@ -93,11 +93,11 @@ class ServedFiles:
 
 
 def mark_files(roots: Sequence[str]) -> ServedFiles:
-    """Read every file under `roots` once; what cannot be read is left to who must load it."""
+    """Read every file under `roots` once; loading reports the ones that cannot be read."""
     marks = {}
     for path in _files(roots):
         try:
-            # In this order: what is written in between shows as a change later.
+            # In this order: a file written in between shows as changed later.
             marks[str(path)] = Mark(*_facts(path), _digest(path))
         except OSError:
             continue

@@ -1,4 +1,4 @@
-"""What an engine tells about itself."""
+"""The status of an engine and its workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WorkerState(str, enum.Enum):
 
 @dataclass(slots=True)
 class Counters:
-    """Pictures since the service was started, also over reloads.
+    """Counts of images since the service was started, also over reloads.
 
     admitted = answered + failed + expired + abandoned + those that still wait or run;
     rejected ones (Overloaded, NotReady, ServiceClosed) were never admitted. `restarts` counts
@@ -57,7 +57,7 @@ class WorkerStatus:
 class EngineStatus:
     """One engine now.
 
-    `waiting`, `queue_size` and `counters` count pictures, `open_requests` requests.
+    `waiting`, `queue_size` and `counters` count images, `open_requests` requests.
     """
 
     name: str

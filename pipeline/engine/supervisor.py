@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,19 +20,14 @@ from .command import WorkerCommand
 from .entries import Entry
 from .frames import Frame, Header, batch_header
 from .process import WorkerProcess
+from .starts import Starts
 from .status import WorkerState, WorkerStatus
 
 logger = logging.getLogger(__name__)
 
-# So many failed starts in a row, and a worker is not expected any more until one succeeds.
-REPEATED_FAILURES = 3
-# A restart that takes twice as long as the last start, and so many seconds, is not expected either:
-# all workers may start at once, on a busy machine, but something may be wrong as well.
-_LATE_S = 2.0
-
 
 class WorkSource(Protocol):
-    """Whom a supervisor works for: the dispatcher."""
+    """What a supervisor reports to: the dispatcher."""
 
     def worker_free(self, worker: Supervisor) -> None:
         """The worker can take a batch."""
@@ -62,15 +56,14 @@ class _Run:
 
 
 class Supervisor:
-    """One place for a worker, filled again whenever it falls empty.
+    """One worker's place: when its worker ends, another is started.
 
     Attributes:
         name: the worker's name in logs and status.
         state: where the present worker is in its life.
-        facts: what the last worker that was ready told about itself.
+        facts: what the last worker that was ready reported about itself.
         cause: why the last worker ended, in one line; None while none has.
-        told: what callers may know of why the last start failed; None if nothing, or if it did not.
-        failed_starts: starts in a row that ended before the worker was ready.
+        starts: how its starts went, and when it is expected.
     """
 
     def __init__(
@@ -86,23 +79,18 @@ class Supervisor:
         self.state = WorkerState.STARTING
         self.facts: Mapping[str, Any] = {}
         self.cause: str | None = None
-        self.told: str | None = None
-        self.failed_starts = 0
         self._index = index
         self._command = command
         self._settings = settings
         self._source = source
         self._loop = asyncio.get_running_loop()
+        self.starts = Starts(settings, self._loop.time)
         self._process: WorkerProcess | None = None
         self._run: _Run | None = None
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[str | None] = self._loop.create_future()
         self._stop: asyncio.Future[None] = self._loop.create_future()
-        self._short_lives = 0
-        self._start_s: float | None = None  # how long the last start took that succeeded
-        self._starts_at = 0.0  # when the present start began, or the next one will
-        self._due_since = 0.0  # when the first start began, or will, since the last worker ended
-        self._told: str | None = None  # what the present worker told, if it failed to start
+        self._public_cause: str | None = None  # of the present worker, if it failed to start
         self._restarts = 0
         self._batches = 0
         self._images = 0
@@ -114,37 +102,19 @@ class Supervisor:
             self.name, pid, self.state, self._restarts, self._batches, self._images, self.cause
         )
 
-    @property
-    def hopeless(self) -> bool:
-        """Whether no start is likely to succeed before something outside has changed."""
-        return self.told is not None or self.failed_starts >= REPEATED_FAILURES
-
-    @property
-    def expected_at(self) -> float:
-        """When a worker that is not up is likely to be; infinity if nothing speaks for it."""
-        if self.hopeless or self._start_s is None:
-            return math.inf
-        if self._loop.time() > self._due_since + 2 * self._start_s + _LATE_S:
-            return math.inf
-        return self._starts_at + self._start_s
-
     async def run(self, on_start: Callable[[Supervisor], None]) -> None:
         """Start the worker, and again when it ends, until `stop`.
 
-        `on_start` is called after every attempt to start; `failed_starts` is 0 if it succeeded.
+        `on_start` is called after every attempt to start; `starts.failed` is 0 if it succeeded.
         """
         try:
             while not self._stop.done():
                 try:
                     await self._live(on_start)
-                except Exception as error:  # a fault of ours; a worker's place is never given up
+                except Exception as error:  # our own defect: the place must go on all the same
                     logger.exception("worker %s: its supervisor failed", self.name)
                     self._failed_to_start(f"cannot be supervised: {error}", on_start)
-                backoff_s = self._backoff_s()
-                self._starts_at = self._loop.time() + backoff_s
-                if not self.failed_starts:
-                    self._due_since = self._starts_at
-                await asyncio.wait((self._stop,), timeout=backoff_s)
+                await asyncio.wait((self._stop,), timeout=self.starts.plan())
                 if not self._stop.done():
                     self._restarts += 1
                     self._source.worker_restarts()
@@ -152,9 +122,9 @@ class Supervisor:
             self.state = WorkerState.STOPPED
 
     def stop(self, *, now: bool = False) -> None:
-        """Start no worker any more; let the present one leave after what it is doing.
+        """Start no worker any more; let the present one finish its batch and leave.
 
-        One that is not up yet, or any if `now`, is killed.
+        A worker that is not up yet is killed, and any worker if `now`.
         """
         if not self._stop.done():
             self._stop.set_result(None)
@@ -184,8 +154,8 @@ class Supervisor:
         self.state = WorkerState.STARTING
         self._ready = self._loop.create_future()
         self._gone = self._loop.create_future()
-        self._starts_at = self._loop.time()
-        self._told = None
+        self.starts.begin()
+        self._public_cause = None
         limit_s = self._settings.start_timeout_s
         try:
             self._process = WorkerProcess(
@@ -222,22 +192,14 @@ class Supervisor:
 
     def _failed_to_start(self, cause: str, on_start: Callable[[Supervisor], None]) -> None:
         self.cause = cause
-        self.told = self._told
-        self.failed_starts += 1
-        self._short_lives += 1
+        self.starts.fail(self._public_cause)
         self.state = WorkerState.RESTARTING
         on_start(self)
 
     def _ended(self, cause: str, ready_since: float, output: str) -> None:
         self.cause = cause
-        stable = self._loop.time() - ready_since >= self._settings.stable_s
-        self._short_lives = 1 if stable else self._short_lives + 1
+        self.starts.end(ready_since)
         logger.error("worker %s %s; it is restarted%s", self.name, cause, _shown(output))
-
-    def _backoff_s(self) -> float:
-        doublings = min(max(self._short_lives - 1, 0), 30)
-        wait_s = self._settings.restart_backoff_s * 2.0**doublings
-        return min(wait_s, self._settings.restart_backoff_limit_s)
 
     def _received(self, frame: Frame) -> None:
         kind = frame.header.get("kind")
@@ -245,21 +207,19 @@ class Supervisor:
             self._answered(frame.header, self._run)
         elif kind == "ready" and self.state is WorkerState.STARTING:
             self.facts = frame.header["facts"]
-            self.failed_starts = 0
-            self.told = None
             self.state = WorkerState.IDLE
-            self._start_s = self._loop.time() - self._starts_at
+            self.starts.succeed()
             self._ready.set_result(None)
             self._source.worker_free(self)
         elif kind == "failed" and self.state is WorkerState.STARTING:
-            self._told = frame.header["told"]
+            self._public_cause = frame.header["public_cause"]
             self._lost(str(frame.header["cause"]))
         else:
             self._kill(f"sent {kind!r} out of turn")
 
     def _answered(self, results: Header, run: _Run) -> None:
         if results["number"] != run.number or len(results["rows"]) != len(run.entries):
-            self._kill("answered what it was not asked")
+            self._kill("sent results of another batch")
             return
         run.hang_timer.cancel()
         self._run = None
@@ -276,11 +236,11 @@ class Supervisor:
         self._lost(reason)
 
     def _lost(self, reason: str | None) -> None:
-        """The worker has ended, or shall: no more work for it, and its batch is handed back."""
+        """Give the ended, or doomed, worker no more work, and hand its batch back."""
         if self._gone.done():
             return
         if self.state.ready:
-            self._starts_at = self._due_since = self._loop.time()
+            self.starts.interrupt()
         self.state = WorkerState.RESTARTING
         self._gone.set_result(reason)
         run, self._run = self._run, None

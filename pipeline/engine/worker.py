@@ -69,8 +69,9 @@ def serve(connection: socket.socket) -> int:
     except Exception as error:
         if not _is_ours(error):
             logger.exception("the classifier cannot be built")
-        told = error.told if isinstance(error, FilesChangedError) else None
-        connection.sendall(pack({"kind": "failed", "cause": one_line(error), "told": told}))
+        public = error.public_cause if isinstance(error, FilesChangedError) else None
+        failed = {"kind": "failed", "cause": one_line(error), "public_cause": public}
+        connection.sendall(pack(failed))
         return 1
     # Native libraries bring signal handlers of their own along; ours count.
     _ignore_stop_signals()

@@ -59,7 +59,7 @@ async def test_a_picture_that_kills_workers_takes_no_neighbour_with_it(
     await blocker
     results = [(await task)[0] for task in tasks]
     assert isinstance(results[1], PredictionFailed)
-    assert "died 2 times over this picture" in str(results[1])
+    assert "died 2 times over this image" in str(results[1])
     assert labels([results[0], *results[2:]]) == ["echo:a", "echo:c", "echo:d"]
     # Together once, then each alone.
     texts = [picture.decode() for picture in pictures]
@@ -84,7 +84,7 @@ async def test_retries_0_answers_at_the_first_death(make_engine):
     engine = await make_engine(retries=0)
     (result,) = await classify(engine, b"die:x")
     assert isinstance(result, PredictionFailed)
-    assert "the worker died over this picture" in str(result)
+    assert "the worker died over this image" in str(result)
 
 
 async def test_a_hanging_worker_is_killed_and_replaced(make_engine, until):

@@ -68,7 +68,7 @@ def test_every_change_is_seen(folder, change):
     with pytest.raises(FilesChangedError, match=CHANGED) as caught:
         files.check()
     assert str(folder) in str(caught.value)
-    assert str(folder) not in caught.value.told
+    assert str(folder) not in caught.value.public_cause
 
 
 def test_the_same_content_again_is_no_change(folder):
