@@ -107,6 +107,10 @@ class Classifier:
         if settings.labels is not None:
             check_count(settings.labels, bundle.classes, settings.labels_file)
         predictor = create_predictor(bundle, settings.backend, settings.predictor)
+        config = bundle.model_config
+        if settings.predictor.fetch not in (None, config.fetches[config.answering].alias):
+            # the record is about the output that the bundle answers from
+            bundle = dataclasses.replace(bundle, output_activation=None)
         return cls(
             bundle,
             predictor,
@@ -198,7 +202,7 @@ class Classifier:
             raise PredictorError(f"{len(outputs)} rows of scores for {len(arrays)} pictures")
         scores = activate(outputs, self.bundle.description.activation)
         finite = np.isfinite(scores).all(axis=1)
-        if not self._warned and (scores.min() < -1e-3 or scores.max() > 1.001):
+        if not self._warned and self._are_logits(scores):
             self._warned = True
             logger.warning(
                 "the scores of %s are not in 0..1: the export has no softmax at its end; convert "
@@ -209,6 +213,15 @@ class Classifier:
             row if good else PredictionFailed("the model answered with numbers that are not finite")
             for row, good in zip(scores, finite, strict=True)
         ]
+
+    def _are_logits(self, scores: np.ndarray) -> bool:
+        """Whether scores of the graph stay raw logits: as recorded, else by their range."""
+        if self.bundle.description.activation is not None:
+            return False
+        if self.bundle.output_activation is not None:
+            return self.bundle.output_activation == "none"
+        # a bundle of 0.9's converter has no record
+        return bool(scores.min() < -1e-3 or scores.max() > 1.001)
 
     def _answer(self, row: np.ndarray | ServingError, image: EncodedImage) -> ImageResult:
         if isinstance(row, ServingError):

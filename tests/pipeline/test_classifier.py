@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +113,30 @@ def test_a_wrong_number_of_rows_is_never_handed_out(
         classifier.classify([grey(0), grey(1)])
 
 
-def test_logits_are_told_in_the_log_once(
-    classifier: Classifier, predictor: FakePredictor, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("recorded", "scores", "warned"),
+    [
+        ("none", [5, -3, 0, 0, 0, 0], True),
+        ("none", [0.5, 0.1, 0, 0, 0, 0], True),  # these happen to look like probabilities
+        ("softmax", [1, 0, 0, 0, 0, 0], False),
+        (None, [5, -3, 0, 0, 0, 0], True),  # a bundle of 0.9: only the range says so
+        (None, [0.5, 0.1, 0, 0, 0, 0], False),
+    ],
+)
+def test_logits_are_warned_of_once_as_the_bundle_records_them(
+    root: Path,
+    predictor: FakePredictor,
+    caplog: pytest.LogCaptureFixture,
+    recorded: str | None,
+    scores: list[float],
+    warned: bool,
 ) -> None:
-    predictor.scores = [[5, -3, 0, 0, 0, 0]]
+    bundle = load_bundle(root / "serving_model" / "waste")
+    classifier = Classifier(replace(bundle, output_activation=recorded), predictor)
+    predictor.scores = [scores]
     classifier.classify([grey(0)])
     classifier.classify([grey(0)])
-    assert caplog.text.count("no softmax") == 1
+    assert caplog.text.count("no softmax") == warned
 
 
 def test_warming_up_runs_the_batch_sizes(classifier: Classifier, predictor: FakePredictor) -> None:
