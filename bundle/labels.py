@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 import re
 from pathlib import Path
-from typing import Any, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple
 
 from .errors import BundleError
 from .strict_yaml import parse_yaml
@@ -31,30 +32,15 @@ _BYTE_ORDER_MARKS = (
 # How much of a Chinese text is within GB2312, the common characters. Text in another 8-bit encoding
 # often passes for GBK, but then as rare characters.
 _COMMON_SHARE = 0.9
-# Encodings whose words, where each has an even number of letters, pass for common characters of
-# GBK. What every run of their letters then looks like tells them from Chinese, for that is no word.
-_OTHER_WORDS = (
-    ("cp1251", r"[А-ЯЁ]?[а-яё]+|[А-ЯЁ]+"),
-    ("koi8-r", r"[А-ЯЁ]?[а-яё]+|[А-ЯЁ]+"),
-    ("euc-kr", r"[가-힣]+"),
-)
-# Read as Korean, half of common Chinese passes too, but then as syllables that Korean hardly uses:
-# most of a Korean noun are these.
-_KOREAN_SYLLABLES = frozenset(
-    "가간감강개거검게경계고공과관교구국군그금기김나난남내너노녹눈니다단대도동두드등디라란람래"
-    "러레로료류르름리마만말매머먼메면명모목무문물미바박발방배백버병보복본부북분비빈빵사산상새"
-    "색생서석선설성세소속손수술스시식신실심쓰아안앙애야약양어얼에여역연열영오옷와용우운울원위유"
-    "육은을음의이인일임자작잔장재저전점접정제조종주중지직진질집차창채책천철청체초추치카컵코콘크"
-    "키타태터토통트파판팔패퍼페편평포품풍프플피하학한합해행향형호화환황회후휴흰히"
-)
-_KOREAN_SHARE = 0.5
-_FEWEST_LETTERS = 6  # two Chinese characters often look like four letters of a word
+_SHOWN = 5  # labels in the warning about a file that is not UTF-8
+
+logger = logging.getLogger(__name__)
 
 
-def read_labels(path: Path) -> Tuple[str, ...]:
-    """Return the labels of a file in UTF-8 (with or without BOM) or GBK.
+def read_labels(path: Path, warn: Callable[[str], object] = logger.warning) -> Tuple[str, ...]:
+    """Return the labels of a file in UTF-8 (with or without BOM) or GBK (GB18030).
 
-    Its form is told by its content, `.json`, `.yml` and `.yaml` by their name:
+    The form is recognised by the content, `.json`, `.yml` and `.yaml` by the file's name:
 
     - one label a line, commas and all, the first is class 0;
     - `0 name` a line, as PaddleClas writes it; the lines may stand in any order;
@@ -64,6 +50,12 @@ def read_labels(path: Path) -> Tuple[str, ...]:
 
     Blank lines at the end are left out; one between labels would shift every class behind it and
     is an error.
+
+    Args:
+        path: the file.
+        warn: gets one line with the first labels of a file in GBK. Words of Cyrillic and Korean
+            encodings can be read as common Chinese characters too, and short lists cannot be told
+            apart by a program, so a person must see what was read.
 
     Raises:
         BundleError: the file cannot be read, has another encoding, is empty, holds a blank line,
@@ -77,7 +69,18 @@ def read_labels(path: Path) -> Tuple[str, ...]:
                 path, error.strerror
             )
         ) from error
-    text = _decode(content, path)
+    text, encoding = _decode(content, path)
+    labels = _labels(text, path)
+    if encoding != "UTF-8":
+        first = ", ".join(labels[:_SHOWN])
+        warn(
+            "the label file {} is not UTF-8 and was read as {}: {}{}; if these are not its labels, "
+            "save it as UTF-8".format(path, encoding, first, " ..." if labels[_SHOWN:] else "")
+        )
+    return labels
+
+
+def _labels(text: str, path: Path) -> Tuple[str, ...]:
     if not text.strip():
         raise BundleError("the label file {} is empty; write one label a line".format(path))
     if path.suffix.lower() in (".yml", ".yaml"):
@@ -103,22 +106,26 @@ def check_count(labels: Tuple[str, ...], classes: int, source: str) -> None:
         )
 
 
-def _decode(content: bytes, path: Path) -> str:
+def _decode(content: bytes, path: Path) -> Tuple[str, str]:
+    """Return the text and the name of its encoding."""
     for mark, name in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             raise _wrong_encoding(path, "is {}".format(name))
     if b"\0" in content:
         raise _wrong_encoding(path, "holds NUL bytes: it is UTF-16 or no text")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig"), "UTF-8"
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-    if content.startswith(codecs.BOM_UTF8) or not _decodes(content, "gb18030"):
+    try:
+        # it has every character there is, in four bytes what GBK lacks
+        text = content.decode("gb18030")
+    except UnicodeDecodeError:
+        text = None
+    if text is None or content.startswith(codecs.BOM_UTF8):
         raise _wrong_encoding(
             path, "is neither UTF-8 nor GBK (line {}); Big5, Shift-JIS, Latin-1?".format(line)
         )
-    # GB18030 has every character there is, in four bytes what GBK lacks
-    text = content.decode("gb18030")
     wide = [character for character in text if ord(character) > 127]
     if sum(map(_is_common, wide)) < _COMMON_SHARE * len(wide):
         raise _wrong_encoding(
@@ -126,34 +133,7 @@ def _decode(content: bytes, path: Path) -> str:
             "looks like GBK with rare characters, or like another encoding (Big5, Latin-1; line "
             "{})".format(line),
         )
-    for encoding, word in _OTHER_WORDS:
-        if _reads_as(content, encoding, word):
-            raise _wrong_encoding(
-                path, "looks like GBK, and like {} as well (line {})".format(encoding, line)
-            )
-    return text
-
-
-def _decodes(content: bytes, encoding: str) -> bool:
-    try:
-        content.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _reads_as(content: bytes, encoding: str, word: str) -> bool:
-    """Whether everything that is not ASCII is words, as the other encoding reads it."""
-    if not _decodes(content, encoding):
-        return False
-    runs = re.findall(r"[^\x00-\x7f]+", content.decode(encoding))
-    if not all(re.fullmatch(word, run) for run in runs):
-        return False
-    letters = "".join(runs)
-    if encoding == "euc-kr":
-        usual = [letter for letter in letters if letter in _KOREAN_SYLLABLES]
-        return len(usual) >= _KOREAN_SHARE * len(letters)
-    return len(letters) >= _FEWEST_LETTERS
+    return text, "GBK"
 
 
 def _is_common(character: str) -> bool:

@@ -189,12 +189,31 @@ def test_rare_characters_of_gbk_are_not_called_something_else(text: str, tmp_pat
         ("비닐\n플라스틱\n캔\n사과", "euc-kr"),
     ],
 )
-def test_words_of_other_alphabets_are_not_served_as_chinese(
+def test_words_of_another_encoding_are_shown_as_they_were_read(
     text: str, encoding: str, tmp_path: Path
 ) -> None:
+    """They pass for common Chinese characters: a person sees that they are no labels."""
     (tmp_path / "labels.txt").write_bytes(text.encode(encoding))
-    with pytest.raises(BundleError, match=rf"like {encoding} as well .line 1.; save it as UTF-8"):
-        read_labels(tmp_path / "labels.txt")
+    warnings: list[str] = []
+    labels = read_labels(tmp_path / "labels.txt", warnings.append)
+    (warning,) = warnings
+    assert f"is not UTF-8 and was read as GBK: {', '.join(labels)}; if" in warning
+    assert warning.endswith("save it as UTF-8")
+
+
+def test_only_the_first_labels_of_a_long_list_are_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "labels.txt").write_bytes("\n".join("猫狗鸟鱼牛羊").encode("gbk"))
+    assert len(read_labels(tmp_path / "labels.txt")) == 6
+    assert "GBK: 猫, 狗, 鸟, 鱼, 牛 ...; if these are not" in caplog.text
+
+
+def test_utf_8_needs_no_look(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("猫\n狗\n", encoding="utf-8-sig")
+    warnings: list[str] = []
+    assert read_labels(tmp_path / "labels.txt", warnings.append) == ("猫", "狗")
+    assert warnings == []
 
 
 @pytest.mark.parametrize(
