@@ -1,15 +1,14 @@
-"""Base64 of any length, decoded by pybase64 in one call that releases the interpreter's lock.
+"""Base64, decoded by pybase64 in one call, during which other threads run.
 
-Measured on 60 MB beside a ticker in another thread: 40 ms, in which the ticker waited 4 ms at most;
-the standard library took 290 ms and the ticker waited for all of them. For an image of 10 kB it is
-11 times as fast as the standard library.
+Measured with 60 MB: the call takes 40 ms, and another thread waits 4 ms at most. `base64.b64decode`
+takes 290 ms, and no other thread runs meanwhile. What is ours is data URLs and white space.
 """
 
 from __future__ import annotations
 
 import pybase64
 
-# Of the line breaks that MIME encoders write, and of what stands around a text in a file.
+# MIME encoders break lines, and a text from a file ends with a line break.
 _WHITE_SPACE = b" \t\n\r\v\f"
 _LONGEST_HEAD = 1024
 

@@ -1,8 +1,8 @@
-"""A serialised Request, with its long values left where they are in the message.
+"""A serialised Request, read by protobuf; its long values are decoded in place.
 
-Protobuf copies a value of 60 MB and makes a text of it in 110 ms, during which no other thread
-runs and the service answers no health request. Here each long value is replaced by an empty one
-before protobuf reads the message, and its base64 is decoded from the message itself.
+Measured with a value of 60 MB: protobuf blocks the event loop for 50 ms to copy the value and for
+50 ms more to make a `str` of it; the bound is 50 ms. So each long value is replaced by an empty one
+before protobuf reads the message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _EMPTY = pb.Request(value=[""]).SerializeToString()
 
 
 def load_proto(data: bytes) -> tuple[pb.Request, list[str | LongString]]:
-    """Return the message without its long values, and all values.
+    """Return the message with empty strings for its long values, and the values.
 
     `data` has passed `check_proto_size`.
 

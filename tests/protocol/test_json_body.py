@@ -1,4 +1,4 @@
-"""Large bodies: what is read piece by piece is what one call would read."""
+"""Bodies and messages are read as `json`, `base64` and protobuf read them, also where long."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from protocol.key_value.request import request_from_json, request_from_message
 from protocol.key_value.sizes import MOST_PARTS, check_proto_size
 from protocol.request import encoded
 
-PICTURE = random.Random(1).randbytes(5000)
-TEXT = base64.b64encode(PICTURE).decode()
+IMAGE = random.Random(1).randbytes(5000)
+TEXT = base64.b64encode(IMAGE).decode()
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have strings of a few bytes be long ones, and pieces small enough to end anywhere."""
+    """Treat strings of a few bytes as long ones, and cut them into pieces that end anywhere."""
     monkeypatch.setattr(json_body, "LONG", 8)
     monkeypatch.setattr(proto_body, "LONG", 8)
     monkeypatch.setattr(json_body, "PIECE", 61)
@@ -51,7 +51,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         b"null",
     ],
 )
-def test_short_strings_and_other_values_are_what_json_reads(
+def test_short_strings_and_other_values_are_read_as_json_reads_them(
     body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_body, "LONG", len(body))
@@ -78,7 +78,7 @@ def test_fields_that_are_no_part_of_the_envelope_are_left_out() -> None:
         b" ",
     ],
 )
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_bodies_that_are_not_json_are_refused(body: bytes) -> None:
     for read in (json.loads, load_json):
         with pytest.raises(ValueError, match=r"."):
             read(body)
@@ -88,7 +88,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
     "value",
     [b"NaN", b"-Infinity", b"1e999", b'"\\ud800"', b'"\xff"', b'"\xed\xa0\x80"', b"9" * 5000],
 )
-def test_values_that_json_has_no_word_for_are_refused(value: bytes) -> None:
+def test_nan_surrogates_and_huge_numbers_are_refused(value: bytes) -> None:
     with pytest.raises(InvalidRequest, match="not JSON"):
         request_from_json(b'{"key": ["topk"], "value": [' + value + b"]}", "waste")
 
@@ -107,7 +107,7 @@ def test_deep_nesting_is_refused(body: bytes) -> None:
         request_from_json(body, "waste")
 
 
-def test_as_many_values_as_before_are_too_many() -> None:
+def test_json_of_too_many_parts_is_refused() -> None:
     for body in (
         b'["' + TEXT.encode() + b'"' + b",1" * (MOST_PARTS + 1) + b"]",
         b"[" + b"1," * (MOST_PARTS + 1) + b"1]",
@@ -128,13 +128,13 @@ def envelope(value: str, **fields: Any) -> bytes:
         envelope("\r\n".join(TEXT[i : i + 76] for i in range(0, len(TEXT), 76))),
         envelope(TEXT).replace(b"/", b"\\/"),
         envelope("data:image/jpeg;base64," + TEXT).replace(b"/", b"\\/"),
-        envelope(TEXT, ignored='much "text" nobody reads' * 9),
+        envelope(TEXT, ignored='much "text" without a use' * 9),
         envelope(" ".join(TEXT)),
         envelope(TEXT).replace(TEXT.encode(), b"".join(b"\\u%04x" % ord(c) for c in TEXT)),
     ],
 )
-def test_the_picture_comes_out_of_a_long_string(body: bytes) -> None:
-    assert request_from_json(body, "waste").images == encoded([PICTURE])
+def test_the_image_in_a_long_string(body: bytes) -> None:
+    assert request_from_json(body, "waste").images == encoded([IMAGE])
 
 
 @pytest.mark.parametrize(
@@ -153,18 +153,18 @@ def test_the_picture_comes_out_of_a_long_string(body: bytes) -> None:
         "data:image/jpeg;base64" + TEXT,
     ],
 )
-def test_a_long_string_that_is_no_base64_is_told(value: str) -> None:
+def test_a_long_string_that_is_not_base64_is_reported(value: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^value\[0\] \(key 'image'\) is not base64"):
         request_from_json(envelope(value), "waste")
 
 
-def test_raw_line_ends_are_no_json() -> None:
+def test_raw_line_breaks_in_a_string_are_not_json() -> None:
     body = envelope(TEXT).replace(TEXT[:100].encode(), TEXT[:100].encode() + b"\n")
     with pytest.raises(InvalidRequest):
         request_from_json(body, "waste")
 
 
-def test_long_keys_and_options_are_shown_as_they_begin() -> None:
+def test_long_keys_and_options_are_cut_in_messages() -> None:
     body = json.dumps({"key": ["k" * 99], "value": ["!" * 99]}).encode()
     with pytest.raises(InvalidRequest, match="kkkkkkkk"):
         request_from_json(body, "waste")
@@ -175,10 +175,10 @@ def test_long_keys_and_options_are_shown_as_they_begin() -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 44, 45, 46, 61, 62, 183, 184, 1000])
 def test_base64_of_any_length(length: int) -> None:
-    text = base64.b64encode(PICTURE[:length]).decode()
-    assert decode_base64(text) == PICTURE[:length]
-    assert decode_base64(text + "\n") == PICTURE[:length]
-    assert decode_base64(memoryview(b"data:," + text.encode())) == PICTURE[:length]
+    text = base64.b64encode(IMAGE[:length]).decode()
+    assert decode_base64(text) == IMAGE[:length]
+    assert decode_base64(text + "\n") == IMAGE[:length]
+    assert decode_base64(memoryview(b"data:," + text.encode())) == IMAGE[:length]
     bad = (text + "A", text + "!", text + "=", text + "====" + text, "=" + text, text + "\u56fe")
     for each in bad:
         with pytest.raises(ValueError, match=r"."):
@@ -198,7 +198,7 @@ def test_base64_of_any_length(length: int) -> None:
         ("data:image/png;base64QUJD", "non-base64 digit"),
     ],
 )
-def test_the_reason_why_a_text_is_no_base64(text: str, reason: str) -> None:
+def test_the_reason_why_a_text_is_not_base64(text: str, reason: str) -> None:
     message = rf"^value\[0\] \(key 'image'\) is not base64: .*{reason}"
     for padding in ("", " " * 99):  # of a short and of a long string
         with pytest.raises(InvalidRequest, match=message):
@@ -209,7 +209,7 @@ def test_the_reason_why_a_text_is_no_base64(text: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("text", [TEXT, "data:image/png;base64," + TEXT, "\n".join(TEXT)])
-def test_the_pictures_of_a_message_come_out_of_its_long_values(text: str) -> None:
+def test_the_images_in_the_long_values_of_a_message(text: str) -> None:
     message = pb.Request(
         key=["first", "topk", "second"],
         value=[text, "3", base64.b64encode(b"x" * 99).decode()],
@@ -218,12 +218,12 @@ def test_the_pictures_of_a_message_come_out_of_its_long_values(text: str) -> Non
         logid=7,
     )
     request = request_from_message(message.SerializeToString())
-    assert request.images == encoded([PICTURE, b"x" * 99, b"y" * 99], 3)
+    assert request.images == encoded([IMAGE, b"x" * 99, b"y" * 99], 3)
     assert (request.service, request.log_id) == ("waste", 7)
 
 
 @pytest.mark.parametrize(
-    ("keys", "values", "told"),
+    ("keys", "values", "reason"),
     [
         (["image"], ["!" * 99], "is not base64"),
         (["image"], [TEXT + "\u56fe" * 99], "is not base64"),
@@ -231,15 +231,15 @@ def test_the_pictures_of_a_message_come_out_of_its_long_values(text: str) -> Non
         (["image"], [TEXT, TEXT], "each key needs its value"),
     ],
 )
-def test_long_values_of_a_message_that_are_wrong_are_told(
-    keys: list[str], values: list[str], told: str
+def test_wrong_long_values_of_a_message_are_reported(
+    keys: list[str], values: list[str], reason: str
 ) -> None:
     message = pb.Request(key=keys, value=values).SerializeToString()
-    with pytest.raises(InvalidRequest, match=told):
+    with pytest.raises(InvalidRequest, match=reason):
         request_from_message(message)
 
 
-def test_a_long_value_that_is_cut_off_is_told() -> None:
+def test_a_long_value_that_is_cut_off_is_reported() -> None:
     message = pb.Request(key=["image"], value=[TEXT]).SerializeToString()
     for cut in (message[:-1], message[:-1000], message + b"\x12\xff\x7fabc"):
         with pytest.raises(InvalidRequest):  # noqa: PT012 - either may find it

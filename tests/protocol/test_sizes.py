@@ -50,21 +50,21 @@ def test_many_parts_are_refused(data: bytes) -> None:
     "data",
     [b"\x0a", b"\x0a\x05ab", b"\x0f", b"\xff" * 20, b"\x1a\x02\x0a\x05", b"\x80", b"\x00\x00"],
 )
-def test_what_is_no_message_is_told(data: bytes) -> None:
+def test_bytes_that_are_no_message_are_reported(data: bytes) -> None:
     with pytest.raises(InvalidRequest):
         request_from_bytes(data)
 
 
 def test_requests_pass_with_everything_in_them() -> None:
-    pictures = tuple(bytes([number]) * 100_000 for number in range(64))
-    asked = ClassifyRequest(encoded(pictures, 3, 0.5), "waste", log_id=-7)
-    assert request_from_bytes(request_to_proto(asked).SerializeToString()) == asked
+    images = tuple(bytes([number]) * 100_000 for number in range(64))
+    expected = ClassifyRequest(encoded(images, 3, 0.5), "waste", log_id=-7)
+    assert request_from_bytes(request_to_proto(expected).SerializeToString()) == expected
     tensors = [
-        pb.Tensor(name="image", byte_data=picture, elem_type=13, shape=[1], lod=[0])
-        for picture in pictures
+        pb.Tensor(name="image", byte_data=image, elem_type=13, shape=[1], lod=[0])
+        for image in images
     ]
     message = pb.Request(tensors=tensors, name="waste", method="x", logid=-7, clientip="::1")
-    assert request_from_bytes(message.SerializeToString()).images == encoded(pictures)
+    assert request_from_bytes(message.SerializeToString()).images == encoded(images)
 
 
 def test_what_a_request_may_hold_is_counted_once() -> None:

@@ -1,4 +1,4 @@
-"""Large bodies are read beside the event loop, and are let go of when nobody waits any more."""
+"""Large bodies are parsed beside the event loop, and a cancelled call waits for the thread."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.patience import PATIENCE_S
 LARGE = base64.b64encode(b"x" * LARGE_BYTES).decode()
 
 
-async def test_a_small_body_is_read_on_the_loop_and_a_large_one_is_not() -> None:
+async def test_a_small_body_is_parsed_on_the_loop_and_a_large_one_in_the_thread() -> None:
     here = threading.get_ident()
     assert await parsed(LARGE_BYTES - 1, threading.get_ident) == here
     assert await parsed(LARGE_BYTES, threading.get_ident) != here
 
 
-async def test_the_loop_goes_on_meanwhile() -> None:
+async def test_the_loop_runs_while_the_thread_parses() -> None:
     release = threading.Event()
     reading = asyncio.create_task(parsed(LARGE_BYTES, release.wait, PATIENCE_S))
     await asyncio.sleep(0.05)
@@ -43,15 +43,15 @@ async def test_the_loop_goes_on_meanwhile() -> None:
     assert await reading
 
 
-async def test_an_error_comes_out_as_it_is() -> None:
+async def test_the_error_of_the_thread_is_raised() -> None:
     def fail() -> None:
-        raise InvalidRequest("no picture")
+        raise InvalidRequest("no image")
 
-    with pytest.raises(InvalidRequest, match="no picture"):
+    with pytest.raises(InvalidRequest, match="no image"):
         await parsed(LARGE_BYTES, fail)
 
 
-async def test_who_is_cancelled_waits_for_the_thread_but_not_for_its_turn() -> None:
+async def test_a_cancelled_call_waits_for_the_thread_but_not_for_its_turn() -> None:
     release, begun = threading.Event(), []
 
     def read(number: int) -> None:
@@ -72,7 +72,7 @@ async def test_who_is_cancelled_waits_for_the_thread_but_not_for_its_turn() -> N
     with pytest.raises(asyncio.CancelledError):
         await second
     assert budget.reserved == 400
-    for _ in range(2):  # who stops the service may ask again
+    for _ in range(2):  # a service that stops may cancel again
         first.cancel()
         await asyncio.sleep(0.05)
     assert not first.done()
@@ -85,7 +85,7 @@ async def test_who_is_cancelled_waits_for_the_thread_but_not_for_its_turn() -> N
 
 
 @pytest.mark.parametrize("wire", ["json", "multipart", "raw", "rpc"])
-async def test_which_bodies_are_read_beside_the_loop(
+async def test_which_bodies_are_parsed_in_the_thread(
     services: Services, observer: Observer, monkeypatch: pytest.MonkeyPatch, wire: str
 ) -> None:
     threads = []
