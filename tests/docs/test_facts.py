@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import WIRE_CODES
+from protocol.key_value.reply import reply_from_json
+from protocol.key_value.request import request_from_json
+from protocol.reply import Category
 
 ROOT = Path(__file__).resolve().parents[2]
 BOTH = ("docs/{}.md", "docs/{}.zh-CN.md")
@@ -93,3 +96,17 @@ def test_the_table_of_coverage_has_every_room(name: str) -> None:
     assert listed == sorted(listed)
     for room, fast, every in rows:
         assert float(fast or 0) <= float(every or 100) <= 100, room
+
+
+def test_the_deployments_say_first_that_their_weights_are_random() -> None:
+    for form, words in zip(BOTH, ("random weights", "随机权重"), strict=True):
+        paragraphs = _text(form.format("deployments")).split("\n\n")
+        assert words in paragraphs[2]  # after the title and the link to the other language
+
+
+@pytest.mark.parametrize("name", [form.format("wire") for form in BOTH])
+def test_the_examples_of_the_wire_are_read(name: str) -> None:
+    request, reply = re.findall(r"^```json\n(.*?)^```", _text(name), re.MULTILINE | re.DOTALL)
+    read = request_from_json(request.replace("<base64>", "/9j/").encode(), "waste", {})
+    assert [image.topk for image in read.images] == [2]
+    assert reply_from_json(reply.encode()).results == ((Category(1, "可回收物/玻璃", 0.93),),)
