@@ -37,4 +37,4 @@ def test_documents_use_the_words_of_the_glossary() -> None:
         for word in words.finditer(text):
             around = text[max(0, word.start() - 40) : word.end() + 20].replace("\n", " ")
             found.append(f"{document.relative_to(ROOT)}: {around}")
-    assert found == []
+    assert found == [], "see the glossary in docs/contributing.md"
