@@ -20,11 +20,11 @@ from rich.console import Console
 from benchmarks.bare import ROOT
 
 from .findings import Finding
+from .inputs import Inputs, check_same_answers, make_inputs
 from .services import OFFICIAL, OFFICIAL_PYTHON, OURS, Subject, official_service, our_service
 from .trials import TRIALS, Trial
-from .world import World, check_same_answers, make_world
 
-Findings = dict[str, dict[str, Finding]]  # trial -> service -> what came of it
+Findings = dict[str, dict[str, Finding]]  # trial -> service -> finding
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,36 +44,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     findings: Findings = {}
     with tempfile.TemporaryDirectory(prefix="faults") as folder:
-        world = make_world(Path(folder))
-        check_same_answers(world)
+        inputs = make_inputs(Path(folder))
+        check_same_answers(inputs)
         for name in options.trials or TRIALS:
             trial = TRIALS[name]
             console.print(f"[bold]{trial.name}[/]")
-            findings[name] = _both(trial, world, console, official=official)
+            findings[name] = _both(trial, inputs, console, official=official)
     text = markdown(findings)
     (options.output / "faults.md").write_text(text, encoding="utf-8")
-    told = {name: {who: vars(f) for who, f in both.items()} for name, both in findings.items()}
+    fields = {
+        name: {service: {"told": found.text, "good": found.good} for service, found in both.items()}
+        for name, both in findings.items()
+    }
     (options.output / "faults.json").write_text(
-        json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     console.print(f"\n{options.output}/faults.md has the table")
     return 0 if all(both[OURS].good for both in findings.values()) else 1
 
 
-def _both(trial: Trial, world: World, console: Console, *, official: bool) -> dict[str, Finding]:
+def _both(trial: Trial, inputs: Inputs, console: Console, *, official: bool) -> dict[str, Finding]:
     found = {}
-    with our_service(world) as subject:
-        found[OURS] = _try(trial, subject, world, console)
+    with our_service(inputs) as subject:
+        found[OURS] = _try(trial, subject, inputs, console)
     if official:
-        with official_service(world, threads=trial.threads) as subject:
-            found[OFFICIAL] = _try(trial, subject, world, console)
+        with official_service(inputs, threads=trial.threads) as subject:
+            found[OFFICIAL] = _try(trial, subject, inputs, console)
     return found
 
 
-def _try(trial: Trial, subject: Subject, world: World, console: Console) -> Finding:
-    finding = asyncio.run(trial.run(subject, world))
+def _try(trial: Trial, subject: Subject, inputs: Inputs, console: Console) -> Finding:
+    finding = asyncio.run(trial.run(subject, inputs))
     mark = "[green]good[/]" if finding.good else "[red]bad [/]"
-    console.print(f"  {subject.name:<18} {mark}  {finding.told}")
+    console.print(f"  {subject.name:<18} {mark}  {finding.text}")
     return finding
 
 
@@ -82,7 +85,7 @@ def markdown(findings: Findings) -> str:
     services = [OURS, OFFICIAL]
     lines = [f"| fault | {' | '.join(services)} |", "|---|---|---|"]
     for name, both in findings.items():
-        cells = [both[who].told if who in both else "not tried" for who in services]
+        cells = [both[service].text if service in both else "not tried" for service in services]
         lines.append(f"| {TRIALS[name].name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""Callers with patience: what each got, whether it was right, and when."""
+"""Callers that wait long; they count what they get, whether it is right, and when."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from dataclasses import dataclass, field
 
 from protocol.errors import ServingError, wire_codes
 
-from ..soak.wire import HttpConnection, HttpMessage, NoAnswerError, read_http
+from ..wire import HttpConnection, HttpMessage, NoReplyError, read_http
+from .inputs import SERVICE, Inputs
 from .services import Subject
-from .world import SERVICE, World
 
-# Three times what the services are configured to take; whoever waits longer has been forgotten.
+# Three times the deadline of the services: after that no reply will come.
 PATIENCE_S = 15.0
 TOLERANCE = 1e-3  # of a score: two versions of Paddle, batches of other sizes
 
 
 @dataclass
-class Answers:
-    """What callers got; times in seconds since the load began."""
+class Counts:
+    """Counts of replies; times in seconds since the load began."""
 
     right: int = 0
     wrong: int = 0
-    mixed_up: int = 0  # another image's answer
-    lost: int = 0  # nothing within PATIENCE_S, or the connection broke
+    mixed_up: int = 0  # the result of another image
+    lost: int = 0  # no reply within PATIENCE_S, or the connection broke
     errors: Counter[int] = field(default_factory=Counter)  # by err_no
-    taken_s: list[float] = field(default_factory=list)  # of all that were answered
+    taken_s: list[float] = field(default_factory=list)  # of all replies
     right_at_s: list[float] = field(default_factory=list)
 
     @property
@@ -40,18 +40,18 @@ class Answers:
 
 
 class Callers:
-    """Ask a service for the world's images, each caller one after the other."""
+    """Send the images of the inputs to a service; each caller sends one after the other."""
 
-    def __init__(self, subject: Subject, world: World) -> None:
-        self.answers = Answers()
+    def __init__(self, subject: Subject, inputs: Inputs) -> None:
+        self.counts = Counts()
         self._subject = subject
-        self._world = world
+        self._inputs = inputs
         self._began = time.monotonic()
         self._stopped = False
         self._next = 0
 
     async def run(self, count: int) -> None:
-        """Have `count` callers until `stop`."""
+        """Run `count` callers until `stop`."""
         await asyncio.gather(*(self._caller() for _ in range(count)))
 
     def stop(self) -> None:
@@ -59,18 +59,20 @@ class Callers:
         self._stopped = True
 
     async def once(self, connection: HttpConnection | None = None) -> None:
-        """Ask one request."""
+        """Send one request."""
         self._next += 1
-        number = self._next % len(self._world.images)
+        number = self._next % len(self._inputs.images)
         own = connection or HttpConnection(self._subject.http_port)
         began = time.monotonic()
         try:
-            _, body = await own.ask(envelope(self._world.images[number]), PATIENCE_S)
+            _, body = await own.exchange(envelope(self._inputs.images[number]), PATIENCE_S)
             self._judge(number, body)
-            self.answers.taken_s.append(time.monotonic() - began)
-        except NoAnswerError:
-            self.answers.lost += 1
-            await asyncio.sleep(0.2)  # a refused connection would be tried again at once
+            self.counts.taken_s.append(time.monotonic() - began)
+        except NoReplyError:
+            self.counts.lost += 1
+            await asyncio.sleep(
+                0.2
+            )  # a refused connection fails at once, and would be tried without a pause
         finally:
             if connection is None:
                 await own.close()
@@ -84,65 +86,65 @@ class Callers:
     def _judge(self, number: int, body: bytes) -> None:
         reply = read_http(body)
         if isinstance(reply, ServingError):
-            self.answers.errors[err_no(reply, body)] += 1
+            self.counts.errors[err_no(reply, body)] += 1
             return
         result = reply.results[0] if len(reply.results) == 1 else ()
         if isinstance(result, ServingError) or not result:
-            self.answers.wrong += 1
+            self.counts.wrong += 1
             return
         found = (result[0].label, result[0].score)
         if self._is(number, found):
-            self.answers.right += 1
-            self.answers.right_at_s.append(time.monotonic() - self._began)
-        elif any(self._is(other, found) for other in range(len(self._world.best))):
-            self.answers.mixed_up += 1
+            self.counts.right += 1
+            self.counts.right_at_s.append(time.monotonic() - self._began)
+        elif any(self._is(other, found) for other in range(len(self._inputs.best))):
+            self.counts.mixed_up += 1
         else:
-            self.answers.wrong += 1
+            self.counts.wrong += 1
 
     def _is(self, number: int, found: tuple[str, float]) -> bool:
-        label, score = self._world.best[number]
+        label, score = self._inputs.best[number]
         return label == found[0] and abs(score - found[1]) < TOLERANCE
 
 
 def envelope(image: bytes) -> HttpMessage:
-    """Return the request that both services understand: JSON with base64."""
+    """Return the request that both services read: JSON with base64."""
     body = {"key": ["image"], "value": [b64encode(image).decode()]}
     return HttpMessage(f"/{SERVICE}/prediction", json.dumps(body).encode())
 
 
 def err_no(error: ServingError, body: bytes) -> int:
-    """Return the number that an error came with, also one that only 0.9 knows."""
-    told = json.loads(body).get("err_no") if body.startswith(b"{") else None
-    return told if isinstance(told, int) else wire_codes(error).err_no
+    """Return the err_no of the body, also one that only 0.9 knows."""
+    number = json.loads(body).get("err_no") if body.startswith(b"{") else None
+    return number if isinstance(number, int) else wire_codes(error).err_no
 
 
 async def under_load(
     subject: Subject,
-    world: World,
+    inputs: Inputs,
     event: Callable[[], object],
     *,
     callers: int = 4,
     before_s: float = 3.0,
     after_s: float = 12.0,
-) -> tuple[Answers, float]:
-    """Load the service, let `event` happen in the middle; return the answers, and when it was."""
-    asking = Callers(subject, world)
-    running = asyncio.create_task(asking.run(callers))
+) -> tuple[Counts, float]:
+    """Load the service and call `event` in the middle; return the counts, and when that was."""
+    sending = Callers(subject, inputs)
+    running = asyncio.create_task(sending.run(callers))
     began = time.monotonic()
     await asyncio.sleep(before_s)
     event()
     happened_s = time.monotonic() - began
     await asyncio.sleep(after_s)
-    asking.stop()
+    sending.stop()
     await running
-    return asking.answers, happened_s
+    return sending.counts, happened_s
 
 
-async def answers_again(subject: Subject, world: World) -> bool:
-    """Whether most of six new requests are answered right, one after the other."""
-    asking = Callers(subject, world)
+async def answers_again(subject: Subject, inputs: Inputs) -> bool:
+    """Whether most of six new requests, one after the other, have the right result."""
+    sending = Callers(subject, inputs)
     for _ in range(6):
-        await asking.once()
-        if asking.answers.lost > 1:
+        await sending.once()
+        if sending.counts.lost > 1:
             break
-    return asking.answers.right >= 4
+    return sending.counts.right >= 4

@@ -1,4 +1,4 @@
-"""What came of a trial: counted, measured, and put into words."""
+"""Findings of a trial: counts and measurements, and their text."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from dataclasses import dataclass
 
 from benchmarks.service import pss_kib
 
-from .callers import Answers
+from .callers import Counts
 from .services import Subject
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a trial: in words for the table, and whether it is as it should be."""
+    """The result of a trial: a text for the table, and whether the service did what it should."""
 
-    told: str
+    text: str
     good: bool
 
 
-def told_of(answers: Answers) -> tuple[str, bool]:
-    """Return the counts in words, and whether all were answered, right or with an error."""
-    parts = [f"{answers.right} right"]
-    counts = {
-        "lost": answers.lost,
-        "mixed up": answers.mixed_up,
-        "wrong": answers.wrong,
+def summary(counts: Counts) -> tuple[str, bool]:
+    """Return the counts as text, and whether every request had a right result or an error."""
+    parts = [f"{counts.right} right"]
+    faults = {
+        "lost": counts.lost,
+        "mixed up": counts.mixed_up,
+        "wrong": counts.wrong,
     }
-    parts += [f"{count} {what}" for what, count in counts.items() if count or what == "lost"]
-    parts += [f"{count} x error {number}" for number, count in sorted(answers.errors.items())]
-    return ", ".join(parts), not any(counts.values()) and answers.right > 0
+    parts += [f"{count} {what}" for what, count in faults.items() if count or what == "lost"]
+    parts += [f"{count} x error {number}" for number, count in sorted(counts.errors.items())]
+    return ", ".join(parts), not any(faults.values()) and counts.right > 0
 
 
-def longest_gap(answers: Answers, happened_s: float) -> float:
+def longest_gap(counts: Counts, happened_s: float) -> float:
     """Return the longest time without a right answer, from just before the fault on."""
-    times = [t for t in answers.right_at_s if t > happened_s - 1]
+    times = [t for t in counts.right_at_s if t > happened_s - 1]
     return max((later - t for t, later in itertools.pairwise(times)), default=0.0)
 
 
 class Memory:
-    """By how much all processes of a service together grew, Pss, at the worst moment."""
+    """The growth of all processes of a service together, as Pss, at its highest."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -50,11 +50,11 @@ class Memory:
 
     @property
     def grown_gib(self) -> float:
-        """GiB."""
+        """The growth in GiB."""
         return (self._most - self._before) / 2**20
 
     async def watch(self) -> None:
-        """Measure for ever."""
+        """Measure until cancelled."""
         while True:
             self._most = max(self._most, await asyncio.to_thread(self._measure))
             await asyncio.sleep(0.1)

@@ -47,11 +47,11 @@ class ClassifyOp(Op):  # type: ignore[misc]
 
     def preprocess(self, input_dicts: Any, data_id: int, log_id: int) -> Any:
         """Decode and prepare every image of a request."""
-        ((_, asked),) = input_dicts.items()
+        ((_, request),) = input_dicts.items()
         arrays = []
-        for value in asked.values():
+        for value in request.values():
             data = np.frombuffer(base64.b64decode(value), np.uint8)
-            # None for what is no image: the tutorials' servers do not look either.
+            # None for bytes that are not an image: the tutorials' servers do not check either.
             image: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
             arrays.append(self._prepare(image[:, :, ::-1]))
         return {self._feed: np.stack(arrays)}, False, None, ""

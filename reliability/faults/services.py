@@ -17,7 +17,7 @@ import yaml
 from benchmarks.bare import ROOT
 from benchmarks.service import HOST, family, run_service
 
-from .world import QUEUE_SIZE, SERVICE, TIMEOUT_S, WORKERS, World
+from .inputs import QUEUE_SIZE, SERVICE, TIMEOUT_S, WORKERS, Inputs
 
 OFFICIAL_PYTHON = ROOT / "build" / "paddle-serving-env" / "bin" / "python"
 START_TIMEOUT_S = 120.0
@@ -43,13 +43,13 @@ class Subject:
 
 
 @contextlib.contextmanager
-def our_service(world: World) -> Iterator[Subject]:
+def our_service(inputs: Inputs) -> Iterator[Subject]:
     """Start this project's service."""
-    config = world.folder / "ours.yml"
-    tree = {"dag": {"channel_size": QUEUE_SIZE}, "op": {SERVICE: _op(world.bundle)}}
+    config = inputs.folder / "ours.yml"
+    tree = {"dag": {"channel_size": QUEUE_SIZE}, "op": {SERVICE: _op(inputs.bundle)}}
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     with (
-        (world.folder / "ours.log").open("w", encoding="utf-8") as log,
+        (inputs.folder / "ours.log").open("w", encoding="utf-8") as log,
         run_service(config, [], log=log) as running,
     ):
         yield Subject(
@@ -63,27 +63,27 @@ def our_service(world: World) -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
-def official_service(world: World, *, threads: bool = False) -> Iterator[Subject]:
+def official_service(inputs: Inputs, *, threads: bool = False) -> Iterator[Subject]:
     """Start Paddle Serving 0.9 as its tutorials do; with `threads` in its default mode."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(2)]
         http_port, rpc_port = (probe.getsockname()[1] for probe in probes)
-    config, pids = world.folder / "official.yml", world.folder / "pids"
+    config, pids = inputs.folder / "official.yml", inputs.folder / "pids"
     pids.write_text("", encoding="ascii")
     tree = {
         "http_port": http_port,
         "rpc_port": rpc_port,
         "worker_num": 64,
         "dag": {"is_thread_op": threads, "channel_size": QUEUE_SIZE},
-        "op": {SERVICE: _op(world.bundle)},
+        "op": {SERVICE: _op(inputs.bundle)},
     }
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     script = Path(__file__).with_name("plain_service.py")
-    with (world.folder / "official.log").open("w", encoding="utf-8") as log:
+    with (inputs.folder / "official.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [str(OFFICIAL_PYTHON), str(script), str(config), str(pids)],
-            cwd=world.folder,
-            env={**os.environ, "SERVING_LOG_PATH": str(world.folder)},
+            cwd=inputs.folder,
+            env={**os.environ, "SERVING_LOG_PATH": str(inputs.folder)},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -93,7 +93,7 @@ def official_service(world: World, *, threads: bool = False) -> Iterator[Subject
         _wait(process, http_port, pids, 1 if threads else WORKERS)
         yield Subject(OFFICIAL, http_port, rpc_port, process, lambda: _running(pids))
     finally:
-        # Its processes outlive each other; only their group finds them all.
+        # Some of its processes outlive their parents; the process group has all of them.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -122,7 +122,7 @@ def _running(pids: Path) -> list[int]:
 
 
 def exists(pid: int) -> bool:
-    """Whether the process is there; one that has ended and was not waited for is not."""
+    """Whether the process is there; a zombie counts as ended."""
     return _state(pid) not in ("Z", "")
 
 
@@ -146,6 +146,6 @@ def _wait(process: subprocess.Popen[bytes], port: int, pids: Path, workers: int)
             raise SystemExit("error: Paddle Serving 0.9 did not start; see official.log")
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
             if len(_running(pids)) >= workers:
-                time.sleep(2.0)  # its own threads come up; nothing tells when
+                time.sleep(2.0)  # its own threads come up; there is no sign of when they are ready
                 return
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The faults, one function each: what is done to a running service, and what came of it."""
+"""The faults, one function each: each does one to a running service and returns a finding."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import numpy as np
 from benchmarks.service import HOST
 from protocol.key_value import pipeline_service_pb2 as pb
 
-from ..soak.bad import bad_images, white_png
-from ..soak.wire import HttpConnection, HttpMessage, NoAnswerError, RpcConnection
+from ..bad_input import bad_images, white_png
+from ..wire import HttpConnection, HttpMessage, NoReplyError, RpcConnection
 from .callers import PATIENCE_S, Callers, answers_again, envelope, under_load
-from .findings import Finding, Memory, longest_gap, told_of, watching
+from .findings import Finding, Memory, longest_gap, summary, watching
+from .inputs import SERVICE, WORKERS, Inputs
 from .services import Subject, at_work, exists
-from .world import SERVICE, WORKERS, World
 
 BYTES = 13  # elem_type of a tensor that holds bytes, np.save's (pipeline_service.proto)
 
@@ -33,29 +33,31 @@ class Trial:
     """A fault; `threads`: Paddle Serving 0.9 runs in its default mode for it."""
 
     name: str
-    run: Callable[[Subject, World], Coroutine[Any, Any, Finding]]
+    run: Callable[[Subject, Inputs], Coroutine[Any, Any, Finding]]
     threads: bool = False
 
 
 # --- processes ------------------------------------------------------------------------------------
 
 
-async def one_worker_killed(subject: Subject, world: World) -> Finding:
+async def one_worker_killed(subject: Subject, inputs: Inputs) -> Finding:
     """SIGKILL to one process with a model, under load."""
-    return await _signalled(subject, world, signal.SIGKILL, all_of_them=False)
+    return await _signalled(subject, inputs, signal.SIGKILL, all_of_them=False)
 
 
-async def all_workers_killed(subject: Subject, world: World) -> Finding:
+async def all_workers_killed(subject: Subject, inputs: Inputs) -> Finding:
     """SIGKILL to all of them."""
-    return await _signalled(subject, world, signal.SIGKILL, all_of_them=True)
+    return await _signalled(subject, inputs, signal.SIGKILL, all_of_them=True)
 
 
-async def one_worker_hangs(subject: Subject, world: World) -> Finding:
-    """SIGSTOP to one of them, which nobody ends."""
-    return await _signalled(subject, world, signal.SIGSTOP, all_of_them=False)
+async def one_worker_hangs(subject: Subject, inputs: Inputs) -> Finding:
+    """SIGSTOP to one of them; nothing else ends it."""
+    return await _signalled(subject, inputs, signal.SIGSTOP, all_of_them=False)
 
 
-async def _signalled(subject: Subject, world: World, number: int, *, all_of_them: bool) -> Finding:
+async def _signalled(
+    subject: Subject, inputs: Inputs, number: int, *, all_of_them: bool
+) -> Finding:
     workers = subject.workers()
     chosen = workers if all_of_them else workers[:1]
 
@@ -63,101 +65,101 @@ async def _signalled(subject: Subject, world: World, number: int, *, all_of_them
         for pid in chosen:
             os.kill(pid, number)
 
-    answers, happened_s = await under_load(subject, world, event)
-    told, good = told_of(answers)
-    gap_s = longest_gap(answers, happened_s)
-    again = await answers_again(subject, world)
+    counts, happened_s = await under_load(subject, inputs, event)
+    text, good = summary(counts)
+    gap_s = longest_gap(counts, happened_s)
+    again = await answers_again(subject, inputs)
     up = sum(map(at_work, subject.workers()))
-    told += f"; longest pause {gap_s:.1f} s" if again else "; no answers any more"
-    told += f"; {up} of {WORKERS} workers at the end"
-    return Finding(told, good and again and up == WORKERS)
+    text += f"; longest pause {gap_s:.1f} s" if again else "; no answers any more"
+    text += f"; {up} of {WORKERS} workers at the end"
+    return Finding(text, good and again and up == WORKERS)
 
 
-async def stopped_under_load(subject: Subject, world: World) -> Finding:
+async def stopped_under_load(subject: Subject, inputs: Inputs) -> Finding:
     """SIGTERM while eight callers wait."""
     family = subject.everything()
-    asking = Callers(subject, world)
-    running = asyncio.create_task(asking.run(8))
+    sending = Callers(subject, inputs)
+    running = asyncio.create_task(sending.run(8))
     await asyncio.sleep(3)
-    before = asking.answers.lost
+    before = sending.counts.lost
     began = time.monotonic()
     subject.process.terminate()
-    asking.stop()
+    sending.stop()
     await asyncio.gather(asyncio.to_thread(subject.process.wait, 60), running)
     seconds = time.monotonic() - began
     await asyncio.sleep(1)
     left = sum(map(exists, family))
-    lost = asking.answers.lost - before
+    lost = sending.counts.lost - before
     code = subject.process.returncode
-    told = f"{lost} of 8 requests under way lost; exit code {code} after {seconds:.1f} s"
-    told += f"; {left} processes left behind" if left else ""
-    return Finding(told, lost == 0 and left == 0 and code == 0)
+    text = f"{lost} of 8 requests under way lost; exit code {code} after {seconds:.1f} s"
+    text += f"; {left} processes left behind" if left else ""
+    return Finding(text, lost == 0 and left == 0 and code == 0)
 
 
 # --- load -----------------------------------------------------------------------------------------
 
 
-async def burst(subject: Subject, world: World) -> Finding:
+async def burst(subject: Subject, inputs: Inputs) -> Finding:
     """300 requests at once, where 32 may wait."""
-    asking = Callers(subject, world)
-    await asyncio.gather(*(asking.once() for _ in range(300)))
-    told, good = told_of(asking.answers)
-    slowest = max(asking.answers.taken_s, default=0.0)
-    again = await answers_again(subject, world)
-    told += f"; slowest answer {slowest:.1f} s" + ("" if again else "; no answers any more")
-    return Finding(told, good and again)
+    sending = Callers(subject, inputs)
+    await asyncio.gather(*(sending.once() for _ in range(300)))
+    text, good = summary(sending.counts)
+    slowest = max(sending.counts.taken_s, default=0.0)
+    again = await answers_again(subject, inputs)
+    text += f"; slowest answer {slowest:.1f} s" + ("" if again else "; no answers any more")
+    return Finding(text, good and again)
 
 
-async def callers_go_away(subject: Subject, world: World) -> Finding:
-    """200 callers who hang up while they wait; how long until the next one is answered?"""
+async def callers_go_away(subject: Subject, inputs: Inputs) -> Finding:
+    """200 callers hang up while they wait; how long until the next one gets its result?"""
     connections = [HttpConnection(subject.http_port) for _ in range(200)]
-    messages = [envelope(world.images[n % len(world.images)]) for n in range(200)]
+    messages = [envelope(inputs.images[n % len(inputs.images)]) for n in range(200)]
     leaving = (c.abandon(m, 1.0, after_s=0.2) for c, m in zip(connections, messages, strict=True))
     await asyncio.gather(*leaving)
-    asking = Callers(subject, world)
+    sending = Callers(subject, inputs)
     began = time.monotonic()
-    # Told that the queue is full, it tries again, as callers do.
-    while not asking.answers.right and time.monotonic() - began < PATIENCE_S:
-        await asking.once()
+    # While the queue is full it tries again, as callers do.
+    while not sending.counts.right and time.monotonic() - began < PATIENCE_S:
+        await sending.once()
     seconds = time.monotonic() - began
-    right = asking.answers.right == 1
-    told = f"the next one is answered after {seconds:.2f} s"
-    return Finding(told if right else "the next one gets nothing", right and seconds < 1)
+    right = sending.counts.right == 1
+    text = f"the next one is answered after {seconds:.2f} s"
+    return Finding(text if right else "the next one gets nothing", right and seconds < 1)
 
 
-async def idle_connections(subject: Subject, world: World) -> Finding:
-    """2,000 connections that say nothing."""
+async def idle_connections(subject: Subject, inputs: Inputs) -> Finding:
+    """2,000 connections that send nothing."""
     streams = []
     with contextlib.suppress(OSError):
         for _ in range(2000):
             streams.append(await asyncio.open_connection(HOST, subject.http_port))
-    asking = Callers(subject, world)
+    sending = Callers(subject, inputs)
     began = time.monotonic()
-    await asking.once()
+    await sending.once()
     seconds = time.monotonic() - began
     for _, writer in streams:
         writer.close()
-    right = asking.answers.right == 1
-    told = f"a new caller was answered after {seconds:.2f} s"
-    return Finding(told if right else "a new caller got nothing", right)
+    right = sending.counts.right == 1
+    text = f"a new caller was answered after {seconds:.2f} s"
+    return Finding(text if right else "a new caller got nothing", right)
 
 
-async def sixteen_callers(subject: Subject, world: World) -> Finding:
+async def sixteen_callers(subject: Subject, inputs: Inputs) -> Finding:
     """16 callers with images of their own for ten seconds, and no fault."""
-    answers, _ = await under_load(subject, world, lambda: None, callers=16, before_s=0, after_s=10)
-    told, good = told_of(answers)
-    again = await answers_again(subject, world)
-    return Finding(told + ("" if again else "; no answers any more"), good and again)
+    counts, _ = await under_load(subject, inputs, lambda: None, callers=16, before_s=0, after_s=10)
+    text, good = summary(counts)
+    again = await answers_again(subject, inputs)
+    return Finding(text + ("" if again else "; no answers any more"), good and again)
 
 
 # --- input ----------------------------------------------------------------------------------------
 
 
-async def bad_among_good(subject: Subject, world: World) -> Finding:
-    """Good callers, while others send what is no image and no request."""
-    asking = Callers(subject, world)
-    good = asyncio.create_task(asking.run(4))
-    bad = [image for image, _ in bad_images(world.images[0]).values()]
+async def bad_among_good(subject: Subject, inputs: Inputs) -> Finding:
+    """Good callers, while others send bytes that are neither images nor requests."""
+    sending = Callers(subject, inputs)
+    good = asyncio.create_task(sending.run(4))
+    bad = [image for image, _ in bad_images(inputs.images[0]).values()]
     messages = [envelope(image) for image in bad if len(image) < 2**20]
     messages += [
         HttpMessage(f"/{SERVICE}/prediction", body)
@@ -168,58 +170,58 @@ async def bad_among_good(subject: Subject, world: World) -> Finding:
         for message in messages:
             connection = HttpConnection(subject.http_port)
             try:
-                await connection.ask(message, PATIENCE_S)
-            except NoAnswerError:
+                await connection.exchange(message, PATIENCE_S)
+            except NoReplyError:
                 unanswered += 1
             sent += 1
             await connection.close()
-    asking.stop()
+    sending.stop()
     await good
-    told, fine = told_of(asking.answers)
-    again = await answers_again(subject, world)
-    told = f"good callers: {told}; {unanswered} of {sent} bad requests without an answer"
-    return Finding(told + ("" if again else "; no answers any more"), fine and again)
+    text, fine = summary(sending.counts)
+    again = await answers_again(subject, inputs)
+    text = f"good callers: {text}; {unanswered} of {sent} bad requests without an answer"
+    return Finding(text + ("" if again else "; no answers any more"), fine and again)
 
 
-async def large_image(subject: Subject, world: World) -> Finding:
+async def large_image(subject: Subject, inputs: Inputs) -> Finding:
     """A PNG of 100 kB that becomes 2.7 GB, four times at once."""
     bomb = envelope(white_png(30_000))
     connections = [HttpConnection(subject.http_port) for _ in range(4)]
 
     async def send(connection: HttpConnection) -> bool:
-        with contextlib.suppress(NoAnswerError):
-            await connection.ask(bomb, 60)
+        with contextlib.suppress(NoReplyError):
+            await connection.exchange(bomb, 60)
             return True
         return False
 
     async with watching(subject) as memory:
         answered = sum(await asyncio.gather(*(send(c) for c in connections)))
-    return await _after(subject, world, f"{answered} of 4 answered", memory)
+    return await _after(subject, inputs, f"{answered} of 4 answered", memory)
 
 
-async def large_body(subject: Subject, world: World) -> Finding:
+async def large_body(subject: Subject, inputs: Inputs) -> Finding:
     """A body of 200 MB."""
     body = b'{"key": ["a"], "value": ["' + b"A" * 200_000_000
     async with watching(subject) as memory:
         try:
             message = HttpMessage(f"/{SERVICE}/prediction", body)
-            status, _ = await HttpConnection(subject.http_port).ask(message, 60)
+            status, _ = await HttpConnection(subject.http_port).exchange(message, 60)
             answered = f"HTTP {status}"
-        except NoAnswerError:
+        except NoReplyError:
             answered = "connection closed"
-    return await _after(subject, world, answered, memory)
+    return await _after(subject, inputs, answered, memory)
 
 
-async def _after(subject: Subject, world: World, answered: str, memory: Memory) -> Finding:
-    again = await answers_again(subject, world)
-    told = f"{answered}; {memory.grown_gib:.1f} GiB more memory"
-    told += "" if again else "; no answers any more"
-    return Finding(told, again and memory.grown_gib < 0.5)
+async def _after(subject: Subject, inputs: Inputs, answered: str, memory: Memory) -> Finding:
+    again = await answers_again(subject, inputs)
+    text = f"{answered}; {memory.grown_gib:.1f} GiB more memory"
+    text += "" if again else "; no answers any more"
+    return Finding(text, again and memory.grown_gib < 0.5)
 
 
-async def pickle_in_a_request(subject: Subject, world: World) -> Finding:
+async def pickle_in_a_request(subject: Subject, inputs: Inputs) -> Finding:
     """A tensor whose bytes are a pickle that writes a file."""
-    made = world.folder / f"made-{subject.http_port}"
+    made = inputs.folder / f"made-{subject.http_port}"
     buffer = io.BytesIO()
     # The head of np.save's format, and behind it a pickle, which every version of NumPy reads.
     head = {"descr": "|O", "fortran_order": False, "shape": (1,)}
@@ -227,15 +229,17 @@ async def pickle_in_a_request(subject: Subject, world: World) -> Finding:
     pickle.dump(_Writes(str(made)), buffer, protocol=2)
     tensor = pb.Tensor(name="image", elem_type=BYTES, byte_data=buffer.getvalue(), shape=[1])
     rpc = RpcConnection(subject.rpc_port)
-    with contextlib.suppress(NoAnswerError):
-        await rpc.ask(pb.Request(name=SERVICE, tensors=[tensor]), PATIENCE_S, own_deadline=False)
+    with contextlib.suppress(NoReplyError):
+        await rpc.exchange(
+            pb.Request(name=SERVICE, tensors=[tensor]), PATIENCE_S, own_deadline=False
+        )
     await rpc.close()
     ran = made.exists()
     return Finding("the caller's code ran" if ran else "refused; nothing ran", not ran)
 
 
 class _Writes:
-    """Unpickled, it makes a file: what an attacker would do in earnest."""
+    """An object that writes a file when it is unpickled, as an attacker's would."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -247,8 +251,8 @@ class _Writes:
 # --- operation ------------------------------------------------------------------------------------
 
 
-async def new_labels(subject: Subject, world: World) -> Finding:
-    """What it takes to serve another model or label file, under load."""
+async def new_labels(subject: Subject, inputs: Inputs) -> Finding:
+    """Serve another model or label file, under load."""
     if subject.admin_port is None:
         return Finding("a restart: every request of it is lost", good=False)
     port = subject.admin_port
@@ -256,12 +260,12 @@ async def new_labels(subject: Subject, world: World) -> Finding:
 
     def event() -> None:
         message = HttpMessage("/-/reload", b"")
-        reloads.append(asyncio.create_task(HttpConnection(port).ask(message, 60)))
+        reloads.append(asyncio.create_task(HttpConnection(port).exchange(message, 60)))
 
-    answers, _ = await under_load(subject, world, event, after_s=8)
+    counts, _ = await under_load(subject, inputs, event, after_s=8)
     status, _ = await reloads[0]
-    told, good = told_of(answers)
-    return Finding(f"a reload: {told}", good and status == 200)
+    text, good = summary(counts)
+    return Finding(f"a reload: {text}", good and status == 200)
 
 
 TRIALS: dict[str, Trial] = {

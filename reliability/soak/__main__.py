@@ -1,7 +1,7 @@
-"""`python -m reliability.soak`: load, faults and bad input for minutes; every answer is judged.
+"""`python -m reliability.soak`: load, faults and bad input for minutes; every reply is checked.
 
-Exit code 0: nothing lost, nothing mixed up, every error had its reason, nothing leaked, and
-health was told in time.
+Exit code 0: no reply was lost or mixed up, every error had its reason, nothing leaked, and the
+health address replied in time.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from rich.console import Console
 from benchmarks.bare import ROOT
 from benchmarks.service import RunningService, run_service
 
-from .chronicle import Chronicle
+from ..images import draw_images
 from .faults import Faults
 from .judge import Judge
 from .report import Report, stack_traces
+from .service_files import RETRIES, ServiceFiles
+from .timeline import Timeline
 from .traffic import Traffic
 from .watch import Watch
-from .world import RETRIES, World, make_images
 
 CALLERS = 8
-TELL_EVERY_S = 10.0
-# Long enough for the allocators and the runtimes to have seen every kind of request once.
+PROGRESS_EVERY_S = 10.0
+# After it, allocators and runtimes have seen every kind of request once.
 WARM_UP_S = 5.0
 REST_S = 3.0
 
@@ -60,21 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _soak(folder: Path, options: argparse.Namespace, console: Console) -> Report:
-    console.print("drawing images, and what the bare model says of them")
-    world = World(folder)
-    images = make_images(folder, options.seed)
+    console.print("drawing images, and the bare model's scores of them")
+    files = ServiceFiles(folder)
+    images = draw_images(folder, options.seed)
     chance = random.Random(options.seed)
-    chronicle = Chronicle()
-    judge = Judge(images.scores, chronicle, RETRIES)
+    timeline = Timeline()
+    judge = Judge(images.scores, timeline, RETRIES)
     with (
         (options.output / "service.log").open("w", encoding="utf-8") as log,
-        run_service(world.config, ["log.level=warning"], log=log) as service,
+        run_service(files.config, ["log.level=warning"], log=log) as service,
     ):
         traffic = Traffic((service.http_port, service.rpc_port), images, judge, chance)
         faults = Faults(
-            world,
+            files,
             traffic,
-            chronicle,
+            timeline,
             chance,
             process_id=service.process_id,
             http_port=service.http_port,
@@ -85,7 +86,7 @@ def _soak(folder: Path, options: argparse.Namespace, console: Console) -> Report
             f"{len(images.encoded)} images, two services, {options.callers} callers, "
             f"{options.minutes:g} minutes, seed {options.seed}; Ctrl-C ends it early"
         )
-        run = _Run(service, traffic, faults, watch, chronicle, console)
+        run = _Run(service, traffic, faults, watch, timeline, console)
         report = asyncio.run(run.run(options))
         report.exit_code = service.stop()
     written = (options.output / "service.log").read_text(encoding="utf-8", errors="replace")
@@ -102,14 +103,14 @@ class _Run:
         traffic: Traffic,
         faults: Faults,
         watch: Watch,
-        chronicle: Chronicle,
+        timeline: Timeline,
         console: Console,
     ) -> None:
         self._service = service
         self._traffic = traffic
         self._faults = faults
         self._watch = watch
-        self._chronicle = chronicle
+        self._timeline = timeline
         self._console = console
         self._early = asyncio.Event()
 
@@ -127,7 +128,7 @@ class _Run:
         watching = [
             asyncio.create_task(self._watch.health()),
             asyncio.create_task(self._watch.memory()),
-            asyncio.create_task(self._tell(began)),
+            asyncio.create_task(self._print_progress(began)),
         ]
         until = time.monotonic() + 60 * options.minutes
         loading = asyncio.create_task(self._traffic.run(options.callers))
@@ -150,7 +151,7 @@ class _Run:
             seconds=time.monotonic() - began,
             seed=options.seed,
             tally=self._traffic.tally,
-            chronicle=self._chronicle,
+            timeline=self._timeline,
             watch=self._watch,
             start=start,
             end=end,
@@ -159,18 +160,18 @@ class _Run:
         )
 
     async def _end(self, task: asyncio.Task[Any], what: str) -> None:
-        """Wait for a task that was cancelled; what it failed of is a complaint."""
+        """Wait for a task that was cancelled; another error of it is a complaint."""
         with contextlib.suppress(asyncio.CancelledError):
             try:
                 await task
-            except Exception as error:  # noqa: BLE001 - told at the end
+            except Exception as error:  # noqa: BLE001 - reported at the end
                 self._faults.complaints.append(f"{what}: {type(error).__name__}: {error}")
 
-    async def _tell(self, began: float) -> None:
+    async def _print_progress(self, began: float) -> None:
         """Print a line every ten seconds."""
         while True:
-            await asyncio.sleep(TELL_EVERY_S)
-            tally, events = self._traffic.tally, self._chronicle.events
+            await asyncio.sleep(PROGRESS_EVERY_S)
+            tally, events = self._traffic.tally, self._timeline.events
             bad = sum(n for verdict, n in tally.verdicts.items() if not verdict.good)
             minutes, seconds = divmod(int(time.monotonic() - began), 60)
             self._console.print(

@@ -1,4 +1,4 @@
-"""What is done to the running service: one fault after another, in shuffled rounds."""
+"""Faults in the running service, one after another, in shuffled rounds."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .chronicle import Chronicle, Generation
+from ..wire import HOST, HttpConnection, HttpMessage, NoReplyError
 from .judge import BURST, CRASH, HANG, KILL, KILL_ALL, LABELS_GONE
+from .service_files import SERVICES, ServiceFiles
+from .timeline import Generation, Timeline
 from .traffic import Traffic
-from .wire import HOST, HttpConnection, HttpMessage, NoAnswerError
-from .world import SERVICES, World
 
 RELOAD, BAD_RELOAD, CROWD = "reload", "reload refused", "300 idle connections"
 RECOVERY_LIMIT_S = 60.0
@@ -24,13 +24,13 @@ IDLE_CONNECTIONS = 300
 
 
 class Faults:
-    """Does them; whatever the service does wrong about one stands in `complaints`."""
+    """Causes faults; `complaints` has what the service did wrong in answer to them."""
 
     def __init__(
         self,
-        world: World,
+        files: ServiceFiles,
         traffic: Traffic,
-        chronicle: Chronicle,
+        timeline: Timeline,
         chance: random.Random,
         *,
         process_id: int,
@@ -38,9 +38,9 @@ class Faults:
         admin_port: int,
     ) -> None:
         self.complaints: list[str] = []
-        self._world = world
+        self._files = files
         self._traffic = traffic
-        self._chronicle = chronicle
+        self._timeline = timeline
         self._chance = chance
         self._process_id = process_id
         self._http_port = http_port
@@ -48,7 +48,7 @@ class Faults:
         self._deck: list[Callable[[], Awaitable[None]]] = []
 
     async def run(self, until: float) -> None:
-        """Do one fault after another, with pauses, until the time `until`."""
+        """Cause one fault after another, with pauses, until the time `until`."""
         while time.monotonic() < until:
             if not self._deck:
                 self._deck = [
@@ -67,23 +67,23 @@ class Faults:
             await asyncio.sleep(self._chance.uniform(0.5, 2.5))
 
     async def status(self) -> dict[str, Any]:
-        """Return what the admin address tells."""
-        code, body = await self._admin.ask(HttpMessage("/-/status", b"", method="GET"), 10)
+        """Return the status of the admin address."""
+        code, body = await self._admin.exchange(HttpMessage("/-/status", b"", method="GET"), 10)
         if code != 200:
-            raise NoAnswerError(f"the admin address answers {code}")
+            raise NoReplyError(f"the admin address answers {code}")
         status: dict[str, Any] = json.loads(body)
         return status
 
     async def recovered(self, kind: str, began: float | None = None) -> None:
-        """Wait until every worker is up, and write down how long that took since `began`."""
+        """Wait until every worker is up, and record how long that took since `began`."""
         began = time.monotonic() if began is None else began
         limit = time.monotonic() + RECOVERY_LIMIT_S
         while True:
-            with contextlib.suppress(NoAnswerError):
+            with contextlib.suppress(NoReplyError):
                 status = await self.status()
                 workers = [w["state"] for s in status["services"] for w in s["workers"]]
                 if all(state in ("idle", "busy") for state in workers):
-                    self._chronicle.recovered(kind, time.monotonic() - began)
+                    self._timeline.recovered(kind, time.monotonic() - began)
                     return
             if time.monotonic() > limit:
                 self.complaints.append(f"{kind}: no recovery within {RECOVERY_LIMIT_S:g} s")
@@ -106,13 +106,13 @@ class Faults:
         await self._end_workers(KILL_ALL, signal.SIGKILL, all_of_them=True)
 
     async def _hang(self) -> None:
-        """Stop a worker; once it has a batch and outlives its time, the service replaces it."""
+        """Stop a worker. When it has a batch and its time is over, the service replaces it."""
         service = self._service()
         workers = await self._workers(service)
         pid = self._chance.choice(workers)
-        with self._chronicle.event(HANG, service):
+        with self._timeline.event(HANG, service):
             began = time.monotonic()
-            self._chronicle.died(service)
+            self._timeline.died(service)
             _signal(pid, signal.SIGSTOP)
             while pid in await self._workers(service):
                 if time.monotonic() - began > RECOVERY_LIMIT_S:
@@ -120,43 +120,43 @@ class Faults:
                     _signal(pid, signal.SIGCONT)
                     break
                 await asyncio.sleep(0.1)
-            self._chronicle.died(service)  # at this moment it was killed
+            self._timeline.died(service)  # at this moment it was killed
             await self.recovered(HANG, began)
 
     async def _burst(self) -> None:
         service = self._service()
-        with self._chronicle.event(BURST, service):
+        with self._timeline.event(BURST, service):
             await self._traffic.burst(service)
 
     async def _reload(self) -> None:
-        """New labels, by SIGHUP or over the admin address."""
-        number = self._chronicle.generations[-1].number + 1
-        self._world.write_labels(number)
+        """Reload new labels, by SIGHUP or over the admin address."""
+        number = self._timeline.generations[-1].number + 1
+        self._files.write_labels(number)
         generation = Generation(number, time.monotonic())
-        previous = self._chronicle.generations[-1]
-        self._chronicle.generations.append(generation)
-        with self._chronicle.event(RELOAD):
+        previous = self._timeline.generations[-1]
+        self._timeline.generations.append(generation)
+        with self._timeline.event(RELOAD):
             began = time.monotonic()
-            outcome = await self._ask_to_reload()
+            outcome = await self._reload_and_wait()
             if outcome.get("outcome") != "reloaded":
                 self.complaints.append(f"{RELOAD}: {outcome}")
-            self._chronicle.recovered(RELOAD, time.monotonic() - began)
+            self._timeline.recovered(RELOAD, time.monotonic() - began)
             previous.until = time.monotonic()
 
     async def _bad_reload(self) -> None:
         how = self._chance.choice(("no YAML", "an unknown key", "no such bundle", "too few labels"))
-        with self._world.broken(how), self._chronicle.event(BAD_RELOAD):
+        with self._files.broken(how), self._timeline.event(BAD_RELOAD):
             before = [await self._workers(name) for name, _, _ in SERVICES]
-            outcome = await self._ask_to_reload()
+            outcome = await self._reload_and_wait()
             if outcome.get("outcome") != "unchanged" or not outcome.get("error"):
                 self.complaints.append(f"{BAD_RELOAD} ({how}): {outcome}")
             if [await self._workers(name) for name, _, _ in SERVICES] != before:
                 self.complaints.append(f"{BAD_RELOAD} ({how}): workers changed")
 
     async def _labels_vanish(self) -> None:
-        """Have workers started again while there is no label file."""
+        """Kill a worker while there is no label file; the service must start it again."""
         service = self._service()
-        file = self._world.labels_file(service)
+        file = self._files.labels_file(service)
         beside = file.with_suffix(".away")
         file.replace(beside)
         try:
@@ -165,7 +165,7 @@ class Faults:
             beside.replace(file)
 
     async def _crowd(self) -> None:
-        with self._chronicle.event(CROWD):
+        with self._timeline.event(CROWD):
             streams = [
                 await asyncio.open_connection(HOST, self._http_port)
                 for _ in range(IDLE_CONNECTIONS)
@@ -185,13 +185,13 @@ class Faults:
         service = service or self._service()
         workers = await self._workers(service)
         chosen = workers if all_of_them else [self._chance.choice(workers)]
-        with self._chronicle.event(kind, service):
+        with self._timeline.event(kind, service):
             for pid in chosen:
-                self._chronicle.died(service)
+                self._timeline.died(service)
                 _signal(pid, number)
             began = time.monotonic()
             while set(chosen) & set(await self._workers(service)):
-                # A crash takes its time: the runtime writes a stack trace first.
+                # A crash takes a while: the runtime writes a stack trace first.
                 if time.monotonic() - began > RECOVERY_LIMIT_S:
                     self.complaints.append(f"{kind}: {chosen} never ended")
                     break
@@ -200,22 +200,22 @@ class Faults:
 
     async def _workers(self, service: str) -> list[int]:
         status = await self.status()
-        (told,) = (s for s in status["services"] if s["name"] == service)
-        return [worker["pid"] for worker in told["workers"] if worker["pid"]]
+        (found,) = (s for s in status["services"] if s["name"] == service)
+        return [worker["pid"] for worker in found["workers"] if worker["pid"]]
 
-    async def _ask_to_reload(self) -> dict[str, Any]:
-        """Return what the status then tells of the reload."""
+    async def _reload_and_wait(self) -> dict[str, Any]:
+        """Reload, and return its outcome from the status."""
         before = (await self.status())["last_reload"]
         if self._chance.random() < 0.5:
             os.kill(self._process_id, signal.SIGHUP)
         else:
-            await self._admin.ask(HttpMessage("/-/reload", b""), RECOVERY_LIMIT_S)
+            await self._admin.exchange(HttpMessage("/-/reload", b""), RECOVERY_LIMIT_S)
         deadline = time.monotonic() + RECOVERY_LIMIT_S
-        while (told := (await self.status())["last_reload"]) == before:
+        while (last := (await self.status())["last_reload"]) == before:
             if time.monotonic() > deadline:
                 return {"outcome": "none"}
             await asyncio.sleep(0.05)
-        outcome: dict[str, Any] = told
+        outcome: dict[str, Any] = last
         return outcome
 
     def _service(self) -> str:
@@ -223,5 +223,5 @@ class Faults:
 
 
 def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it may just have ended by itself
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
         os.kill(pid, number)

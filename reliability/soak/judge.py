@@ -1,4 +1,4 @@
-"""Whether an answer is right: this image's, this service's, or an error that has a reason."""
+"""Decides whether a reply is right: of this image and service, or an error that has a reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from protocol.errors import ServingError, wire_codes
 from protocol.reply import Category, ClassifyReply, ImageResult
 
-from .chronicle import Chronicle
+from ..images import TOLERANCE
+from .timeline import Timeline
 
-TOLERANCE = 1e-4  # of a score: batches of another size, threads and kernels round differently
-NOTICED = 0.9  # the share of a deadline that must be over before it may be called missed
-# A caller's own deadline is given to the last digit; clocks and timers round to milliseconds.
+NOTICED = 0.9  # share of a deadline that must be over before DeadlineExceeded is right
+# A caller's own deadline may be any number; clocks and timers round to milliseconds.
 ROUNDING_S = 0.002
 
 BURST, KILL, KILL_ALL, CRASH, HANG = (
@@ -31,7 +31,7 @@ BAD_IMAGE = frozenset({5001, 5002})
 
 
 class Verdict(enum.Enum):
-    """What became of one request."""
+    """The verdict on one request."""
 
     RIGHT = "answered right"
     RIGHT_ERROR = "answered with the right error"
@@ -43,19 +43,19 @@ class Verdict(enum.Enum):
 
     @property
     def good(self) -> bool:
-        """Whether it speaks for the service."""
+        """Whether the service did what it should."""
         return self in (Verdict.RIGHT, Verdict.RIGHT_ERROR, Verdict.GONE)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request: the numbers of its images, None for one that is no image.
+class SentRequest:
+    """One request: the numbers of its images, None for one that is not an image.
 
-    `errors` are the numbers of which one must be the answer, where the request is wrong as a whole;
-    `short` tells that `deadline_s` is the caller's own, shorter than the service's.
+    Where the request is wrong as a whole, the err_no of the reply must be one of `errors`. With
+    `short`, `deadline_s` is the caller's own deadline, shorter than the service's.
     """
 
-    what: str
+    kind: str
     service: str
     images: tuple[int | None, ...]
     topk: int
@@ -65,8 +65,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
-    """What came back and when (monotonic seconds); `reply` None: nothing, for the reason given.
+class Outcome:
+    """The reply and its times (monotonic seconds); `reply` is None if there was none, see `reason`.
 
     `status` is HTTP's, None over RPC.
     """
@@ -79,71 +79,71 @@ class Came:
 
 
 class Judge:
-    """Knows the scores of every image, [images][classes], and what has been done."""
+    """Compares replies with the known scores, [images][classes], and errors with the timeline."""
 
-    def __init__(
-        self, scores: Sequence[Sequence[float]], chronicle: Chronicle, retries: int
-    ) -> None:
+    def __init__(self, scores: Sequence[Sequence[float]], timeline: Timeline, retries: int) -> None:
         self._scores = scores
-        self._chronicle = chronicle
+        self._timeline = timeline
         self._retries = retries
 
-    def judge(self, asked: Asked, came: Came) -> tuple[Verdict, str]:
-        """Return the verdict, and in words what was found."""
-        if came.reply is None:
-            return Verdict.LOST, came.reason
-        if isinstance(came.reply, ServingError):
-            return self._error(asked, came, came.reply)
-        if came.status not in (None, 200):
-            return Verdict.WRONG, f"an answer under HTTP {came.status}"
-        if asked.errors:
-            return Verdict.UNEXPECTED, f"answered, though {asked.what}"
-        if len(came.reply.results) != len(asked.images):
-            return Verdict.WRONG, f"{len(came.reply.results)} results"
-        return self._results(asked, came, came.reply.results)
+    def judge(self, request: SentRequest, outcome: Outcome) -> tuple[Verdict, str]:
+        """Return the verdict and its reason."""
+        if outcome.reply is None:
+            return Verdict.LOST, outcome.reason
+        if isinstance(outcome.reply, ServingError):
+            return self._error(request, outcome, outcome.reply)
+        if outcome.status not in (None, 200):
+            return Verdict.WRONG, f"a reply with HTTP {outcome.status}"
+        if request.errors:
+            return Verdict.UNEXPECTED, f"a result for {request.kind}"
+        if len(outcome.reply.results) != len(request.images):
+            return Verdict.WRONG, f"{len(outcome.reply.results)} results"
+        return self._results(request, outcome, outcome.reply.results)
 
-    def _error(self, asked: Asked, came: Came, error: ServingError) -> tuple[Verdict, str]:
+    def _error(
+        self, request: SentRequest, outcome: Outcome, error: ServingError
+    ) -> tuple[Verdict, str]:
         codes = wire_codes(error)
-        told = f"{codes.err_no} {type(error).__name__}"
-        if came.status not in (None, codes.http_status):
-            return Verdict.UNEXPECTED, f"{told} under HTTP {came.status}"
-        if codes.err_no in asked.errors or self._excused(asked, came, codes.err_no):
-            return Verdict.RIGHT_ERROR, told
-        return Verdict.UNEXPECTED, f"{told}: {error}"
+        name = f"{codes.err_no} {type(error).__name__}"
+        if outcome.status not in (None, codes.http_status):
+            return Verdict.UNEXPECTED, f"{name} with HTTP {outcome.status}"
+        if codes.err_no in request.errors or self._excused(request, outcome, codes.err_no):
+            return Verdict.RIGHT_ERROR, name
+        return Verdict.UNEXPECTED, f"{name}: {error}"
 
     def _results(
-        self, asked: Asked, came: Came, results: Sequence[ImageResult]
+        self, request: SentRequest, outcome: Outcome, results: Sequence[ImageResult]
     ) -> tuple[Verdict, str]:
         errors = ""
-        for number, result in zip(asked.images, results, strict=True):
+        for number, result in zip(request.images, results, strict=True):
             if isinstance(result, ServingError):
                 err_no = wire_codes(result).err_no
                 expected = number is None and err_no in BAD_IMAGE
-                if not expected and not self._excused(asked, came, err_no):
+                if not expected and not self._excused(request, outcome, err_no):
                     return Verdict.UNEXPECTED, f"of one image: {err_no} {result}"
                 if not expected:
                     errors = f"{err_no} of one image"
             elif number is None:
-                return Verdict.WRONG, "categories of what is no image"
+                return Verdict.WRONG, "categories for bytes that are not an image"
             else:
-                verdict, why = self._categories(asked, came, number, result)
+                verdict, reason = self._categories(request, outcome, number, result)
                 if verdict is not Verdict.RIGHT:
-                    return verdict, why
+                    return verdict, reason
         return (Verdict.RIGHT_ERROR, errors) if errors else (Verdict.RIGHT, "")
 
     def _categories(
-        self, asked: Asked, came: Came, number: int, categories: Sequence[Category]
+        self, request: SentRequest, outcome: Outcome, number: int, categories: Sequence[Category]
     ) -> tuple[Verdict, str]:
-        if not self._fits(number, asked.topk, categories):
+        if not self._fits(number, request.topk, categories):
             for other in range(len(self._scores)):
-                if other != number and self._fits(other, asked.topk, categories):
+                if other != number and self._fits(other, request.topk, categories):
                     return Verdict.MIXED_UP, f"image {number} got the scores of {other}"
             return Verdict.WRONG, f"scores of no image for {number}: {categories}"
-        allowed = self._chronicle.allowed_generations(came.began, came.ended)
+        allowed = self._timeline.allowed_generations(outcome.began, outcome.ended)
         for category in categories:
             service, generation, class_id = category.label.split()
-            if service != asked.service:
-                return Verdict.MIXED_UP, f"a label of {service} from {asked.service}"
+            if service != request.service:
+                return Verdict.MIXED_UP, f"a label of {service} from {request.service}"
             if int(class_id) != category.class_id:
                 return Verdict.WRONG, f"class {category.class_id} has label {category.label!r}"
             if int(generation) not in allowed:
@@ -160,17 +160,17 @@ class Judge:
             for category, score in zip(categories, best, strict=True)
         )
 
-    def _excused(self, asked: Asked, came: Came, err_no: int) -> bool:
-        """Whether what was done to the service accounts for an error."""
-        strained = self._chronicle.during(STRAIN, asked.service, came.began, came.ended)
+    def _excused(self, request: SentRequest, outcome: Outcome, err_no: int) -> bool:
+        """Whether a fault of the timeline explains the error."""
+        strained = self._timeline.during(STRAIN, request.service, outcome.began, outcome.ended)
         if err_no in (OVERLOADED, NOT_READY):
             return strained
         if err_no == LATE:
-            taken_s = came.ended - came.began
-            if asked.short:
-                return taken_s >= asked.deadline_s - ROUNDING_S
-            return strained and taken_s >= NOTICED * asked.deadline_s
+            taken_s = outcome.ended - outcome.began
+            if request.short:
+                return taken_s >= request.deadline_s - ROUNDING_S
+            return strained and taken_s >= NOTICED * request.deadline_s
         if err_no == FAILED:
-            deaths = self._chronicle.deaths(asked.service, came.began, came.ended)
+            deaths = self._timeline.deaths(request.service, outcome.began, outcome.ended)
             return deaths > self._retries
         return False

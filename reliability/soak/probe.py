@@ -1,7 +1,7 @@
-"""`python -m reliability.soak.probe PORT`: asks for health ten times a second, as an engine does.
+"""`python -m reliability.soak.probe PORT`: requests health ten times a second, as an engine does.
 
-In a process of its own: whoever makes the load has moments in which it would measure itself. Prints
-a line an answer, milliseconds or what was wrong, until it is terminated.
+It is a process of its own, because the process that makes the load would measure its own delays.
+For each reply it prints a line, milliseconds or the fault, until it is terminated.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ TIMEOUT_S = 10.0
 
 
 def main(port: int) -> None:
-    """Ask for ever, on one connection."""
+    """Send requests on one connection until terminated."""
     connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
     while True:
         began = time.monotonic()
         try:
             connection.request("GET", "/health/live")
-            answer = connection.getresponse()
-            answer.read()
-            told = f"{1e3 * (time.monotonic() - began):.2f}"
-            print(told if answer.status == 200 else f"HTTP {answer.status}", flush=True)
+            reply = connection.getresponse()
+            reply.read()
+            taken_ms = f"{1e3 * (time.monotonic() - began):.2f}"
+            print(taken_ms if reply.status == 200 else f"HTTP {reply.status}", flush=True)
         except (OSError, http.client.HTTPException) as error:
             print(f"{type(error).__name__}: {error}", flush=True)
             connection.close()

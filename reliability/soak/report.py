@@ -1,4 +1,4 @@
-"""What a soak found: a table for people, JSON for programs, and whether it passed."""
+"""The report of a soak: tables for people, JSON for programs, and the problems."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .chronicle import Chronicle
 from .judge import Verdict
-from .traffic import Tally
+from .tally import Tally
+from .timeline import Timeline
 from .watch import Size, Watch, slope_a_minute
 
-# Descriptors that may be open by chance at the moment of counting: a worker's three, a connection.
+# Descriptors that may be open by chance when they are counted: three of a worker, a connection.
 SPARE_DESCRIPTORS = 8
-# What the service process may have grown by from after the warm-up to the end, both at rest: heaps
-# keep what fragments, and reloads leave some; a minute's bodies, if they leaked, are more.
+# How much the service process may grow between the warm-up and the end, both without load. Heaps
+# fragment, and reloads leave some memory; the bodies of one minute, if they leaked, would be more.
 SPARE_MIB = 64.0
-# A processor that others want too may leave a process waiting for some hundreds of milliseconds,
-# the one that asks as well as the one that answers: a few answers may be late for no fault.
+# On a busy processor a process may wait some hundreds of milliseconds, the probe as well as the
+# service: a few replies may be late without a fault.
 HEALTH_LATE_MS = 500.0
 HEALTH_LATE_SHARE, HEALTH_LATE_FEW = 0.01, 3
-# No such wait is this long: what is late by so much has stood still. The check of a container
-# (client/health.py) gives up then.
+# No such wait is this long: the service has stood still. The check of a container
+# (client/health.py) gives up after this time.
 HEALTH_LIMIT_MS = 4000.0
-# How Python begins one, wherever it stands in its line: the log indents what follows a record's
-# first line. Paddle tells of a worker that a fault of ours crashed as "C++ Traceback".
+# The first words of a stack trace, anywhere in a line: the log indents the lines after the first.
+# When a fault of ours crashes a worker, Paddle writes "C++ Traceback"; that does not count.
 _TRACE = re.compile(r"(?<!C\+\+ )Traceback \(most recent call last\)")
 
 
@@ -45,18 +45,18 @@ class Report:
     seconds: float
     seed: int
     tally: Tally
-    chronicle: Chronicle
+    timeline: Timeline
     watch: Watch
     start: Size
     end: Size
     counters: dict[str, dict[str, int]]
     complaints: list[str]
     exit_code: int = 0
-    traces: int = 0  # stack traces in the service's log: what nobody foresaw
+    traces: int = 0  # stack traces in the service's log: errors that the code does not expect
 
     @property
     def problems(self) -> list[str]:
-        """What speaks against the service, each in a line."""
+        """The faults of the service, each in a line; none if the soak passed."""
         problems = [f"{n} requests: {v.value}" for v, n in self._bad_verdicts()]
         problems += self.tally.examples
         problems += self.complaints
@@ -79,13 +79,13 @@ class Report:
         problems = []
         if self.watch.health_missed:
             problems.append(f"health did not answer: {self.watch.health_missed[0]}")
-        asked = self.watch.health_ms
-        late = sum(ms > HEALTH_LATE_MS for ms in asked)
-        if late > max(HEALTH_LATE_FEW, HEALTH_LATE_SHARE * len(asked)):
+        taken_ms = self.watch.health_ms
+        late = sum(ms > HEALTH_LATE_MS for ms in taken_ms)
+        if late > max(HEALTH_LATE_FEW, HEALTH_LATE_SHARE * len(taken_ms)):
             problems.append(
-                f"{late} of {len(asked)} answers to health took over {HEALTH_LATE_MS:.0f} ms"
+                f"{late} of {len(taken_ms)} answers to health took over {HEALTH_LATE_MS:.0f} ms"
             )
-        most = max(asked, default=0.0)
+        most = max(taken_ms, default=0.0)
         if most > HEALTH_LIMIT_MS:
             problems.append(
                 f"an answer to health took {most:.0f} ms; {HEALTH_LIMIT_MS:.0f} at most"
@@ -122,10 +122,10 @@ class Report:
             "what was done", "times", "at full strength after (median, most)",
             box=None, pad_edge=False, header_style="bold",
         )  # fmt: skip
-        for kind, count in sorted(self.chronicle.counts().items()):
-            taken = self.chronicle.recoveries_s.get(kind)
-            told = f"{statistics.median(taken):.1f} s, {max(taken):.1f} s" if taken else ""
-            table.add_row(kind, str(count), told)
+        for kind, count in sorted(self.timeline.counts().items()):
+            taken = self.timeline.recoveries_s.get(kind)
+            recovery = f"{statistics.median(taken):.1f} s, {max(taken):.1f} s" if taken else ""
+            table.add_row(kind, str(count), recovery)
         return table
 
     def _measures(self) -> Table:
@@ -171,10 +171,10 @@ class Report:
             "requests": {v.name.lower(): self.tally.verdicts[v] for v in Verdict},
             "sent": self.tally.sent,
             "pictures": self.tally.images,
-            "asked": dict(self.tally.asked),
+            "asked": dict(self.tally.kinds),
             "right_errors": dict(self.tally.errors),
-            "events": dict(self.chronicle.counts()),
-            "recoveries_s": self.chronicle.recoveries_s,
+            "events": dict(self.timeline.counts()),
+            "recoveries_s": self.timeline.recoveries_s,
             "health_ms": {
                 "asked": len(self.watch.health_ms),
                 "within_50": sum(ms <= 50 for ms in self.watch.health_ms),

@@ -1,4 +1,4 @@
-"""Callers of every kind, well-behaved and not; each answer goes to the judge."""
+"""Callers of every kind, well-behaved and not; the judge gets the outcome of each request."""
 
 from __future__ import annotations
 
@@ -6,67 +6,40 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from protocol.errors import ServingError
 from protocol.key_value import pipeline_service_pb2 as pb
-from protocol.key_value.request import request_to_json, request_to_proto
+from protocol.key_value.request import request_to_proto
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest, encoded
 
-from .bad import bad_followers, bad_images, bad_messages
-from .judge import Asked, Came, Judge, Verdict
-from .wire import (
+from ..bad_input import bad_followers, bad_images, bad_messages
+from ..images import KnownImages
+from ..wire import (
     BrokenError,
     HttpConnection,
     HttpMessage,
-    NoAnswerError,
+    NoReplyError,
     RpcConnection,
     read_http,
 )
-from .world import SERVICES, TIMEOUT_S, Images
+from .judge import Judge, Outcome, SentRequest, Verdict
+from .messages import JPEG, Messages
+from .service_files import MAX_BODY_MB, SERVICES, TIMEOUT_S
+from .tally import Tally
 
-# The service answers within its deadline; the way there and back may take a while.
+# The service replies within its deadline; the way there and back takes some time more.
 GRACE_S = 5.0
 MEAN_PAUSE_S = 0.12
 TOPK = {name: topk for name, _, topk in SERVICES}
-JPEG = (("Content-Type", "image/jpeg"),)
-MOST_EXAMPLES = 20
-
-
-@dataclass
-class Tally:
-    """What became of all requests."""
-
-    verdicts: Counter[Verdict] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
-    images: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def add(self, asked: Asked, verdict: Verdict, why: str) -> None:
-        """Count one request."""
-        self.asked[asked.what] += 1
-        self.images += len(asked.images)
-        self.verdicts[verdict] += 1
-        if verdict is Verdict.RIGHT_ERROR:
-            self.errors[why] += 1
-        if not verdict.good and len(self.examples) < MOST_EXAMPLES:
-            self.examples.append(f"{verdict.value}: {asked.what} to {asked.service}: {why}")
-
-    @property
-    def sent(self) -> int:
-        """How many requests were sent."""
-        return self.verdicts.total()
 
 
 class Traffic:
-    """Sends requests to the ports of one service process until told to stop."""
+    """Sends requests to the ports of one service process until `stop`."""
 
     def __init__(
-        self, ports: tuple[int, int], images: Images, judge: Judge, chance: random.Random
+        self, ports: tuple[int, int], images: KnownImages, judge: Judge, chance: random.Random
     ) -> None:
         """`ports` are those of HTTP and RPC."""
         self.tally = Tally()
@@ -76,6 +49,7 @@ class Traffic:
         self._chance = chance
         self._stop = asyncio.Event()
         self._bad_images = bad_images(images.encoded[-1])
+        self._messages = Messages(images, self._bad_images["text"][0])
         actions: dict[Callable[[HttpConnection, RpcConnection], Awaitable[None]], int] = {
             self._envelope: 26,
             self._raw: 14,
@@ -93,7 +67,7 @@ class Traffic:
         self._actions, self._weights = list(actions), list(actions.values())
 
     async def run(self, callers: int) -> None:
-        """Have so many callers at once, until `stop`."""
+        """Run `callers` callers at once, until `stop`."""
         await asyncio.gather(*(self._caller() for _ in range(callers)))
 
     def stop(self) -> None:
@@ -105,7 +79,7 @@ class Traffic:
         self._stop.clear()
 
     async def burst(self, service: str, requests: int = 40, each: int = 6) -> None:
-        """Ask for far more images at once than may wait."""
+        """Send far more images at once than may wait in the queue."""
 
         async def one() -> None:
             http = HttpConnection(self._http_port)
@@ -129,187 +103,179 @@ class Traffic:
 
     async def _envelope(self, http: HttpConnection, _rpc: RpcConnection) -> None:
         count = self._chance.choice((1, 1, 1, 2, 5))
-        what = "HTTP, JSON" if count == 1 else "HTTP, JSON, several"
-        await self._send_envelope(http, self._service(), self._some(count), what)
+        kind = "HTTP, JSON" if count == 1 else "HTTP, JSON, several"
+        await self._send_envelope(http, self._service(), self._some(count), kind)
 
     async def _raw(self, http: HttpConnection, _rpc: RpcConnection) -> None:
-        service, (number,) = self._service(), self._some(1)
+        service, numbers = self._service(), self._some(1)
         topk = self._chance.randint(1, TOPK[service])
-        message = HttpMessage(
-            f"/{service}/prediction?topk={topk}", self._images.encoded[number], JPEG
-        )
-        asked = self._asked("HTTP, bytes", service, (number,), topk=topk)
-        await self._ask_http(http, message, asked)
+        request = self._request("HTTP, bytes", service, numbers, topk=topk)
+        await self._over_http(http, self._messages.raw(request, f"?topk={topk}"), request)
 
     async def _form(self, http: HttpConnection, _rpc: RpcConnection) -> None:
         service, numbers = self._service(), self._some(self._chance.choice((1, 3)))
-        boundary = "soak-6d1f3b"
-        body = b"".join(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="f"; filename="{n}.jpg"\r\n'
-            f"Content-Type: image/jpeg\r\n\r\n".encode()
-            + self._images.encoded[n]
-            + b"\r\n"
-            for n in numbers
-        )
-        kind = (("Content-Type", f"multipart/form-data; boundary={boundary}"),)
-        message = HttpMessage(f"/{service}/prediction", body + f"--{boundary}--\r\n".encode(), kind)
-        await self._ask_http(http, message, self._asked("HTTP, form", service, numbers))
+        request = self._request("HTTP, form", service, numbers)
+        await self._over_http(http, self._messages.form(request), request)
 
     async def _pipelined(self, http: HttpConnection, _rpc: RpcConnection) -> None:
-        """Send several requests at once on one connection, which are answered in their order."""
-        several = []
-        for _ in range(self._chance.choice((2, 3, 5, 8))):
-            asked = self._asked("HTTP, pipelined", self._service(), self._some(1))
-            several.append((asked, self._either_form_of(asked)))
+        """Send several requests at once on one connection; the replies come in their order."""
+        requests = [
+            self._request("HTTP, pipelined", self._service(), self._some(1))
+            for _ in range(self._chance.choice((2, 3, 5, 8)))
+        ]
+        content = b"".join(self._either_form(request).encoded() for request in requests)
         began = time.monotonic()
-        await self._send(http, b"".join(message.encoded() for _, message in several))
-        for asked, _ in several:
-            await self._receive(http, asked, began)
+        await self._send(http, content)
+        for request in requests:
+            await self._receive(http, request, began)
 
     async def _pipelined_with_garbage(self, _http: HttpConnection, _rpc: RpcConnection) -> None:
-        """Send a request and, at once, what is none: the request is answered as ever."""
+        """Send a request and garbage right behind it: the request must have its normal reply."""
         http = HttpConnection(self._http_port)
-        asked = self._asked("HTTP, garbage behind it", self._service(), self._some(1))
+        request = self._request("HTTP, garbage behind it", self._service(), self._some(1))
         followers = bad_followers(self._images.encoded[0])
         name = self._chance.choice(list(followers))
         garbage, errors = followers[name]
         began = time.monotonic()
-        await self._send(http, self._either_form_of(asked).encoded() + garbage)
-        await self._receive(http, asked, began)
-        bad = self._asked(f"behind a request: {name}", asked.service, (), errors=errors)
-        # The connection may be closed without another answer, but not left open.
+        await self._send(http, self._either_form(request).encoded() + garbage)
+        await self._receive(http, request, began)
+        bad = self._request(f"behind a request: {name}", request.service, (), errors=errors)
+        # The connection may be closed without another reply, but not left open.
         await self._receive(http, bad, began, may_close=True)
         await http.close()
 
     async def _rpc(self, _http: HttpConnection, rpc: RpcConnection) -> None:
         service, numbers = self._service(), self._some(self._chance.choice((1, 1, 1, 4)))
-        asked = self._asked("RPC" if len(numbers) == 1 else "RPC, several", service, numbers)
-        await self._ask_rpc(rpc, asked)
+        kind = "RPC" if len(numbers) == 1 else "RPC, several"
+        await self._over_rpc(rpc, self._request(kind, service, numbers))
 
     async def _one_bad_among_good(self, http: HttpConnection, rpc: RpcConnection) -> None:
         service, numbers = self._service(), list[int | None](self._some(3))
         numbers.insert(self._chance.randint(0, 3), None)
-        asked = self._asked("one bad image among good ones", service, tuple(numbers))
+        request = self._request("one bad image among good ones", service, tuple(numbers))
         if self._chance.random() < 0.5:
-            await self._ask_http(http, self._envelope_of(asked), asked)
+            await self._over_http(http, self._messages.envelope(request), request)
         else:
-            await self._ask_rpc(rpc, asked)
+            await self._over_rpc(rpc, request)
 
     async def _bad_image(self, http: HttpConnection, rpc: RpcConnection) -> None:
         service = self._service()
         name = self._chance.choice(list(self._bad_images))
         data, errors = self._bad_images[name]
-        asked = self._asked(f"bad image: {name}", service, (None,), errors=errors)
+        request = self._request(f"bad image: {name}", service, (None,), errors=errors)
         if self._chance.random() < 0.5:
-            await self._ask_http(http, HttpMessage(f"/{service}/prediction", data, JPEG), asked)
+            message = HttpMessage(f"/{service}/prediction", data, JPEG)
+            await self._over_http(http, message, request)
         else:
-            await self._ask_rpc(rpc, asked, ClassifyRequest(encoded([data]), service))
+            sent = ClassifyRequest(encoded([data]), service)
+            await self._over_rpc(rpc, request, request_to_proto(sent))
 
     async def _bad_message(self, http: HttpConnection, _rpc: RpcConnection) -> None:
         service = self._service()
-        messages = bad_messages(service, self._images.encoded[self._some(1)[0]])
+        messages = bad_messages(service, self._images.encoded[self._some(1)[0]], MAX_BODY_MB)
         name = self._chance.choice(list(messages))
         message, errors = messages[name]
-        asked = self._asked(f"bad request: {name}", service, (), errors=errors)
-        await self._ask_http(http, message, asked)
+        request = self._request(f"bad request: {name}", service, (), errors=errors)
+        await self._over_http(http, message, request)
 
     async def _hurried(self, http: HttpConnection, rpc: RpcConnection) -> None:
         service, numbers = self._service(), self._some(self._chance.choice((1, 4)))
         deadline_s = self._chance.choice((0.005, 0.03, 0.1, 0.5))
-        asked = self._asked("a deadline of its own", service, numbers, deadline_s=deadline_s)
+        request = self._request("a deadline of its own", service, numbers, deadline_s=deadline_s)
         if self._chance.random() < 0.5:
             header = (("X-Request-Timeout", str(deadline_s)),)
-            await self._ask_http(http, self._envelope_of(asked, header), asked)
+            await self._over_http(http, self._messages.envelope(request, header), request)
         else:
-            await self._ask_rpc(rpc, asked)
+            await self._over_rpc(rpc, request)
 
     async def _slow_sender(self, http: HttpConnection, _rpc: RpcConnection) -> None:
-        asked = self._asked("slow sender", self._service(), self._some(1))
-        await self._ask_http(http, self._envelope_of(asked), asked, pause_s=0.2)
+        request = self._request("slow sender", self._service(), self._some(1))
+        await self._over_http(http, self._messages.envelope(request), request, pause_s=0.2)
 
     async def _gone(self, _http: HttpConnection, rpc: RpcConnection) -> None:
-        asked = self._asked("caller that goes away", self._service(), self._some(2))
+        request = self._request("caller that goes away", self._service(), self._some(2))
         way = self._chance.choice(("half sent", "sent", "while reading", "cancelled"))
         if way == "cancelled":
-            await rpc.abandon(self._proto_of(asked), self._chance.uniform(0, 0.05))
+            await rpc.abandon(self._messages.proto(request), self._chance.uniform(0, 0.05))
         else:
             http = HttpConnection(self._http_port)
             sent = self._chance.random() if way == "half sent" else 1.0
-            await http.abandon(self._envelope_of(asked), sent, 10 if way == "while reading" else 0)
-        self.tally.add(asked, Verdict.GONE, way)
+            message = self._messages.envelope(request)
+            await http.abandon(message, sent, 10 if way == "while reading" else 0)
+        self.tally.add(request, Verdict.GONE, way)
 
     # --- how it is sent --------------------------------------------------------------------------
 
     async def _send_envelope(
-        self, http: HttpConnection, service: str, numbers: tuple[int, ...], what: str
+        self, http: HttpConnection, service: str, numbers: tuple[int, ...], kind: str
     ) -> None:
-        asked = self._asked(what, service, numbers)
-        await self._ask_http(http, self._envelope_of(asked), asked)
+        request = self._request(kind, service, numbers)
+        await self._over_http(http, self._messages.envelope(request), request)
 
-    async def _ask_http(
-        self, http: HttpConnection, message: HttpMessage, asked: Asked, pause_s: float = 0.0
+    async def _over_http(
+        self, http: HttpConnection, message: HttpMessage, request: SentRequest, pause_s: float = 0.0
     ) -> None:
         began = time.monotonic()
-        answer = http.ask(message, asked.deadline_s + GRACE_S, pause_s)
-        await self._count_http(asked, began, answer)
+        reply = http.exchange(message, request.deadline_s + GRACE_S, pause_s)
+        await self._count_http(request, began, reply)
 
     async def _send(self, http: HttpConnection, content: bytes) -> None:
-        with contextlib.suppress(NoAnswerError):  # `_receive` will tell
+        with contextlib.suppress(NoReplyError):  # `_receive` finds the same fault and counts it
             await http.send(content, GRACE_S)
 
     async def _receive(
-        self, http: HttpConnection, asked: Asked, began: float, *, may_close: bool = False
+        self, http: HttpConnection, request: SentRequest, began: float, *, may_close: bool = False
     ) -> None:
-        answer = http.receive(asked.deadline_s + GRACE_S)
-        await self._count_http(asked, began, answer, may_close=may_close)
+        reply = http.receive(request.deadline_s + GRACE_S)
+        await self._count_http(request, began, reply, may_close=may_close)
 
     async def _count_http(
         self,
-        asked: Asked,
+        request: SentRequest,
         began: float,
-        answer: Awaitable[tuple[int, bytes]],
+        coming: Awaitable[tuple[int, bytes]],
         *,
         may_close: bool = False,
     ) -> None:
         reply: ClassifyReply | ServingError | None = None
         status, reason = None, ""
         try:
-            status, body = await answer
+            status, body = await coming
             reply = read_http(body)
-        except NoAnswerError as error:
+        except NoReplyError as error:
             if may_close and isinstance(error, BrokenError):
                 return
             reason = str(error)
-        self._count(asked, Came(began, time.monotonic(), reply, status, reason))
+        self._count(request, Outcome(began, time.monotonic(), reply, status, reason))
 
-    async def _ask_rpc(
-        self, rpc: RpcConnection, asked: Asked, request: ClassifyRequest | None = None
+    async def _over_rpc(
+        self, rpc: RpcConnection, request: SentRequest, message: pb.Request | None = None
     ) -> None:
-        message = self._proto_of(asked) if request is None else request_to_proto(request)
+        message = self._messages.proto(request) if message is None else message
         began = time.monotonic()
-        timeout_s = asked.deadline_s if asked.short else asked.deadline_s + GRACE_S
+        timeout_s = request.deadline_s if request.short else request.deadline_s + GRACE_S
         try:
-            reply = await rpc.ask(message, timeout_s, own_deadline=asked.short)
-            came = Came(began, time.monotonic(), reply)
-        except NoAnswerError as error:
-            came = Came(began, time.monotonic(), None, None, str(error))
-        self._count(asked, came)
+            reply = await rpc.exchange(message, timeout_s, own_deadline=request.short)
+            outcome = Outcome(began, time.monotonic(), reply)
+        except NoReplyError as error:
+            outcome = Outcome(began, time.monotonic(), None, None, str(error))
+        self._count(request, outcome)
 
-    def _count(self, asked: Asked, came: Came) -> None:
-        self.tally.add(asked, *self._judge.judge(asked, came))
+    def _count(self, request: SentRequest, outcome: Outcome) -> None:
+        self.tally.add(request, *self._judge.judge(request, outcome))
 
-    def _asked(
+    def _request(
         self,
-        what: str,
+        kind: str,
         service: str,
         images: tuple[int | None, ...],
         *,
         topk: int | None = None,
         deadline_s: float | None = None,
         errors: frozenset[int] = frozenset(),
-    ) -> Asked:
-        return Asked(
-            what,
+    ) -> SentRequest:
+        return SentRequest(
+            kind,
             service,
             images,
             topk or TOPK[service],
@@ -318,25 +284,11 @@ class Traffic:
             errors,
         )
 
-    def _request(self, asked: Asked) -> ClassifyRequest:
-        nothing = self._bad_images["text"][0]
-        images = [nothing if n is None else self._images.encoded[n] for n in asked.images]
-        return ClassifyRequest(encoded(images), asked.service)
-
-    def _envelope_of(self, asked: Asked, headers: tuple[tuple[str, str], ...] = ()) -> HttpMessage:
-        body = request_to_json(self._request(asked))
-        return HttpMessage(f"/{asked.service}/prediction", body, headers)
-
-    def _either_form_of(self, asked: Asked) -> HttpMessage:
+    def _either_form(self, request: SentRequest) -> HttpMessage:
         """Return JSON or bytes, of one image."""
-        (number,) = asked.images
-        if number is None or self._chance.random() < 0.5:
-            return self._envelope_of(asked)
-        path = f"/{asked.service}/prediction"
-        return HttpMessage(path, self._images.encoded[number], JPEG)
-
-    def _proto_of(self, asked: Asked) -> pb.Request:
-        return request_to_proto(self._request(asked))
+        if self._chance.random() < 0.5:
+            return self._messages.envelope(request)
+        return self._messages.raw(request)
 
     def _service(self) -> str:
         return self._chance.choice(list(TOPK))

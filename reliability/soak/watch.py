@@ -1,4 +1,4 @@
-"""Health, memory and file descriptors of the service, all the while."""
+"""Health, memory and file descriptors of the service during the load."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Size:
 
 @dataclass
 class Watch:
-    """What was seen; health in milliseconds."""
+    """The measurements; health in milliseconds."""
 
     http_port: int
     process_id: int
@@ -37,18 +37,18 @@ class Watch:
     _began: float = field(default_factory=time.monotonic)
 
     async def health(self) -> None:
-        """Have a process ask for health, as a container engine does, for ever."""
+        """Have a process request health, as a container engine does, until cancelled."""
         command = [sys.executable, "-m", "reliability.soak.probe", str(self.http_port)]
         probe = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
         try:
             while line := await probe.stdout.readline():  # type: ignore[union-attr]
-                told = line.decode().strip()
+                text = line.decode().strip()
                 try:
-                    self.health_ms.append(float(told))
+                    self.health_ms.append(float(text))
                 except ValueError:
-                    self.health_missed.append(told)
+                    self.health_missed.append(text)
             self.health_missed.append("the probe ended")
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -56,7 +56,7 @@ class Watch:
             await probe.wait()
 
     async def memory(self) -> None:
-        """Measure again and again, for ever."""
+        """Measure again and again, until cancelled."""
         while True:
             self.measure()
             await asyncio.sleep(MEMORY_EVERY_S)

@@ -28,8 +28,8 @@ from protocol.errors import (
 )
 from protocol.key_value.reply import error_to_json, reply_to_json
 from protocol.reply import Category, ClassifyReply, ImageResult
-from reliability.soak.chronicle import Chronicle, Generation
-from reliability.soak.judge import BURST, HANG, KILL, Asked, Came, Judge, Verdict
+from reliability.images import KnownImages
+from reliability.soak.judge import BURST, HANG, KILL, Judge, Outcome, SentRequest, Verdict
 from reliability.soak.report import (
     HEALTH_LATE_MS,
     HEALTH_LIMIT_MS,
@@ -38,27 +38,28 @@ from reliability.soak.report import (
     Report,
     stack_traces,
 )
-from reliability.soak.traffic import Tally, Traffic
+from reliability.soak.tally import Tally
+from reliability.soak.timeline import Generation, Timeline
+from reliability.soak.traffic import Traffic
 from reliability.soak.watch import Size, Watch, slope_a_minute
-from reliability.soak.wire import BrokenError, HttpConnection, RpcConnection
-from reliability.soak.world import Images
+from reliability.wire import BrokenError, HttpConnection, RpcConnection
 
 SCORES = [[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.2, 0.7, 0.1]]
 
 
 @pytest.fixture
-def chronicle() -> Chronicle:
-    return Chronicle()
+def timeline() -> Timeline:
+    return Timeline()
 
 
 @pytest.fixture
-def judge(chronicle: Chronicle) -> Judge:
-    return Judge(SCORES, chronicle, retries=1)
+def judge(timeline: Timeline) -> Judge:
+    return Judge(SCORES, timeline, retries=1)
 
 
-def asked(*images: int | None, **more: Any) -> Asked:
-    fields: dict[str, Any] = {"what": "a test", "service": "first", "topk": 2, "deadline_s": 5.0}
-    return Asked(images=images, **{**fields, **more})
+def sent(*images: int | None, **more: Any) -> SentRequest:
+    fields: dict[str, Any] = {"kind": "a test", "service": "first", "topk": 2, "deadline_s": 5.0}
+    return SentRequest(images=images, **{**fields, **more})
 
 
 def categories(image: int, service: str = "first", generation: int = 0, topk: int = 2) -> Any:
@@ -67,34 +68,34 @@ def categories(image: int, service: str = "first", generation: int = 0, topk: in
     return tuple(Category(c, f"{service} {generation} {c}", scores[c]) for c in best)
 
 
-def came(
+def outcome(
     reply: ClassifyReply | ServingError | None, status: int | None = 200, seconds: float = 1.0
-) -> Came:
-    return Came(100.0, 100.0 + seconds, reply, status, "nothing came" if reply is None else "")
+) -> Outcome:
+    return Outcome(100.0, 100.0 + seconds, reply, status, "nothing came" if reply is None else "")
 
 
-def answer(*results: ImageResult) -> Came:
-    return came(ClassifyReply(results))
+def results(*of_images: ImageResult) -> Outcome:
+    return outcome(ClassifyReply(of_images))
 
 
-def verdict(judge: Judge, request: Asked, answered: Came) -> Verdict:
-    return judge.judge(request, answered)[0]
+def verdict(judge: Judge, request: SentRequest, received: Outcome) -> Verdict:
+    return judge.judge(request, received)[0]
 
 
 def test_right_answers(judge: Judge) -> None:
-    assert verdict(judge, asked(0), answer(categories(0))) is Verdict.RIGHT
-    many = answer(categories(2), categories(0), categories(1))
-    assert verdict(judge, asked(2, 0, 1), many) is Verdict.RIGHT
-    bad_one = answer(categories(2), UndecodableImage("text"))
-    assert verdict(judge, asked(2, None), bad_one) is Verdict.RIGHT
-    assert verdict(judge, asked(1, topk=3), answer(categories(1, topk=3))) is Verdict.RIGHT
+    assert verdict(judge, sent(0), results(categories(0))) is Verdict.RIGHT
+    many = results(categories(2), categories(0), categories(1))
+    assert verdict(judge, sent(2, 0, 1), many) is Verdict.RIGHT
+    bad_one = results(categories(2), UndecodableImage("text"))
+    assert verdict(judge, sent(2, None), bad_one) is Verdict.RIGHT
+    assert verdict(judge, sent(1, topk=3), results(categories(1, topk=3))) is Verdict.RIGHT
 
 
 def test_answers_of_others_are_found(judge: Judge) -> None:
     for request, reply in (
-        (asked(0), answer(categories(1))),
-        (asked(0, 1), answer(categories(1), categories(0))),
-        (asked(0), answer(categories(0, "second"))),
+        (sent(0), results(categories(1))),
+        (sent(0, 1), results(categories(1), categories(0))),
+        (sent(0), results(categories(0, "second"))),
     ):
         assert verdict(judge, request, reply) is Verdict.MIXED_UP
 
@@ -102,38 +103,38 @@ def test_answers_of_others_are_found(judge: Judge) -> None:
 def test_wrong_answers_are_found(judge: Judge) -> None:
     (best, second) = categories(0)
     for request, reply in (
-        (asked(0), answer((Category(0, "first 0 0", 0.51), second))),
-        (asked(0), answer((second, best))),
-        (asked(0), answer((best,))),
-        (asked(0), answer()),
-        (asked(0), answer(categories(0), categories(0))),
-        (asked(0), answer((Category(0, "first 0 1", 0.5), second))),
-        (asked(0), answer(categories(0, generation=1))),
-        (asked(None), answer(categories(0))),
-        (asked(0), came(ClassifyReply((categories(0),)), 500)),
+        (sent(0), results((Category(0, "first 0 0", 0.51), second))),
+        (sent(0), results((second, best))),
+        (sent(0), results((best,))),
+        (sent(0), results()),
+        (sent(0), results(categories(0), categories(0))),
+        (sent(0), results((Category(0, "first 0 1", 0.5), second))),
+        (sent(0), results(categories(0, generation=1))),
+        (sent(None), results(categories(0))),
+        (sent(0), outcome(ClassifyReply((categories(0),)), 500)),
     ):
         assert verdict(judge, request, reply) is Verdict.WRONG, reply
 
 
 def test_no_answer_is_lost(judge: Judge) -> None:
-    assert judge.judge(asked(0), came(None)) == (Verdict.LOST, "nothing came")
+    assert judge.judge(sent(0), outcome(None)) == (Verdict.LOST, "nothing came")
 
 
-def test_labels_of_a_reload_that_was_over_are_found(judge: Judge, chronicle: Chronicle) -> None:
-    chronicle.generations[0].until = 90.0
-    chronicle.generations.append(Generation(1, 80.0))
-    assert verdict(judge, asked(0), answer(categories(0, generation=1))) is Verdict.RIGHT
-    assert verdict(judge, asked(0), answer(categories(0))) is Verdict.WRONG
-    chronicle.generations[0].until = 100.5  # both may be seen while it is changed
-    assert verdict(judge, asked(0), answer(categories(0))) is Verdict.RIGHT
+def test_labels_of_a_reload_that_was_over_are_found(judge: Judge, timeline: Timeline) -> None:
+    timeline.generations[0].until = 90.0
+    timeline.generations.append(Generation(1, 80.0))
+    assert verdict(judge, sent(0), results(categories(0, generation=1))) is Verdict.RIGHT
+    assert verdict(judge, sent(0), results(categories(0))) is Verdict.WRONG
+    timeline.generations[0].until = 100.5  # both may be seen while it is changed
+    assert verdict(judge, sent(0), results(categories(0))) is Verdict.RIGHT
 
 
 def test_the_error_of_a_wrong_request_must_be_the_right_one(judge: Judge) -> None:
-    wrong = asked(errors=frozenset({5002}))
-    assert verdict(judge, wrong, came(TooLarge("large"), 413)) is Verdict.RIGHT_ERROR
-    assert verdict(judge, wrong, came(TooLarge("large"), 400)) is Verdict.UNEXPECTED
-    assert verdict(judge, wrong, came(UndecodableImage("no"), 400)) is Verdict.UNEXPECTED
-    assert verdict(judge, wrong, answer()) is Verdict.UNEXPECTED
+    wrong = sent(errors=frozenset({5002}))
+    assert verdict(judge, wrong, outcome(TooLarge("large"), 413)) is Verdict.RIGHT_ERROR
+    assert verdict(judge, wrong, outcome(TooLarge("large"), 400)) is Verdict.UNEXPECTED
+    assert verdict(judge, wrong, outcome(UndecodableImage("no"), 400)) is Verdict.UNEXPECTED
+    assert verdict(judge, wrong, results()) is Verdict.UNEXPECTED
 
 
 @pytest.mark.parametrize(
@@ -146,42 +147,42 @@ def test_the_error_of_a_wrong_request_must_be_the_right_one(judge: Judge) -> Non
     ],
 )
 def test_errors_need_a_reason(
-    judge: Judge, chronicle: Chronicle, error: ServingError, status: int, kind: str, seconds: float
+    judge: Judge, timeline: Timeline, error: ServingError, status: int, kind: str, seconds: float
 ) -> None:
-    reply = came(error, status, seconds)
-    assert verdict(judge, asked(0), reply) is Verdict.UNEXPECTED
-    with chronicle.event(kind, "second") as event:
+    reply = outcome(error, status, seconds)
+    assert verdict(judge, sent(0), reply) is Verdict.UNEXPECTED
+    with timeline.event(kind, "second") as event:
         event.began = 99.0
     event.ended = 101.0
-    assert verdict(judge, asked(0), reply) is Verdict.UNEXPECTED  # another's trouble
+    assert verdict(judge, sent(0), reply) is Verdict.UNEXPECTED  # another's trouble
     event.service = "first"
-    assert verdict(judge, asked(0), reply) is Verdict.RIGHT_ERROR
+    assert verdict(judge, sent(0), reply) is Verdict.RIGHT_ERROR
     event.began = event.ended = 50.0
-    assert verdict(judge, asked(0), reply) is Verdict.UNEXPECTED
+    assert verdict(judge, sent(0), reply) is Verdict.UNEXPECTED
 
 
 def test_a_deadline_must_be_over_before_it_is_called_missed(
-    judge: Judge, chronicle: Chronicle
+    judge: Judge, timeline: Timeline
 ) -> None:
-    with chronicle.event(HANG, "first") as event:
+    with timeline.event(HANG, "first") as event:
         event.began = 99.0
     event.ended = 110.0
-    early = came(DeadlineExceeded("late"), 504, 1.0)
-    assert verdict(judge, asked(0), early) is Verdict.UNEXPECTED
-    hurried = asked(0, short=True, deadline_s=0.1)
+    early = outcome(DeadlineExceeded("late"), 504, 1.0)
+    assert verdict(judge, sent(0), early) is Verdict.UNEXPECTED
+    hurried = sent(0, short=True, deadline_s=0.1)
     assert verdict(judge, hurried, early) is Verdict.RIGHT_ERROR
 
 
 @pytest.mark.parametrize("status", [504, None])
 def test_a_callers_own_deadline_must_be_over_too(
-    judge: Judge, chronicle: Chronicle, status: int | None
+    judge: Judge, timeline: Timeline, status: int | None
 ) -> None:
-    hurried = asked(0, short=True, deadline_s=0.5)
+    hurried = sent(0, short=True, deadline_s=0.5)
 
     def missed(seconds: float) -> Verdict:
         late = DeadlineExceeded("late")
-        one = came(ClassifyReply((late,)), 200 if status else None, seconds)
-        whole = verdict(judge, hurried, came(late, status, seconds))
+        one = outcome(ClassifyReply((late,)), 200 if status else None, seconds)
+        whole = verdict(judge, hurried, outcome(late, status, seconds))
         assert verdict(judge, hurried, one) is whole
         return whole
 
@@ -189,25 +190,25 @@ def test_a_callers_own_deadline_must_be_over_too(
     assert missed(0.4995) is Verdict.RIGHT_ERROR  # timers round
     for seconds in (0.0, 0.1, 0.45):
         assert missed(seconds) is Verdict.UNEXPECTED
-    with chronicle.event(HANG, "first") as event:
+    with timeline.event(HANG, "first") as event:
         event.began = 99.0
     assert missed(0.0) is Verdict.UNEXPECTED  # no trouble makes time go faster
 
 
 def test_a_failed_prediction_takes_more_deaths_than_retries(
-    judge: Judge, chronicle: Chronicle
+    judge: Judge, timeline: Timeline
 ) -> None:
-    failed = came(PredictionFailed("the worker died"), 500)
-    chronicle._deaths["first"] = [100.1]
-    assert verdict(judge, asked(0), failed) is Verdict.UNEXPECTED
-    chronicle._deaths["first"] = [100.1, 100.7]
-    assert verdict(judge, asked(0), failed) is Verdict.RIGHT_ERROR
+    failed = outcome(PredictionFailed("the worker died"), 500)
+    timeline._deaths["first"] = [100.1]
+    assert verdict(judge, sent(0), failed) is Verdict.UNEXPECTED
+    timeline._deaths["first"] = [100.1, 100.7]
+    assert verdict(judge, sent(0), failed) is Verdict.RIGHT_ERROR
 
 
-def test_nothing_excuses_a_service_that_has_closed(judge: Judge, chronicle: Chronicle) -> None:
-    with chronicle.event(KILL, None) as event:
+def test_nothing_excuses_a_service_that_has_closed(judge: Judge, timeline: Timeline) -> None:
+    with timeline.event(KILL, None) as event:
         event.began = 99.0
-    assert verdict(judge, asked(0), came(ServiceClosed("stopping"), 503)) is Verdict.UNEXPECTED
+    assert verdict(judge, sent(0), outcome(ServiceClosed("stopping"), 503)) is Verdict.UNEXPECTED
 
 
 def test_growth_is_the_slope_of_the_line() -> None:
@@ -216,12 +217,12 @@ def test_growth_is_the_slope_of_the_line() -> None:
     assert slope_a_minute(sizes[:1]) == 0
 
 
-def a_report(chronicle: Chronicle, **more: Any) -> Report:
+def a_report(timeline: Timeline, **more: Any) -> Report:
     fields: dict[str, Any] = {
         "seconds": 60.0,
         "seed": 1,
         "tally": Tally(),
-        "chronicle": chronicle,
+        "timeline": timeline,
         "watch": Watch(1, 1, health_ms=[1.0] * 600),
         "start": Size(0.0, 50.0, 900.0, 30),
         "end": Size(60.0, 50.0 + SPARE_MIB, 900.0, 30 + SPARE_DESCRIPTORS),
@@ -231,19 +232,19 @@ def a_report(chronicle: Chronicle, **more: Any) -> Report:
     return Report(**{**fields, **more})
 
 
-def test_growth_of_the_service_process_is_a_problem(chronicle: Chronicle) -> None:
-    assert a_report(chronicle).problems == []
-    (memory,) = a_report(chronicle, end=Size(60.0, 51.0 + SPARE_MIB, 900.0, 30)).problems
+def test_growth_of_the_service_process_is_a_problem(timeline: Timeline) -> None:
+    assert a_report(timeline).problems == []
+    (memory,) = a_report(timeline, end=Size(60.0, 51.0 + SPARE_MIB, 900.0, 30)).problems
     assert "grew by 65 MiB" in memory
     left_open = Size(60.0, 50.0, 900.0, 31 + SPARE_DESCRIPTORS)
-    (descriptors,) = a_report(chronicle, end=left_open).problems
+    (descriptors,) = a_report(timeline, end=left_open).problems
     assert "9 file descriptors" in descriptors
 
 
-def test_health_that_comes_late_is_a_problem(chronicle: Chronicle) -> None:
+def test_health_that_comes_late_is_a_problem(timeline: Timeline) -> None:
     def problems(*late_ms: float, in_time: int = 600) -> list[str]:
         watch = Watch(1, 1, health_ms=[1.0] * in_time + list(late_ms))
-        return a_report(chronicle, watch=watch).problems
+        return a_report(timeline, watch=watch).problems
 
     late = HEALTH_LATE_MS + 1
     assert problems(late, late, late, in_time=20) == []  # by chance, as the machine is busy
@@ -254,13 +255,13 @@ def test_health_that_comes_late_is_a_problem(chronicle: Chronicle) -> None:
     assert "took 4001 ms" in stood_still
 
 
-def test_stack_traces_are_found_where_the_service_writes_them(chronicle: Chronicle) -> None:
+def test_stack_traces_are_found_where_the_service_writes_them(timeline: Timeline) -> None:
     stream = io.StringIO()
     writer = LogWriter(stream, logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.Logger("pipeline.test")
     logger.addHandler(writer.handler)
     try:
-        raise ValueError("nobody foresaw it")
+        raise ValueError("unexpected")
     except ValueError as error:
         logger.error("inference failed", exc_info=error)
     logger.warning("worker 1: Traceback (most recent call last):")
@@ -268,8 +269,8 @@ def test_stack_traces_are_found_where_the_service_writes_them(chronicle: Chronic
     logger.warning("worker 1: a label may read Traceback")
     writer.close()
     assert stack_traces(stream.getvalue()) == 2
-    (told,) = a_report(chronicle, traces=2).problems
-    assert "2 stack traces" in told
+    (problem,) = a_report(timeline, traces=2).problems
+    assert "2 stack traces" in problem
 
 
 @contextlib.asynccontextmanager
@@ -298,17 +299,17 @@ async def test_answers_on_one_connection_are_read_in_their_order() -> None:
         await http.send(b"two requests", 20)
         assert await http.receive(20) == (200, b"one")
         assert await http.receive(20) == (200, b"two")
-        for _ in range(2):  # it does not open another, on which nothing was asked
+        for _ in range(2):  # it does not open another connection, on which nothing was sent
             with pytest.raises(BrokenError):
                 await http.receive(20)
         await http.close()
 
 
 async def test_a_sound_request_with_garbage_behind_it_must_be_answered(
-    chronicle: Chronicle,
+    timeline: Timeline,
 ) -> None:
-    images = Images([b"\xff\xd8 an image"], SCORES[:1])
-    judge = Judge(images.scores, chronicle, retries=1)
+    images = KnownImages([b"\xff\xd8 an image"], SCORES[:1])
+    judge = Judge(images.scores, timeline, retries=1)
     right = http_answer(reply_to_json(ClassifyReply((categories(0, topk=3),))))
     refused = http_answer(error_to_json(InvalidRequest("this is no HTTP")), "400 Bad Request")
     for answers, verdicts in (

@@ -25,10 +25,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.text import printable, ranges
+
 from .checking import check
 from .command_line import command_line
 from .errors import DatasetError
-from .finding import printable, ranges
 from .images import Dataset, Image, split_order
 from .list_files import check_names, lists_in, write_lists
 from .lists import find_labels, read_label_file

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tools.text import printable
+
 from .duplicates import copied_classes, exact_groups, near_groups
-from .finding import Finding, printable
+from .finding import Finding
 from .images import Dataset, Image
 from .inspection import Inspection, inspect_image
 from .workers import each

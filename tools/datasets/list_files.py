@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.text import printable
+
 from .errors import DatasetError
-from .finding import printable
 from .images import Image
 
 PADDLEX, PADDLECLAS, FOLDERS = "paddlex", "paddleclas", "folders"

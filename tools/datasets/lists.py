@@ -16,9 +16,10 @@ from pathlib import Path
 
 from bundle.errors import BundleError
 from bundle.labels import read_labels
+from tools.text import ranges
 
 from .errors import DatasetError
-from .finding import Finding, ranges
+from .finding import Finding
 from .images import SUFFIXES, Dataset, Image
 
 LABEL_FILES = ("labels.txt", "label_list.txt")

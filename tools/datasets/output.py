@@ -14,8 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from tools.text import printable
+
 from .errors import DatasetError
-from .finding import printable
 from .images import Image
 
 # Tells a folder that this tool wrote, and how.

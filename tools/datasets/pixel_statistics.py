@@ -17,9 +17,9 @@ import numpy as np
 
 from pipeline.stages.decode import decode_image
 from protocol.errors import ServingError
+from tools.text import printable
 
 from .errors import DatasetError
-from .finding import printable
 from .images import Image
 from .inspection import read_bytes
 from .workers import each

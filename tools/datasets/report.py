@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tools.text import printable, ranges
+
 from .checking import Check
-from .finding import Finding, printable, ranges
+from .finding import Finding
 from .pixel_statistics import Statistics
 
 # Of one kind; --json has all.

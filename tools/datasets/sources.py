@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tools.text import ranges
+
 from .errors import DatasetError
-from .finding import Finding, ranges
+from .finding import Finding
 from .images import TRAIN_NAMES, Dataset, Image, class_order, read_folder, split_order
 from .lists import (
     LABEL_FILES,

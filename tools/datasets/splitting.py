@@ -17,9 +17,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tools.text import printable
+
 from .duplicates import copied_classes
 from .errors import DatasetError
-from .finding import printable
 from .images import SPLITS, TEST_NAMES, TRAIN_NAMES, Dataset, Image
 from .inspection import inspect_image
 from .workers import each

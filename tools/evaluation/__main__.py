@@ -35,9 +35,9 @@ from client.rpc_client import RpcClient
 from pipeline.predictors import PredictorError
 from pipeline.stages.errors import PreprocessError
 from tools.datasets.errors import DatasetError
-from tools.datasets.finding import printable
 from tools.datasets.lists import find_labels
 from tools.datasets.workers import default_jobs
+from tools.text import printable
 
 from .errors import EvaluationError
 from .matching import match_classes

@@ -12,7 +12,7 @@ import numpy as np
 
 from protocol.errors import ServingError
 from protocol.reply import Category
-from tools.train.report import Share, report_of
+from tools.accuracy import Share, report_of
 
 TOPK = 5
 

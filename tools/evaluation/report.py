@@ -15,8 +15,8 @@ from rich.text import Text
 
 from client.errors import error_text
 from protocol.errors import ServingError
-from tools.datasets.finding import printable
-from tools.train.report import Share
+from tools.accuracy import Share
+from tools.text import printable
 
 from .errors import EvaluationError
 from .measures import ClassCounts, Evaluation

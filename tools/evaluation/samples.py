@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.datasets.finding import Finding, ranges
+from tools.datasets.finding import Finding
 from tools.datasets.images import Dataset, read_folder
 from tools.datasets.sources import read_sources
+from tools.text import ranges
 
 from .errors import EvaluationError
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from client.errors import error_text
-from tools.datasets.finding import printable
-from tools.train.report import Share
+from tools.accuracy import Share
+from tools.text import printable
 
 from .measures import ClassCounts, Evaluation
 from .thresholds import Threshold

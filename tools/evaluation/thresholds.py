@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tools.train.report import Share
+from tools.accuracy import Share
 
 from .measures import Answered
 

@@ -10,7 +10,7 @@ import yaml
 
 from bundle.parameter_file import check_whole
 
-from .images import IMAGENET, Normalization
+from .normalization import IMAGENET, Normalization
 
 
 class _Scored(paddle.nn.Layer):  # type: ignore[misc]

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import paddle
 
+from .errors import WeightsError
+
 # Inputs that hold parameters, in the order in which `state_dict` lists them.
 _PARAMETER_INPUTS = {
     "conv2d": ("Filter",),
@@ -22,10 +24,6 @@ _PARAMETER_INPUTS = {
     "mul": ("Y",),
     "elementwise_add": ("Y",),
 }
-
-
-class WeightsError(Exception):
-    """The weights do not belong to the network."""
 
 
 def load_fluid_weights(network: paddle.nn.Layer, folder: Path, *, new_head: bool = True) -> int:

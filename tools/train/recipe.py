@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import Any
 
-import paddle
+from .augmentation import Augmentation
+from .errors import DataError
+from .normalization import IMAGENET, Normalization
 
-from .images import IMAGENET, Augmentation, DataError, Normalization
-
-OPTIMIZERS: dict[str, Any] = {
-    "momentum": partial(paddle.optimizer.Momentum, momentum=0.9, use_nesterov=True),
-    "adamw": paddle.optimizer.AdamW,
-    "nadam": paddle.optimizer.NAdam,
-}
-
+# Their builders are in optimizer.py: importing this module does not import Paddle.
+OPTIMIZERS = ("adamw", "momentum", "nadam")
 
 _RANGES = {
     "epochs": (1, math.inf),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .images import DataError
+from .errors import DataError
 from .recipe import Recipe
 
 FILE = "recipe.json"

@@ -10,7 +10,8 @@ from tools.datasets.images import Dataset
 from tools.datasets.lists import LABEL_FILES, find_labels, read_label_file
 from tools.datasets.sources import read_sources
 
-from .images import DataError, ImageSet, class_names, load_images, read_images
+from .errors import DataError
+from .images import ImageSet, class_names, load_images, read_images
 
 # What a list file may have without its images being read otherwise than they are meant.
 _HARMLESS = {"class without images", "CRLF", "byte order mark", "blank line", "blanks", "tab",

@@ -13,16 +13,16 @@ import paddle
 from paddle.nn import functional
 from tqdm import tqdm
 
+from tools.accuracy import Report
+
+from .augmentation import balanced_order, mixed
 from .curves import draw_curves
-from .fluid_weights import WeightsError
-from .images import IMAGENET, ImageSet, Normalization, balanced_order, centre, mixed
-from .recipe import OPTIMIZERS, Recipe
-from .report import Report, report_of
+from .errors import RunError, WeightsError
+from .images import ImageSet
+from .optimizer import optimizer_of
+from .recipe import Recipe
 from .run_record import FILE, RunRecord
-
-
-class RunError(Exception):
-    """A run cannot go on; the text says why and what to do."""
+from .scoring import evaluate
 
 
 class Trainer:
@@ -43,7 +43,7 @@ class Trainer:
     ) -> None:
         self._network, self._recipe, self._arch = network, recipe, arch
         self._train, self._val, self._run = train, val, run
-        self._optimizer = _optimizer(network, recipe)
+        self._optimizer = optimizer_of(network, recipe)
         self._average = {k: v.clone() for k, v in network.state_dict().items()}
         self._step = 0
         self._epoch = 0
@@ -238,46 +238,3 @@ def _read_lines(path: Path) -> list[dict[str, float]]:
         except ValueError:
             continue  # cut off as it was written
     return lines
-
-
-def _optimizer(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.Optimizer:
-    """Biases and norms do not decay; the last layer learns `head_factor` times as fast."""
-    groups = []
-    parameters = list(network.parameters())
-    # By group: Paddle sets the rate of each parameter anew from its group's.
-    for part, rate in ((parameters[:-2], 1.0), (parameters[-2:], recipe.head_factor)):
-        for decays, decay in ((True, recipe.weight_decay), (False, 0.0)):
-            own = [parameter for parameter in part if (len(parameter.shape) > 1) is decays]
-            if own:
-                groups.append({"params": own, "weight_decay": decay, "learning_rate": rate})
-    return OPTIMIZERS[recipe.optimizer](recipe.learning_rate, parameters=groups)
-
-
-def scores_of(
-    network: paddle.nn.Layer,
-    image_set: ImageSet,
-    resize: int,
-    size: int,
-    normalization: Normalization = IMAGENET,
-) -> np.ndarray:
-    """Return softmax scores, float32 [N, classes], of the middle of each image."""
-    network.eval()
-    scores = []
-    with paddle.no_grad():
-        for start in range(0, len(image_set.images), 32):
-            chunk = image_set.images[start : start + 32]
-            batch = normalization([centre(image, resize, size) for image in chunk])
-            scores.append(functional.softmax(network(paddle.to_tensor(batch))).numpy())
-    return np.concatenate(scores)
-
-
-def evaluate(
-    network: paddle.nn.Layer,
-    image_set: ImageSet,
-    resize: int,
-    size: int,
-    normalization: Normalization = IMAGENET,
-) -> Report:
-    """Count the network's best answers on `image_set`."""
-    answers = scores_of(network, image_set, resize, size, normalization).argmax(axis=1)
-    return report_of(image_set.targets, answers, image_set.classes)

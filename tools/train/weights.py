@@ -7,7 +7,8 @@ from pathlib import Path
 
 import paddle
 
-from .fluid_weights import WeightsError, load_fluid_weights
+from .errors import WeightsError
+from .fluid_weights import load_fluid_weights
 
 
 def load_weights(network: paddle.nn.Layer, path: Path, *, new_head: bool = False) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from protocol.errors import UndecodableImage
 from protocol.reply import Category
+from tools.accuracy import Share
 from tools.evaluation.measures import Answered, Asked, Confusion, Evaluation
 from tools.evaluation.tables import tables_of
 from tools.evaluation.thresholds import at_threshold, smallest_threshold
-from tools.train.report import Share
 
 LABELS = ("dry/can", "dry/glass", "wet/peel", "wet/rice")
 

@@ -105,6 +105,28 @@ def test_average_evaluate_and_export(root: Path, data: Path, run: Path, tmp_path
     assert converted.returncode == 0, converted.stderr
 
 
+HELP = """
+import contextlib, io, json, os, sys
+sys.path.insert(0, "")
+from tools.train.__main__ import main
+with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+    main(["fit", "--help"])
+before = "paddle" in sys.modules
+with contextlib.redirect_stderr(io.StringIO()):
+    main(["average", "none", "--output", "none"])
+import paddle
+flag = paddle.get_flags("FLAGS_use_stride_kernel")["FLAGS_use_stride_kernel"]
+print(json.dumps({"help": out.getvalue(), "imported": before, "stride_kernel": flag}))
+"""
+
+
+def test_help_does_not_wait_for_paddle_and_a_command_sets_its_flag_first(root: Path) -> None:
+    found = answer_of(root, HELP)
+    assert "--learning-rate" in found["help"]
+    assert not found["imported"]
+    assert not found["stride_kernel"]
+
+
 # Its import takes most of the time of a command that says no.
 SAY_NO = """
 import contextlib, io, json, sys
@@ -255,7 +277,8 @@ def test_an_own_mean_and_deviation_reach_the_service(
     from bundle.bundle import load_bundle
     from converter.bundling.convert import ConvertOptions, convert
     from pipeline.stages.preprocess import build_preprocess
-    from tools.train.images import Normalization, centre
+    from tools.train.images import centre
+    from tools.train.normalization import Normalization
     from tools.train.splits import load_split
 
     mean, std = (0.25, 0.5, 0.75), (0.2, 0.25, 0.3)

@@ -10,16 +10,11 @@ import pytest
 pytest.importorskip("tqdm", reason="training needs the extra train")
 paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 
-from tools.train.images import (  # noqa: E402
-    Augmentation,
-    DataError,
-    ImageSet,
-    balanced_order,
-    centre,
-    mixed,
-)
+from tools.accuracy import report_of  # noqa: E402
+from tools.train.augmentation import Augmentation, balanced_order, mixed  # noqa: E402
+from tools.train.errors import DataError  # noqa: E402
+from tools.train.images import ImageSet, centre  # noqa: E402
 from tools.train.recipe import OPTIMIZERS, Recipe  # noqa: E402
-from tools.train.report import report_of  # noqa: E402
 from tools.train.trainer import Trainer  # noqa: E402
 
 

@@ -14,9 +14,12 @@ pytest.importorskip("tqdm", reason="training needs the extra train")
 paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 
 from tools.train import trainer as trainer_module  # noqa: E402
-from tools.train.images import Augmentation, ImageSet  # noqa: E402
+from tools.train.augmentation import Augmentation  # noqa: E402
+from tools.train.errors import RunError  # noqa: E402
+from tools.train.images import ImageSet  # noqa: E402
 from tools.train.recipe import Recipe  # noqa: E402
-from tools.train.trainer import RunError, Trainer, evaluate  # noqa: E402
+from tools.train.scoring import evaluate  # noqa: E402
+from tools.train.trainer import Trainer  # noqa: E402
 
 SIDE = 16
 # Nothing that is random, and as good as no learning: what a test changes is all that happens.

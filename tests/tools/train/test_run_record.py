@@ -15,7 +15,7 @@ from bundle.inference_yml import read_inference_yml
 pytest.importorskip("tqdm", reason="training needs the extra train")
 paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 
-from tools.train.images import DataError  # noqa: E402
+from tools.train.errors import DataError  # noqa: E402
 from tools.train.recipe import Recipe  # noqa: E402
 from tools.train.run_record import RunRecord, read_record, record_beside  # noqa: E402
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("tqdm", reason="training needs the extra train")
 
-from tools.train.images import DataError
+from tools.train.errors import DataError
 from tools.train.splits import classes_of, load_split
 
 

@@ -16,8 +16,9 @@ paddle = pytest.importorskip("paddle", reason="training needs the extra cpu or g
 pytest.importorskip("tqdm", reason="training needs the extra train")
 
 
-from tools.train.fluid_weights import WeightsError, load_fluid_weights  # noqa: E402
-from tools.train.images import DataError, ImageSet, load_images  # noqa: E402
+from tools.train.errors import DataError, WeightsError  # noqa: E402
+from tools.train.fluid_weights import load_fluid_weights  # noqa: E402
+from tools.train.images import ImageSet, load_images  # noqa: E402
 from tools.train.recipe import Recipe  # noqa: E402
 from tools.train.trainer import Trainer  # noqa: E402
 from tools.train.weights import average_weights, load_weights  # noqa: E402
@@ -119,7 +120,7 @@ def test_classes_that_were_not_trained_on_are_told(tmp_path: Path) -> None:
 
 
 def recipe_of(run: Path, **flags: Any) -> Recipe:
-    from tools.train.__main__ import _recipe, _run_before
+    from tools.train.commands import _recipe, _run_before
 
     options = argparse.Namespace(run=run, **{"resume": False, **flags})
     return _recipe(options, _run_before(options))

@@ -1,4 +1,4 @@
-"""Requests that are wrong on purpose, and the error numbers that are right for them."""
+"""Wrong input, made on purpose, with the error numbers (err_no) that are right for it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import zlib
 from base64 import b64encode
 
 from .wire import HttpMessage
-from .world import MAX_BODY_MB
 
 
 def declared_png(width: int, height: int) -> bytes:
-    """Return a PNG whose header declares a size, with no more than a few pixels of it."""
+    """Return a PNG whose header declares a size, but holds only a few pixels."""
     return _png(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), bytes(1000))
 
 
 def white_png(side: int) -> bytes:
-    """Return a whole PNG of one bit a pixel, all white: it unpacks to 10,000 times its size."""
+    """Return a complete white PNG of one bit per pixel: decoded it has 10,000 times its size."""
     rows = (b"\0" + b"\xff" * (-(-side // 8))) * side
     return _png(struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0), rows)
 
@@ -32,7 +31,7 @@ def _png(header: bytes, rows: bytes) -> bytes:
 
 
 def bad_images(good: bytes) -> dict[str, tuple[bytes, frozenset[int]]]:
-    """Return what is no image, by what it is, with the error numbers that are right."""
+    """Return bytes that are not an image, by what they are."""
     undecodable, large = frozenset({5001}), frozenset({5002})
     return {
         "text": (b"this is no image", undecodable),
@@ -44,7 +43,7 @@ def bad_images(good: bytes) -> dict[str, tuple[bytes, frozenset[int]]]:
 
 
 def bad_followers(good: bytes) -> dict[str, tuple[bytes, frozenset[int]]]:
-    """Return what may follow a sound request on its connection and is none, by what is wrong."""
+    """Return bytes to send behind a right request that are not a request, by their fault."""
     long_head = b"POST /first/prediction HTTP/1.1\r\nA: " + 40_000 * b"a" + b"\r\n\r\n"
     return {
         "bytes that are no HTTP": (b"\0\0garbage\r\n\r\n", frozenset({5000})),
@@ -54,12 +53,14 @@ def bad_followers(good: bytes) -> dict[str, tuple[bytes, frozenset[int]]]:
     }
 
 
-def bad_messages(service: str, good: bytes) -> dict[str, tuple[HttpMessage, frozenset[int]]]:
-    """Return wrong requests over HTTP, by what is wrong."""
+def bad_messages(
+    service: str, good: bytes, max_body_mb: int
+) -> dict[str, tuple[HttpMessage, frozenset[int]]]:
+    """Return wrong HTTP requests by what is wrong, for a service that reads `max_body_mb` MiB."""
     path = f"/{service}/prediction"
     invalid = frozenset({5000})
     sound = {"key": ["image"], "value": [b64encode(good).decode()]}
-    large = bytes(MAX_BODY_MB * 2**20 + 1)
+    large = bytes(max_body_mb * 2**20 + 1)
     jpeg = (("Content-Type", "image/jpeg"),)
     return {
         "no JSON": (HttpMessage(path, b"{"), invalid),

@@ -1,6 +1,6 @@
-"""Bytes to the service and answers back, over HTTP/1.1 by hand and over gRPC.
+"""Connections to a service: HTTP/1.1 written by hand, and gRPC.
 
-By hand, so that a request can be slow, cut off, or wrong in ways that no client library allows.
+By hand, because a request shall be slow, cut off or wrong in ways that no client library allows.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
 T = TypeVar("T")
 
 
-class NoAnswerError(Exception):
-    """The connection broke, or nothing came; the text says which."""
+class NoReplyError(Exception):
+    """There was no reply: the connection broke, or the time was over; the text says which."""
 
 
-class BrokenError(NoAnswerError):
-    """The connection broke, or was closed."""
+class BrokenError(NoReplyError):
+    """The connection broke or was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,44 +50,44 @@ class HttpMessage:
 
 
 class HttpConnection:
-    """A connection that is kept open from request to request, and opened anew where it must."""
+    """A connection that stays open between requests; it is opened again when it was closed."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(
+    async def exchange(
         self, message: HttpMessage, timeout_s: float, pause_s: float = 0.0
     ) -> tuple[int, bytes]:
         """Send a request, in eight pieces with pauses if `pause_s`; return status and body.
 
         Raises:
-            NoAnswerError: there was none within `timeout_s`, or the connection broke.
+            NoReplyError: no reply within `timeout_s`, or the connection broke.
         """
-        return await self._within(timeout_s, self._ask(message, pause_s))
+        return await self._within(timeout_s, self._exchange(message, pause_s))
 
     async def send(self, content: bytes, timeout_s: float) -> None:
-        """Send bytes, of several requests perhaps, and wait for no answer; see `receive`.
+        """Send bytes, perhaps of several requests, and do not wait for a reply; see `receive`.
 
         Raises:
-            NoAnswerError: the connection could not be opened.
+            NoReplyError: the connection could not be opened.
         """
         _, writer = await self._within(timeout_s, self._open())
         writer.write(content)
 
     async def receive(self, timeout_s: float) -> tuple[int, bytes]:
-        """Return status and body of the next answer to what was sent.
+        """Return status and body of the next reply.
 
         Raises:
             BrokenError: the connection is closed.
-            NoAnswerError: there was none within `timeout_s`.
+            NoReplyError: no reply within `timeout_s`.
         """
         return await self._within(timeout_s, self._receive())
 
     async def abandon(
         self, message: HttpMessage, sent: float, read: int = 0, after_s: float = 0.0
     ) -> None:
-        """Send the given share of a request, read some bytes of the answer, wait, and hang up."""
+        """Send the given share of a request, read some bytes of the reply, wait, and hang up."""
         content = message.encoded()
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             reader, writer = await self._open()
@@ -111,12 +111,12 @@ class HttpConnection:
             return await asyncio.wait_for(work, timeout_s)
         except asyncio.TimeoutError:
             await self.close()
-            raise NoAnswerError(f"no answer within {timeout_s:g} s") from None
+            raise NoReplyError(f"no reply within {timeout_s:g} s") from None
         except (OSError, EOFError, ValueError) as error:
             await self.close()
             raise BrokenError(f"the connection broke: {error or type(error).__name__}") from error
 
-    async def _ask(self, message: HttpMessage, pause_s: float) -> tuple[int, bytes]:
+    async def _exchange(self, message: HttpMessage, pause_s: float) -> tuple[int, bytes]:
         _, writer = await self._open()
         content = message.encoded()
         if not pause_s:
@@ -147,7 +147,7 @@ class HttpConnection:
 
 
 def read_http(body: bytes) -> ClassifyReply | ServingError:
-    """Return the reply that a body tells, or its error."""
+    """Return the reply, or the error, that a body holds."""
     try:
         return reply_from_json(body)
     except ServingError as error:
@@ -165,13 +165,13 @@ class RpcConnection:
             METHOD
         )
 
-    async def ask(
+    async def exchange(
         self, message: pb.Request, timeout_s: float, *, own_deadline: bool
     ) -> ClassifyReply | ServingError:
-        """Return the answer; at the caller's own deadline gRPC tells DeadlineExceeded itself.
+        """Return the reply or its error; at `own_deadline` gRPC itself reports DeadlineExceeded.
 
         Raises:
-            NoAnswerError: gRPC failed, or took longer than the service may.
+            NoReplyError: gRPC failed, or the service took longer than it may.
         """
         try:
             body = await self._call(message.SerializeToString(), timeout=timeout_s)
@@ -181,7 +181,7 @@ class RpcConnection:
         except grpc.aio.AioRpcError as error:
             if own_deadline and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 return DeadlineExceeded("the caller's own deadline")
-            raise NoAnswerError(f"gRPC {error.code().name}: {error.details()}") from error
+            raise NoReplyError(f"gRPC {error.code().name}: {error.details()}") from error
 
     async def abandon(self, message: pb.Request, after_s: float) -> None:
         """Send a request and cancel it."""

@@ -1,4 +1,4 @@
-"""What both services are given: one model as `.pdmodel`, and images with their right answers."""
+"""The inputs of both services: one model as `.pdmodel`, and images with their right results."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bare import ROOT, BareLimit
+from benchmarks.bare import BareLimit
 from bundle import load_bundle
 from converter.bundling.convert import ConvertOptions, convert
 from converter.reading.exported_model import read_export
 from converter.targets.program_writer import write_program
 
-from ..soak.world import make_images
+from ..images import BUNDLE, draw_images
 
-BUNDLE = ROOT / "serving_model" / "waste"
 SERVICE = "waste"
 WORKERS = 2
 TIMEOUT_S = 5.0
@@ -22,7 +21,7 @@ QUEUE_SIZE = 32
 
 
 @dataclass(frozen=True)
-class World:
+class Inputs:
     """Files in `folder`; `best` holds label and score of each encoded image."""
 
     folder: Path
@@ -31,10 +30,10 @@ class World:
     best: list[tuple[str, float]]
 
 
-def make_world(folder: Path, seed: int = 1) -> World:
+def make_inputs(folder: Path, seed: int = 1) -> Inputs:
     """Write the embedded model in the form that Paddle Serving 0.9 reads, and draw images."""
     bundle = _program_bundle(folder)
-    images = make_images(folder, seed)
+    images = draw_images(folder, seed)
     labels = load_bundle(bundle).labels
     if labels is None:
         raise SystemExit(f"error: {bundle} has no labels")
@@ -42,7 +41,7 @@ def make_world(folder: Path, seed: int = 1) -> World:
     for scores in images.scores:
         number = max(range(len(scores)), key=scores.__getitem__)
         best.append((labels[number], scores[number]))
-    return World(folder, bundle, images.encoded, best)
+    return Inputs(folder, bundle, images.encoded, best)
 
 
 def _program_bundle(folder: Path) -> Path:
@@ -56,19 +55,19 @@ def _program_bundle(folder: Path) -> Path:
     return convert(ConvertOptions(export, folder / "bundle")).path
 
 
-def check_same_answers(world: World) -> None:
-    """Check that the model says the same in this form as in its own.
+def check_same_answers(inputs: Inputs) -> None:
+    """Check that the model in this form gives the scores of its own form.
 
     Raises:
         SystemExit: it does not.
     """
     paths = []
-    for number, image in enumerate(world.images[:4]):
-        path = world.folder / f"check{number}"
+    for number, image in enumerate(inputs.images[:4]):
+        path = inputs.folder / f"check{number}"
         path.write_bytes(image)
         paths.append(path)
-    bare = BareLimit(world.bundle, paths, 1)
+    bare = BareLimit(inputs.bundle, paths, 1)
     bare.close()
-    for scores, (label, score) in zip(bare.answers, world.best, strict=False):
+    for scores, (label, score) in zip(bare.answers, inputs.best, strict=False):
         if abs(max(scores) - score) > 1e-4:
             raise SystemExit(f"error: the .pdmodel gives {max(scores)} for {label} {score}")

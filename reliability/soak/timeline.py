@@ -1,4 +1,4 @@
-"""What was done to the service, and when: which errors are right depends on it."""
+"""The faults of the service in the order of time; they decide which errors are right."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-# Consequences are seen a little before and after what was written down.
+# A request may feel a fault a little before or after the recorded times.
 SLACK_S = 0.5
 
 
 @dataclass
 class Event:
-    """Something done to `service` (None: to all), over when the service had recovered."""
+    """A fault of `service` (None: of all); it ends when the service has recovered."""
 
     kind: str
     service: str | None
@@ -24,14 +24,14 @@ class Event:
     ended: float = math.inf
 
     def touches(self, service: str, began: float, ended: float) -> bool:
-        """Whether a request of that time to that service may have felt it."""
+        """Whether a request of that time to that service may have felt the fault."""
         mine = self.service is None or self.service == service
         return mine and self.began - SLACK_S <= ended and began <= self.ended + SLACK_S
 
 
 @dataclass
 class Generation:
-    """Labels that were in force: from when their reload was asked for, until another's was over."""
+    """Labels and their time: from the begin of their reload to the end of the next."""
 
     number: int
     since: float
@@ -39,7 +39,7 @@ class Generation:
 
 
 @dataclass
-class Chronicle:
+class Timeline:
     """Events, deaths of workers and generations of labels, in the order of time."""
 
     events: list[Event] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Chronicle:
 
     @contextmanager
     def event(self, kind: str, service: str | None = None) -> Iterator[Event]:
-        """Write down what is done inside; it ends with the recovery that is waited for there."""
+        """Record a fault; the context causes it and waits for the recovery."""
         event = Event(kind, service, time.monotonic())
         self.events.append(event)
         try:
@@ -58,11 +58,11 @@ class Chronicle:
             event.ended = time.monotonic()
 
     def died(self, service: str) -> None:
-        """A worker of `service` has been killed, or stopped so that the service kills it."""
+        """Record that a worker of `service` was killed, or stopped so that the service kills it."""
         self._deaths.setdefault(service, []).append(time.monotonic())
 
     def recovered(self, kind: str, seconds: float) -> None:
-        """How long it took until every worker was up again."""
+        """Record how long it took until every worker was up again."""
         self.recoveries_s.setdefault(kind, []).append(seconds)
 
     def deaths(self, service: str, began: float, ended: float) -> int:
@@ -77,7 +77,7 @@ class Chronicle:
         return any(e.kind in kinds and e.touches(service, began, ended) for e in self.events)
 
     def allowed_generations(self, began: float, ended: float) -> set[int]:
-        """Return whose labels a request of that time may show."""
+        """Return the generations whose labels the reply to a request of that time may have."""
         return {
             g.number
             for g in self.generations
@@ -85,5 +85,5 @@ class Chronicle:
         }
 
     def counts(self) -> Counter[str]:
-        """Return how often each kind of event was done."""
+        """Return how often each kind of fault was caused."""
         return Counter(event.kind for event in self.events)
