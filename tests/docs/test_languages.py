@@ -65,6 +65,12 @@ def _tables(document: Path) -> list[tuple[int, set[int]]]:
     ]
 
 
+def _quoted(document: Path) -> list[list[str]]:
+    """Return the quoted names of each row of each table, without regard to language."""
+    rows = [line for line in _prose(document).splitlines() if line.lstrip().startswith("|")]
+    return [[name.replace(SUFFIX, ".md") for name in re.findall(r"`([^`]+)`", row)] for row in rows]
+
+
 def _links(document: Path) -> set[str]:
     """Return where the document leads, without regard to language (the switch at its top aside)."""
     return {link.replace(SUFFIX, ".md") for link in LINK.findall(_prose(document))}
@@ -89,6 +95,14 @@ def test_both_languages_have_tables_of_the_same_shape(name: str) -> None:
     tables = _tables(ROOT / name)
     assert _tables(_chinese(ROOT / name)) == tables
     assert all(len(columns) <= 1 for _rows, columns in tables), "a row has a column too many"
+
+
+@pytest.mark.parametrize("name", _names())
+def test_rows_of_tables_name_the_same_keys_and_commands(name: str) -> None:
+    for english, chinese in zip(_quoted(ROOT / name), _quoted(_chinese(ROOT / name)), strict=True):
+        assert len(set(chinese)) == len(set(english)), (english, chinese)
+        translated = {quoted for quoted in chinese if NOT_LATIN.search(quoted)}
+        assert set(chinese) - translated <= set(english)
 
 
 @pytest.mark.parametrize("name", _names())
