@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from protocol.key_value.reply import error_to_json
+
 from ..admission.desk import Desk
 from ..admission.inflight import Inflight
 from ..admission.key_ring import KeyRing
@@ -154,16 +156,18 @@ class StandaloneHost:
                 stack,
                 public,
                 ports.http,
+                error_body=error_to_json,
                 max_connections=self._max_connections,
                 tls=self._tls,
                 on_refused=self._observer.no_request,
             )
         if ports.metrics:
-            await serve_app(stack, build_metrics_app(self._metrics), ports.metrics)
+            metrics = build_metrics_app(self._metrics)
+            await serve_app(stack, metrics, ports.metrics, error_body=error_to_json)
         if ports.admin:
             local = is_loopback(ports.admin[0])
             admin = build_admin_app(self, self._services, self._metrics, local=local)
-            await serve_app(stack, admin, ports.admin)
+            await serve_app(stack, admin, ports.admin, error_body=error_to_json)
 
     async def _serve_rpc(self, stack: contextlib.AsyncExitStack, ports: OpenPorts) -> None:
         if ports.rpc is None:

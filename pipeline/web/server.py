@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from ..admission.tls import Tls
-from .protocol import OnRefused, bounded_protocol
+from .protocol import ErrorBody, OnError, bounded_protocol
 
 logger = logging.getLogger(__name__)
 
@@ -61,18 +61,22 @@ async def serve_app(
     app: Starlette,
     sockets: list[socket.socket],
     *,
+    error_body: ErrorBody,
     max_connections: int = PRIVATE_CONNECTIONS,
     tls: Tls | None = None,
-    on_refused: OnRefused | None = None,
+    on_refused: OnError | None = None,
 ) -> None:
     """Serve `app` on sockets that listen already, until the stack is closed.
 
-    `on_refused` is told of what `app` never sees: connections and heads over the bounds.
+    `error_body` gives the JSON of an error that is replied before `app` sees a request: connections
+    and heads over the bounds, what is no HTTP. `on_refused` gets each such error.
     """
     config = uvicorn.Config(
         app,
-        http=bounded_protocol(max_connections, on_refused),
+        # uvicorn calls it, and needs no class.
+        http=bounded_protocol(max_connections, error_body, on_refused),  # type: ignore[arg-type]
         log_config=None,
+        log_level=logging.ERROR,  # what is no request is counted; a line in the log it is not worth
         access_log=False,
         server_header=False,
         lifespan="off",

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from uvicorn.protocols.http import httptools_impl
 
 from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
@@ -24,6 +25,7 @@ from pipeline.web import protocol as http_protocol
 from pipeline.web import server as http_server
 from pipeline.web.app import build_http_app
 from pipeline.web.server import serve_app
+from protocol.key_value.reply import error_to_json
 from tests.patience import PATIENCE_S
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -35,6 +37,7 @@ class Server:
     def __init__(self) -> None:
         self.port = 0
         self.asked = 0
+        self.disconnected = 0
         self.size = 2
         self.bodies: list[bytes] = []
         self.headers: dict[str, str] = {}
@@ -42,10 +45,18 @@ class Server:
         self.release.set()
 
     async def answer(self, request: Request) -> Response:
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            self.disconnected += 1
+            return Response()
         self.asked += 1
-        self.bodies.append(await request.body())
+        self.bodies.append(body)
         self.headers |= dict(request.headers)
+        # As the application itself does, to notice that the client goes away.
+        gone = asyncio.ensure_future(request.receive())
         await self.release.wait()
+        gone.cancel()
         return Response(b"x" * self.size)
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -61,7 +72,7 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
             app = Starlette(routes=[Route("/", server.answer, methods=["GET", "POST"])])
             listening = socket.create_server(("127.0.0.1", 0))
             server.port = listening.getsockname()[1]
-            await serve_app(stack, app, [listening], **options)
+            await serve_app(stack, app, [listening], error_body=error_to_json, **options)
             # uvicorn's task begins to accept.
             await ask(*await server.open())
             return server
@@ -194,9 +205,9 @@ async def test_an_answer_before_the_body_is_the_only_one(
 async def test_a_slow_body_at_an_honest_rate_is_read(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.1)
-    monkeypatch.setattr(http_protocol, "SLOWEST_BYTES_A_SECOND", 10)
-    monkeypatch.setattr(http_protocol, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(http_protocol, "SLOWEST_BYTES_A_SECOND", 1)
+    monkeypatch.setattr(http_protocol, "_LOOK_EVERY_S", 30.0)
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
@@ -473,6 +484,67 @@ async def test_two_requests_in_one_piece_are_both_answered(serve: Any) -> None:
     writer.close()
 
 
+async def test_pipelined_requests_are_parsed_one_at_a_time(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvicorn alone keeps each request that it finds in what it has received."""
+    server = await serve()
+    parsed: list[Any] = []
+    most: list[int] = []
+
+    class Counted(httptools_impl.RequestResponseCycle):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            parsed.append(self)
+            most.append(sum(not each.response_complete for each in parsed[-100:]))
+
+    monkeypatch.setattr(httptools_impl, "RequestResponseCycle", Counted)
+    reader, writer = await server.open()
+    number = 3000
+    server.release.clear()
+    asked = server.asked
+    writer.write(GET)
+    while server.asked == asked:
+        await asyncio.sleep(0.01)
+    writer.write(GET * (number - 1))
+    await asyncio.sleep(0)
+    server.release.set()
+    for _ in range(number):
+        assert b"200 OK" in await read_answer(reader)
+    assert len(parsed) == number
+    assert max(most) == 1
+    writer.close()
+
+
+async def test_the_socket_is_not_read_behind_a_pipelined_request(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve()
+    received: list[int] = []
+    receive = http_protocol._BoundedProtocol.data_received
+
+    def counting(self: Any, data: bytes) -> None:
+        received.append(len(data))
+        receive(self, data)
+
+    monkeypatch.setattr(http_protocol._BoundedProtocol, "data_received", counting)
+    server.release.clear()
+    asked = server.asked
+    reader, writer = await server.open()
+    number = 1000
+    writer.write(GET + GET)
+    while server.asked == asked:
+        await asyncio.sleep(0.01)
+    writer.write(GET * number)
+    for _ in range(100):  # turns of the loop, in which it would read what is there
+        await asyncio.sleep(0)
+    assert received == [2 * len(GET)]
+    server.release.set()
+    for _ in range(number + 2):
+        assert b"200 OK" in await read_answer(reader)
+    writer.close()
+
+
 async def test_what_no_application_sees_is_told(serve: Any) -> None:
     told: list[str] = []
     server = await serve(
@@ -507,7 +579,9 @@ async def test_a_slow_body_is_counted_as_what_its_sender_was_told(
     app = build_http_app(Desk(services, observer, Inflight(2000)), max_body_bytes=2000)
     listening = socket.create_server(("127.0.0.1", 0))
     async with contextlib.AsyncExitStack() as stack:
-        await serve_app(stack, app, [listening], on_refused=observer.no_request)
+        await serve_app(
+            stack, app, [listening], error_body=error_to_json, on_refused=observer.no_request
+        )
         reader, writer = await asyncio.open_connection(*listening.getsockname())
         writer.write(b"POST /waste/prediction HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab")
         assert b"504" in (await read_answer(reader)).partition(b"\r\n")[0]

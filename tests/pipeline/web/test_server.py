@@ -25,6 +25,7 @@ from pipeline.admission.tls import Tls
 from pipeline.settings.access import TlsSettings
 from pipeline.web import server as http_server
 from pipeline.web.server import affordable_connections, serve_app
+from protocol.key_value.reply import error_to_json
 from tests.patience import PATIENCE_S
 
 trustme = pytest.importorskip("trustme")
@@ -117,7 +118,7 @@ async def serving(tls: Tls | None, **options: Any) -> AsyncIterator[Server]:
         app = Starlette(routes=[Route("/", server.answer)])
         listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
         server.port = listening.getsockname()[1]
-        await serve_app(stack, app, [listening], tls=tls, **options)
+        await serve_app(stack, app, [listening], error_body=error_to_json, tls=tls, **options)
         yield server
 
 
