@@ -1,4 +1,4 @@
-"""`python -m pipeline`: the same as `python pipeline/web_service.py`; `... status` asks one."""
+"""`python -m pipeline`: the same as `python pipeline/web_service.py`; `... status` shows one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 def main(arguments: list[str]) -> int:
     """Run the command that `arguments` begin with; return the exit code."""
     if arguments[:1] == ["status"]:
-        # Needs nothing of what the service needs, so it answers at once.
+        # Imports nothing of the service, so that it starts at once.
         from .status_command import main as status
 
         return status(arguments[1:])

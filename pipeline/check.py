@@ -1,4 +1,4 @@
-"""`--check`: everything that a start does, with one worker and one picture, and no service."""
+"""`--check`: everything that a start does, with one worker and one image, and no service."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ async def check_settings(settings: ServiceSettings) -> int:
 
 async def _predict_once(name: str, engine: Engine) -> str:
     grey = np.full((256, 256, 3), 127, np.uint8)
-    picture = cv2.imencode(".png", grey)[1].tobytes()
+    image = cv2.imencode(".png", grey)[1].tobytes()
     started = time.perf_counter()
     try:
-        (result,) = await engine.classify(encoded([picture]))
+        (result,) = await engine.classify(encoded([image]))
     except ServingError as error:
         raise ConfigError(f"service {name} does not answer: {error}") from error
     if isinstance(result, ServingError):
         raise ConfigError(f"service {name} does not answer: {result}")
     best = f"{result[0].label} {result[0].score:.3f}" if result else "nothing over the threshold"
     elapsed_ms = 1e3 * (time.perf_counter() - started)
-    return f"  {name}: one prediction of a grey picture took {elapsed_ms:.1f} ms ({best})"
+    return f"  {name}: one prediction of a grey image took {elapsed_ms:.1f} ms ({best})"

@@ -1,7 +1,7 @@
-"""`python -m pipeline status`: what a running service serves, and how it fares.
+"""`python -m pipeline status`: what a running service serves, its workers, queues and rates.
 
-Asks the admin address twice and shows what happened between. Exit codes: 0 every service is ready;
-1 one is not; 2 nothing answers there.
+Reads the status from the admin address twice and shows the rates between the two. Exit codes:
+0 every service is ready; 1 one is not; 2 the address gives no status.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.table import Table
 from .settings.keys import DEFAULT_ADMIN_PORT
 
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_ADMIN_PORT}"
-_ASK_LIMIT_S = 10.0
+_READ_LIMIT_S = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,15 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     url = options.url if "://" in options.url else f"http://{options.url}"
     try:
-        # No proxy of the environment stands between this machine and itself.
-        with httpx.Client(base_url=url, timeout=_ASK_LIMIT_S, trust_env=False) as client:
-            before = _ask(client)
+        # A proxy of the environment cannot reach this machine's own loopback address.
+        with httpx.Client(base_url=url, timeout=_READ_LIMIT_S, trust_env=False) as client:
+            before = _read_status(client)
             if options.json:
                 print(json.dumps(before, indent=2, ensure_ascii=False))
                 return _exit_code(before)
             began = time.monotonic()
             time.sleep(max(options.seconds, 0.01))
-            after = _ask(client)
+            after = _read_status(client)
             elapsed_s = time.monotonic() - began
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         print(f"error: no status from {url}: {_cause(error)}", file=sys.stderr)
@@ -60,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _exit_code(after)
 
 
-def _ask(client: httpx.Client) -> dict[str, Any]:
+def _read_status(client: httpx.Client) -> dict[str, Any]:
     response = client.get("/-/status")
     if response.status_code != 200:
         raise ValueError(f"HTTP {response.status_code}; this is not an admin address")
     status = response.json()
     if not isinstance(status, dict) or "services" not in status:
-        raise ValueError("the answer is no status; this is not an admin address")
+        raise ValueError("the reply is no status; this is not an admin address")
     return status
 
 
@@ -93,7 +93,7 @@ def _show(
         why = f": {last['error']}" if last["error"] else ""
         console.print(f"last reload {when}: {last['outcome']}{why}", soft_wrap=True)
     earlier = {service["name"]: service["counters"] for service in before["services"]}
-    for table in (_services(after), _pictures(after, earlier, elapsed_s), _workers(after)):
+    for table in (_services(after), _images(after, earlier, elapsed_s), _workers(after)):
         console.print()
         console.print(table)
 
@@ -122,11 +122,11 @@ def _services(status: Mapping[str, Any]) -> Table:
     return table
 
 
-def _pictures(
+def _images(
     status: Mapping[str, Any], earlier: Mapping[str, Mapping[str, int]], elapsed_s: float
 ) -> Table:
     outcomes = ("answered", "failed", "expired", "abandoned", "rejected")
-    table = _table(("pictures",), ("a second", *outcomes))
+    table = _table(("images",), ("a second", *outcomes))
     for service in status["services"]:
         counters = service["counters"]
         before = earlier.get(service["name"], counters)
@@ -136,9 +136,7 @@ def _pictures(
 
 
 def _workers(status: Mapping[str, Any]) -> Table:
-    table = _table(
-        ("worker", "process", "state"), ("restarts", "pictures", "a batch", "last ended")
-    )
+    table = _table(("worker", "process", "state"), ("restarts", "images", "a batch", "last ended"))
     for service in status["services"]:
         for worker in service["workers"]:
             table.add_row(*_worker_row(worker))

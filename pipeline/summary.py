@@ -10,18 +10,18 @@ from .settings.config import ServiceSettings
 from .settings.op import OpSettings
 
 
-class Told(Protocol):
+class Described(Protocol):
     """What the block needs of an engine."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a worker told about its model; see `pipeline.classifier`."""
+        """What a worker reported about its model; see `pipeline.classifier`."""
         ...
 
 
 def summary(
     settings: ServiceSettings,
-    engines: Mapping[str, Told],
+    engines: Mapping[str, Described],
     addresses: Addresses,
     headline: str,
 ) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 if __package__ in (None, ""):
-    # Run as a script: this folder is first on the path and would hide what has the same name.
+    # Run as a script: this folder is first on the path and would hide modules of the same name.
     sys.path[0] = str(ROOT)
 
 from pipeline.check import check_settings  # noqa: E402
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     overrides = [*options.override, *_log_overrides(options)]
     log = None
-    hide_environment()  # before anything is started that would inherit it
-    # Pictures, and the keys of TLS, belong in no file that a crash leaves behind.
+    hide_environment()  # before a process is started that would inherit it
+    # A core dump would hold images and the keys of TLS.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         settings = load_settings(options.config, overrides)
@@ -51,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.getLogger("pipeline").warning("%s", settings.warning)
         if options.check:
             return _run(check_settings(settings))
-        # What is loaded anew is this file, also if the working folder changes.
+        # A reload reads the same file, also if the working folder has changed.
         path = options.config.absolute()
         return _run(_serve(settings, lambda: load_settings(path, overrides)))
     except (ConfigError, EngineStartError) as error:
         if log is not None:
-            log.close()  # what led to it is told first
+            log.close()  # writes what led to the error first
         print(f"error: {error}", file=sys.stderr)
         return 1
 

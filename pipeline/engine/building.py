@@ -1,4 +1,4 @@
-"""What a worker answers with, and how it is made from the start message."""
+"""What a worker runs, and how it is built from the start message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Answering(Protocol):
-    """What a worker runs; `facts` is JSON-able and told in the start-up block and the status."""
+    """What a worker runs; `facts` is JSON-able and shown in the start-up block and the status."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -23,7 +23,7 @@ class Answering(Protocol):
 
     @property
     def stages_s(self) -> Mapping[str, float]:
-        """How many seconds the last `answer` took for what; empty if it does not measure."""
+        """How many seconds each stage of the last `answer` took; empty if it does not measure."""
         ...
 
     def answer(self, images: Sequence[EncodedImage]) -> Sequence[ImageResult]:

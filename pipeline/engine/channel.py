@@ -76,7 +76,7 @@ class Channel:
                 self._end(None)
 
     def hang_up(self) -> None:
-        """Tell the worker that nothing more will come; it leaves when it has read all."""
+        """Send the end of the stream; the worker leaves when it has read everything."""
         if not self._closed:
             self._forget_unsent()
             with contextlib.suppress(OSError):

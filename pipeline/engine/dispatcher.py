@@ -93,7 +93,7 @@ class Dispatcher:
         self._on_batch(BatchReport(waits_s, contexts, run_s, results["stages_s"]))
 
     def worker_lost(self, worker: Supervisor, batch: Sequence[Entry]) -> None:
-        """Put the unanswered entries back, each to be tried alone, or answer them."""
+        """Put the unanswered entries back, each to be tried alone, or fail them."""
         if worker in self._idle:
             self._idle.remove(worker)
         again = []

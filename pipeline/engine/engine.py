@@ -1,12 +1,12 @@
-"""The engine of one service: pictures in, results out, whatever happens to the workers.
+"""The engine of one service: images in, results out, whatever happens to the workers.
 
-    classify ── admission ──> waiting ──> batch ──> worker process ──> each result to its waiter
+    classify ── admission ──> waiting ──> batch ──> worker process ──> each result to its caller
                    │             │                       │
               Overloaded     expired, abandoned      died: once more, alone; then PredictionFailed
               NotReady       drop out at once
 
-Everything here runs on one event loop, so that between two awaits nothing changes under our feet;
-the only await of a request is for its own outcome.
+Everything here runs on one event loop, so that nothing changes between two awaits; a request
+awaits nothing but its own outcome.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class EngineStartError(Exception):
 
 
 class Engine:
-    """Classifies pictures in worker processes; one engine a service.
+    """Classifies images in worker processes; one engine a service.
 
     Life: made -> `start` -> `classify` ... -> `drain` -> `close`. All on one event loop.
     """
@@ -60,7 +60,7 @@ class Engine:
     ) -> None:
         """Prepare the engine of service `name`; nothing is started yet.
 
-        `counters` are those of an engine that this one follows; `on_batch` is told every batch.
+        `counters` are those of an engine that this one follows; `on_batch` gets each report.
         """
         self.name = name
         self._command = command
@@ -84,7 +84,7 @@ class Engine:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a worker told about model and backend when it was ready; empty before."""
+        """What a worker reported about model and backend when it was ready; empty before."""
         return next((worker.facts for worker in self._workers if worker.facts), {})
 
     @property
@@ -124,7 +124,7 @@ class Engine:
             raise
 
     async def _start_workers(self) -> None:
-        # Before the first of them, so that all load the same files, now and later.
+        # Before the first start, so that all workers load the same files, now and later.
         self._command = await asyncio.to_thread(self._command.marked)
         if self._closing is not None:
             return
@@ -146,7 +146,7 @@ class Engine:
         return not self._open
 
     async def close(self) -> None:
-        """Stop the workers and answer what is left with ServiceClosed; may be called again."""
+        """Stop the workers and fail open requests with ServiceClosed; may be called again."""
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close())
         await asyncio.shield(self._closing)
@@ -172,7 +172,7 @@ class Engine:
         return self._drained is not None or self._closing is not None
 
     def _worker_started(self, worker: Supervisor) -> None:
-        """Take note of a start, good or bad: end `start`, or answer what waits in vain."""
+        """Note a start, good or bad: end `start`, or fail requests that no worker will answer."""
         starting = None if self._started is None or self._started.done() else self._started
         enough = all if self._wants_all else any
         if worker.starts.failed == 0:
@@ -196,7 +196,9 @@ class Engine:
         if cause is not None:
             return f"no worker of service {self.name} can start: {cause}"
         if not all(worker.starts.unlikely for worker in self._workers):
-            return f"no worker of service {self.name} is up, nor will be in time; try again later"
+            return (
+                f"no worker of service {self.name} is up, and none will be in time; try again later"
+            )
         return f"no worker of service {self.name} can start; the service's log has the cause"
 
     # --- requests --------------------------------------------------------------------------------
@@ -208,14 +210,14 @@ class Engine:
         timeout_s: float | None = None,
         log_id: int = 0,
     ) -> list[ImageResult]:
-        """Classify encoded pictures; return one result or error a picture, in order.
+        """Classify encoded images; return one result or error per image, in order.
 
         Waits at most `timeout_s` seconds or the service's own timeout, whichever is shorter.
-        Cancelling the caller abandons the pictures; those that still wait are never computed.
+        Cancelling the caller abandons the images; those that still wait are never computed.
 
         Raises:
             Overloaded: the queue has no room for all of them; nothing was computed.
-            InvalidRequest: more pictures than the queue can ever hold.
+            InvalidRequest: more images than the queue can ever hold.
             NotReady: no worker is up, nor likely to be within that time.
             ServiceClosed: the service is stopping.
             DeadlineExceeded: not all results were there in time.
@@ -251,7 +253,7 @@ class Engine:
             error = ServiceClosed("the service is stopping; send the request to another replica")
         elif images > waiting.size:
             error = InvalidRequest(
-                f"{images} pictures in one request; the queue of service {self.name} holds at "
+                f"{images} images in one request; the queue of service {self.name} holds at "
                 f"most {waiting.size}; send fewer at a time"
             )
         elif not self._up_within(limit_s):
@@ -259,7 +261,7 @@ class Engine:
         elif not self._dispatcher.has_room(images):
             error = Overloaded(
                 f"the queue of service {self.name} is full ({len(waiting)} of {waiting.size} "
-                "pictures wait); try again later"
+                "images wait); try again later"
             )
         if error is not None:
             self._counters.rejected += images

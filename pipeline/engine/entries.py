@@ -1,6 +1,6 @@
-"""The pictures that wait, and the requests that wait for them.
+"""The images that wait, and the requests that wait for their results.
 
-    Request ──< Entry    one entry a picture; an entry knows its request, never the reverse
+    Request ──< Entry    one entry per image; an entry knows its request, never the reverse
     WaitingEntries       all that wait, by age, never more than admitted
 
 An entry is at any time in exactly one place: waiting, in one worker's batch, or settled.
@@ -20,7 +20,7 @@ from protocol.request import EncodedImage
 
 
 class Request:
-    """One caller's wait for the results of its pictures.
+    """One caller's wait for the results of its images.
 
     `done` becomes true exactly once: all results are there, the request failed as a whole, or the
     caller went away (the future is then cancelled). Whatever comes later changes nothing.
@@ -28,7 +28,7 @@ class Request:
     Attributes:
         context: the caller's context variables.
         since: when it was admitted; like `deadline`, a time of the loop's clock.
-        unsettled: pictures without a result.
+        unsettled: images without a result.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Request:
 
     @property
     def done(self) -> bool:
-        """Whether nobody waits for a result any more."""
+        """Whether the caller waits no longer."""
         return self._future.done()
 
     @property
@@ -65,7 +65,7 @@ class Request:
         return self._future.cancelled()
 
     def settle(self, position: int, result: ImageResult) -> None:
-        """Take the result of one picture; the last one wakes the caller."""
+        """Take the result of one image; the last one wakes the caller."""
         self._results[position] = result
         self.unsettled -= 1
         if not self.unsettled:
@@ -77,7 +77,7 @@ class Request:
         self._future.set_result(None)
 
     async def outcome(self) -> list[ImageResult]:
-        """Wait; return one result a picture.
+        """Wait; return one result per image.
 
         Raises:
             ServingError: the request failed as a whole.
@@ -85,14 +85,14 @@ class Request:
         await self._future
         if self._failure is not None:
             # Made here and kept nowhere: a stored exception would tie the frame, and with it the
-            # pictures, into a cycle that only the garbage collector ends.
+            # images, into a cycle that only the garbage collector ends.
             kind, text = self._failure
             raise kind(text)
         return [result for result in self._results if result is not None]
 
 
 class Entry:
-    """One picture of a request.
+    """One image of a request.
 
     `attempts` counts the workers that died over it; `alone` says that it must not share a batch,
     because it was in one that killed its worker.
@@ -101,7 +101,7 @@ class Entry:
     __slots__ = ("alone", "attempts", "image", "position", "request")
 
     def __init__(self, request: Request, position: int, image: EncodedImage) -> None:
-        """Stand for picture `position` of `request`."""
+        """Stand for image `position` of `request`."""
         self.request = request
         self.position = position
         self.image = image
@@ -150,13 +150,13 @@ class WaitingEntries:
         for entry in entries:
             self._entries.pop(entry, None)
 
-    def take(self, most: int, hardly: float = -math.inf) -> list[Entry]:
+    def take(self, most: int, late_until: float = -math.inf) -> list[Entry]:
         """Remove and return the next batch: the oldest entries, at most `most` of them.
 
-        Those with a deadline no later than `hardly` come only when no others wait: work that is
-        likely in vain must not make others late as well. One that must be alone comes alone.
+        Entries with a deadline up to `late_until` are likely to be late: they come only when no
+        others wait, so that they make no others late. An entry that must be alone comes alone.
         """
-        batch = _first(most, (e for e in self._entries if e.request.deadline > hardly))
+        batch = _first(most, (e for e in self._entries if e.request.deadline > late_until))
         batch = batch or _first(most, self._entries)
         self.discard(batch)
         return batch

@@ -87,7 +87,7 @@ class WorkerProcess:
         self._channel.send(header, payload)
 
     def hang_up(self) -> None:
-        """Ask the process to leave after what it is doing."""
+        """Let the process finish its batch and leave."""
         self._channel.hang_up()
 
     def kill(self) -> None:

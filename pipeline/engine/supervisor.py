@@ -228,7 +228,7 @@ class Supervisor:
         self._source.worker_free(self)
 
     def _hangs(self, limit_s: float) -> None:
-        self._kill(f"hangs: no answer to its batch within {limit_s:g} s")
+        self._kill(f"hangs: no results of its batch within {limit_s:g} s")
 
     def _kill(self, reason: str) -> None:
         if self._process is not None:

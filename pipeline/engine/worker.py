@@ -33,7 +33,7 @@ from .served_files import FilesChangedError, ServedFiles
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-# The callers' numbers of the batch under way; what is logged meanwhile carries them.
+# The log ids of the batch under way; every log line written meanwhile has them.
 _log_ids: list[int] = []
 FAILED_TEXT = "the prediction failed; the service's log has the details"
 
@@ -48,13 +48,13 @@ def main() -> int:
     _ignore_stop_signals()
     _leave_no_core()
     faulthandler.enable()
-    # What the classifier may start in its turn must not hold the connection open.
+    # Processes that the classifier starts must not keep the connection open.
     os.set_inheritable(options.fd, False)
     with socket.socket(fileno=options.fd) as connection:
         try:
             return serve(connection)
         except (BrokenPipeError, ConnectionResetError):
-            return 0  # the service is gone; nobody is left to tell
+            return 0  # the service is gone, so there is nothing to report to
 
 
 def serve(connection: socket.socket) -> int:
@@ -73,7 +73,7 @@ def serve(connection: socket.socket) -> int:
         failed = {"kind": "failed", "cause": one_line(error), "public_cause": public}
         connection.sendall(pack(failed))
         return 1
-    # Native libraries bring signal handlers of their own along; ours count.
+    # Native libraries install signal handlers of their own; ours replace them.
     _ignore_stop_signals()
     facts = {**answering.facts, "load_s": round(time.monotonic() - began, 3)}
     connection.sendall(pack({"kind": "ready", "facts": facts}))
@@ -91,7 +91,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether it is one of our typed errors, whose text says all."""
+    """Whether it is one of our typed errors, whose text is enough without a class name."""
     return type(error).__module__.partition(".")[0] in ("pipeline", "bundle", "protocol")
 
 
@@ -103,7 +103,7 @@ def _build(start: Header) -> Answering:
         files.check()
     answering = build(start["factory"], start["settings"])
     if files is not None:
-        files.check()  # what was loaded lay there all the while
+        files.check()  # they did not change while they were loaded
     return answering
 
 
@@ -149,12 +149,12 @@ class _Batch:
         except ServingError as error:
             if len(images) == 1:
                 return [_row(error)]
-        except Exception:  # noqa: BLE001 - told to the service; the worker goes on
+        except Exception:  # noqa: BLE001 - reported to the service; the worker goes on
             if len(images) == 1:
                 self.failed.append(begin)
                 self.traceback = self.traceback or traceback.format_exc()
                 return [_row(PredictionFailed(FAILED_TEXT))]
-        # One image must not take its neighbours down, whatever the classifier does.
+        # One image must not make its neighbours fail, whatever the classifier does.
         return [row for position in range(begin, end) for row in self.rows(position, position + 1)]
 
 
@@ -169,7 +169,7 @@ def _die_with(parent: int) -> None:
     with contextlib.suppress(OSError, AttributeError):  # no such call: the closed socket is enough
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(0)  # it died before we asked
+        os._exit(0)  # it died before the call above
 
 
 def _ignore_stop_signals() -> None:
@@ -182,19 +182,19 @@ def _ignore_stop_signals() -> None:
 
 
 def _leave_no_core() -> None:
-    """Have a crash write no file: a core dump holds callers' pictures, and serving writes nothing.
+    """Have a crash write no file: a core dump has callers' images, and serving writes no file.
 
-    faulthandler does not prevent it: it hands the signal on. Where the system pipes core dumps to
-    a program (core(5)), that program gets them all the same, and the limit with them to keep to.
+    faulthandler does not prevent it: it passes the signal on. Where the system pipes core dumps to
+    a program (core(5)), that program still gets them, together with the limit.
     """
-    with contextlib.suppress(OSError, ValueError):  # a sandbox that lets nobody change limits
+    with contextlib.suppress(OSError, ValueError):  # a sandbox that forbids changing limits
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _log_with_priority(token: str) -> None:
     """Log to stderr in lines that begin with <3:TOKEN> error .. <7:TOKEN> debug.
 
-    The token tells them from what libraries print there; see `output.OutputRelay`.
+    The token marks them among the lines that libraries print; see `output.OutputRelay`.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_PriorityFormatter(token))

@@ -1,8 +1,8 @@
-"""The private address: what the one who runs the service sees and does, and nobody else.
+"""The private address of a host: metrics, status and reload, for its operator alone.
 
 GET  /metrics      for Prometheus (docs/monitoring.md)
 GET  /-/status     what is served, workers, queues, counters, as JSON; `python -m pipeline status`
-POST /-/reload     configuration and bundles anew; answers when it is done, or why it was not
+POST /-/reload     configuration and bundles anew; the reply comes at its end
 GET  /health/...   as on the public port
 """
 
@@ -43,14 +43,14 @@ class Administered(Protocol):
 
 
 def build_metrics_app(metrics: Metrics) -> Starlette:
-    """Return an application that answers /metrics and nothing else."""
+    """Return an application that serves /metrics and nothing else."""
     return Starlette(routes=[_metrics_route(metrics)])
 
 
 def build_admin_app(
     host: Administered, services: Services, metrics: Metrics, *, local: bool = True
 ) -> Starlette:
-    """Return the application of the admin address; `local`: this machine alone reaches it."""
+    """Return the application of the admin address; `local`: only this machine reaches it."""
 
     async def status(_request: Request) -> Response:
         return _json(host.status(), 200)

@@ -17,7 +17,7 @@ from ..settings.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-_EVERY_IPV4, _EVERY_ADDRESS = "0.0.0.0", "::"  # noqa: S104 - for those who ask for it
+_EVERY_IPV4, _EVERY_ADDRESS = "0.0.0.0", "::"  # noqa: S104 - only if configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def open_ports(settings: ServiceSettings) -> OpenPorts:
         metrics = listen(settings.host, settings.metrics_port, "dag.prometheus_port")
         rpc = None
         if settings.rpc_port is not None:
-            # gRPC opens its port itself and says little when it cannot; ask the kernel first.
+            # gRPC opens its port itself, with a poor error message: so try the port first.
             with _listen(settings.host, settings.rpc_port, "rpc_port") as probe:
                 rpc = str(probe.getsockname()[0]), _port(probe)
         admin = []
@@ -116,15 +116,15 @@ def add_rpc_port(
 
 @contextlib.contextmanager
 def _ipv6_withheld(port: int) -> Iterator[None]:
-    """Hold a port of every IPv6 address, so that nobody else listens on it.
+    """Occupy the port on every IPv6 address while gRPC opens it on IPv4.
 
-    Asked for 0.0.0.0, gRPC opens [::] for both families; it is content with IPv4 where that fails.
+    For 0.0.0.0 gRPC would open [::], which serves both families; if that fails it opens IPv4 alone.
     """
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # no IPv6 here, or somebody has that port already
-            held = stack.enter_context(socket.socket(socket.AF_INET6))
-            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            held.bind(("::", port))
+        with contextlib.suppress(OSError):  # no IPv6 here, or the port is taken
+            occupied = stack.enter_context(socket.socket(socket.AF_INET6))
+            occupied.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            occupied.bind(("::", port))
         yield
 
 

@@ -1,4 +1,4 @@
-"""The part of the configuration that says who may come in, and how much of the machine they get."""
+"""The part of the configuration for access: TLS, origins, connections and memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
-    """What is fixed while the service runs; sizes in bytes."""
+    """Fixed while the service runs; sizes in bytes."""
 
     tls: TlsSettings | None
     cors_origins: tuple[str, ...]

@@ -1,10 +1,10 @@
-"""API keys: who may ask, and how much; read from a file or from the environment.
+"""API keys: which callers are admitted, and at which rate; from a file or the environment.
 
     phone-app: 5f0c...              a key, of 16 characters or more
     night-batch:                    or with a rate
       key: 9a41...
-      rate: 20                      pictures a second
-      burst: 200                    pictures at once; ten seconds of the rate if left out
+      rate: 20                      images a second
+      burst: 200                    images at once; ten seconds of the rate if left out
 
 Of a key only its SHA-256 is kept, so that none can be read out of the process, a log or a message.
 """
@@ -25,7 +25,7 @@ from bundle.strict_yaml import parse_yaml
 ENVIRONMENT = "PADDLE_SERVING_KIT_API_KEYS"
 SHORTEST = 16
 _BURST_S = 10.0
-_FORM = "write one `name: key` a line, or `name: {key: ..., rate: pictures a second}`"
+_FORM = "write one `name: key` a line, or `name: {key: ..., rate: images a second}`"
 
 # What `hide_environment` found: keys, or what is wrong with them. Empty while it found nothing.
 _hidden: list[tuple[ApiKey, ...] | str] = []
@@ -37,7 +37,7 @@ class ApiKeysError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One caller; `rate` in pictures a second, None without a limit, `burst` in pictures."""
+    """One caller; `rate` in images a second, None without a limit, `burst` in images."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -63,16 +63,16 @@ def read_api_keys(path: Path) -> tuple[ApiKey, ...]:
 def hide_environment() -> None:
     """Take the keys out of the environment; their hashes are kept for `environment_keys`.
 
-    Then nothing that this process starts, and no dump of `os.environ`, has them. What the kernel
-    shows in /proc/PID/environ is the block that the process was started with, and stays as it
-    was, for its own user and for root to read: a file of keys has no such copy.
+    Then no process that this one starts has them, and no dump of `os.environ`. The kernel goes on
+    showing the environment that the process was started with in /proc/PID/environ, to its own user
+    and to root: a file of keys has no such copy.
     """
     text = os.environ.pop(ENVIRONMENT, "")
     if text.strip():
         try:
             _hidden[:] = [parse_api_keys(text, ENVIRONMENT)]
         except ApiKeysError as error:
-            _hidden[:] = [str(error)]  # told by who needs them; a file of keys may be in use
+            _hidden[:] = [str(error)]  # reported when they are needed; a file of keys may be in use
 
 
 def environment_keys() -> tuple[ApiKey, ...]:
@@ -92,9 +92,9 @@ def environment_keys() -> tuple[ApiKey, ...]:
 
 
 def exposure(path: Path) -> str | None:
-    """Return what the file's mode lets others do that they should not, and how to end it.
+    """Return what the file's mode lets others do, and how to forbid it; None if it is private.
 
-    That its group may read it is usual for a secret that is mounted into a container.
+    A secret that is mounted into a container may usually be read by its group.
     """
     mode = path.stat().st_mode
     if mode & stat.S_IROTH:
@@ -105,7 +105,7 @@ def exposure(path: Path) -> str | None:
 
 
 def parse_api_keys(text: str, source: str) -> tuple[ApiKey, ...]:
-    """Read keys from YAML text; `source` names where it stands.
+    """Read keys from YAML text; `source` names the file or variable.
 
     Raises:
         ApiKeysError: see `read_api_keys`.
@@ -126,7 +126,7 @@ def parse_api_keys(text: str, source: str) -> tuple[ApiKey, ...]:
 
 
 def digest(key: str) -> bytes:
-    """Return what is kept of a key."""
+    """Return the hash of a key, the only form in which it is kept."""
     return hashlib.sha256(key.encode()).digest()
 
 

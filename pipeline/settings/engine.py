@@ -11,14 +11,14 @@ class EngineSettings:
 
     Attributes:
         workers: worker processes, each with one predictor.
-        batch_size: most pictures in one run of the model.
-        auto_batching_timeout_s: how long the oldest waiting picture may wait for company while a
+        batch_size: most images in one run of the model.
+        auto_batching_timeout_s: how long the oldest waiting image may wait for others while a
             worker is idle, but never more than half of its caller's time; None adds no delay: a
             worker takes what waits.
-        queue_size: most pictures that wait; one more is answered Overloaded at once.
-        timeout_s: from admission to answer; also how long a batch may run before its worker is
+        queue_size: most images that wait; one more is refused as Overloaded at once.
+        timeout_s: from admission to reply; also how long a batch may run before its worker is
             taken to hang, so that a caller's own shorter deadline never kills a worker.
-        retries: how often a picture is tried again after its worker died.
+        retries: how often an image is tried again after its worker died.
         start_timeout_s: how long a worker may need to be ready.
         restart_backoff_s: wait before the first restart; doubled for each further one.
         restart_backoff_limit_s: longest wait between restarts.

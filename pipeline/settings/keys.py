@@ -1,8 +1,8 @@
 """Every key a config.yml may hold: what it is, its default, and what it means to us.
 
 The keys are those of Paddle Serving 0.9 with their meaning kept, and a few of ours (marked `ours`).
-A key whose job no longer exists here is listed with the reason it has no effect; a key of 0.9 that
-asks for something this engine does not do is listed with what to do instead. docs/configuration.md
+A key that is accepted without effect has its reason; a key of 0.9 with values that this engine
+does not serve has the values that it does serve. docs/configuration.md
 shows these tables, and a test keeps the two equal. Kept clean for Python 3.8: the host for the
 official engine checks with the same tables.
 """

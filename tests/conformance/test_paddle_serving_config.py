@@ -88,7 +88,7 @@ def load(folder: Path, text: str) -> ServiceSettings:
     return load_settings(folder / "config.yml")
 
 
-def test_every_key_of_0_9_is_accepted_and_idle_ones_are_told(tmp_path: Path) -> None:
+def test_every_key_of_0_9_is_accepted_and_those_without_effect_are_named(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     settings = load(tmp_path, EVERY_KEY)
     assert (settings.http_port, settings.rpc_port) == (18082, 9998)
@@ -131,8 +131,8 @@ def test_the_files_inside_the_official_package_are_read(paddle_serving_python: P
 
 
 def test_the_host_for_the_official_engine_knows_every_key_of_ours() -> None:
-    """A key is handed to 0.9, read by our op there, or told as left out: none is overlooked."""
-    told = {
+    """A key is handed to 0.9, read by our op there, or listed as left out: none is missed."""
+    left_out = {
         # 0.9 breaks with them, or they belong to remote engines
         *("build_dag_each_worker", "is_thread_op", "retry", "client_type", "server_endpoints"),
         *("client_config", "use_encryption_model", "encryption_key", "workdir"),
@@ -150,7 +150,7 @@ def test_the_host_for_the_official_engine_knows_every_key_of_ours() -> None:
     for section, (known, *used) in handed.items():
         reached = {key for keys in used for key in keys}
         assert reached <= set(known), section
-        assert set(known) - reached <= told, section
+        assert set(known) - reached <= left_out, section
         for key in reached - {"dag", "op", "local_service_conf", "tracer"}:
             assert isinstance(known[key], Key)
 

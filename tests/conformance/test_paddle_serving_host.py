@@ -46,9 +46,9 @@ def test_our_clients_get_the_same_answers_from_both_engines(
     ours: Any, theirs: Any, shared: Path, name: str, wire: str
 ) -> None:
     with connect(ours, wire, name) as one, connect(theirs, wire, name) as other:
-        for picture, known in KNOWN[name].items():
-            answer = one.classify(shared / "images" / picture, topk=3)
-            same = other.classify(shared / "images" / picture, topk=3)
+        for image, known in KNOWN[name].items():
+            answer = one.classify(shared / "images" / image, topk=3)
+            same = other.classify(shared / "images" / image, topk=3)
             assert same[0].class_id == known
             assert [c.class_id for c in same] == [c.class_id for c in answer]
             assert [c.label for c in same] == [c.label for c in answer]
@@ -57,7 +57,7 @@ def test_our_clients_get_the_same_answers_from_both_engines(
 
 
 @pytest.mark.parametrize("wire", ["http", "rpc"])
-def test_a_bad_picture_fails_alone_in_the_official_engine_too(
+def test_a_bad_image_fails_alone_in_the_official_engine_too(
     theirs: Any, shared: Path, wire: str
 ) -> None:
     good = (shared / "images" / "daisy.jpg").read_bytes()
@@ -83,9 +83,9 @@ def test_many_callers_get_their_own_answers_from_the_official_engine(
     theirs: Any, shared: Path
 ) -> None:
     known = list(KNOWN["imagenet"].items()) * 16
-    pictures = [(shared / "images" / picture).read_bytes() for picture, _ in known]
+    images = [(shared / "images" / image).read_bytes() for image, _ in known]
     with connect(theirs, "rpc", "imagenet") as client:
-        answers = list(client.classify_many(pictures, topk=1, jobs=8))
+        answers = list(client.classify_many(images, topk=1, jobs=8))
     assert [answer.categories[0].class_id for answer in answers] == [right for _, right in known]
 
 
@@ -142,10 +142,10 @@ def test_both_engines_answer_every_kind_of_request_alike(
             expected, answer = mine.inference(request), its.inference(request)
             assert answer.err_no == expected.err_no, case
             # What follows "not base64:" is Python's own text, of its version.
-            told, right = (
+            message, right = (
                 message.err_msg.partition("base64: ")[0] for message in (answer, expected)
             )
-            assert told == right, case
+            assert message == right, case
             assert list(answer.key) == list(expected.key), case
             if expected.err_no != 0:
                 continue
@@ -176,10 +176,10 @@ def test_http_answers_have_the_same_five_fields(ours: Any, theirs: Any, shared: 
     assert answers[0]["value"][0] == answers[1]["value"][0] == '["daisy"]'
 
 
-def test_what_it_leaves_out_is_told_in_one_line(theirs: Any) -> None:
-    told = [line for line in theirs.err.splitlines() if "left out" in line]
-    assert len(told) == 1
-    assert told[0].endswith("does nothing with: host, op.ppocr.local_service_conf.backend")
+def test_keys_that_it_leaves_out_are_named_in_one_line(theirs: Any) -> None:
+    lines = [line for line in theirs.err.splitlines() if "left out" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("does nothing with: host, op.ppocr.local_service_conf.backend")
 
 
 def group_of(leader: int) -> list[str]:
@@ -205,8 +205,8 @@ def test_it_runs_as_a_module_on_rpc_alone_and_sigterm_ends_all_of_it(
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     with start_official(config, as_module=True) as service:
         with RpcClient(f"127.0.0.1:{port}", service="ppocr", timeout_s=PATIENCE_S) as client:
-            picture = shared / "images" / "textline_orientation_test_1_0.png"
-            assert client.classify(picture)[0].label == "180, turned"
+            image = shared / "images" / "textline_orientation_test_1_0.png"
+            assert client.classify(image)[0].label == "180, turned"
         leader = service.process.pid
         assert len(group_of(leader)) > 1
         assert service.stop() == 0
@@ -237,7 +237,7 @@ def test_a_model_process_that_dies_ends_the_service_instead_of_hanging_it(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"http_port": 0}, "0.9 cannot take any free port"),
         (
@@ -248,7 +248,7 @@ def test_a_model_process_that_dies_ends_the_service_instead_of_hanging_it(
     ids=["port", "PIR"],
 )
 def test_what_0_9_cannot_serve_is_one_line_before_it_starts(
-    start_official: Any, root: Path, bundles: Path, tmp_path: Path, change: Any, told: str
+    start_official: Any, root: Path, bundles: Path, tmp_path: Path, change: Any, message: str
 ) -> None:
     tree = {
         "http_port": 18080,
@@ -261,4 +261,4 @@ def test_what_0_9_cannot_serve_is_one_line_before_it_starts(
         assert service.process.wait(60) == 1
         (line,) = service.err.splitlines()
         assert line.startswith("error: ")
-        assert told in line
+        assert message in line

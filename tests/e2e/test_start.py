@@ -67,7 +67,7 @@ def test_a_sound_bundle_passes_the_check(root: Path, bundle: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "can be served" in done.stdout
-    assert "one prediction of a grey picture took" in done.stdout
+    assert "one prediction of a grey image took" in done.stdout
 
 
 def test_missing_parameters(check: Run, bundle: Path) -> None:

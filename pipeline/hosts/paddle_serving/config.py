@@ -75,7 +75,7 @@ def plan_of(path: Path) -> Plan:
     """Read `path` and translate it.
 
     Raises:
-        ConfigurationError: a key asks for what 0.9 cannot do.
+        ConfigurationError: a key has a value that 0.9 cannot serve.
         BundleError: the file, a bundle or a label file cannot be read.
     """
     tree = _mapping(read_yaml(path), str(path))

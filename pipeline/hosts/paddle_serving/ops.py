@@ -51,7 +51,7 @@ class ImagesIn:
             fields = read_request(request)
             if len(fields.images) > self.max_images:
                 raise InvalidRequest(
-                    "{} pictures in one request; the most is {}".format(
+                    "{} images in one request; the most is {}".format(
                         len(fields.images), self.max_images
                     )
                 )

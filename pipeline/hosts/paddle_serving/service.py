@@ -52,7 +52,7 @@ def serve(plan: Plan) -> int:
     server.stop(STOP_GRACE_S).wait(STOP_GRACE_S)
     _end_processes()
     sys.stdout.flush()
-    # 0.9's threads wait for answers for ever, and a normal exit would wait for the threads.
+    # 0.9's threads wait for results for ever, and a normal exit would wait for the threads.
     os._exit(code)
 
 
@@ -161,7 +161,7 @@ def _rpc_server(servicers: Servicers, threads: int, port: int) -> Any:  # noqa: 
 def _wait_for_stop(processes: Sequence[BaseProcess]) -> int:
     """Return 0 at SIGTERM or Ctrl-C, 1 when a process of 0.9 has died.
 
-    0.9 would leave the requests of a dead process without an answer for ever, and a supervisor
+    0.9 would leave the requests of a dead process without a reply for ever, and a supervisor
     would see a healthy service. Signals are caught only now: the processes forked before keep
     their own handlers.
     """

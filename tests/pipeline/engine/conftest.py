@@ -22,7 +22,7 @@ FAKES = str(Path(__file__).resolve().parent)
 
 
 class MakeEngine(Protocol):
-    """Makes an engine over the fake classifier; started unless told otherwise."""
+    """Makes an engine over the fake classifier; started unless `start=False`."""
 
     async def __call__(
         self,

@@ -1,6 +1,6 @@
 """Classifiers without a model, for workers that the engine's tests start.
 
-The worker finds this module through PYTHONPATH. A picture is a text such as b"echo:7"; the part
+The worker finds this module through PYTHONPATH. An image is a text such as b"echo:7"; the part
 before the colon says what shall happen to it, the label that comes back is the whole text.
 """
 
@@ -25,7 +25,7 @@ from protocol.request import EncodedImage
 
 
 class Fake:
-    """Answers each picture with its own text, after doing what the text asks for."""
+    """Answers each image with its own text, after doing what the text asks for."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._delay_s = settings.get("delay_s", 0.0)
@@ -47,7 +47,7 @@ class Fake:
         time.sleep(self._delay_s)
         what, _, argument = image[:80].decode(errors="replace").partition(":")
         if what == "bad":
-            return UndecodableImage("this is no picture")
+            return UndecodableImage("this is no image")
         if what == "raise":
             raise RuntimeError(f"a fault over {argument}")
         self._disturb(what, argument)

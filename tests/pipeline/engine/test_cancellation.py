@@ -1,4 +1,4 @@
-"""Callers who go away, or whose time is up, and their neighbours in the same batch."""
+"""Callers that disconnect or time out, and their neighbours in the same batch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from protocol.request import encoded
 from tests.patience import PATIENCE_S
 
 
-def start(engine, picture, **options):
-    return asyncio.ensure_future(engine.classify(encoded([picture]), **options))
+def start(engine, image, **options):
+    return asyncio.ensure_future(engine.classify(encoded([image]), **options))
 
 
 def label(results):
@@ -27,11 +27,11 @@ async def busy(engine, until, seconds=0.6):
     return task
 
 
-async def running_batch(engine, until, pictures):
-    """Start all pictures as one batch and return their tasks while it runs."""
+async def running_batch(engine, until, images):
+    """Start all images as one batch and return their tasks while it runs."""
     blocker = await busy(engine, until, 0.4)
-    tasks = [start(engine, picture) for picture in pictures]
-    await until(lambda: engine.status().waiting == len(pictures))
+    tasks = [start(engine, image) for image in images]
+    await until(lambda: engine.status().waiting == len(images))
     await blocker
     await until(lambda: engine.status().waiting == 0)
     assert not any(task.done() for task in tasks)
@@ -83,7 +83,7 @@ async def test_cancelling_before_the_first_batch_is_formed(make_engine, batches)
     assert label(await asyncio.wait_for(start(engine, b"echo:next"), PATIENCE_S)) == "echo:next"
 
 
-async def test_a_request_of_several_pictures_is_abandoned_as_a_whole(make_engine, until, batches):
+async def test_a_request_of_several_images_is_abandoned_as_a_whole(make_engine, until, batches):
     engine = await make_engine({"log": batches.path}, batch_size=1)
     task = asyncio.ensure_future(engine.classify(encoded([b"sleep:0.5", b"echo:b", b"echo:c"])))
     await until(lambda: engine.status().waiting == 2)
@@ -135,11 +135,11 @@ async def test_one_slow_batch_keeps_no_short_deadline_from_an_idle_worker(make_e
     """How long a batch took says nothing certain of the next: its worker may have been stopped."""
     engine = await make_engine({"log": batches.path})
     await asyncio.wait_for(engine.classify(encoded([b"sleep:3"])), PATIENCE_S)
-    for picture in (b"echo:a", b"echo:b"):
+    for image in (b"echo:a", b"echo:b"):
         results = await asyncio.wait_for(
-            engine.classify(encoded([picture]), timeout_s=2.9), PATIENCE_S
+            engine.classify(encoded([image]), timeout_s=2.9), PATIENCE_S
         )
-        assert label(results) == picture.decode()
+        assert label(results) == image.decode()
     assert batches() == [["sleep:3"], ["echo:a"], ["echo:b"]]
 
 

@@ -1,4 +1,4 @@
-"""Workers that die, hang, fail or answer nonsense: nobody is left without the right answer."""
+"""Workers that die, hang, fail or answer nonsense: every caller gets the right reply."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from protocol.request import encoded
 from tests.patience import PATIENCE_S
 
 
-def classify(engine, *pictures, topk=None, threshold=None, **options):
+def classify(engine, *images, topk=None, threshold=None, **options):
     return asyncio.ensure_future(
-        asyncio.wait_for(engine.classify(encoded(pictures, topk, threshold), **options), PATIENCE_S)
+        asyncio.wait_for(engine.classify(encoded(images, topk, threshold), **options), PATIENCE_S)
     )
 
 
@@ -48,21 +48,21 @@ async def test_sigkill_in_the_middle_of_a_batch_loses_no_request(make_engine, un
 
 
 @pytest.mark.parametrize("poison", [b"die:x", b"segfault:x", b"abort:x", b"exit:x"])
-async def test_a_picture_that_kills_workers_takes_no_neighbour_with_it(
+async def test_an_image_that_kills_workers_leaves_its_neighbours_alone(
     make_engine, until, batches, poison
 ):
     engine = await make_engine({"log": batches.path})
     blocker = classify(engine, b"sleep:0.4")
     await until(lambda: engine.status().workers[0].state == "busy")
-    pictures = [b"echo:a", poison, b"echo:c", b"echo:d"]
-    tasks = [classify(engine, picture) for picture in pictures]
+    images = [b"echo:a", poison, b"echo:c", b"echo:d"]
+    tasks = [classify(engine, image) for image in images]
     await blocker
     results = [(await task)[0] for task in tasks]
     assert isinstance(results[1], PredictionFailed)
     assert "died 2 times over this image" in str(results[1])
     assert labels([results[0], *results[2:]]) == ["echo:a", "echo:c", "echo:d"]
     # Together once, then each alone.
-    texts = [picture.decode() for picture in pictures]
+    texts = [image.decode() for image in images]
     assert batches()[1:] == [texts, *[[text] for text in texts]]
 
 
@@ -118,7 +118,7 @@ async def test_a_stopped_worker_is_a_hanging_one(make_engine, until):
     assert labels(await classify(engine, b"echo:b")) == ["echo:b"]
 
 
-async def test_an_exception_is_logged_once_and_told_generically(make_engine, caplog):
+async def test_an_exception_is_logged_once_and_reported_without_details(make_engine, caplog):
     engine = await make_engine()
     before = pids(engine)
     (result,) = await classify(engine, b"raise:secret", log_id=4711)
@@ -131,7 +131,7 @@ async def test_an_exception_is_logged_once_and_told_generically(make_engine, cap
     assert pids(engine) == before
 
 
-async def test_an_exception_over_one_picture_spares_its_batch(make_engine):
+async def test_an_exception_over_one_image_spares_its_batch(make_engine):
     engine = await make_engine()
     results = await classify(engine, b"echo:a", b"raise:b", b"echo:c", b"rows:d")
     assert labels([results[0], results[2]]) == ["echo:a", "echo:c"]
@@ -139,7 +139,7 @@ async def test_an_exception_over_one_picture_spares_its_batch(make_engine):
     assert isinstance(results[3], PredictionFailed)
 
 
-async def test_out_of_memory_over_one_picture_spares_its_batch_and_its_worker(make_engine, caplog):
+async def test_out_of_memory_over_one_image_spares_its_batch_and_its_worker(make_engine, caplog):
     """The system's own killer sends SIGKILL, native code aborts; Python gets to go on."""
     engine = await make_engine()
     before = pids(engine)
@@ -168,12 +168,12 @@ async def test_a_wrong_number_of_rows_is_a_failed_prediction(make_engine, caplog
     assert "0 results for 1 images" in caplog.text
 
 
-async def test_a_bad_picture_fails_alone_and_typed(make_engine):
+async def test_a_bad_image_fails_alone_with_its_typed_error(make_engine):
     engine = await make_engine()
     results = await classify(engine, b"echo:a", b"bad:b", b"echo:c")
     assert labels([results[0], results[2]]) == ["echo:a", "echo:c"]
     assert type(results[1]) is UndecodableImage
-    assert str(results[1]) == "this is no picture"
+    assert str(results[1]) == "this is no image"
     counters = engine.status().counters
     assert (counters.answered, counters.failed) == (2, 1)
 
@@ -202,15 +202,15 @@ async def test_the_last_words_of_a_worker_are_in_the_log(make_engine, caplog):
 
 
 @pytest.mark.parametrize(
-    ("picture", "cause"),
+    ("image", "cause"),
     [
         (b"exit-slowly:x", "exited with code 3"),
         (b"hang-up:x", "closed its connection and stayed, so that it had to be killed"),
     ],
 )
-async def test_how_a_worker_ended_is_told_as_it_was(make_engine, picture, cause):
+async def test_the_cause_of_a_workers_end_is_reported(make_engine, image, cause):
     engine = await make_engine(retries=0)
-    await classify(engine, picture)
+    await classify(engine, image)
     await classify(engine, b"echo:next")
     assert engine.status().workers[0].cause == cause
 
@@ -221,12 +221,12 @@ async def test_only_what_a_worker_logs_has_a_level(make_engine, until, caplog):
     await classify(engine, b"warn:one\n<3>two", log_id=7)
     await classify(engine, b"print:<3>three")
     await until(lambda: "three" in caplog.text)
-    told = {
+    reported = {
         record.getMessage().partition(": ")[2]: record.levelno
         for record in caplog.records
         if record.name == "pipeline.engine.output"
     }
-    assert told == {
+    assert reported == {
         "mine: one": logging.WARNING,
         "<3>two [log_id 7]": logging.WARNING,
         "<3>three": logging.INFO,
@@ -241,7 +241,9 @@ async def test_requests_wait_while_the_only_worker_restarts(make_engine, until):
     assert engine.ready
 
 
-async def test_repeated_failures_to_start_are_told_at_once_and_healed(make_engine, until, tmp_path):
+async def test_repeated_failures_to_start_are_reported_at_once_and_end_with_a_success(
+    make_engine, until, tmp_path
+):
     broken = tmp_path / "broken"
     engine = await make_engine({"fail_if": str(broken)}, restart_backoff_limit_s=0.1)
     broken.touch()
@@ -273,7 +275,7 @@ async def test_new_requests_are_refused_when_no_worker_will_be_up_in_time(
         os.kill(pid, signal.SIGKILL)
     await until(lambda: not engine.ready)
     waits = classify(engine, b"echo:waits")  # a start takes much less than its time
-    with pytest.raises(NotReady, match="no worker of service fake is up, nor will be in time"):
+    with pytest.raises(NotReady, match="no worker of service fake is up, and none will be in time"):
         await engine.classify(encoded([b"echo:hurried"]), timeout_s=0.001)
 
     # Nor does anybody with time wait for workers that are long overdue.

@@ -20,9 +20,9 @@ from protocol.request import encoded
 from tests.patience import PATIENCE_S
 
 
-def classify(engine, *pictures, topk=None, threshold=None, **options):
+def classify(engine, *images, topk=None, threshold=None, **options):
     return asyncio.ensure_future(
-        asyncio.wait_for(engine.classify(encoded(pictures, topk, threshold), **options), PATIENCE_S)
+        asyncio.wait_for(engine.classify(encoded(images, topk, threshold), **options), PATIENCE_S)
     )
 
 
@@ -140,8 +140,8 @@ async def test_a_crashed_worker_leaves_no_core_dump(make_engine, monkeypatch, tm
     resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
     try:
         engine = await make_engine(retries=0)
-        told = Path(f"/proc/{engine.status().workers[0].pid}/limits").read_text()
-        (core,) = [line.split() for line in told.splitlines() if "core file" in line]
+        shown = Path(f"/proc/{engine.status().workers[0].pid}/limits").read_text()
+        (core,) = [line.split() for line in shown.splitlines() if "core file" in line]
         assert core[4:6] == ["0", "0"]
         for crash in (b"segfault:x", b"abort:x"):
             await classify(engine, crash)
@@ -153,7 +153,7 @@ async def test_a_crashed_worker_leaves_no_core_dump(make_engine, monkeypatch, tm
 # --- admission -----------------------------------------------------------------------------------
 
 
-async def test_a_full_queue_is_told_at_once_and_admits_all_or_nothing(make_engine, until):
+async def test_a_full_queue_refuses_at_once_and_admits_all_or_nothing(make_engine, until):
     engine = await make_engine(queue_size=3)
     blocker = await busy(engine, until, 0.6)
     two = classify(engine, b"echo:a", b"echo:b")
@@ -179,16 +179,16 @@ async def test_a_burst_on_idle_workers_is_not_refused_for_a_short_queue(make_eng
 
 async def test_a_request_larger_than_the_queue_can_never_be_served(make_engine):
     engine = await make_engine(queue_size=2)
-    with pytest.raises(InvalidRequest, match=r"3 pictures in one request.*at most 2"):
+    with pytest.raises(InvalidRequest, match=r"3 images in one request.*at most 2"):
         await engine.classify(encoded([b"echo:a"] * 3))
 
 
-async def test_no_pictures_no_results(make_engine):
+async def test_no_images_no_results(make_engine):
     engine = await make_engine()
     assert await engine.classify(encoded([])) == []
 
 
-async def test_options_travel_with_each_picture(make_engine):
+async def test_options_travel_with_each_image(make_engine):
     engine = await make_engine()
     results = await asyncio.gather(
         classify(engine, b"echo:a", topk=3),
@@ -211,7 +211,7 @@ async def test_what_waits_goes_as_one_batch_of_at_most_batch_size(make_engine, u
     assert [len(batch) for batch in batches()] == [1, 4, 2]
 
 
-async def test_idle_workers_share_the_pictures_of_one_request(make_engine, until, batches):
+async def test_idle_workers_share_the_images_of_one_request(make_engine, until, batches):
     engine = await make_engine({"log": batches.path, "delay_s": 0.05}, workers=2)
     await until(lambda: all(worker.state == "idle" for worker in engine.status().workers))
     results = await classify(engine, *[b"echo:%d" % i for i in range(6)])
@@ -246,7 +246,7 @@ async def test_auto_batching_ends_with_its_timeout(make_engine, batches):
     assert [len(batch) for batch in batches()] == [2, 1]
 
 
-async def test_large_pictures_pass_whole(make_engine):
+async def test_large_images_pass_whole(make_engine):
     engine = await make_engine(workers=2)
     results = await classify(engine, *[b"echo:%d:" % i + b"x" * (3_000_000 + i) for i in range(5)])
     assert [result[0].class_id for result in results] == [3_000_007 + i for i in range(5)]
@@ -342,18 +342,18 @@ async def test_nothing_is_left_behind(make_engine, until):
     assert len(asyncio.all_tasks()) == tasks_before
 
 
-async def test_pictures_are_freed_with_their_request(make_engine, until):
+async def test_images_are_freed_with_their_request(make_engine, until):
     gc.collect()
     gc.disable()
     try:
         engine = await make_engine(timeout_s=0.2, hang_grace_s=5.0)
-        picture = b"sleep:0.3:"[:-1]
-        picture = bytes(bytearray(picture))
-        references = sys.getrefcount(picture)
+        image = b"sleep:0.3:"[:-1]
+        image = bytes(bytearray(image))
+        references = sys.getrefcount(image)
         with pytest.raises(Exception, match="no answer"):
-            await engine.classify(encoded([picture]))
+            await engine.classify(encoded([image]))
         await until(lambda: engine.status().workers[0].state == "idle")
-        assert sys.getrefcount(picture) == references
+        assert sys.getrefcount(image) == references
     finally:
         gc.enable()
 
@@ -370,7 +370,7 @@ async def main():
     command = WorkerCommand("{{}}", "engine_fakes:build", environment={{"PYTHONPATH": {fakes!r}}})
     engine = Engine("fake", command, EngineSettings(workers=2))
     await engine.start()
-    asyncio.ensure_future(engine.classify(encoded([{picture!r}])))
+    asyncio.ensure_future(engine.classify(encoded([{image!r}])))
     while not all(worker.state.ready for worker in engine.status().workers):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
@@ -381,10 +381,10 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("picture", [b"echo:a", b"sleep:3600", b"hang:x"])
-async def test_workers_leave_when_the_service_process_is_killed(root, until, alive, picture):
+@pytest.mark.parametrize("image", [b"echo:a", b"sleep:3600", b"hang:x"])
+async def test_workers_leave_when_the_service_process_is_killed(root, until, alive, image):
     fakes = str(Path(__file__).resolve().parent)
-    script = SERVICE.format(root=str(root), fakes=fakes, picture=picture)
+    script = SERVICE.format(root=str(root), fakes=fakes, image=image)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as service:
         line = await asyncio.wait_for(asyncio.to_thread(service.stdout.readline), PATIENCE_S)
         pids = [int(part) for part in line.strip(b"[]\n").split(b",")]

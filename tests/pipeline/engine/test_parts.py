@@ -114,7 +114,7 @@ async def test_the_last_frames_come_before_the_end():
     channel = Channel(ours, lambda frame: seen.append(frame.header["n"]), ended.set_result)
     theirs.sendall(pack({"n": 1}) + pack({"n": 2}))
     theirs.close()
-    channel.send({"kind": "nobody reads this"})
+    channel.send({"kind": "never read"})
     assert await asyncio.wait_for(ended, PATIENCE_S) is None
     assert seen == [1, 2]
     channel.send({"kind": "nor this"})
@@ -186,14 +186,14 @@ async def test_output_lines_keep_their_level_and_long_ones_are_cut(caplog):
     os.close(writing)
     relay.close()
     relay.close()
-    told = [(r.levelno, r.getMessage()) for r in caplog.records if r.name.endswith("output")]
-    assert told[:3] == [
+    logged = [(r.levelno, r.getMessage()) for r in caplog.records if r.name.endswith("output")]
+    assert logged[:3] == [
         (logging.INFO, "w-0: plain"),
         (logging.ERROR, "w-0: wrong"),
         (logging.WARNING, "w-0: odd"),
     ]
-    assert len(told[3][1]) < 2100
-    assert told[-1] == (logging.INFO, "w-0: no end")
+    assert len(logged[3][1]) < 2100
+    assert logged[-1] == (logging.INFO, "w-0: no end")
     assert relay.tail[-1] == "no end"
 
 
@@ -205,8 +205,8 @@ async def test_what_libraries_print_has_no_level_and_moves_no_cursor(caplog):
     os.write(writing, b"libpng: no newline<3:f00d>ours\n")
     os.close(writing)
     relay.close()
-    told = [(r.levelno, r.getMessage()) for r in caplog.records if r.name.endswith("output")]
-    assert told == [
+    logged = [(r.levelno, r.getMessage()) for r in caplog.records if r.name.endswith("output")]
+    assert logged == [
         (logging.INFO, "w-0: <3>forged"),
         (logging.INFO, "w-0: <3:beef>forged"),
         (logging.INFO, "w-0: clear\\u001b[2K\\u000dhome \\u009b\tkept"),

@@ -80,8 +80,8 @@ def test_the_same_content_again_is_no_change(folder):
     files.check()
 
 
-def classify(engine, picture):
-    return asyncio.wait_for(engine.classify(encoded([picture])), PATIENCE_S)
+def classify(engine, image):
+    return asyncio.wait_for(engine.classify(encoded([image])), PATIENCE_S)
 
 
 def workers(engine):
@@ -118,7 +118,9 @@ async def test_workers_that_run_go_on_and_none_starts_with_other_files(make_engi
     assert (await classify(engine, b"echo:b"))[0][0].label == "echo:b"
 
 
-async def test_who_waits_is_told_when_no_worker_will_come(make_engine, until, folder):
+async def test_waiting_requests_fail_with_the_reason_when_no_worker_can_start(
+    make_engine, until, folder
+):
     engine = await make_engine(command={"roots": roots(folder)}, restart_backoff_s=0.1)
     (folder / "model").unlink()
     kill(engine, 0)

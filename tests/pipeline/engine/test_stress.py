@@ -1,4 +1,4 @@
-"""Everything at once: many callers, some of whom go away, and workers that are killed meanwhile."""
+"""Everything at once: many callers, some of which disconnect, and workers that are killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS = 3.0
 
 
 class Harness:
-    """Sends pictures that name themselves, and keeps the books."""
+    """Sends images that name themselves, and keeps the books."""
 
     def __init__(self, engine, seed):
         self.engine = engine
@@ -41,48 +41,46 @@ class Harness:
         while time.monotonic() < self.stop_at:
             turn += 1
             count = self.random.choice((1, 1, 1, 2, 5))
-            pictures = [self.picture(f"{number}/{turn}/{i}") for i in range(count)]
+            images = [self.image(f"{number}/{turn}/{i}") for i in range(count)]
             self.sent += count
-            await self.one_request(pictures)
+            await self.one_request(images)
 
-    def picture(self, name):
+    def image(self, name):
         kind = "bad" if self.random.random() < 0.05 else "echo"
         size = self.random.choice((0, 0, 1000, 200_000))
         return f"{kind}:{name}:".encode() + b"x" * size
 
-    async def one_request(self, pictures):
+    async def one_request(self, images):
         timeout_s = self.random.choice((None, None, None, 0.02))
-        request = asyncio.ensure_future(
-            self.engine.classify(encoded(pictures), timeout_s=timeout_s)
-        )
+        request = asyncio.ensure_future(self.engine.classify(encoded(images), timeout_s=timeout_s))
         if self.random.random() < 0.15:
             await asyncio.sleep(self.random.random() * 0.02)
             request.cancel()
         try:
             results = await request
         except asyncio.CancelledError:
-            self.cancelled += len(pictures)
+            self.cancelled += len(images)
         except DeadlineExceeded:
-            self.expired += len(pictures)
+            self.expired += len(images)
         except Overloaded:
-            self.overloaded += len(pictures)
+            self.overloaded += len(images)
         except NotReady:
-            self.refused += len(pictures)  # while both workers are down
+            self.refused += len(images)  # while both workers are down
         else:
-            assert len(results) == len(pictures)
-            for picture, result in zip(pictures, results, strict=True):
-                self.check(picture, result)
+            assert len(results) == len(images)
+            for image, result in zip(images, results, strict=True):
+                self.check(image, result)
 
-    def check(self, picture, result):
+    def check(self, image, result):
         if isinstance(result, PredictionFailed):
-            self.failed += 1  # its worker was killed twice: unlucky, but told
-        elif picture.startswith(b"bad"):
+            self.failed += 1  # its worker was killed twice: unlucky, but reported
+        elif image.startswith(b"bad"):
             assert isinstance(result, UndecodableImage)
             self.right += 1
         else:
-            name = picture[:70].decode()
-            expected = picture.decode() if len(picture) <= 80 else f"{name}+{len(picture)}"
-            assert (result[0].label, result[0].class_id) == (expected, len(picture))
+            name = image[:70].decode()
+            expected = image.decode() if len(image) <= 80 else f"{name}+{len(image)}"
+            assert (result[0].label, result[0].class_id) == (expected, len(image))
             self.right += 1
 
     async def killer(self):
@@ -105,7 +103,7 @@ async def run(make_engine, seed):
     await asyncio.wait_for(asyncio.gather(harness.killer(), *callers), PATIENCE_S)
     assert harness.kills > 0
     assert harness.right > 100
-    # Every picture that was sent has exactly one outcome, here and in the engine's own books.
+    # Every image that was sent has exactly one outcome, here and in the engine's own books.
     outcomes = (harness.right, harness.cancelled, harness.expired, harness.failed)
     assert sum(outcomes) + harness.overloaded + harness.refused == harness.sent
     counters = engine.status().counters

@@ -54,7 +54,7 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
-async def test_a_reload_is_told_with_its_seconds(admin: httpx.AsyncClient, host: Host) -> None:
+async def test_a_reload_replies_with_its_seconds(admin: httpx.AsyncClient, host: Host) -> None:
     response = await admin.post("/-/reload")
     assert (response.status_code, response.json()) == (
         200,
@@ -115,10 +115,10 @@ async def test_what_was_counted_is_exposed(admin: httpx.AsyncClient, metrics: Me
     metrics.reload_done(succeeded=False)
     response = await admin.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
-    told = samples(response.text)
+    exposed = samples(response.text)
 
     def value(name: str, **labels: str) -> float:
-        return told[name, tuple(sorted(labels.items()))]
+        return exposed[name, tuple(sorted(labels.items()))]
 
     assert value("serving_build_info", version="1.2.3") == 1
     labels = {"service": "waste", "protocol": "rpc"}

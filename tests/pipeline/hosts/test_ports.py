@@ -1,4 +1,4 @@
-"""Both wires listen on the addresses that were asked for, and on no others."""
+"""Both wires listen on the configured addresses, and on no others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOOPBACKS = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
 
 def reached(port: int) -> set[str]:
-    """Return the addresses of this machine on which somebody listens."""
+    """Return the addresses of this machine on which a process listens."""
     found = set()
     for address, family in LOOPBACKS.items():
         with socket.socket(family) as connection:

@@ -40,7 +40,7 @@ def test_a_key_is_never_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "holds no keys"),
         (f"- {SECRET}", "holds no keys"),
@@ -62,10 +62,10 @@ def test_a_key_is_never_shown() -> None:
         ("[" * 1000 + SECRET, "is not YAML"),
     ],
 )
-def test_what_is_wrong_is_told_without_the_key(text: str, told: str) -> None:
+def test_an_error_in_the_keys_is_reported_without_the_key(text: str, message: str) -> None:
     with pytest.raises(ApiKeysError, match=r"keys\.yml") as caught:
         parse_api_keys(text, "keys.yml")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -79,7 +79,7 @@ def test_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"),
+    ("mode", "message"),
     [
         (0o600, None),
         (0o400, None),
@@ -92,12 +92,12 @@ def test_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_mode_of_a_file_lets_others_do(
-    tmp_path: Path, mode: int, told: str | None
+    tmp_path: Path, mode: int, message: str | None
 ) -> None:
     path = tmp_path / "keys.yml"
     path.touch()
     path.chmod(mode)
-    assert exposure(path) == (told and f"{path} {told}{path}")
+    assert exposure(path) == (message and f"{path} {message}{path}")
 
 
 CONFIG = "http_port: 0\nop: {waste: {local_service_conf: {model_config: .}}}\n"
@@ -140,7 +140,7 @@ def test_keys_that_were_taken_out_of_the_environment_stay_for_a_reload(
         assert [key.digest for key in load_settings(config).api_keys] == [digest(SECRET)]
 
 
-def test_wrong_keys_in_the_environment_are_told_when_they_are_needed(
+def test_wrong_keys_in_the_environment_are_an_error_when_they_are_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_keys, "_hidden", [])
@@ -155,7 +155,7 @@ def test_wrong_keys_in_the_environment_are_told_when_they_are_needed(
 
 
 @pytest.mark.parametrize(
-    ("tls", "told"),
+    ("tls", "message"),
     [
         ("{certificate: here.pem}", "tls.key is missing"),
         ("{key: here.pem}", "tls.certificate is missing"),
@@ -163,9 +163,9 @@ def test_wrong_keys_in_the_environment_are_told_when_they_are_needed(
         ("{certificate: none.pem, key: here.pem}", "none.pem"),
     ],
 )
-def test_half_of_a_pair_of_files(tmp_path: Path, tls: str, told: str) -> None:
+def test_half_of_a_pair_of_files(tmp_path: Path, tls: str, message: str) -> None:
     (tmp_path / "here.pem").touch()
     config = tmp_path / "config.yml"
     config.write_text(f"{CONFIG}tls: {tls}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load_settings(config)

@@ -89,7 +89,7 @@ def test_the_dropped_bound_of_the_request_log_is_accepted_with_a_warning(folder:
     assert "log.requests_a_second: the request log has its own bound" in settings.warning
 
 
-def test_keys_without_a_job_are_told_in_one_warning(folder: Path) -> None:
+def test_keys_without_effect_are_named_in_one_warning(folder: Path) -> None:
     text = CONFIG + "worker_num: 1\nbuild_dag_each_worker: false\ndag: {is_thread_op: false}\n"
     warning = load(folder, text).warning
     assert warning is not None
@@ -98,7 +98,7 @@ def test_keys_without_a_job_are_told_in_one_warning(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("http_prot=1", "unknown key http_prot; did you mean http_port?"),
         ("op.waste.concurency=1", "did you mean op.waste.concurrency?"),
@@ -140,10 +140,10 @@ def test_keys_without_a_job_are_told_in_one_warning(folder: Path) -> None:
         ("http_port.x=1", "http_port holds a value, not keys"),
     ],
 )
-def test_a_wrong_key_or_value_is_named(folder: Path, override: str, told: str) -> None:
+def test_a_wrong_key_or_value_is_named(folder: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(folder, CONFIG, override)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -182,7 +182,7 @@ def test_origins_as_browsers_send_them(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "must hold keys"),
         ("- a\n", "must hold keys"),
@@ -194,8 +194,8 @@ def test_origins_as_browsers_send_them(folder: Path) -> None:
         ("http_port: 9292\nhttp_port: 9393", "'http_port' is given twice at line 2"),
     ],
 )
-def test_a_file_that_is_no_configuration(folder: Path, text: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_a_file_that_is_no_configuration(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         load(folder, text)
 
 

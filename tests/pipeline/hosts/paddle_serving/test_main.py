@@ -64,7 +64,7 @@ def test_a_batch_without_a_time_to_wait_would_wait_for_ever(model: Path) -> None
     assert waiting.server["op"]["it"]["auto_batching_timeout"] == 2
 
 
-def test_our_keys_reach_our_op_and_the_rest_is_told(model: Path) -> None:
+def test_our_keys_reach_our_op_and_the_rest_is_listed(model: Path) -> None:
     (model.parent / "labels.txt").write_text("x\ny\n", encoding="utf-8")
     made = plan(
         model,
@@ -99,7 +99,7 @@ def test_metrics_have_one_port_and_so_one_service(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"http_port": 0}, "cannot take any free port"),
         ({"http_port": None, "rpc_port": None}, "give http_port, rpc_port or both"),
@@ -111,9 +111,9 @@ def test_metrics_have_one_port_and_so_one_service(model: Path) -> None:
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(
-    model: Path, change: dict[str, Any], told: str
+    model: Path, change: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         plan(model, **change)
 
 
@@ -176,7 +176,7 @@ def test_wider_values_of_0_9_stay_allowed(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ports", "told"),
+    ("ports", "message"),
     [
         ({"rpc_port": 18080}, "http_port and rpc_port are both 18080; choose another port"),
         ({"http_port": 65535}, "rpc_port is 65536; give a number from 1 to 65535"),
@@ -187,8 +187,8 @@ def test_wider_values_of_0_9_stay_allowed(model: Path) -> None:
         ({"dag": {"enable_prometheus": True, "prometheus_port": 0}}, "prometheus_port is 0; give"),
     ],
 )
-def test_ports_that_cannot_be_opened(model: Path, ports: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+def test_ports_that_cannot_be_opened(model: Path, ports: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         plan(model, **ports)
 
 

@@ -88,23 +88,23 @@ def test_replies_are_written_as_by_our_engine(results: list[Any]) -> None:
     )
 
 
-def test_too_many_pictures_are_refused_before_they_are_passed_on() -> None:
+def test_too_many_images_are_refused_before_they_are_passed_on() -> None:
     op = ImagesIn()
     op.max_images = 1
-    asked, log_id, err_no, text = op.unpack_request_package(
+    fields, log_id, err_no, text = op.unpack_request_package(
         pb.Request(key=["a", "b"], value=[ONE, TWO], logid=7)
     )
-    assert (asked, log_id, err_no) == ({}, 7, 5000)
-    assert "2 pictures in one request; the most is 1" in text
-    asked, log_id, err_no, text = op.unpack_request_package(pb.Request(key=["a"], value=[ONE]))
-    assert (asked["images"], err_no, text) == ([b"one"], None, "")
+    assert (fields, log_id, err_no) == ({}, 7, 5000)
+    assert "2 images in one request; the most is 1" in text
+    fields, log_id, err_no, text = op.unpack_request_package(pb.Request(key=["a"], value=[ONE]))
+    assert (fields["images"], err_no, text) == ([b"one"], None, "")
 
 
 class Client:
-    """In the place of 0.9's LocalPredictor: the mean of a picture and one minus it."""
+    """In the place of 0.9's LocalPredictor: the mean of an image and one minus it."""
 
     def __init__(self) -> None:
-        self.feed_types_ = {"picture": 1}
+        self.feed_types_ = {"image_feed": 1}
         self.batches: list[tuple[int, ...]] = []
 
     def predict(self, feed: dict[str, np.ndarray], fetch: None, batch: bool) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def make_op(fixed_batch: int | None = None) -> Any:
     bundle = Bundle(
         path=Path(),
         server_dir=Path(),
-        model_config=ModelConfig((TensorSpec("x", "picture", "float32", (3, -1, -1)),), fetches),
+        model_config=ModelConfig((TensorSpec("x", "image_feed", "float32", (3, -1, -1)),), fetches),
         graph=GraphFiles(FLUID, Path(), None),
         description=description,
         fixed_batch=fixed_batch,
@@ -159,27 +159,27 @@ def make_op(fixed_batch: int | None = None) -> Any:
 
 
 def grey(value: int, height: int = 8, width: int = 8) -> bytes:
-    picture = np.full((height, width, 3), value, np.uint8)
-    return bytes(cv2.imencode(".png", picture)[1].tobytes())
+    image = np.full((height, width, 3), value, np.uint8)
+    return bytes(cv2.imencode(".png", image)[1].tobytes())
 
 
 def ask(op: Any, *images: bytes, topk: int | None = None) -> Any:
     """Take the three steps as 0.9 does."""
-    asked = {"read": {"images": list(images), "topk": topk, "threshold": None}}
-    rows, skip, err_no, text = op.preprocess(asked, 0, 0)
+    fields = {"read": {"images": list(images), "topk": topk, "threshold": None}}
+    rows, skip, err_no, text = op.preprocess(fields, 0, 0)
     assert skip is False
     if err_no is not None:
         return err_no, text
     fetched, err_no, text = op.process([rows], 0)
     if err_no:
         return err_no, text
-    answer, err_no, text = op.postprocess(asked, fetched, 0, 0)
+    answer, err_no, text = op.postprocess(fields, fetched, 0, 0)
     return answer if err_no is None else (err_no, text)
 
 
-def test_pictures_of_one_shape_go_together_and_each_gets_its_own_row() -> None:
+def test_images_of_one_shape_go_together_and_each_gets_its_own_row() -> None:
     op = make_op()
-    answer = ask(op, grey(255), b"no picture", grey(0, 4, 6), grey(0), grey(255, 4, 6))
+    answer = ask(op, grey(255), b"no image", grey(0, 4, 6), grey(0), grey(255, 4, 6))
     assert op.client.batches == [(2, 3, 8, 8), (2, 3, 4, 6)]
     assert answer["label"] == '["bright", null, "dark", "dark", "bright"]'
     assert "5001" in answer["errors"]
@@ -191,8 +191,8 @@ def test_a_graph_of_one_batch_size_is_filled_up() -> None:
     assert op.client.batches == [(2, 3, 8, 8)] * 2
 
 
-def test_all_pictures_bad_is_the_error_of_the_first() -> None:
-    err_no, text = ask(make_op(), grey(0, 200, 200), b"no picture")
+def test_all_images_bad_is_the_error_of_the_first() -> None:
+    err_no, text = ask(make_op(), grey(0, 200, 200), b"no image")
     assert err_no == 5002
     assert "200 x 200" in text
 
@@ -204,13 +204,13 @@ def test_what_paddle_says_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> 
     assert "the prediction failed" in caplog.text
 
 
-def test_numbers_that_are_not_finite_fail_their_own_picture() -> None:
+def test_numbers_that_are_not_finite_fail_their_own_image() -> None:
     op = make_op()
-    asked = {"read": {"images": [b"", b""], "topk": 2, "threshold": None, "errors": {}}}
+    fields = {"read": {"images": [b"", b""], "topk": 2, "threshold": None, "errors": {}}}
     rows = np.empty(2, dtype=object)
     rows[0], rows[1] = np.array([np.nan, 0.5]), np.array([0.25, 0.75])
-    answer, err_no, _ = op.postprocess(asked, {"scores": rows})
+    answer, err_no, _ = op.postprocess(fields, {"scores": rows})
     assert err_no is None
     assert answer["label"] == '[null, "dark"]'
     rows[1] = rows[0]
-    assert op.postprocess(asked, {"scores": rows})[1] == 10000
+    assert op.postprocess(fields, {"scores": rows})[1] == 10000
