@@ -37,16 +37,16 @@ def test_the_table_of_errors_is_the_one_of_the_code(name: str) -> None:
 def test_the_floors_are_those_of_the_contracts(name: str) -> None:
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    for title, contract in (
-        ("whole", "house"),
-        ("pipeline", "pipeline"),
-        ("converter", "converter"),
-    ):
-        floors = setup[f"importlinter:contract:{contract}"]["layers"].split("\n")
-        wanted = " > ".join(floor.strip() for floor in floors if floor.strip())
-        found = re.search(rf"^{title}: +((?:.*\n)(?: {{4,}}.*\n)*)", _text(name), re.MULTILINE)
-        assert found is not None
-        assert " ".join(found[1].split()) == wanted
+    contracts = [setup[name] for name in setup.sections() if name.startswith("importlinter:")]
+    layered = [contract for contract in contracts if contract["type"] == "layers"]
+    drawn = re.search(r"^```text\n(whole: .*?)^```", _text(name), re.MULTILINE | re.DOTALL)
+    assert drawn is not None
+    floors = dict(re.findall(r"^([\w.]+): +((?:.*\n)(?: +.*\n)*)", drawn[1], re.MULTILINE))
+    assert len(floors) == len(layered)
+    for contract in layered:
+        wanted = [floor.strip() for floor in contract["layers"].split("\n") if floor.strip()]
+        shown = floors[contract.get("containers", "whole")]
+        assert " ".join(shown.split()) == " > ".join(wanted)
 
 
 def test_an_error_in_a_guide_has_its_name() -> None:

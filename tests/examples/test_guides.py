@@ -45,23 +45,22 @@ def _clients(name: str) -> Parser:
     return _client_parser(importlib.import_module(f"client.{name}"))
 
 
-def _own(module: str, function: str = "_parser") -> Parser:
-    parser: argparse.ArgumentParser = getattr(importlib.import_module(module), function)()
+def _own(module: str, function: str = "_parser", *arguments: object) -> Parser:
+    parser: argparse.ArgumentParser = getattr(importlib.import_module(module), function)(*arguments)
     return parser.parse_args
 
 
-# What reads the arguments of each program; imported where it is called, for Paddle takes seconds.
+# What reads the arguments of each program.
 PARSERS: dict[str, Callable[[], Parser]] = {
     "-m tools.datasets": lambda: _own("tools.datasets.command_line", "command_line"),
     "-m tools.evaluation": lambda: _own("tools.evaluation.__main__"),
-    "-m tools.train": lambda: _own("tools.train.__main__"),
+    "-m tools.train": lambda: _own("tools.train.command_line", "command_parser", None),
     "-m converter": lambda: _own("converter.__main__"),
     "-m benchmarks": lambda: _own("benchmarks.__main__"),
     "pipeline/web_service.py": lambda: _own("pipeline.web_service"),
     "client/http_client.py": lambda: _clients("http_client"),
     "client/rpc_client.py": lambda: _clients("rpc_client"),
 }
-IMPORTS_PADDLE = "-m tools.train"
 
 
 def guides(root: Path) -> list[Path]:
@@ -80,13 +79,7 @@ def commands(guide: Path) -> list[tuple[str, list[str]]]:
     ]
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        pytest.param(program, marks=pytest.mark.slow if program == IMPORTS_PADDLE else ())
-        for program in PARSERS
-    ],
-)
+@pytest.mark.parametrize("program", PARSERS)
 def test_every_command_is_one_that_the_program_takes(
     root: Path, program: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
