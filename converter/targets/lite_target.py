@@ -10,7 +10,8 @@ from ..checking.comparison import Agreement, Trial, open_trial, prepare
 from ..errors import ConversionError
 from .paddle_lite import PaddleLite
 from .phone_demo import CONFIG, LABELS, write_for_demo
-from .program_writer import UnknownOperatorError, write_program
+from .program_operators import UnknownOperatorError
+from .program_writer import write_program
 from .target import (
     Exported,
     ExportOptions,
@@ -72,7 +73,8 @@ def _program_files(source: Source, folder: Path) -> tuple[Path, Path]:
         raise ConversionError(
             f"{source.bundle.model_file}: cannot be written as the .pdmodel that Paddle-Lite reads"
             f" ({error} is not known); export the model again with FLAGS_enable_pir_api=0 in the"
-            " environment, which gives a .pdmodel, and convert that"
+            " environment (of PaddleClas' tools/export_model.py, PaddleX' main.py or a script with"
+            " paddle.jit.save), which gives a .pdmodel, and convert that"
         ) from error
     return program, params
 

@@ -10,7 +10,8 @@ import pytest
 
 from converter.errors import ConversionError
 from converter.reading.exported_model import read_export
-from converter.targets.program_writer import UnknownOperatorError, write_program
+from converter.targets.program_operators import UnknownOperatorError
+from converter.targets.program_writer import write_program
 
 MakeExport = Callable[..., Path]
 RealBundle = Callable[[str], Path]
