@@ -33,7 +33,7 @@ def main() -> int:
     if http or rpc or stopped:
         print("error: the demonstration failed; see above", file=sys.stderr)
         return 1
-    print("\nYour own image:   make serve, then in another terminal")
+    print("\nYour own image:     make serve, then in another terminal")
     print("                    .venv/bin/python client/http_client.py my.jpg")
     print("Your own model:     README, 'Your own model in five minutes'")
     return 0
