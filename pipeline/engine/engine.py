@@ -230,21 +230,14 @@ class Engine:
         self._check_admission(len(images), limit_s)
         request = Request(len(images), limit_s, log_id)
         entries = [Entry(request, position, image) for position, image in enumerate(images)]
-        self._counters.admitted += len(entries)
-        self._open.add(request)
-        self._dispatcher.waiting.extend(entries)
-        self._dispatcher.dispatch_soon()
+        self._admit(request, entries)
         loop = asyncio.get_running_loop()
         timer = loop.call_at(request.deadline, self._expire, request, limit_s)
         try:
             return await request.outcome()
         finally:
             timer.cancel()
-            if request.abandoned:
-                self._counters.abandoned += request.unsettled
-            if request.unsettled:
-                self._dispatcher.waiting.discard(entries)
-            self._closed(request)
+            self._dismiss(request, entries)
 
     def _check_admission(self, images: int, limit_s: float) -> None:
         error: ServingError | None = None
@@ -276,6 +269,22 @@ class Engine:
         latest = asyncio.get_running_loop().time() + limit_s
         return any(worker.starts.expected_at <= latest for worker in self._workers)
 
+    def _admit(self, request: Request, entries: Sequence[Entry]) -> None:
+        self._counters.admitted += len(entries)
+        self._open.add(request)
+        self._dispatcher.waiting.extend(entries)
+        self._dispatcher.dispatch_soon()
+
+    def _dismiss(self, request: Request, entries: Sequence[Entry]) -> None:
+        """Forget a request that is done, and those of its entries that still wait."""
+        if request.abandoned:
+            self._counters.abandoned += request.unsettled
+        if request.unsettled:
+            self._dispatcher.waiting.discard(entries)
+        self._open.discard(request)
+        if self._drained is not None and not self._open and not self._drained.done():
+            self._drained.set_result(None)
+
     def _expire(self, request: Request, limit_s: float) -> None:
         if not request.done:
             self._counters.expired += request.unsettled
@@ -285,8 +294,3 @@ class Engine:
         if not request.done:
             self._counters.failed += request.unsettled
             request.fail(kind, text)
-
-    def _closed(self, request: Request) -> None:
-        self._open.discard(request)
-        if self._drained is not None and not self._open and not self._drained.done():
-            self._drained.set_result(None)

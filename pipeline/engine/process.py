@@ -54,18 +54,7 @@ class WorkerProcess:
             output, child_output = os.pipe()
             undo.callback(os.close, output)
             child_ends.callback(os.close, child_output)
-            self._process = subprocess.Popen(
-                command.arguments(theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=child_output,
-                stderr=child_output,
-                cwd=command.folder,
-                env=command.environment_of(index),
-                pass_fds=(theirs.fileno(),),
-                # Its own group: Ctrl-C in a terminal is for the service alone, and a kill takes
-                # along what the worker may have started.
-                start_new_session=True,
-            )
+            self._process = _started(command, index, theirs.fileno(), child_output)
             undo.pop_all()
         self._output = OutputRelay(output, f"{name} ({self._process.pid})", token)
         self._channel = Channel(ours, on_frame, self._gone)
@@ -130,6 +119,24 @@ class WorkerProcess:
         callback, self._on_gone = self._on_gone, None
         if callback is not None:
             callback(reason)
+
+
+def _started(
+    command: WorkerCommand, index: int, connection: int, output: int
+) -> subprocess.Popen[bytes]:
+    """Start worker `index` with its ends of the connection and of the output pipe."""
+    return subprocess.Popen(
+        command.arguments(connection),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd=command.folder,
+        env=command.environment_of(index),
+        pass_fds=(connection,),
+        # A group of its own: Ctrl-C in a terminal reaches the service alone, and a kill reaches
+        # everything that the worker has started.
+        start_new_session=True,
+    )
 
 
 def _how_it_ended(code: int, by_us: bool) -> str:
