@@ -6,11 +6,11 @@
     python -m tools.evaluation DATA --bundle serving_model/waste --thresholds --wanted 0.99
 
 DATA is a folder with a folder per class, a split one (its val is taken), or a list file such as
-val_list.txt. A threshold set in the service is put aside; --thresholds tells what any one would do.
+val_list.txt. A threshold of the service does not apply; --thresholds shows the effect of several.
 A threshold chosen on these images should be confirmed on others.
 
 Exit code: 0; 1 if an image failed or the accuracy is below --at-least; 2 with one line on stderr
-if the call is wrong or nothing could be evaluated.
+if the command line is wrong or nothing could be evaluated.
 """
 
 from __future__ import annotations
@@ -18,17 +18,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NoReturn
 
 from bundle.errors import BundleError
-from client.address import DEFAULT_SERVICE
-from client.classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, ClassifyClient
+from client.classify_client import ClassifyClient
 from client.command import DEFAULT_RETRIES
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
@@ -39,25 +35,26 @@ from tools.datasets.lists import find_labels
 from tools.datasets.workers import default_jobs
 from tools.text import printable
 
+from .command_line import WRONG_CALL, command_parser
 from .errors import EvaluationError
 from .matching import match_classes
 from .measures import TOPK, Evaluation
-from .models import BundleModel, Model, ServiceModel, ask, labels_of
+from .models import BundleModel, Model, ServiceModel, labels_of, results_of
 from .report import as_json, open_report, print_report, write_report
 from .samples import read_samples
 from .tables import heading, tables_of
 from .thresholds import STEPS, at_threshold, smallest_threshold
 
-GOOD, NOT_GOOD, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+GOOD, NOT_GOOD, INTERRUPTED = 0, 1, 130
 _ERRORS = (DatasetError, EvaluationError, BundleError, PredictorError, PreprocessError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluate as the command line says; return the exit code."""
+    """Evaluate what the command line names; return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    options = command_parser(__doc__).parse_args(arguments)
     try:
         evaluation = evaluate(options)
         _report(evaluation, options)
@@ -74,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> Evaluation:
-    """Ask the model for every image.
+    """Classify every image with the model.
 
     Raises:
         EvaluationError, DatasetError: the images or the model cannot be used; one line says why.
@@ -90,19 +87,19 @@ def evaluate(options: argparse.Namespace) -> Evaluation:
         # Without label file the names are the numbers already.
         by_number = options.by_number and find_labels(options.data, options.labels) is not None
         class_ids = match_classes(dataset, labels, options.classes, by_number=by_number)
-        asked = ask(model, dataset, class_ids, min(TOPK, len(labels)))
+        images = results_of(model, dataset, class_ids, min(TOPK, len(labels)))
     dropped = [name for name, class_id in class_ids.items() if class_id is None]
     if dropped:
         notes.append(f"{options.classes} leaves out the images of {', '.join(dropped)}")
-    return Evaluation(dataset.source, model.name, labels, asked, tuple(notes))
+    return Evaluation(dataset.source, model.name, labels, images, tuple(notes))
 
 
 def _report(evaluation: Evaluation, options: argparse.Namespace) -> None:
     steps = {*(STEPS if options.thresholds else ()), *options.threshold}
-    thresholds = [at_threshold(evaluation.answered, step) for step in sorted(steps)]
+    thresholds = [at_threshold(evaluation.predictions, step) for step in sorted(steps)]
     wanted, reached = options.wanted, None
     if wanted is not None:
-        reached = smallest_threshold(evaluation.answered, wanted)
+        reached = smallest_threshold(evaluation.predictions, wanted)
     document = as_json(evaluation, thresholds, wanted, reached)
     head = heading(evaluation)
     tables = list(tables_of(evaluation, thresholds, wanted, reached))
@@ -121,7 +118,7 @@ def _verdict(evaluation: Evaluation, at_least: float | None) -> int:
     code = GOOD
     if evaluation.failed:
         sys.stderr.write(
-            f"error: {len(evaluation.failed)} of {len(evaluation.asked)} images failed and are "
+            f"error: {len(evaluation.failed)} of {len(evaluation.images)} images failed and are "
             "not counted; see them above\n"
         )
         code = NOT_GOOD
@@ -160,124 +157,6 @@ def _model(options: argparse.Namespace) -> Iterator[Model]:
         raise EvaluationError(str(error)) from error
     with client:
         yield ServiceModel(client, options.url or options.endpoint, jobs=options.jobs)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a call."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_CALL, f"error: {message}; {self.prog} --help tells more\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m tools.evaluation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of classes, or list file")
-    _add_models(parser)
-    _add_data(parser)
-    _add_results(parser)
-    return parser
-
-
-def _add_models(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("who answers")
-    model = group.add_mutually_exclusive_group(required=True)
-    model.add_argument("--bundle", type=Path, help="a bundle's folder; no service is needed")
-    model.add_argument("--url", help="a service over HTTP: http://HOST:PORT")
-    model.add_argument("--endpoint", metavar="HOST:PORT", help="a service over RPC")
-    add = group.add_argument
-    add("--service", metavar="NAME", help=f"its name (default: {DEFAULT_SERVICE})")
-    add(
-        "--jobs",
-        type=_count,
-        default=DEFAULT_JOBS,
-        metavar="N",
-        help="requests at a time; default: 4",
-    )
-    add(
-        "--timeout",
-        type=_seconds,
-        default=DEFAULT_TIMEOUT_S,
-        metavar="S",
-        help="of a request; default: 10",
-    )
-    add("--batch-size", type=_count, default=8, metavar="N", help="with --bundle; default: 8")
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what the classes are")
-    add = group.add_argument
-    add("--split", metavar="NAME", help="of a split folder; default: val")
-    add("--root", type=Path, help="where the paths in a list begin, if not at its own folder")
-    add("--labels", type=Path, help="label file of a list, if not beside it")
-    names = group.add_mutually_exclusive_group()
-    names.add_argument(
-        "--classes",
-        type=Path,
-        metavar="FILE",
-        help="YAML, `class of DATA: label of the model`, where they differ; null leaves out",
-    )
-    names.add_argument(
-        "--by-number",
-        action="store_true",
-        help="the class numbers of a list are the model's, whatever its label file says",
-    )
-
-
-def _add_results(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("what is told").add_argument
-    add("--report", type=Path, metavar="FOLDER", help="write report.md, report.json, answers.csv")
-    add("--json", action="store_true", help="print JSON instead of tables")
-    add("--at-least", type=_share, metavar="A", help="exit code 1 if the accuracy is below")
-    add(
-        "--thresholds",
-        action="store_true",
-        help="what remains if answers below 0.5, 0.6 ... 0.99 go to a person",
-    )
-    add(
-        "--threshold",
-        type=_share,
-        action="append",
-        default=[],
-        metavar="T",
-        help="the same for T; may be repeated",
-    )
-    add(
-        "--wanted",
-        type=_share,
-        metavar="A",
-        help="the smallest threshold whose answers have this accuracy; confirm it on other data",
-    )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    number = _number(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = _number(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return number
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which class of the model each class of the data is."""
+"""Matches the classes of the data with those of the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def match_classes(
 ) -> dict[str, int | None]:
     """Return the model's class of each class that `dataset` has images of.
 
-    Names are compared with labels. Names that are numbers, and no labels, are numbers of classes.
+    Names are compared with labels. Names that are numbers, and not labels, are class numbers.
 
     Args:
         dataset: the images.
@@ -29,7 +29,7 @@ def match_classes(
 
     Raises:
         DatasetError: `renaming_file` cannot be used.
-        EvaluationError: a class of the data is none of the model's; the text lists all such.
+        EvaluationError: the model lacks a class of the data; the text lists all such.
     """
     named = {image.class_name for image in dataset.images}
     used = tuple(name for name in dataset.classes if name in named)

@@ -1,4 +1,4 @@
-"""What the answers are worth: shares of right ones with their intervals, confusions, mistakes."""
+"""Measures of an evaluation: accuracies with their intervals, confusions, mistakes."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ TOPK = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One image, its class in the model's numbers, and the answer, best first, or its error."""
+class Evaluated:
+    """One image: its class in the model's numbers, and its categories, best first, or its error."""
 
     path: str
     truth: int
     result: tuple[Category, ...] | ServingError
 
 
-class Answered(NamedTuple):
-    """An image that was answered."""
+class Prediction(NamedTuple):
+    """An image without an error: its class, and the model's best category."""
 
     path: str
     truth: int
-    answer: int
+    predicted: int
     score: float
     right: bool
 
 
 class ClassCounts(NamedTuple):
-    """Of one class, or one group: images of it, answers of it, and both at once."""
+    """Of one class or group: images that have it, results that name it, and both at once."""
 
     name: str
     images: int
@@ -46,84 +46,84 @@ class ClassCounts(NamedTuple):
 
     @property
     def recall(self) -> Share:
-        """Of its images, those answered right."""
+        """The share of its images with a right result."""
         return Share(self.right, self.images)
 
     @property
     def precision(self) -> Share:
-        """Of the answers that name it, the right ones."""
+        """The share of right results among those that name it."""
         return Share(self.right, self.answers)
 
 
 class Confusion(NamedTuple):
-    """How often one class was answered for another."""
+    """How often the model took one class for another."""
 
     truth: int
-    answer: int
+    predicted: int
     images: int
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All answers of one model, at least one of them no error, and what they count up to.
+    """All results of one model, at least one of them without an error, and their measures.
 
     Attributes:
-        source: what was asked.
-        model: who answered.
+        source: the evaluated data.
+        model: the name of the model.
         labels: in the order of the model's classes.
-        asked: every image, in order.
-        notes: what the reader should know.
+        images: every image with its result, in order.
+        notes: for the reader of the report.
     """
 
     source: str
     model: str
     labels: tuple[str, ...]
-    asked: tuple[Asked, ...]
+    images: tuple[Evaluated, ...]
     notes: tuple[str, ...] = ()
 
     @cached_property
-    def answered(self) -> tuple[Answered, ...]:
-        """The images that were answered, in order."""
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The images without an error, in order."""
         return tuple(
-            Answered(
+            Prediction(
                 one.path,
                 one.truth,
                 one.result[0].class_id,
                 one.result[0].score,
                 one.result[0].class_id == one.truth,
             )
-            for one in self.asked
+            for one in self.images
             if not isinstance(one.result, ServingError)
         )
 
     @cached_property
     def failed(self) -> Mapping[str, ServingError]:
-        """Path and error of the images that were not."""
-        return {one.path: one.result for one in self.asked if isinstance(one.result, ServingError)}
+        """Path and error of the images that failed."""
+        return {one.path: one.result for one in self.images if isinstance(one.result, ServingError)}
 
     @property
     def accuracy(self) -> Share:
-        """The best category is the image's class."""
-        return Share(sum(one.right for one in self.answered), len(self.answered))
+        """The share of images whose best category is their class."""
+        return Share(sum(one.right for one in self.predictions), len(self.predictions))
 
     @property
     def top5(self) -> Share | None:
-        """One of the best five is; None for a model of five classes or fewer."""
+        """The share whose class is among the best five; None for at most five classes."""
         if len(self.labels) <= TOPK:
             return None
         found = [
             one.truth in {category.class_id for category in one.result[:TOPK]}
-            for one in self.asked
+            for one in self.images
             if not isinstance(one.result, ServingError)
         ]
         return Share(sum(found), len(found))
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """int64 [classes, classes]: rows are the truth, columns the answer."""
-        truths = np.array([one.truth for one in self.answered], np.int64)
-        answers = np.array([one.answer for one in self.answered], np.int64)
-        return report_of(truths, answers, self.labels).confusion
+        """int64 [classes, classes]: rows are the truth, columns the model's best category."""
+        truths = np.array([one.truth for one in self.predictions], np.int64)
+        predicted = np.array([one.predicted for one in self.predictions], np.int64)
+        return report_of(truths, predicted, self.labels).confusion
 
     @property
     def classes(self) -> list[ClassCounts]:
@@ -150,22 +150,22 @@ class Evaluation:
 
     @property
     def group_accuracy(self) -> Share | None:
-        """The best category is of the image's group; None without groups."""
+        """The share whose best category is of their group; None without groups."""
         if self.group_of is None:
             return None
-        return Share(sum(group.right for group in self.groups), len(self.answered))
+        return Share(sum(group.right for group in self.groups), len(self.predictions))
 
     @property
     def confusions(self) -> list[Confusion]:
-        """Wrong answers by how often they were given, the most frequent first."""
-        pairs = Counter((one.truth, one.answer) for one in self.answered if not one.right)
+        """Wrong results, the most frequent first."""
+        pairs = Counter((one.truth, one.predicted) for one in self.predictions if not one.right)
         ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
-        return [Confusion(truth, answer, count) for (truth, answer), count in ordered]
+        return [Confusion(truth, predicted, count) for (truth, predicted), count in ordered]
 
     @property
-    def mistakes(self) -> list[Answered]:
-        """The images answered wrong, those with the highest scores first."""
-        wrong = [one for one in self.answered if not one.right]
+    def mistakes(self) -> list[Prediction]:
+        """The images with a wrong result, those with the highest scores first."""
+        wrong = [one for one in self.predictions if not one.right]
         return sorted(wrong, key=lambda one: (-one.score, one.path))
 
 

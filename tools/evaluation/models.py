@@ -1,7 +1,7 @@
-"""The model that is asked: a bundle in this process, or a service over HTTP or RPC.
+"""The evaluated model: a bundle in this process, or a service over HTTP or RPC.
 
-Both answer with every score as it is: a threshold set in the bundle or the service is put aside, so
-that the evaluation can tell what any threshold would do.
+Both return every score: a threshold set in the bundle or the service does not apply, so that the
+evaluation can show the effect of any threshold.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from protocol.request import EncodedImage
 from tools.datasets.images import Dataset
 
 from .errors import EvaluationError
-from .measures import Asked
+from .measures import Evaluated
 
 _ALL_CLASSES = 1_000_000
-# Faults of one image; any other fault of the first answer is one of the service.
+# Errors of one image; any other error of the first result is one of the service.
 _OWN_FAULTS = (UnreadableImage, UndecodableImage, TooLarge)
 
 
 class Model(Protocol):
-    """Whatever answers images with categories."""
+    """Classifies images."""
 
     @property
     def name(self) -> str:
-        """What it is, for people."""
+        """Its name in the report."""
         ...
 
-    def answers(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
+    def classify(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
         """Yield the best `topk` categories of each image, or its error, in order.
 
         Raises:
-            EvaluationError: the model cannot answer any more.
+            EvaluationError: the model is gone.
         """
         ...
 
@@ -62,8 +62,8 @@ class BundleModel:
             ClassifierSettings(str(bundle), predictor=PredictorOptions(threads=threads))
         )
 
-    def answers(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
-        """Yield the answers, a batch at a time; raises PredictorError if the model fails."""
+    def classify(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
+        """Yield the results, a batch at a time; raises PredictorError if the model fails."""
         for start in range(0, len(images), self._batch_size):
             read = [_read(path) for path in images[start : start + self._batch_size]]
             encoded = [
@@ -78,39 +78,39 @@ class BundleModel:
 
 
 class ServiceModel:
-    """A running service, asked as any client asks it, several images at a time."""
+    """A running service, used as any client uses it, several images at a time."""
 
     def __init__(self, client: ClassifyClient, address: str, *, jobs: int) -> None:
         self.name = f"the service {client.service} at {address}"
         self._client = client
         self._jobs = jobs
 
-    def answers(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
-        """Yield the answers."""
-        answers = self._client.classify_many(images, topk, threshold=0.0, jobs=self._jobs)
-        for answer in answers:
-            if isinstance(answer.result, Unreachable):
-                answers.close()
-                raise EvaluationError(f"{answer.result}; is the service running?")
-            yield answer.result
+    def classify(self, images: Sequence[str], topk: int) -> Iterator[ImageResult]:
+        """Yield the results."""
+        outcomes = self._client.classify_many(images, topk, threshold=0.0, jobs=self._jobs)
+        for outcome in outcomes:
+            if isinstance(outcome.result, Unreachable):
+                outcomes.close()
+                raise EvaluationError(f"{outcome.result}; is the service running?")
+            yield outcome.result
 
 
 def labels_of(model: Model, images: Sequence[str]) -> tuple[str, ...]:
-    """Return all labels of the model, in the order of its classes, from the first answer.
+    """Return all labels of the model, in the order of its classes, from the first result.
 
     Raises:
-        EvaluationError: it answers none of `images`, or does not number its classes.
+        EvaluationError: it classifies none of `images`, or does not number its classes.
     """
     faults: list[ServingError] = []
     for image in images:
-        (result,) = model.answers([image], _ALL_CLASSES)
+        (result,) = model.classify([image], _ALL_CLASSES)
         if not isinstance(result, ServingError):
             by_number = {category.class_id: category.label for category in result}
             if sorted(by_number) != list(range(len(result))) or not result:
                 raise EvaluationError(
-                    f"{model.name} does not answer with all classes 0, 1, 2 ... (Paddle Serving "
-                    "0.9 tells no numbers, scores below 0 are left out); evaluate its bundle with "
-                    "--bundle"
+                    f"{model.name} does not return all classes 0, 1, 2 ... (Paddle Serving "
+                    "0.9 sends no numbers, scores below 0 are left out); evaluate its bundle "
+                    "with --bundle"
                 )
             return tuple(by_number[number] for number in range(len(by_number)))
         faults.append(result)
@@ -119,13 +119,13 @@ def labels_of(model: Model, images: Sequence[str]) -> tuple[str, ...]:
     raise _nothing(len(images), faults)
 
 
-def ask(
+def results_of(
     model: Model, dataset: Dataset, class_ids: Mapping[str, int | None], topk: int
-) -> tuple[Asked, ...]:
-    """Ask for all images of `dataset` but those whose class is None; show a bar meanwhile.
+) -> tuple[Evaluated, ...]:
+    """Classify all images of `dataset` except those whose class is None, under a progress bar.
 
     Raises:
-        EvaluationError: the model went away, or answered none.
+        EvaluationError: the model is gone, or classified none.
     """
     wanted = [
         (image.path, class_id)
@@ -133,23 +133,23 @@ def ask(
         if (class_id := class_ids[image.class_name]) is not None
     ]
     console = Console(stderr=True)
-    answers = track(
-        model.answers([path for path, _ in wanted], topk),
+    results = track(
+        model.classify([path for path, _ in wanted], topk),
         "evaluating",
         total=len(wanted),
         console=console,
         disable=not console.is_terminal,
         transient=True,
     )
-    asked = tuple(
-        # A classifier of the user's own may leave all out.
-        Asked(path, class_id, result or PredictionFailed("the answer holds no category"))
-        for (path, class_id), result in zip(wanted, answers, strict=True)
+    images = tuple(
+        # A classifier of the user's own may return none.
+        Evaluated(path, class_id, result or PredictionFailed("the answer holds no category"))
+        for (path, class_id), result in zip(wanted, results, strict=True)
     )
-    errors = [one.result for one in asked if isinstance(one.result, ServingError)]
-    if len(errors) == len(asked):
-        raise _nothing(len(asked), errors)
-    return asked
+    errors = [one.result for one in images if isinstance(one.result, ServingError)]
+    if len(errors) == len(images):
+        raise _nothing(len(images), errors)
+    return images
 
 
 def _nothing(count: int, faults: Sequence[ServingError]) -> EvaluationError:

@@ -1,4 +1,4 @@
-"""Where the report goes: the terminal, JSON, and the files of --report."""
+"""Writes the report: to the terminal, as JSON, and to the files of --report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .measures import ClassCounts, Evaluation
 from .tables import Table
 from .thresholds import Threshold
 
-# Wide enough that nothing is cut where no terminal sets a width.
+# Where no terminal sets a width: wide enough that nothing is cut.
 _PIPE_WIDTH = 240
 _COLUMNS = ("picture", "truth", "answer", "score", "right", "error")
 
@@ -57,8 +57,8 @@ def as_json(
     return {
         "source": printable(evaluation.source),
         "model": printable(evaluation.model),
-        "pictures": len(evaluation.asked),
-        "answered": len(evaluation.answered),
+        "pictures": len(evaluation.images),
+        "answered": len(evaluation.predictions),
         "failed": [
             {"picture": printable(path), "error": printable(error_text(error))}
             for path, error in evaluation.failed.items()
@@ -74,7 +74,7 @@ def as_json(
             {
                 "picture": printable(one.path),
                 "truth": evaluation.labels[one.truth],
-                "answer": evaluation.labels[one.answer],
+                "answer": evaluation.labels[one.predicted],
                 "score": one.score,
             }
             for one in evaluation.mistakes
@@ -88,7 +88,7 @@ def as_json(
 
 
 def open_report(folder: Path) -> None:
-    """Make the folder of a report, before the work whose result it takes.
+    """Make the folder of the report before the work begins.
 
     Raises:
         EvaluationError: it cannot be written to.
@@ -107,13 +107,13 @@ def write_report(
     document: dict[str, Any],
     evaluation: Evaluation,
 ) -> None:
-    """Write report.md, report.json and answers.csv, a line an image.
+    """Write report.md, report.json and answers.csv, one line per image.
 
     Raises:
         EvaluationError: they cannot be written.
     """
     rows = []
-    for one in evaluation.asked:
+    for one in evaluation.images:
         truth = evaluation.labels[one.truth]
         if isinstance(one.result, ServingError):
             error = printable(error_text(one.result))

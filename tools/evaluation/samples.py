@@ -1,4 +1,4 @@
-"""Which images are asked: those of one split, or of one list."""
+"""The images of an evaluation: those of one split, or of one list."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WITHOUT_IMAGES = frozenset({"empty class", "class without images"})
 def read_samples(
     data: Path, split: str | None, root: Path | None, labels: Path | None
 ) -> tuple[Dataset, list[str]]:
-    """Return the images to ask, and what the reader should know about them.
+    """Return the images to evaluate, and notes for the reader of the report.
 
     Args:
         data: a folder of classes, a split one, or a list file.

@@ -1,4 +1,4 @@
-"""The report as tables of text, which the terminal and report.md show alike."""
+"""The tables of the report as text, for the terminal and for report.md."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def tables_of(
     """Yield the tables of the report, in order; those without rows are left out.
 
     Args:
-        evaluation: what was answered.
+        evaluation: the results.
         thresholds: rows of the table of thresholds; none: no such table.
-        wanted: the accuracy that was asked for, or None.
+        wanted: the accuracy that is wanted, or None.
         reached: the smallest threshold that reaches it, or None.
     """
     yield _accuracies(evaluation)
@@ -58,10 +58,10 @@ def tables_of(
 
 
 def heading(evaluation: Evaluation) -> str:
-    """Return what was asked, who answered, and how many images."""
+    """Return data, model and number of images in one line."""
     failed = f", {len(evaluation.failed)} of them failed" if evaluation.failed else ""
     return (
-        f"{printable(evaluation.source)}: {len(evaluation.asked)} images{failed}, answered by "
+        f"{printable(evaluation.source)}: {len(evaluation.images)} images{failed}, answered by "
         f"{printable(evaluation.model)}, {len(evaluation.labels)} classes"
     )
 
@@ -110,7 +110,7 @@ def _confusions(evaluation: Evaluation) -> Iterator[Table]:
     images = evaluation.confusion.sum(axis=1)
     found = evaluation.confusions
     rows = tuple(
-        (names[one.truth], names[one.answer], str(one.images), str(images[one.truth]))
+        (names[one.truth], names[one.predicted], str(one.images), str(images[one.truth]))
         for one in found[:_CONFUSIONS]
     )
     if rows:
@@ -125,7 +125,7 @@ def _mistakes(evaluation: Evaluation) -> Table:
         (
             f"{one.score:.4f}",
             printable(evaluation.labels[one.truth]),
-            printable(evaluation.labels[one.answer]),
+            printable(evaluation.labels[one.predicted]),
             printable(one.path),
         )
         for one in evaluation.mistakes[:_MISTAKES]

@@ -1,4 +1,4 @@
-"""Which score an answer must reach, so that the others go to a person."""
+"""Thresholds: results with a lower score go to a person."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from tools.accuracy import Share
 
-from .measures import Answered
+from .measures import Prediction
 
 STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _ROUNDING = 1e-12
 
 
 class Threshold(NamedTuple):
-    """What is left of all answers when those below `threshold` go to a person."""
+    """The results that remain when those below `threshold` go to a person."""
 
     threshold: float
     answered: Share
@@ -25,40 +25,40 @@ class Threshold(NamedTuple):
 
     @property
     def wrong(self) -> int:
-        """Wrong answers that remain."""
+        """How many of the results that remain are wrong."""
         return self.accuracy.of - self.accuracy.hits
 
     @property
     def to_person(self) -> Share:
-        """The images that are not answered."""
+        """The share of images that go to a person."""
         return Share(self.answered.of - self.answered.hits, self.answered.of)
 
 
-def at_threshold(answers: Sequence[Answered], threshold: float) -> Threshold:
-    """Count the answers that a service with this threshold would give."""
-    kept = [one for one in answers if one.score >= threshold]
+def at_threshold(predictions: Sequence[Prediction], threshold: float) -> Threshold:
+    """Count the results that a service with this threshold would return."""
+    kept = [one for one in predictions if one.score >= threshold]
     right = sum(one.right for one in kept)
-    return Threshold(threshold, Share(len(kept), len(answers)), Share(right, len(kept)))
+    return Threshold(threshold, Share(len(kept), len(predictions)), Share(right, len(kept)))
 
 
-def smallest_threshold(answers: Sequence[Answered], wanted: float) -> Threshold | None:
-    """Return the smallest threshold whose answers are right to the share `wanted`, or None.
+def smallest_threshold(predictions: Sequence[Prediction], wanted: float) -> Threshold | None:
+    """Return the smallest threshold with the accuracy `wanted`, or None.
 
     It is written with as few digits as keep the same images.
     """
-    ordered = sorted(answers, key=lambda one: one.score, reverse=True)
+    ordered = sorted(predictions, key=lambda one: one.score, reverse=True)
     scores = np.array([one.score for one in ordered])
     right = np.cumsum([one.right for one in ordered])
     counts = np.arange(1, len(ordered) + 1)
-    # Images of the same score are answered together or not at all.
+    # Images of the same score are on the same side of any threshold.
     last_of_score = np.append(scores[1:] < scores[:-1], True)
     good = np.flatnonzero((right / counts >= wanted - _ROUNDING) & last_of_score)
     if not len(good):
         return None
     last = int(good[-1])
     if last == len(ordered) - 1:
-        return at_threshold(answers, 0.0)
-    return at_threshold(answers, _shortest(float(scores[last + 1]), float(scores[last])))
+        return at_threshold(predictions, 0.0)
+    return at_threshold(predictions, _shortest(float(scores[last + 1]), float(scores[last])))
 
 
 def _shortest(below: float, up_to: float) -> float:

@@ -10,7 +10,7 @@ import pytest
 from protocol.errors import UndecodableImage
 from protocol.reply import Category
 from tools.accuracy import Share
-from tools.evaluation.measures import Answered, Asked, Confusion, Evaluation
+from tools.evaluation.measures import Confusion, Evaluated, Evaluation, Prediction
 from tools.evaluation.tables import tables_of
 from tools.evaluation.thresholds import at_threshold, smallest_threshold
 
@@ -22,7 +22,7 @@ def evaluation(
 ) -> Evaluation:
     """Of (truth, answer, score); the second best category is the class behind the answer."""
     asked = [
-        Asked(
+        Evaluated(
             f"{number}.jpg",
             truth,
             (
@@ -32,7 +32,7 @@ def evaluation(
         )
         for number, (truth, answer, score) in enumerate(answers)
     ]
-    asked += [Asked(f"bad{i}.jpg", 0, UndecodableImage("is text")) for i in range(failed)]
+    asked += [Evaluated(f"bad{i}.jpg", 0, UndecodableImage("is text")) for i in range(failed)]
     return Evaluation("data", "the model", labels, tuple(asked))
 
 
@@ -107,8 +107,8 @@ def test_many_classes_get_a_list_of_confusions(classes: int, title: str) -> None
         assert table.rows[11][1:3] == ("c11", "12")
 
 
-def answers_of(*scored: tuple[float, bool]) -> list[Answered]:
-    return [Answered("x.jpg", 0, 0 if right else 1, score, right) for score, right in scored]
+def answers_of(*scored: tuple[float, bool]) -> list[Prediction]:
+    return [Prediction("x.jpg", 0, 0 if right else 1, score, right) for score, right in scored]
 
 
 def test_a_threshold_leaves_the_rest_to_a_person() -> None:
