@@ -1,15 +1,14 @@
-"""ONNX Runtime as a predictor: its scores, its options, and what it refuses."""
+"""What is ONNX Runtime's own; test_contract.py has what every runtime does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bundle import Bundle, load_bundle
+from bundle import Bundle
 from converter.bundling.convert import ConvertOptions, convert
 from converter.describing.descriptions import Wishes
 from pipeline.predictors import (
@@ -48,29 +47,6 @@ def cpu_as_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_runtime, "_CUDA_OPTIONS", {})
 
 
-@pytest.mark.parametrize("graph_optim", [True, False])
-@pytest.mark.parametrize("memory_optim", [True, False])
-def test_scores(make_bundle: MakeBundle, graph_optim: bool, memory_optim: bool) -> None:
-    bundle, weights = make_bundle()
-    options = PredictorOptions(graph_optim=graph_optim, memory_optim=memory_optim, threads=2)
-    predictor = create_predictor(bundle, options=options)
-    assert predictor.name.startswith("ONNX Runtime 1.")
-    batch = np.random.default_rng(1).normal(size=(5, 3, 8, 8)).astype(np.float32)
-    logits = batch.mean(axis=(2, 3)) @ weights["fc.w"] + weights["fc.b"]
-    powers = np.exp(logits)
-    scores = predictor.predict(batch)
-    assert scores.dtype == np.float32
-    assert np.allclose(scores, powers / powers.sum(axis=1, keepdims=True), atol=1e-6)
-
-
-def test_what_it_gives_is_the_callers_own(make_bundle: MakeBundle) -> None:
-    predictor = create_predictor(make_bundle()[0])
-    first = predictor.predict(np.zeros((1, 3, 8, 8), np.float32))
-    kept = first.copy()
-    predictor.predict(np.ones((1, 3, 8, 8), np.float32))
-    assert np.array_equal(first, kept)
-
-
 def test_a_model_of_8_bit_pixels_gets_them(make_bundle: MakeBundle) -> None:
     bundle, weights = make_bundle(feed_type="UINT8", last=None)
     batch = np.full((1, 3, 8, 8), 200, np.float32)
@@ -78,16 +54,9 @@ def test_a_model_of_8_bit_pixels_gets_them(make_bundle: MakeBundle) -> None:
     assert np.allclose(scores, 200 * weights["fc.w"].sum(axis=0) + weights["fc.b"], rtol=1e-5)
 
 
-def test_what_it_refuses(make_bundle: MakeBundle, root: Path) -> None:
-    bundle, _ = make_bundle()
+def test_the_precision_is_that_of_the_export(make_bundle: MakeBundle) -> None:
     with pytest.raises(PredictorError, match="precision fp16 is not set at serving time"):
-        create_predictor(bundle, options=PredictorOptions(precision="fp16"))
-    with pytest.raises(PredictorError, match=r"reads ONNX, .*inference\.json.*converter export"):
-        create_predictor(load_bundle(root / "serving_model/waste"), "onnxruntime")
-    with pytest.raises(PredictorError, match=r"no fetch 'x'.*prediction .float32"):
-        create_predictor(bundle, options=PredictorOptions(fetch="x"))
-    with pytest.raises(PredictorError, match="takes 3x8x8 and the preprocessing makes 3x9x9"):
-        create_predictor(bundle).predict(np.zeros((1, 3, 9, 9), np.float32))
+        create_predictor(make_bundle()[0], options=PredictorOptions(precision="fp16"))
 
 
 @needs_build_for_cpu
@@ -148,26 +117,3 @@ def test_no_later_session_computes_on_the_cpu_instead(
     assert predictor.predict(batch[:1]).shape == (1, 3)
     with pytest.raises(PredictorError, match=r"cannot use one.*nvidia-smi"):
         predictor.predict(batch)
-
-
-def test_paddle_does_not_take_it(make_bundle: MakeBundle) -> None:
-    pytest.importorskip("paddle", reason="needs the extra cpu or gpu")
-    with pytest.raises(
-        PredictorError,
-        match=r"Paddle reads .*inference\.onnx; set backend to onnx",
-    ):
-        create_predictor(make_bundle()[0], "paddle")
-
-
-def test_a_damaged_file(make_bundle: MakeBundle) -> None:
-    bundle, _ = make_bundle()
-    bundle.model_file.write_bytes(bundle.model_file.read_bytes()[:-40])
-    with pytest.raises(PredictorError, match=r"cannot load .*inference\.onnx.*convert the model"):
-        create_predictor(bundle)
-
-
-def test_a_graph_that_takes_one_picture_and_does_not_say(make_bundle: MakeBundle) -> None:
-    bundle, _ = make_bundle(batch=1)
-    predictor = create_predictor(replace(bundle, fixed_batch=None))
-    with pytest.raises(PredictorError, match=r"ONNX Runtime failed: .*dimensions"):
-        predictor.predict(np.zeros((2, 3, 8, 8), np.float32))

@@ -1,0 +1,81 @@
+"""The rows of the registry, and what they decide without a model."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from bundle import Bundle, load_bundle
+from bundle.formats import FORMATS, ONNX
+from pipeline.predictors import PredictorError, PredictorOptions, create_predictor, registry
+from pipeline.predictors.registry import RUNTIMES, Runtime, choose
+from tests.python_process import answer_of
+
+
+@pytest.fixture
+def bundle(root: Path) -> Bundle:
+    return load_bundle(root / "serving_model/waste")
+
+
+def of(bundle: Bundle, graph_format: str) -> Bundle:
+    graph = dataclasses.replace(bundle.graph, graph_format=FORMATS[graph_format])
+    return dataclasses.replace(bundle, graph=graph)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=lambda row: row.name)
+def test_a_row_names_what_is_there(runtime: Runtime, root: Path) -> None:
+    module, _, name = runtime.predictor.partition(":")
+    source = (root / "pipeline" / "predictors" / f"{module}.py").read_text(encoding="utf-8")
+    assert f"class {name}(" in source
+    setup = configparser.ConfigParser()
+    setup.read(root / "setup.cfg")
+    assert set(runtime.extras.values()) <= set(setup["options.extras_require"])
+    assert "cpu" in runtime.devices
+
+
+def test_the_registry_imports_no_runtime(root: Path) -> None:
+    code = "import json, sys, pipeline.predictors; print(json.dumps({'names': [*sys.modules]}))"
+    names = answer_of(root, code)["names"]
+    assert not {runtime.package for runtime in RUNTIMES.values()} & set(names)
+
+
+def test_every_format_has_a_runtime(bundle: Bundle) -> None:
+    for name in FORMATS:
+        assert choose(of(bundle, name)).name in RUNTIMES
+
+
+def test_auto_takes_the_first_row_that_reads_the_graph_and_is_installed(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = RUNTIMES["onnxruntime"]
+    rows = {
+        "absent": dataclasses.replace(row, name="absent", package="nowhere_to_be_found"),
+        "onnxruntime": row,
+        "json": dataclasses.replace(row, name="json", package="json"),
+    }
+    monkeypatch.setattr(registry, "RUNTIMES", rows)
+    installed = importlib.util.find_spec("onnxruntime") is not None
+    assert choose(of(bundle, "onnx")).name == ("onnxruntime" if installed else "json")
+    monkeypatch.setattr(registry, "RUNTIMES", {"absent": rows["absent"]})
+    assert choose(of(bundle, "onnx")).name == "absent"  # whose error says how to install it
+
+
+@pytest.mark.parametrize(("device", "extra"), [("cpu", "onnx"), ("gpu", "onnx-gpu")])
+def test_a_missing_package_names_the_extra(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, device: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert not RUNTIMES["onnxruntime"].installed()
+    message = rf"ONNX Runtime cannot be imported \(.*\).*pip install -e '\.\[{extra}\]'"
+    with pytest.raises(PredictorError, match=message):
+        create_predictor(of(bundle, ONNX.name), options=PredictorOptions(device=device))
+
+
+def test_an_unknown_backend_is_named_with_those_that_are_known(bundle: Bundle) -> None:
+    with pytest.raises(PredictorError, match="'magic'; known: auto, paddle, onnxruntime"):
+        create_predictor(bundle, "magic")
