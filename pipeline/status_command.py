@@ -33,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--url", default=DEFAULT_URL, help=f"the admin address (default: {DEFAULT_URL})"
     )
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="what the rates are taken over (default: 1)"
+        "--seconds",
+        type=float,
+        default=1.0,
+        help="length of the interval for the rates (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print the status as JSON, at once")
     options = parser.parse_args(arguments)

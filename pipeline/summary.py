@@ -11,7 +11,7 @@ from .settings.op import OpSettings
 
 
 class Described(Protocol):
-    """What the block needs of an engine."""
+    """An engine as the block needs it."""
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -43,7 +43,7 @@ class Channel:
         self._loop.add_reader(self._descriptor, self.receive)
 
     def send(self, header: Header, payload: Sequence[bytes] = ()) -> None:
-        """Send one frame; what the socket does not take now follows when it can.
+        """Send one frame; bytes that the socket does not take now follow later.
 
         A broken connection is reported by `on_end`, after the worker's last frames.
         """
@@ -56,7 +56,7 @@ class Channel:
             self._flush()
 
     def receive(self) -> None:
-        """Handle what has come in; the loop calls it when there is something."""
+        """Handle the bytes that have arrived; the loop calls it when there are some."""
         while not self._closed:
             try:
                 chunk = self._socket.recv(_READ_BYTES)
@@ -103,7 +103,7 @@ class Channel:
                 self._loop.add_writer(self._descriptor, self._flush)
                 return
             except OSError:
-                # The reader sees the end too, behind what the worker still had to say.
+                # The reader sees the end too, after the worker's last frames.
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
                 break

@@ -33,7 +33,7 @@ class Dispatcher:
     def __init__(
         self, name: str, settings: EngineSettings, counters: Counters, on_batch: OnBatch
     ) -> None:
-        """Serve the engine called `name`; counts what is settled in `counters`."""
+        """Serve the engine called `name`; counts settled images in `counters`."""
         self.waiting = WaitingEntries(settings.queue_size)
         self.draining = False
         self._name = name
@@ -51,7 +51,7 @@ class Dispatcher:
             self._soon = asyncio.get_running_loop().call_soon(self._dispatch)
 
     def has_room(self, images: int) -> bool:
-        """Whether so many more may wait, when idle workers have taken what they can."""
+        """Whether so many more images may wait, once idle workers have taken their batches."""
         if not self.waiting.has_room(images) and self._soon is not None:
             self._soon.cancel()
             self._dispatch()

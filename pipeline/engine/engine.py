@@ -136,7 +136,7 @@ class Engine:
             self._tasks.append(loop.create_task(worker.run(self._worker_started), name=name))
 
     async def drain(self, timeout_s: float) -> bool:
-        """Take no new work and finish what is there; False when some is left after `timeout_s`."""
+        """Take no new work; return whether the open requests ended within `timeout_s`."""
         if self._drained is None:
             self._drained = asyncio.get_running_loop().create_future()
         self._dispatcher.draining = True

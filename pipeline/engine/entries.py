@@ -112,9 +112,9 @@ class Entry:
 class WaitingEntries:
     """The bounded queue.
 
-    Ordered by age, and able to drop an entry from its middle at once, so that a caller who goes
-    away gives its place to the next one. Entries that come back after a worker's death go to the
-    front and were admitted before: they may stand beyond the bound, newcomers never.
+    Ordered by age. An entry can be dropped from the middle at once, so that a caller that
+    disconnects gives its place to the next one. Entries that come back after a worker's death go to
+    the front; they were admitted before, so they may exceed the bound, and new entries never do.
     """
 
     def __init__(self, size: int) -> None:

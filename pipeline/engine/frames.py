@@ -33,7 +33,7 @@ MAX_HEADER_BYTES = 64 * 2**20
 
 
 class FrameError(Exception):
-    """The other side sent what is no frame."""
+    """The other side sent bytes that are no frame."""
 
 
 class Frame(NamedTuple):
@@ -87,7 +87,7 @@ class FrameBuffer:
         self._bytes = bytearray()
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
-        """Add `chunk`; yield the frames that are complete now, also those before what is none.
+        """Add `chunk`; yield the frames that are complete now, also those before a damaged one.
 
         Raises:
             FrameError: the bytes are no frame.

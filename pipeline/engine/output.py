@@ -45,7 +45,7 @@ class OutputRelay:
         self._loop.add_reader(descriptor, self._read)
 
     def close(self) -> None:
-        """Relay what is still in the pipe, and close it; may be called more than once."""
+        """Relay the rest of the pipe, and close it; may be called more than once."""
         while not self._closed and self._read():
             pass
         if self._partial:

@@ -88,7 +88,7 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def reap(self) -> str:
-        """Kill what is left, close everything, wait for the exit; return how it ended."""
+        """Kill the remaining processes, close everything, wait for the exit; return its cause."""
         self._on_gone = None
         exited = self._exit_watch.exited
         leaving = exited.done()
@@ -112,7 +112,7 @@ class WorkerProcess:
         return _how_it_ended(code, self._killed)
 
     def _exited(self) -> None:
-        self._channel.receive()  # what it sent before its end comes first
+        self._channel.receive()  # frames that it sent before its end come first
         self._gone(None)
 
     def _gone(self, reason: str | None) -> None:

@@ -1,6 +1,6 @@
 """The files that an engine serves, as they were when it started.
 
-A worker that is started again later must load what its neighbours have loaded, or nothing: one
+A worker that is started again later must load the same files as the other workers, or none: one
 service must not answer with two models because files are being copied.
 
     service: mark_files(roots) ── start message ──> worker: check() before and after it loads them
@@ -31,7 +31,7 @@ class FilesChangedError(Exception):
 
 
 class Mark(NamedTuple):
-    """One file: what changes whenever it is written or replaced, and what it holds."""
+    """One file: facts that change whenever it is written or replaced, and its hash."""
 
     size: int
     mtime_ns: int

@@ -42,7 +42,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker now, and what it has done over all its restarts; `cause` is its last end's."""
+    """One worker now, and its counts over all restarts; `cause` is the cause of its last end."""
 
     name: str
     pid: int | None

@@ -42,7 +42,7 @@ class WorkSource(Protocol):
         """A worker that ended is started again."""
 
     def worker_lost(self, worker: Supervisor, batch: Sequence[Entry]) -> None:
-        """The worker takes no more work; what it left unanswered, perhaps nothing."""
+        """The worker takes no more work; `batch` has no results yet, and may be empty."""
 
 
 @dataclass(slots=True)

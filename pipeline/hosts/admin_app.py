@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Administered(Protocol):
-    """What the admin address needs of a host."""
+    """A host as the admin address needs it."""
 
     def status(self) -> dict[str, Any]:
         """Return the whole status, JSON-able."""
@@ -78,7 +78,7 @@ def build_admin_app(
 
 
 class _NoRebinding:
-    """Refuses what was sent to a name of the internet: see `names_a_machine`."""
+    """Refuses requests to a host name of the internet: see `names_a_machine`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -27,7 +27,7 @@ SHORTEST = 16
 _BURST_S = 10.0
 _FORM = "write one `name: key` a line, or `name: {key: ..., rate: images a second}`"
 
-# What `hide_environment` found: keys, or what is wrong with them. Empty while it found nothing.
+# The keys that `hide_environment` found, or their error. Empty until it finds some.
 _hidden: list[tuple[ApiKey, ...] | str] = []
 
 
@@ -49,7 +49,7 @@ def read_api_keys(path: Path) -> tuple[ApiKey, ...]:
     """Read a file of keys.
 
     Raises:
-        ApiKeysError: it cannot be read, or holds what is no key.
+        ApiKeysError: it cannot be read, or has an entry that is no key.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

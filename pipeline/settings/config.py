@@ -34,7 +34,7 @@ class AdminSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What is logged, and how; see `pipeline.observation.logs`."""
+    """Level and form of the log; see `pipeline.observation.logs`."""
 
     level: str
     form: str

@@ -1,4 +1,4 @@
-"""Every key a config.yml may hold: what it is, its default, and what it means to us.
+"""Every key that a config.yml may have: its check, its default and its meaning.
 
 The keys are those of Paddle Serving 0.9 with their meaning kept, and a few of ours (marked `ours`).
 A key that is accepted without effect has its reason; a key of 0.9 with values that this engine

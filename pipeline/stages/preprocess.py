@@ -43,7 +43,7 @@ class Operator(NamedTuple):
 class Preprocess:
     """Callable: uint8 [H, W, 3] RGB -> contiguous float32 [C, H', W'].
 
-    `short_side` is the size the first resize asks for, for decoding at a fraction of the size.
+    `short_side` is the size of the first resize, for decoding at a fraction of the size.
     """
 
     def __init__(self, operators: Sequence[Operator]) -> None:
@@ -62,7 +62,7 @@ class Preprocess:
         """Return the array of one image.
 
         Raises:
-            InvalidRequest: the image is smaller than what the model cuts out.
+            InvalidRequest: the image is smaller than the crop of the model.
             TooLarge: the image is so long and thin that resizing it would exhaust memory.
         """
         for step in self._steps:

@@ -38,7 +38,7 @@ async def running_batch(engine, until, images):
     return tasks
 
 
-async def test_a_cancelled_waiter_in_a_running_batch_disturbs_nobody(make_engine, until, batches):
+async def test_a_cancelled_caller_in_a_running_batch_disturbs_no_other(make_engine, until, batches):
     engine = await make_engine({"log": batches.path})
     first, gone, last = await running_batch(engine, until, [b"sleep:0.5", b"echo:b", b"echo:c"])
     gone.cancel()
@@ -143,7 +143,7 @@ async def test_one_slow_batch_keeps_no_short_deadline_from_an_idle_worker(make_e
     assert batches() == [["sleep:3"], ["echo:a"], ["echo:b"]]
 
 
-async def test_what_is_likely_too_late_goes_behind_what_is_not(make_engine, until, batches):
+async def test_entries_that_are_likely_late_go_behind_the_others(make_engine, until, batches):
     engine = await make_engine({"log": batches.path})
     await asyncio.wait_for(engine.classify(encoded([b"sleep:1"])), PATIENCE_S)
     blocker = await busy(engine, until, 1.0)

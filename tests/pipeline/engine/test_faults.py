@@ -215,7 +215,7 @@ async def test_the_cause_of_a_workers_end_is_reported(make_engine, image, cause)
     assert engine.status().workers[0].cause == cause
 
 
-async def test_only_what_a_worker_logs_has_a_level(make_engine, until, caplog):
+async def test_only_log_lines_of_a_worker_have_a_level(make_engine, until, caplog):
     caplog.set_level(logging.INFO)
     engine = await make_engine()
     await classify(engine, b"warn:one\n<3>two", log_id=7)

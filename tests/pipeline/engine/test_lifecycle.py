@@ -68,7 +68,7 @@ async def test_a_failing_start_tells_the_workers_cause(make_engine, condition, c
         await engine.classify(encoded([b"echo:a"]))
 
 
-async def test_an_unknown_factory_is_told(make_engine):
+async def test_an_unknown_factory_is_an_error(make_engine):
     engine = await make_engine(factory="nowhere_at_all:build", start=False)
     with pytest.raises(EngineStartError, match="No module named 'nowhere_at_all'"):
         await asyncio.wait_for(engine.start(), PATIENCE_S)
@@ -203,7 +203,7 @@ async def test_options_travel_with_each_image(make_engine):
 # --- batches -------------------------------------------------------------------------------------
 
 
-async def test_what_waits_goes_as_one_batch_of_at_most_batch_size(make_engine, until, batches):
+async def test_waiting_images_go_as_one_batch_of_at_most_batch_size(make_engine, until, batches):
     engine = await make_engine({"log": batches.path}, batch_size=4)
     blocker = await busy(engine, until, 0.4)
     tasks = [classify(engine, b"echo:%d" % i) for i in range(6)]
@@ -255,7 +255,7 @@ async def test_large_images_pass_whole(make_engine):
 # --- stop ----------------------------------------------------------------------------------------
 
 
-async def test_drain_finishes_what_is_there_and_refuses_more(make_engine, until, alive):
+async def test_drain_finishes_open_requests_and_refuses_new_ones(make_engine, until, alive):
     engine = await make_engine({"delay_s": 0.05}, batch_size=2)
     tasks = [classify(engine, b"echo:%d" % i) for i in range(6)]
     await until(lambda: engine.status().open_requests == 6)

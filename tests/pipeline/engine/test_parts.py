@@ -38,7 +38,7 @@ from tests.patience import PATIENCE_S
         {"auto_batching_timeout_s": -0.1},
     ],
 )
-def test_settings_name_what_is_wrong(wrong):
+def test_wrong_settings_are_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         EngineSettings(**wrong)
 
@@ -81,7 +81,7 @@ def test_read_frame_gives_header_and_images_then_the_end():
         pack(batch_header(1, [EncodedImage(b"abc")], [0]), 3) + b"ab",
     ],
 )
-def test_what_is_no_frame_is_an_error(stream):
+def test_bytes_that_are_no_frame_are_an_error(stream):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(stream)
@@ -197,7 +197,7 @@ async def test_output_lines_keep_their_level_and_long_ones_are_cut(caplog):
     assert relay.tail[-1] == "no end"
 
 
-async def test_what_libraries_print_has_no_level_and_moves_no_cursor(caplog):
+async def test_output_of_libraries_has_no_level_and_moves_no_cursor(caplog):
     caplog.set_level(logging.DEBUG)
     reading, writing = os.pipe()
     relay = OutputRelay(reading, "w-0", TOKEN)
@@ -219,7 +219,7 @@ async def test_what_libraries_print_has_no_level_and_moves_no_cursor(caplog):
 # --- the command ---------------------------------------------------------------------------------
 
 
-def test_devices_choose_what_a_worker_sees(monkeypatch):
+def test_devices_choose_the_gpus_that_a_worker_sees(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
     command = WorkerCommand("{}", devices=("gpu:1", "cpu", "gpu", "gpu:2"))
     seen = [command.environment_of(index)["CUDA_VISIBLE_DEVICES"] for index in range(5)]

@@ -94,7 +94,7 @@ async def test_metrics_without_admin_offer_nothing_else(metrics: Metrics) -> Non
         assert (await client.get("/-/status")).status_code == 404
 
 
-async def test_what_was_counted_is_exposed(admin: httpx.AsyncClient, metrics: Metrics) -> None:
+async def test_counts_are_exposed(admin: httpx.AsyncClient, metrics: Metrics) -> None:
     class Engine:
         def status(self) -> EngineStatus:
             workers = (

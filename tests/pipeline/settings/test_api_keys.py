@@ -91,7 +91,7 @@ def test_a_file(tmp_path: Path) -> None:
         (0o602, "can be changed by others than its owner; chmod go-w "),
     ],
 )
-def test_what_the_mode_of_a_file_lets_others_do(
+def test_a_file_that_others_may_read_or_change_is_warned_of(
     tmp_path: Path, mode: int, message: str | None
 ) -> None:
     path = tmp_path / "keys.yml"

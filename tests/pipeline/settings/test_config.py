@@ -147,7 +147,7 @@ def test_a_wrong_key_or_value_is_named(folder: Path, override: str, message: str
     assert "\n" not in str(caught.value)
 
 
-def test_overrides_reach_what_the_file_leaves_out(folder: Path) -> None:
+def test_overrides_reach_keys_that_the_file_leaves_out(folder: Path) -> None:
     settings = load(
         folder,
         CONFIG,

@@ -83,7 +83,7 @@ def test_one_pixel() -> None:
         (b"\x89PNG\r\n\x1a\n", "cut off in its header"),
     ],
 )
-def test_what_is_no_image_is_named(data: bytes, message: str) -> None:
+def test_data_that_is_no_image_is_named(data: bytes, message: str) -> None:
     with pytest.raises(UndecodableImage) as caught:
         decode_image(data)
     assert message in str(caught.value)

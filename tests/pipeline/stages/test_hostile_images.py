@@ -187,7 +187,7 @@ def test_the_scans_of_a_jpeg_are_counted(scans: int, side: int, message: str | N
             decode_image(data)
 
 
-def test_what_looks_like_scans_elsewhere_is_not_counted(encode: Callable[[str], bytes]) -> None:
+def test_scan_markers_outside_the_pixels_are_not_counted(encode: Callable[[str], bytes]) -> None:
     data = encode(".jpg")
     progressive = bombs.many_scans(10, 16)
     likely = b"\xff\xda\x00\x0c" * 200
@@ -231,7 +231,7 @@ def test_a_jpeg_in_a_tiff_has_its_scans_counted() -> None:
         decode_image(bombs.tiff(fields, data))
 
 
-def test_a_size_of_64_bits_does_not_hide_what_it_is() -> None:
+def test_a_size_of_64_bits_does_not_hide_the_pixels() -> None:
     fields = {256: [20_000], 257: [20_000], 273: [8], 278: [20_000], 279: [64]}
     with pytest.raises(UndecodableImage, match="in its header"):
         decode_image(bombs.tiff(fields, bytes(64), types={256: 16, 257: 16}))

@@ -54,7 +54,7 @@ def test_a_resize_short_of_nothing_leaves_it_to_size() -> None:
         assert build_preprocess([resize, NORMALIZE, CHW])(noise(50, 60)).shape == (3, 32, 64)
 
 
-def test_what_paddleclas_writes_of_decoding_is_accepted() -> None:
+def test_decoding_options_of_paddleclas_are_accepted() -> None:
     written = {"to_rgb": True, "to_np": False, "channel_first": False}
     image = noise(20, 30)
     chain = [{"ResizeImage": {"size": 16}}, NORMALIZE, CHW]

@@ -42,7 +42,7 @@ def plan(model: Path, *, op: Any = None, local: Any = None, **top: Any) -> Plan:
     return plan_of(model.parent / "config.yml")
 
 
-def test_missing_keys_mean_what_they_mean_to_our_engine(model: Path) -> None:
+def test_missing_keys_have_the_defaults_of_our_engine(model: Path) -> None:
     made = plan(model)
     assert (made.server["http_port"], made.server["rpc_port"]) == (18080, 18081)
     assert made.server["worker_num"] > 1
@@ -110,7 +110,7 @@ def test_metrics_have_one_port_and_so_one_service(model: Path) -> None:
         ({"local": {"fetch_list": ["score"]}}, "it has feature, prediction"),
     ],
 )
-def test_what_cannot_be_served_is_refused_by_name(
+def test_a_key_that_cannot_be_served_is_refused_by_name(
     model: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):

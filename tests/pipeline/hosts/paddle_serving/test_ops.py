@@ -197,7 +197,7 @@ def test_all_images_bad_is_the_error_of_the_first() -> None:
     assert "200 x 200" in text
 
 
-def test_what_paddle_says_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_of_paddle_stay_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     op = make_op()
     op.client.predict = None  # whatever it is that fails
     assert ask(op, grey(0)) == (10000, "the prediction failed")
