@@ -1,4 +1,4 @@
-# The front door. `make` alone tells what there is.
+# The front door. `make` alone lists its targets.
 #
 #   make demo                 set up, serve the embedded model, classify pictures, stop
 #   make test PYTHON=python3.13
