@@ -7,13 +7,10 @@ import importlib
 import re
 import shlex
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
-
-Parser: TypeAlias = Callable[[Sequence[str]], argparse.Namespace]
 
 FENCE = re.compile(r"^( *)```(?:console|bash)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(
@@ -23,44 +20,43 @@ COMMAND = re.compile(
 OPEN = re.compile(r"\.\.\.|[\[\]<>]")
 
 
-def _client_parser(module: object) -> Parser:
-    """Return what reads the arguments of a client's command, without running it."""
-
-    def parse(arguments: Sequence[str]) -> argparse.Namespace:
-        read: list[argparse.Namespace] = []
-
-        def run(parser: argparse.ArgumentParser, _connect: object, given: Sequence[str]) -> int:
-            read.append(parser.parse_args(given))
-            return 0
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "run_command", run)
-            module.main(arguments)  # type: ignore[attr-defined]
-        return read[0]
-
-    return parse
-
-
-def _clients(name: str) -> Parser:
-    return _client_parser(importlib.import_module(f"client.{name}"))
-
-
-def _own(module: str, function: str = "_parser", *arguments: object) -> Parser:
-    parser: argparse.ArgumentParser = getattr(importlib.import_module(module), function)(*arguments)
-    return parser.parse_args
-
-
-# What reads the arguments of each program.
-PARSERS: dict[str, Callable[[], Parser]] = {
-    "-m tools.datasets": lambda: _own("tools.datasets.command_line", "command_line"),
-    "-m tools.evaluation": lambda: _own("tools.evaluation.__main__"),
-    "-m tools.train": lambda: _own("tools.train.command_line", "command_parser", None),
-    "-m converter": lambda: _own("converter.__main__"),
-    "-m benchmarks": lambda: _own("benchmarks.__main__"),
-    "pipeline/web_service.py": lambda: _own("pipeline.web_service"),
-    "client/http_client.py": lambda: _clients("http_client"),
-    "client/rpc_client.py": lambda: _clients("rpc_client"),
+# What a guide calls, and the module whose `main` takes the arguments.
+PROGRAMS = {
+    "-m tools.datasets": "tools.datasets.__main__",
+    "-m tools.evaluation": "tools.evaluation.__main__",
+    "-m tools.train": "tools.train.__main__",
+    "-m converter": "converter.__main__",
+    "-m benchmarks": "benchmarks.__main__",
+    "pipeline/web_service.py": "pipeline.web_service",
+    "client/http_client.py": "client.http_client",
+    "client/rpc_client.py": "client.rpc_client",
 }
+
+
+class _Parsed(BaseException):
+    """The command line has been read; the program goes no further."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+
+
+def parse(program: str, arguments: Sequence[str]) -> argparse.Namespace:
+    """Return how the program reads its arguments, without running it; SystemExit: it refuses."""
+    read = argparse.ArgumentParser.parse_args
+
+    def stop(
+        parser: argparse.ArgumentParser, given: Sequence[str] | None = None, *rest: object
+    ) -> None:
+        raise _Parsed(read(parser, given, *rest))
+
+    main = importlib.import_module(PROGRAMS[program]).main
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        try:
+            main(arguments)
+        except _Parsed as parsed:
+            return parsed.options
+    raise AssertionError(f"{program} has read no command line")
 
 
 def guides(root: Path) -> list[Path]:
@@ -75,15 +71,14 @@ def commands(guide: Path) -> list[tuple[str, list[str]]]:
     return [
         (program, shlex.split(line, comments=True))
         for program, line in COMMAND.findall(text)
-        if program in PARSERS and not OPEN.search(line.partition(" #")[0])
+        if program in PROGRAMS and not OPEN.search(line.partition(" #")[0])
     ]
 
 
-@pytest.mark.parametrize("program", PARSERS)
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_every_command_is_one_that_the_program_takes(
     root: Path, program: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parse = PARSERS[program]()
     seen = 0
     for guide in guides(root):
         for shown, arguments in commands(guide):
@@ -91,7 +86,7 @@ def test_every_command_is_one_that_the_program_takes(
                 continue
             seen += 1
             try:
-                parse(arguments)
+                parse(program, arguments)
             except SystemExit:
                 text = f"{guide.name}: {program} {shlex.join(arguments)}"
                 pytest.fail(f"{text}: {capsys.readouterr().err}")
@@ -99,14 +94,13 @@ def test_every_command_is_one_that_the_program_takes(
 
 
 def test_a_list_that_is_evaluated_was_written_by_a_command_above(root: Path) -> None:
-    parse = {name: PARSERS[name]() for name in ("-m tools.datasets", "-m tools.evaluation")}
     lists = 0
     for guide in sorted(root.glob("examples/*/README*.md")):
         written: set[Path] = set()
         for program, arguments in commands(guide):
-            if program not in parse:
+            if program not in ("-m tools.datasets", "-m tools.evaluation"):
                 continue
-            options = parse[program](arguments)
+            options = parse(program, arguments)
             if "output" in options:
                 written.add(options.output)
             elif "bundle" in options and options.data.name.endswith("_list.txt"):
