@@ -148,6 +148,4 @@ def _outcome(error: BaseException | None) -> str:
         return OK
     if isinstance(error, asyncio.CancelledError):
         return ABANDONED
-    if getattr(error, "status_code", 0) == 499:  # the host's own way of saying the same
-        return ABANDONED
     return next((_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS), INTERNAL_ERROR)

@@ -8,7 +8,7 @@ from ..reply import ClassifyReply
 from ..request import ClassifyRequest
 from .reply import error_to_json, error_to_proto, reply_to_json, reply_to_proto
 from .request import request_from_json, request_from_message
-from .sizes import service_in
+from .sizes import check_proto_size
 
 
 class JsonCodec(Codec):
@@ -43,7 +43,7 @@ class ProtoCodec(Codec):
 
     def service_in(self, body: bytes) -> str:
         """Return the name in the message; "" means the only service."""
-        return service_in(body)
+        return check_proto_size(body)
 
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Read a Request that `service_in` has let pass."""

@@ -49,31 +49,27 @@ def check_json_size(body: bytes) -> None:
             position = body.find(mark, position + 1)
 
 
-def check_proto_size(data: bytes) -> None:
-    """Check a serialised Request.
+def check_proto_size(data: bytes) -> str:
+    """Check a serialised Request; return the name of the service in it, without parsing the rest.
 
     Raises:
         InvalidRequest: it, with the tensors in it, has more than `MOST_PARTS` fields, or is no
             protobuf message.
     """
     parts = 0
-    for more in _parts(data):
-        parts += more
-        if parts > MOST_PARTS:
-            raise _too_many()
-
-
-def service_in(data: bytes) -> str:
-    """Return the service that a serialised Request names, without parsing the rest.
-
-    Raises:
-        InvalidRequest: as `check_proto_size`.
-    """
-    check_proto_size(data)
     name = b""
     for field in fields_of(data):
-        if field.number == _NAME and field.is_bytes:
+        parts += 1
+        if field.number == _TENSORS and field.is_bytes:
+            for inner in fields_of(data, field.begin, field.end):
+                packed = inner.is_bytes and inner.number in _NUMBERS
+                parts += 1 + (inner.end - inner.begin if packed else 0)
+                if parts > MOST_PARTS:
+                    raise _too_many()
+        elif field.number == _NAME and field.is_bytes:
             name = data[field.begin : field.end]
+        if parts > MOST_PARTS:
+            raise _too_many()
     return name.decode(errors="replace")
 
 
@@ -100,16 +96,6 @@ def fields_of(data: bytes, position: int = 0, end: int | None = None) -> Iterato
         if position > end:
             raise InvalidRequest("the message is cut off")
         yield Field(key >> 3, kind == _BYTES, tag, begin, position)
-
-
-def _parts(data: bytes) -> Iterator[int]:
-    """Yield the number of parts of each field of a Request, and of each field of its tensors."""
-    for field in fields_of(data):
-        yield 1
-        if field.number == _TENSORS and field.is_bytes:
-            for inner in fields_of(data, field.begin, field.end):
-                packed = inner.is_bytes and inner.number in _NUMBERS
-                yield 1 + (inner.end - inner.begin if packed else 0)
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

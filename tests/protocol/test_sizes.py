@@ -11,7 +11,7 @@ from protocol.errors import InvalidRequest
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.codec import ProtoCodec
 from protocol.key_value.request import request_to_proto
-from protocol.key_value.sizes import MOST_PARTS, check_proto_size, service_in
+from protocol.key_value.sizes import MOST_PARTS, check_proto_size
 from protocol.request import ClassifyRequest, encoded
 
 MANY = MOST_PARTS + 1
@@ -95,11 +95,11 @@ def test_the_service_is_read_off_the_bytes() -> None:
         logid=-1,
         tensors=[pb.Tensor(name="peach", byte_data=b"\x22\x03cat")],
     )
-    assert service_in(message.SerializeToString()) == "waste"
+    assert check_proto_size(message.SerializeToString()) == "waste"
     again = message.SerializeToString() + pb.Request(name="\u8377").SerializeToString()
-    assert service_in(again) == pb.Request.FromString(again).name == "\u8377"
-    assert service_in(b"") == ""
-    assert service_in(b"\x22\x01\xff") == "\ufffd"
-    assert service_in(b"\x3d\0\0\0\0\x39" + b"\0" * 8 + b"\x22\x01w") == "w"
+    assert check_proto_size(again) == pb.Request.FromString(again).name == "\u8377"
+    assert check_proto_size(b"") == ""
+    assert check_proto_size(b"\x22\x01\xff") == "\ufffd"
+    assert check_proto_size(b"\x3d\0\0\0\0\x39" + b"\0" * 8 + b"\x22\x01w") == "w"
     with pytest.raises(InvalidRequest):
-        service_in(b"\x22")
+        check_proto_size(b"\x22")

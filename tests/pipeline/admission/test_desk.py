@@ -1,0 +1,239 @@
+"""The one way of a request, on a transport and a wire that exist in this test only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from pipeline.admission.call import CallerLeft
+from pipeline.admission.deadline import Deadline
+from pipeline.admission.desk import Desk
+from pipeline.admission.inflight import Inflight, Reservation
+from pipeline.admission.key_ring import KeyRing
+from pipeline.admission.services import Services
+from pipeline.observation.metrics import Metrics
+from pipeline.observation.observer import Observer
+from pipeline.settings.api_keys import parse_api_keys
+from protocol.codec import Codec, Hints
+from protocol.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidRequest,
+    Overloaded,
+    PredictionFailed,
+    RateLimited,
+    ServiceNotFound,
+    ServingError,
+    TooLarge,
+    Unauthenticated,
+    wire_codes,
+)
+from protocol.reply import ClassifyReply
+from protocol.request import ClassifyRequest, encoded
+from tests.patience import PATIENCE_S
+
+LIMIT = 1000
+KEY = "0123456789abcdef"
+
+
+class LinesCodec(Codec):
+    """One image a line, after a line with the service's name; errors are their numbers."""
+
+    def service_in(self, body: bytes) -> str:
+        return body.partition(b"\n")[0].decode()
+
+    def extra_bytes(self, body: bytes) -> int:
+        return 2 * LIMIT if b"huge" in body else 0
+
+    def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
+        images = body.split(b"\n")[1:]
+        if not images:
+            raise InvalidRequest("no line")
+        return ClassifyRequest(encoded(images), hints.service, form=hints.options.get("form", ""))
+
+    def write(self, reply: ClassifyReply, request: ClassifyRequest) -> bytes:
+        if request.form == "fails":
+            raise UnicodeError("no text")
+        return b"\n".join(str(result).encode() for result in reply.results)
+
+    def error(self, error: BaseException) -> bytes:
+        return str(wire_codes(error).err_no).encode()
+
+
+class LinesCall:
+    wire = "lines"
+    client = "here"
+    content_type = ""
+
+    def __init__(self, body: bytes | BaseException, **fields: Any) -> None:
+        self.body = body
+        self.headers: Mapping[str, str] = fields.get("headers", {})
+        self.from_browsers = fields.get("from_browsers", False)
+        self.service: str | None = fields.get("service")
+        self.options: Mapping[str, str] = fields.get("options", {})
+        self.left: asyncio.Event | None = fields.get("left")
+        self.seconds: float | None = fields.get("seconds")
+        self.received = False
+        self.mark: object = None
+
+    def deadline(self) -> Deadline:
+        return Deadline(self.seconds)
+
+    async def receive(self, deadline: Deadline, _reservation: Reservation) -> bytes:
+        self.received = True
+        if isinstance(self.body, BaseException):
+            raise self.body
+        return self.body
+
+    def departure(self) -> Awaitable[object] | None:
+        return None if self.left is None else self.left.wait()
+
+
+@pytest.fixture
+def desk(services: Services, observer: Observer) -> Desk:
+    return Desk(services, observer, Inflight(LIMIT))
+
+
+def outcomes(metrics: Metrics) -> list[str]:
+    """Return the outcomes of requests over the test's wire."""
+    return [
+        sample.labels["outcome"]
+        for family in metrics.registry.collect()
+        if family.name == "serving_requests"
+        for sample in family.samples
+        if sample.labels["protocol"] == "lines" and sample.value
+    ]
+
+
+async def test_a_wire_of_its_own_needs_a_codec_and_a_call(desk: Desk) -> None:
+    reply = await desk.answer(LinesCall(b"waste\ncat\ndog"), LinesCodec())
+    assert reply.error is None
+    assert b"label='cat'" in reply.body
+    assert b"label='dog'" in reply.body
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (LinesCall(b"peach\ncat"), ServiceNotFound),
+        (LinesCall(b"waste"), InvalidRequest),
+        (LinesCall(b"waste\nbad"), ServingError),
+        (LinesCall(b"waste\n" + bytes(2 * LIMIT)), Overloaded),
+        (LinesCall(b"waste\nhuge"), Overloaded),
+        (LinesCall(b"waste\ncat", options={"form": "fails"}), PredictionFailed),
+        (LinesCall(TooLarge("too large"), service="waste"), TooLarge),
+        (LinesCall(RuntimeError("a fault")), RuntimeError),
+    ],
+)
+async def test_every_error_is_a_reply_of_the_wire(
+    desk: Desk, call: LinesCall, error: type[Exception]
+) -> None:
+    reply = await desk.answer(call, LinesCodec())
+    assert isinstance(reply.error, error)
+    assert int(reply.body) == wire_codes(reply.error).err_no
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (LinesCall(b"", from_browsers=True, headers={"origin": "https://a.example"}), Forbidden),
+        (LinesCall(b""), Unauthenticated),
+        (LinesCall(b"", headers={"x-api-key": KEY}, service="peach"), ServiceNotFound),
+    ],
+)
+async def test_a_refusal_that_needs_no_body_comes_before_it(
+    services: Services, observer: Observer, call: LinesCall, error: type[Exception]
+) -> None:
+    keys = KeyRing(parse_api_keys(f"app: {KEY}", "here"))
+    reply = await Desk(services, observer, Inflight(LIMIT), keys=keys).answer(call, LinesCodec())
+    assert isinstance(reply.error, error)
+    assert not call.received
+
+
+async def test_images_are_paid_from_the_rate_of_the_key(
+    services: Services, observer: Observer
+) -> None:
+    text = f"app: {{key: {KEY}, rate: 1, burst: 3}}"
+    keys = KeyRing(parse_api_keys(text, "here"), clock=lambda: 0.0)
+    desk = Desk(services, observer, Inflight(LIMIT), keys=keys)
+    call = LinesCall(b"waste\na\nb", headers={"x-api-key": KEY})
+    assert (await desk.answer(call, LinesCodec())).error is None
+    assert isinstance((await desk.answer(call, LinesCodec())).error, RateLimited)
+
+
+async def test_a_deadline_that_has_passed_is_not_computed(desk: Desk, engine: Any) -> None:
+    reply = await desk.answer(LinesCall(b"waste\ncat", seconds=-1.0), LinesCodec())
+    assert isinstance(reply.error, DeadlineExceeded)
+    assert engine.asked == []
+
+
+async def test_a_caller_that_leaves_abandons_its_images(
+    desk: Desk, engine: Any, metrics: Metrics
+) -> None:
+    engine.release = asyncio.Event()
+    left = asyncio.Event()
+    task = asyncio.ensure_future(desk.answer(LinesCall(b"waste\ncat", left=left), LinesCodec()))
+    while not engine.asked:
+        await asyncio.sleep(0)
+    left.set()
+    with pytest.raises(CallerLeft):
+        await asyncio.wait_for(task, PATIENCE_S)
+    assert engine.cancelled == 1
+    assert outcomes(metrics) == ["abandoned"]
+
+
+@pytest.mark.parametrize(
+    ("left", "outcome"), [(CallerLeft(), "abandoned"), (CallerLeft(TooLarge("x")), "too_large")]
+)
+async def test_a_body_that_never_comes_has_no_reply(
+    desk: Desk, metrics: Metrics, left: CallerLeft, outcome: str
+) -> None:
+    with pytest.raises(CallerLeft):
+        await desk.answer(LinesCall(left), LinesCodec())
+    assert outcomes(metrics) == [outcome]
+
+
+class Mark:
+    """Says when it is freed."""
+
+    def __init__(self, freed: list[bool]) -> None:
+        self._freed = freed
+
+    def __del__(self) -> None:
+        self._freed.append(True)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("fault", ["read", "engine", "cancelled", "left"])
+async def test_a_failed_request_is_freed_at_once(desk: Desk, engine: Any, fault: str) -> None:
+    freed: list[bool] = []
+    call = LinesCall(b"waste" if fault == "read" else b"waste\ncat")
+    call.mark = Mark(freed)
+    if fault == "engine":
+        engine.error = Overloaded("full")
+    elif fault in ("cancelled", "left"):
+        engine.release, call.left = asyncio.Event(), asyncio.Event()
+    left, task = call.left, asyncio.ensure_future(desk.answer(call, LinesCodec()))
+    del call
+    if left is not None:
+        while not engine.asked:
+            await asyncio.sleep(0)
+        left.set() if fault == "left" else task.cancel()
+    with contextlib.suppress(CallerLeft, asyncio.CancelledError):
+        await task
+    del task
+    await asyncio.sleep(0)  # the loop lets go of the task's last step
+    assert freed == [True]
