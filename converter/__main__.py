@@ -19,7 +19,7 @@ from .bundling.convert import ConvertOptions, convert, preview
 from .checking.inspection import bundle_facts, inspect_folder
 from .checking.report import print_report, print_verification
 from .checking.verify import DEFAULT_TOLERANCE, verify
-from .describing.descriptions import Wishes
+from .describing.overrides import Overrides
 from .describing.presets import PRESETS
 from .errors import ConversionError
 from .targets import command as export_command
@@ -85,7 +85,7 @@ def _convert(options: argparse.Namespace) -> None:
         ConvertOptions(
             export_dir=options.export_dir,
             output=options.output,
-            wishes=Wishes(
+            overrides=Overrides(
                 labels=options.labels,
                 preprocess=options.preprocess,
                 topk=options.topk,

@@ -13,7 +13,10 @@ from bundle.inference_yml import InferenceDescription, write_inference_yml
 from bundle.labels import check_count
 from bundle.model_config import SCORE_DTYPES, ModelConfig, write_model_config
 
-from ..describing.descriptions import Wishes, describe, gather, labels_beside
+from ..describing.collect import collect, labels_beside
+from ..describing.forms import description_beside, label_file_beside
+from ..describing.overrides import Overrides
+from ..describing.results import describe
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
 from .output_folder import check_output, staged
@@ -24,15 +27,15 @@ from .trial import try_preprocessing
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What a caller asks of a conversion.
+    """What a conversion is given.
 
     Attributes:
         export_dir: the folder of the exported model.
         output: serving_model/NAME, to be written.
-        wishes: labels, preprocessing and the kind of answer, where not as described beside the
+        overrides: labels, preprocessing and the kind of result, where not as described beside the
             model.
         feed_aliases: one a feed; None: the real input names.
-        fetch_aliases: one a fetch; None: "prediction" for the output that is answered from, and the
+        fetch_aliases: one a fetch; None: "prediction" for the output that holds the scores, and the
             real names of others.
         model_file: the graph's file in export_dir, where it is not clear.
         params_file: the combined parameter file in export_dir, where it is not clear.
@@ -41,7 +44,7 @@ class ConvertOptions:
 
     export_dir: Path
     output: Path
-    wishes: Wishes = field(default_factory=Wishes)
+    overrides: Overrides = field(default_factory=Overrides)
     feed_aliases: tuple[str, ...] | None = None
     fetch_aliases: tuple[str, ...] | None = None
     model_file: str | None = None
@@ -58,25 +61,25 @@ def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bun
     """Convert an exported model.
 
     Args:
-        options: what is asked.
-        warn: is told, in one line, what is odd and hinders nothing.
+        options: the export, the output, and what to override.
+        warn: gets one line on what is odd and prevents nothing.
 
     Returns:
         The bundle, loaded from its place.
 
     Raises:
-        ConversionError: the export, or what was asked, is wrong; nothing was written.
+        ConversionError: the export or an option is wrong; nothing was written.
         BundleError: a description or label file is wrong; nothing was written.
     """
     check_output(options.export_dir, options.output, force=options.force)
     export = read_export(options.export_dir, options.model_file, options.params_file)
     check_scores(export)
-    gathered = gather(export, options.wishes, warn)
+    found = collect(export, options.overrides, warn)
     config = model_config(
-        export, options.feed_aliases, options.fetch_aliases, labels=len(gathered.labels)
+        export, options.feed_aliases, options.fetch_aliases, labels=len(found.labels)
     )
-    description = describe(gathered, options.wishes, export.graph.activations[config.answering])
-    _check_labels(gathered.labels, config, _labels_source(options, export))
+    description = describe(found, options.overrides, export.graph.activations[config.answering])
+    _check_labels(found.labels, config, _labels_source(options, export))
     try_preprocessing(description, config)
     with staged(options.output) as staging:
         _write(staging, export, description, config, options)
@@ -138,26 +141,25 @@ def _write(
     write_inference_yml(description, server / "inference.yml")
     write_model_config(config, server, "serving_server_conf")
     write_model_config(config, client, "serving_client_conf")
-    write_record(staging, export, config.answering, _asked(options))
+    write_record(staging, export, config.answering, _given(options))
 
 
-def _asked(options: ConvertOptions) -> dict[str, object]:
-    """What was asked for, for the record."""
-    wishes = {wish.name: getattr(options.wishes, wish.name) for wish in fields(options.wishes)}
-    asked = {
-        **wishes,
+def _given(options: ConvertOptions) -> dict[str, object]:
+    """The options that were given, for the record."""
+    overrides = options.overrides
+    given = {
+        **{field.name: getattr(overrides, field.name) for field in fields(overrides)},
         "feed_alias": options.feed_aliases,
         "fetch_alias": options.fetch_aliases,
         "model_file": options.model_file,
         "params_file": options.params_file,
     }
     return {
-        name: value for name, value in asked.items() if value is not None and value is not False
+        name: value for name, value in given.items() if value is not None and value is not False
     }
 
 
 def _labels_source(options: ConvertOptions, export: ExportedModel) -> str:
-    wishes = options.wishes
-    return str(
-        wishes.labels or wishes.preprocess or export.description_file or export.label_file or ""
-    )
+    overrides = options.overrides
+    beside = description_beside(export.folder) or label_file_beside(export.folder)
+    return str(overrides.labels or overrides.preprocess or beside or "")

@@ -13,6 +13,7 @@ import yaml
 
 from bundle.strict_yaml import read_yaml
 
+from ..describing.forms import description_beside, label_file_beside
 from ..reading.exported_model import ExportedModel
 from ..reading.graph import GraphTensor
 
@@ -39,7 +40,7 @@ def write_record(
         "model_file": _within(export.folder, export.model_file),
         "params_file": _within(export.folder, export.params_file) if export.params_file else None,
     }
-    given = [export.description_file, export.label_file]
+    given = [description_beside(export.folder), label_file_beside(export.folder)]
     given += [options.get("labels"), options.get("preprocess")]
     descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
     document = {

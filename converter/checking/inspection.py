@@ -13,7 +13,8 @@ from pipeline.predictors.registry import PADDLE_SERVING, release_notes
 
 from ..bundling.record import changed_files, read_record
 from ..bundling.signature import NoAnswerError, answering_scores, model_config, signature
-from ..describing.descriptions import beside_the_model, labels_beside
+from ..describing.collect import beside_the_model, labels_beside
+from ..describing.forms import label_files_beside
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
 
@@ -118,7 +119,7 @@ def _facts(
         "activation": description.activation if description else None,
         "topk": description.topk if description else None,
         "labels": len(description.labels) if description and description.labels else None,
-        "label_files": [path.name for path in export.label_files],
+        "label_files": [path.name for path in label_files_beside(export.folder)],
         "served_by": _served_by(export.graph_format, config, no_answer),
     }
 

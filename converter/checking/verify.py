@@ -27,7 +27,7 @@ from protocol.request import EncodedImage
 
 from ..bundling.record import RECORD, changed_files, edited_files, file_facts, read_record
 from ..bundling.signature import signature
-from ..describing.descriptions import beside_the_model
+from ..describing.collect import beside_the_model
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
 from ..reading.graph_file import inside

@@ -1,4 +1,4 @@
-"""PaddleClas' own YAML files -> transform_ops, labels and the kind of answer.
+"""PaddleClas' own YAML files -> transform_ops, labels and the kind of result.
 
 `deploy/configs/inference_cls.yaml` and its kin hold PreProcess and PostProcess; training
 configurations hold Infer.transforms and Infer.PostProcess. Both name a label file instead of
@@ -16,8 +16,9 @@ from bundle.inference_yml import MULTI_LABEL, TOPK, InferenceDescription, descri
 from bundle.labels import read_labels
 
 from ..errors import ConversionError
+from .form import Source
 
-# Keys of PostProcess that say how files are written, not what is answered.
+# Keys of PostProcess that say how files are written, not what a result holds.
 _SIDE_EFFECTS = ("SavePreLabel", "main_indicator")
 
 
@@ -27,7 +28,7 @@ def is_training_yaml(document: object) -> bool:
 
 
 def is_deploy_yaml(document: object) -> bool:
-    """Whether it is a deploy configuration: one that an inference.yml differs from by its answer.
+    """Whether it is a deploy configuration: its PostProcess differs from that of an inference.yml.
 
     Either names a label file, or holds the older flat PostProcess.
     """
@@ -42,28 +43,15 @@ def is_deploy_yaml(document: object) -> bool:
     )
 
 
-def read_deploy_yaml(
-    document: Mapping[str, Any],
-    path: Path,
-    *,
-    folders: Sequence[Path],
-    need_labels: bool,
-    labels_given: bool = False,
-) -> InferenceDescription:
+def read_deploy_yaml(document: Mapping[str, Any], source: Source) -> InferenceDescription:
     """Translate a loaded deploy configuration.
 
-    Args:
-        document: what the file holds.
-        path: the file, named in errors; label files are looked for near it.
-        folders: where else they are looked for.
-        need_labels: a label file that is not found is an error.
-        labels_given: labels come from elsewhere; those found here are not read, and () stands for
-            them.
-
     Raises:
-        ConversionError: the answer is of a kind that is not served, or the label file is missing.
+        ConversionError: its PostProcess is of a kind that is not served, or the label file is
+            missing.
         BundleError: another part is not what it must be.
     """
+    path, labels_given = source.path, source.labels_given
     postprocess = _postprocess(document.get("PostProcess"), path)
     kind = next(iter(postprocess))
     label_file = postprocess[kind].pop("class_id_map_file", None)
@@ -74,27 +62,20 @@ def read_deploy_yaml(
     described = replace(described, document={}, labels=described.labels if listed is None else ())
     if described.labels is not None or label_file is None:
         return described
-    found = _find(str(label_file), [path.parent, path.parent.parent, Path(), *folders])
+    found = _find(str(label_file), [path.parent, path.parent.parent, Path(), *source.folders])
     if found is not None:
-        return replace(described, labels=() if labels_given else read_labels(found))
-    if need_labels:
+        return replace(described, labels=() if labels_given else read_labels(found, source.warn))
+    if source.need_labels:
         raise ConversionError(
             f"{path}: its label file {label_file} is not here; give it with --labels"
         )
     return described
 
 
-def read_training_yaml(
-    document: Mapping[str, Any],
-    path: Path,
-    *,
-    folders: Sequence[Path],
-    need_labels: bool,
-    labels_given: bool = False,
-) -> InferenceDescription:
-    """Translate a loaded training configuration: what it does to pictures when it infers.
+def read_training_yaml(document: Mapping[str, Any], source: Source) -> InferenceDescription:
+    """Translate a loaded training configuration: what it does to images when it infers.
 
-    Args and errors are those of `read_deploy_yaml`.
+    Errors are those of `read_deploy_yaml`.
     """
     infer = _mapping(document.get("Infer"))
     transforms = infer.get("transforms")
@@ -105,14 +86,12 @@ def read_training_yaml(
         transforms = dataset.get("transform_ops")
     if transforms is None:
         raise ConversionError(
-            f"{path}: holds neither Infer.transforms nor DataLoader.Eval.dataset.transform_ops"
+            f"{source.path}: holds neither Infer.transforms nor"
+            " DataLoader.Eval.dataset.transform_ops"
         )
     described = read_deploy_yaml(
         {"PreProcess": {"transform_ops": transforms}, "PostProcess": infer.get("PostProcess")},
-        path,
-        folders=folders,
-        need_labels=need_labels,
-        labels_given=labels_given,
+        source,
     )
     return replace(described, model_name=str(_mapping(document.get("Arch")).get("name", "")))
 
@@ -132,7 +111,7 @@ def _postprocess(given: object, path: Path) -> dict[str, dict[str, Any]]:
     section = dict(_mapping(sections[kinds[0]]))
     section.pop("delimiter", None)  # a blank or a tab; both are read
     if kinds[0] == "ThreshOutput" and section.get("threshold") == 0.5:
-        # With two classes and one half between them, the better one is the answer.
+        # With two classes and one half between them, the better one is the result.
         labels = [str(section.get("label_0", "0")), str(section.get("label_1", "1"))]
         return {TOPK: {"topk": 1, "label_list": labels}}
     if len(kinds) > 1 or kinds[0] not in (TOPK, MULTI_LABEL):

@@ -1,7 +1,7 @@
 """`model.yml` of PaddleX 1.x and 2.x exports -> transform_ops and labels.
 
 The operators are those of paddlex.cls.transforms (1.x) and paddlex.transforms (2.x). PaddleX 1.x
-turns a picture into floats before it is resized, 2.x resizes 8-bit pixels: both are kept, for the
+turns an image into floats before it is resized, 2.x resizes 8-bit pixels: both are kept, for the
 numbers differ by up to a grey level.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 from bundle.inference_yml import InferenceDescription, TransformOp
 
 from ..errors import ConversionError
+from .form import DEFAULT_TOPK, Source
 from .presets import IMAGENET_MEAN, IMAGENET_STD, normalize
 
 # PaddleX' names of interpolations, and OpenCV's numbers for them in PaddleX 1.x.
@@ -37,16 +38,13 @@ def is_paddlex_yml(document: object) -> bool:
     return isinstance(document, dict) and "Transforms" in document
 
 
-def read_paddlex_yml(
-    document: Mapping[str, Any], source: str, *, topk: int, labels_given: bool = False
-) -> InferenceDescription:
-    """Translate a loaded `model.yml`; `source` names it in errors, `topk` is for answers.
-
-    With `labels_given`, labels come from elsewhere: its own are not read, and () stands for them.
+def read_paddlex_yml(document: Mapping[str, Any], given: Source) -> InferenceDescription:
+    """Translate a loaded `model.yml`.
 
     Raises:
         ConversionError: it is of no classifier, or an operator or option is not known.
     """
+    source = str(given.path)
     attributes = document.get("_Attributes")
     attributes = attributes if isinstance(attributes, dict) else {}
     kind = attributes.get("model_type", "classifier")
@@ -57,7 +55,7 @@ def read_paddlex_yml(
         operators.append(TransformOp("DecodeImage", {"to_rgb": False}))
     if str(document.get("version", "")).startswith("1."):
         operators.append(TransformOp("ToFloat32", {}))
-    transforms = document["Transforms"]
+    transforms = [] if given.steps_given else document["Transforms"]
     if not isinstance(transforms, list):
         raise ConversionError(f"{source}: Transforms must be a list of operators")
     for entry in transforms:
@@ -67,8 +65,8 @@ def read_paddlex_yml(
     return InferenceDescription(
         model_name=str(document.get("Model", "")),
         transform_ops=tuple(operators),
-        topk=topk,
-        labels=() if labels_given and labels is not None else _labels(labels, source),
+        topk=DEFAULT_TOPK,
+        labels=() if given.labels_given and labels is not None else _labels(labels, source),
     )
 
 
@@ -78,8 +76,8 @@ def _translate(entry: object, source: str) -> TransformOp:
     name, options = next(iter(entry.items()))
     if str(name).startswith("Random"):
         raise ConversionError(
-            f"{source}: {name} of Transforms changes pictures at random, and a service answers the "
-            f"same picture the same way; it belongs into training alone: remove it from {source}"
+            f"{source}: {name} of Transforms changes images at random, and a service gives the "
+            f"same image the same result; it belongs into training alone: remove it from {source}"
         )
     if name not in _TRANSLATORS:
         raise ConversionError(
@@ -93,7 +91,7 @@ def _translate(entry: object, source: str) -> TransformOp:
     try:
         return _TRANSLATORS[name](options)
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ConversionError(f"{source}: {name} is not understood: {error}") from error
+        raise ConversionError(f"{source}: {name} cannot be read: {error}") from error
 
 
 def _resize_by_short(options: Options) -> TransformOp:

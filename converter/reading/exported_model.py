@@ -18,7 +18,6 @@ from ..errors import ConversionError
 from .graph import Graph, GraphReader
 from .parameters import check_combined, check_separate
 
-_LABEL_NAMES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
 # What lies beside models and holds no parameters.
 _NO_PARAMETERS = frozenset(
     {".info", ".md", ".pdopt", ".pdparams", ".prototxt", ".txt", ".yaml", ".yml"}
@@ -38,9 +37,6 @@ class ExportedModel:
         params_file: the combined parameters; None if they have other files, or lie in the graph's.
         separate_params: those files, else empty.
         graph: inputs, outputs, parameters.
-        description_file: what says how pictures are prepared, if it lies beside the model:
-            inference.yml, PaddleX' model.yml or PaddleClas' inference_cls.yaml.
-        label_files: label files beside the model.
     """
 
     folder: Path
@@ -49,13 +45,6 @@ class ExportedModel:
     params_file: Path | None
     separate_params: tuple[Path, ...]
     graph: Graph
-    description_file: Path | None
-    label_files: tuple[Path, ...]
-
-    @property
-    def label_file(self) -> Path | None:
-        """The label file beside the model; None if there is none, or no telling which."""
-        return self.label_files[0] if len(self.label_files) == 1 else None
 
 
 def read_export(
@@ -98,8 +87,6 @@ def read_export(
         params_file=params,
         separate_params=separate,
         graph=graph,
-        description_file=_description_file(folder),
-        label_files=tuple(folder / name for name in _LABEL_NAMES if (folder / name).is_file()),
     )
 
 
@@ -108,12 +95,6 @@ def reader_of(graph_format: GraphFormat) -> GraphReader:
     module = importlib.import_module(f".{graph_format.reader}", __package__)
     reader: GraphReader = module.read_graph
     return reader
-
-
-def _description_file(folder: Path) -> Path | None:
-    usual = [folder / name for name in ("inference.yml", "model.yml")]
-    found = [path for path in usual if path.is_file()] or sorted(folder.glob("inference_cls*.yaml"))
-    return found[0] if found else None
 
 
 def _choose(folder: Path, model_file: str | None) -> tuple[GraphFormat, Path]:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from converter.bundling.convert import ConvertOptions, convert
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from converter.reading.program_graph import MESSAGES
 from tests.patience import PATIENCE_S
 
@@ -267,21 +267,21 @@ def real_bundle(
                 folder = request.getfixturevalue("paddle_export")(name)
             else:
                 folder = request.getfixturevalue("shared") / "models" / name
-            convert(ConvertOptions(folder, output, _wishes(folder, output.parent)))
+            convert(ConvertOptions(folder, output, _overrides(folder, output.parent)))
             made[name] = output
         return made[name]
 
     return bundle
 
 
-def _wishes(folder: Path, scratch: Path) -> Wishes:
+def _overrides(folder: Path, scratch: Path) -> Overrides:
     if folder.name == _SHUFFLENET:
-        return Wishes(folder.parent / "synset_words.txt", "imagenet-224")
+        return Overrides(folder.parent / "synset_words.txt", "imagenet-224")
     if folder.name == _TEXT_LINE:
         (scratch / "ops.yml").write_text(_TEXT_LINE_OPS)
         (scratch / "labels.txt").write_text("0\n180\n")
-        return Wishes(scratch / "labels.txt", str(scratch / "ops.yml"))
-    return Wishes()
+        return Overrides(scratch / "labels.txt", str(scratch / "ops.yml"))
+    return Overrides()
 
 
 @pytest.fixture(scope="session")

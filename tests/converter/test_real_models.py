@@ -12,7 +12,7 @@ from bundle import Bundle
 from bundle.inference_yml import write_inference_yml
 from converter.bundling.convert import ConvertOptions, convert
 from converter.checking.inspection import inspect_folder
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
 from converter.reading.exported_model import read_export
 
@@ -28,14 +28,14 @@ Predict = Callable[..., list[tuple[str, str, np.ndarray]]]
 
 
 def _convert(models: Path, name: str, tmp_path: Path) -> Bundle:
-    wishes = Wishes()
+    overrides = Overrides()
     if name == CLS:
         (tmp_path / "ops.yml").write_text(CLS_OPS)
         (tmp_path / "labels.txt").write_text("0\n180\n")
-        wishes = Wishes(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
+        overrides = Overrides(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
     if name == SHUFFLENET:
-        wishes = Wishes(models / "synset_words.txt", "imagenet-224")
-    return convert(ConvertOptions(models / name, tmp_path / "out", wishes))
+        overrides = Overrides(models / "synset_words.txt", "imagenet-224")
+    return convert(ConvertOptions(models / name, tmp_path / "out", overrides))
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_separate_parameters_joined_to_one_file(
         ConvertOptions(
             joined,
             tmp_path / "out",
-            Wishes(shared / "models/synset_words.txt", "imagenet-224"),
+            Overrides(shared / "models/synset_words.txt", "imagenet-224"),
         )
     )
     assert bundle.graph.params_file is not None

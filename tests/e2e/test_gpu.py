@@ -22,7 +22,7 @@ import yaml
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from converter.bundling.convert import ConvertOptions, convert
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from protocol.errors import ServingError
 from protocol.request import ClassifyRequest, encoded
 from tests.patience import PATIENCE_S
@@ -133,8 +133,8 @@ def _onnx_bundle(folder: Path, write_onnx: Callable[..., Any]) -> Path:
     (folder / "export" / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
     ops = "- ResizeImage: {size: [64, 64]}\n- NormalizeImage: {order: ''}\n- ToCHWImage:\n"
     (folder / "ops.yml").write_text(ops, encoding="utf-8")
-    wishes = Wishes(preprocess=str(folder / "ops.yml"))
-    convert(ConvertOptions(folder / "export", folder / "bundle", wishes))
+    overrides = Overrides(preprocess=str(folder / "ops.yml"))
+    convert(ConvertOptions(folder / "export", folder / "bundle", overrides))
     return folder / "bundle"
 
 

@@ -14,7 +14,7 @@ import yaml
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from converter.bundling.convert import ConvertOptions, convert
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from tests.patience import PATIENCE_S
 
 LABELS = ("可回收物/纸板", "red, more or less", "c")
@@ -38,19 +38,19 @@ def service(
     ops.write_text(
         "- ResizeImage: {size: [8, 8]}\n- NormalizeImage: {order: ''}\n- ToCHWImage:\n", "utf-8"
     )
-    wishes = {
-        "logits": Wishes(preprocess=str(ops), softmax=True),
-        "several": Wishes(preprocess=str(ops), threshold=0.3),
+    overrides = {
+        "logits": Overrides(preprocess=str(ops), softmax=True),
+        "several": Overrides(preprocess=str(ops), threshold=0.3),
     }
     for name, last in (("logits", None), ("several", "Sigmoid")):
         export = folder / "exports" / name
         export.mkdir(parents=True)
         weights[name] = write_onnx(export / "net.onnx", last=last, external=name == "several")
         (export / "labels.txt").write_text("\n".join(LABELS), encoding="gbk")
-        convert(ConvertOptions(export, folder / name, wishes[name]))
+        convert(ConvertOptions(export, folder / name, overrides[name]))
     op = {
         name: {"concurrency": 1, "local_service_conf": {"model_config": str(folder / name)}}
-        for name in wishes
+        for name in overrides
     }
     config = folder / "config.yml"
     config.write_text(yaml.safe_dump({"http_port": 0, "op": op}), encoding="utf-8")

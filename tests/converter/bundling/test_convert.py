@@ -17,7 +17,7 @@ from bundle.inference_yml import InferenceDescription, TransformOp
 from bundle.model_config import ModelConfig, TensorSpec, read_model_config, write_model_config
 from converter.bundling.convert import ConvertOptions, convert, preview
 from converter.bundling.trial import try_preprocessing
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
 from tests.patience import PATIENCE_S
 
@@ -88,7 +88,7 @@ def test_the_record_names_sources_and_hashes(make_export: MakeExport, tmp_path: 
     labels = tmp_path / "names.txt"
     labels.write_text("一\n二\n三\n", encoding="utf-8")
     bundle = convert(
-        ConvertOptions(make_export(), tmp_path / "out", wishes=Wishes(labels=labels, topk=1))
+        ConvertOptions(make_export(), tmp_path / "out", overrides=Overrides(labels=labels, topk=1))
     )
     record = yaml.safe_load((bundle.path / "bundle.yml").read_text(encoding="utf-8"))
     assert record["source"]["folder"] == "pdmodel"
@@ -218,7 +218,7 @@ class TestDescriptions:
         with pytest.raises(ConversionError, match="give --labels FILE"):
             convert(
                 ConvertOptions(
-                    make_export(description=None), tmp_path / "out", Wishes(preprocess=str(ops))
+                    make_export(description=None), tmp_path / "out", Overrides(preprocess=str(ops))
                 )
             )
 
@@ -238,7 +238,7 @@ class TestDescriptions:
         labels.write_text("﻿纸板, 厚\nb\nc\n\n", encoding="utf-8")
         bundle = convert(
             ConvertOptions(
-                make_export(description=None), tmp_path / "out", Wishes(labels, str(ops))
+                make_export(description=None), tmp_path / "out", Overrides(labels, str(ops))
             )
         )
         assert [op.name for op in bundle.description.transform_ops] == ["ResizeImage", "ToCHWImage"]
@@ -251,7 +251,7 @@ class TestDescriptions:
         ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
         labels.write_text("a\nb\nc\n")
         bundle = convert(
-            ConvertOptions(make_export(), tmp_path / "out", Wishes(labels, str(ops), topk=3))
+            ConvertOptions(make_export(), tmp_path / "out", Overrides(labels, str(ops), topk=3))
         )
         assert len(bundle.description.transform_ops) == 2
         assert bundle.labels == ("a", "b", "c")
@@ -267,8 +267,12 @@ class TestDescriptions:
         cause = r"2 label files \(labels\.txt, label_list\.txt\); choose one with --labels"
         with pytest.raises(ConversionError, match=cause):
             convert(ConvertOptions(export, tmp_path / "out"))
-        wishes = Wishes(export / "label_list.txt")
-        assert convert(ConvertOptions(export, tmp_path / "out", wishes)).labels == ("a", "b", "c")
+        overrides = Overrides(export / "label_list.txt")
+        assert convert(ConvertOptions(export, tmp_path / "out", overrides)).labels == (
+            "a",
+            "b",
+            "c",
+        )
 
     @pytest.mark.parametrize("name", UNREADABLE)
     def test_what_lies_beside_the_model_and_is_not_needed_may_be_unreadable(
@@ -284,11 +288,11 @@ class TestDescriptions:
         ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
         labels.write_text("a\nb\nc\n")
         with pytest.raises((ConversionError, BundleError), match=name):
-            convert(ConvertOptions(export, tmp_path / "out", Wishes(labels)))
+            convert(ConvertOptions(export, tmp_path / "out", Overrides(labels)))
         with pytest.raises(ConversionError, match=f"{name}.*give --labels FILE"):
-            convert(ConvertOptions(export, tmp_path / "out", Wishes(preprocess=str(ops))))
+            convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess=str(ops))))
         assert not (tmp_path / "out").exists()
-        bundle = convert(ConvertOptions(export, tmp_path / "out", Wishes(labels, str(ops))))
+        bundle = convert(ConvertOptions(export, tmp_path / "out", Overrides(labels, str(ops))))
         assert bundle.labels == ("a", "b", "c")
         told = capsys.readouterr().err
         assert told.startswith("warning: the description beside the model is unreadable and not")
@@ -310,7 +314,7 @@ class TestDescriptions:
             convert(ConvertOptions(export, tmp_path / "out"))
         labels = tmp_path / "labels.txt"
         labels.write_text("a\nb\nc\n")
-        bundle = convert(ConvertOptions(export, tmp_path / "out", Wishes(labels)))
+        bundle = convert(ConvertOptions(export, tmp_path / "out", Overrides(labels)))
         assert bundle.labels == ("a", "b", "c")
         # everything else in it counts
         assert [op.name for op in bundle.description.transform_ops][-1] == "ToCHWImage"
@@ -327,7 +331,7 @@ class TestDescriptions:
         ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
         with pytest.raises(ConversionError, match="give it with --preprocess"):
             convert(ConvertOptions(export, tmp_path / "out"))
-        bundle = convert(ConvertOptions(export, tmp_path / "out", Wishes(preprocess=str(ops))))
+        bundle = convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess=str(ops))))
         assert bundle.labels == ("a", "b", "c")
 
     @pytest.mark.parametrize(("count", "cause"), [(2, "too few"), (4, "too many")])
@@ -337,7 +341,7 @@ class TestDescriptions:
         labels = tmp_path / "labels.txt"
         labels.write_text("".join(f"class {n}\n" for n in range(count)))
         with pytest.raises(BundleError, match=cause) as error:
-            convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(labels)))
+            convert(ConvertOptions(make_export(), tmp_path / "out", Overrides(labels)))
         assert "labels.txt" in str(error.value)
         assert not (tmp_path / "out").exists()
 
@@ -365,7 +369,7 @@ class TestDescriptions:
         ops = tmp_path / "ops.yml"
         ops.write_text(text)
         with pytest.raises((ConversionError, BundleError), match=cause):
-            convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(preprocess=str(ops))))
+            convert(ConvertOptions(make_export(), tmp_path / "out", Overrides(preprocess=str(ops))))
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize("planes", [True, False])
@@ -386,8 +390,8 @@ class TestDescriptions:
         text = "- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n"
         writer = threading.Thread(target=pipe.write_text, args=(text,), daemon=True)
         writer.start()
-        wishes = Wishes(preprocess=str(pipe))
-        bundle = convert(ConvertOptions(make_export(), tmp_path / "out", wishes))
+        overrides = Overrides(preprocess=str(pipe))
+        bundle = convert(ConvertOptions(make_export(), tmp_path / "out", overrides))
         writer.join(timeout=PATIENCE_S)
         assert [op.name for op in bundle.description.transform_ops] == ["ResizeImage", "ToCHWImage"]
 
@@ -397,16 +401,16 @@ class TestDescriptions:
         export = make_export()
         for typed in "imagenet", "ImageNet224":
             with pytest.raises(ConversionError, match=r"garbage40\); did you mean imagenet-224\?"):
-                convert(ConvertOptions(export, tmp_path / "out", Wishes(preprocess=typed)))
+                convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess=typed)))
         with pytest.raises(ConversionError, match=r"preset \(imagenet-224, .*garbage40\)$"):
-            convert(ConvertOptions(export, tmp_path / "out", Wishes(preprocess="none.yml")))
+            convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess="none.yml")))
 
     @pytest.mark.parametrize("topk", [0, -1, 4])
     def test_topk_must_be_possible(
         self, make_export: MakeExport, tmp_path: Path, topk: int
     ) -> None:
         with pytest.raises(ConversionError, match="from 1 to the number of classes, 3"):
-            convert(ConvertOptions(make_export(), tmp_path / "out", Wishes(topk=topk)))
+            convert(ConvertOptions(make_export(), tmp_path / "out", Overrides(topk=topk)))
 
 
 class TestOutput:
@@ -419,7 +423,7 @@ class TestOutput:
         (output / "serving_server" / "stale").write_text("of the old model")
         with pytest.raises(ConversionError, match="--force"):
             convert(ConvertOptions(export, output))
-        bundle = convert(ConvertOptions(export, output, Wishes(topk=1), force=True))
+        bundle = convert(ConvertOptions(export, output, Overrides(topk=1), force=True))
         assert bundle.description.topk == 1
         assert (output / "README.md").read_text() == "the user's own"
         assert not (output / "serving_server" / "stale").exists()

@@ -14,7 +14,7 @@ from bundle.parameter_file import DTYPES
 from converter.__main__ import main
 from converter.bundling.convert import ConvertOptions, convert, preview
 from converter.checking.inspection import inspect_folder
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
 from converter.reading.program_graph import MESSAGES
 from pipeline.predictors import PredictorError, create_predictor
@@ -92,11 +92,11 @@ def test_the_output_with_a_class_a_label_answers(export: Path, tmp_path: Path) -
     ops, labels = tmp_path / "ops.yml", tmp_path / "labels.txt"
     ops.write_text("- ResizeImage: {size: [8, 8]}\n- ToCHWImage:\n")
     labels.write_text("a\nb\n")
-    wishes = Wishes(labels, str(ops))
+    overrides = Overrides(labels, str(ops))
     with pytest.raises(ConversionError, match="2 outputs may hold the scores"):
-        convert(ConvertOptions(export, tmp_path / "out", wishes))
+        convert(ConvertOptions(export, tmp_path / "out", overrides))
     labels.write_text("a\nb\nc\n")
-    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     aliases = [fetch.alias for fetch in bundle.model_config.fetches]
     assert aliases == ["features", "prediction", "id"]
     # labels beside the model tell it too
@@ -104,7 +104,7 @@ def test_the_output_with_a_class_a_label_answers(export: Path, tmp_path: Path) -
     assert preview(export) == bundle.model_config
     labels.write_text("a\nb\n")
     options = ConvertOptions(
-        export, tmp_path / "two", wishes, fetch_aliases=("features", "prediction", "id")
+        export, tmp_path / "two", overrides, fetch_aliases=("features", "prediction", "id")
     )
     with pytest.raises(ConversionError, match=r"too few .* output 'fc': .*--fetch-alias calls it"):
         convert(options)

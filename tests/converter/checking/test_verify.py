@@ -20,7 +20,7 @@ from converter.bundling.convert import ConvertOptions, convert
 from converter.checking.pictures import drawn_pictures
 from converter.checking.report import print_verification
 from converter.checking.verify import verify
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
 
 WriteOnnx = Callable[..., dict[str, np.ndarray]]
@@ -84,7 +84,7 @@ def test_the_pictures_differ_in_their_answers(bundle_dir: Path) -> None:
 def test_logits_are_compared_too(tmp_path: Path, export: Path, write_onnx: WriteOnnx) -> None:
     write_onnx(export / "net.onnx", last=None)
     raw = convert(ConvertOptions(export, tmp_path / "raw")).path
-    mended = convert(ConvertOptions(export, tmp_path / "mended", Wishes(softmax=True))).path
+    mended = convert(ConvertOptions(export, tmp_path / "mended", Overrides(softmax=True))).path
     assert verify(raw).passed
     assert verify(mended, export_dir=export).passed
 

@@ -9,7 +9,7 @@ import pytest
 
 from bundle import Bundle, BundleError
 from converter.bundling.convert import ConvertOptions, convert
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
 
 MakeExport = Callable[..., Path]
@@ -42,7 +42,7 @@ def convert_with(make_export: MakeExport, tmp_path: Path) -> Callable[..., Bundl
     """Convert a three-class model with a description, its label file in ../ppcls/utils."""
 
     def run(
-        text: str, *, last: str = "softmax", label_file: str | None = NUMBERED, **wishes: object
+        text: str, *, last: str = "softmax", label_file: str | None = NUMBERED, **overrides: object
     ) -> Bundle:
         export = make_export("pdmodel", description=None, last=last)
         deploy = tmp_path / "PaddleClas/deploy/configs"
@@ -52,7 +52,7 @@ def convert_with(make_export: MakeExport, tmp_path: Path) -> Callable[..., Bundl
         (deploy / "inference_cls.yaml").write_text(text, encoding="utf-8")
         if label_file is not None:
             (utils / "labels.txt").write_text(label_file, encoding="utf-8")
-        asked = Wishes(preprocess=str(deploy / "inference_cls.yaml"), **wishes)  # type: ignore[arg-type]
+        asked = Overrides(preprocess=str(deploy / "inference_cls.yaml"), **overrides)  # type: ignore[arg-type]
         return convert(ConvertOptions(export, tmp_path / "out", asked))
 
     return run
@@ -98,14 +98,16 @@ def test_yes_or_no(make_export: MakeExport, tmp_path: Path) -> None:
     """PULC's models of two classes with the limit in the middle are top-1 models."""
     text = DEPLOY + nested("ThreshOutput", "{threshold: 0.5, label_0: nobody, label_1: someone}")
     (tmp_path / "person.yaml").write_text(text)
-    wishes = Wishes(preprocess=str(tmp_path / "person.yaml"))
+    overrides = Overrides(preprocess=str(tmp_path / "person.yaml"))
     export = make_export("pdmodel", description=None, classes=2)
-    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     description = bundle.description
     assert bundle.labels == ("nobody", "someone")
     assert (description.topk, description.multi_label, description.threshold) == (1, False, None)
     with pytest.raises(BundleError, match="2 labels, too few"):
-        convert(ConvertOptions(make_export("fluid", description=None), tmp_path / "other", wishes))
+        convert(
+            ConvertOptions(make_export("fluid", description=None), tmp_path / "other", overrides)
+        )
 
 
 def test_the_training_yaml_of_one_who_only_evaluates(
@@ -140,12 +142,12 @@ def test_beside_the_model(make_export: MakeExport, tmp_path: Path) -> None:
 def test_a_label_file_beside_the_model_is_taken(make_export: MakeExport, tmp_path: Path) -> None:
     export = make_export("pdmodel", description=None)
     (tmp_path / "ops.yml").write_text("transform_ops:" + OPS)
-    wishes = Wishes(preprocess=str(tmp_path / "ops.yml"))
+    overrides = Overrides(preprocess=str(tmp_path / "ops.yml"))
     (export / "labels.txt").write_text("a\nb\nc\n")
-    assert convert(ConvertOptions(export, tmp_path / "out", wishes)).labels == ("a", "b", "c")
+    assert convert(ConvertOptions(export, tmp_path / "out", overrides)).labels == ("a", "b", "c")
     (export / "label_list.txt").write_text("x\ny\nz\n")
     with pytest.raises(ConversionError, match=r"2 label files .*choose one with --labels"):
-        convert(ConvertOptions(export, tmp_path / "two", wishes))
+        convert(ConvertOptions(export, tmp_path / "two", overrides))
 
 
 @pytest.mark.parametrize(

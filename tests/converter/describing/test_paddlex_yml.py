@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from converter.bundling.convert import ConvertOptions, convert
-from converter.describing.descriptions import Wishes
+from converter.describing.form import Source
+from converter.describing.overrides import Overrides
 from converter.describing.paddlex_yml import is_paddlex_yml, read_paddlex_yml
 from converter.errors import ConversionError
 from pipeline.stages.preprocess import build_preprocess
@@ -23,7 +24,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def read(document: dict[str, Any]) -> Any:
-    return read_paddlex_yml(document, "model.yml", topk=5)
+    return read_paddlex_yml(document, Source(Path("model.yml")))
 
 
 def names(description: Any) -> list[str]:
@@ -143,7 +144,7 @@ def test_beside_the_model_it_is_all_that_is_needed(make_export: MakeExport, tmp_
     assert bundle.labels == ("FoodWaste", "2", "其他垃圾")
     assert bundle.description.model_name == "MobileNetV3_large_ssld"
     assert bundle.description.topk == 3
-    chosen = convert(ConvertOptions(export, tmp_path / "two", Wishes(topk=1)))
+    chosen = convert(ConvertOptions(export, tmp_path / "two", Overrides(topk=1)))
     assert chosen.description.topk == 1
 
 
@@ -156,7 +157,7 @@ def test_beside_the_model_it_is_all_that_is_needed(make_export: MakeExport, tmp_
             {"Transforms": [{"RandomRotate": {"prob": 1}}]},
             "RandomRotate .* at random, .* remove it",
         ),
-        ({"Transforms": [{"Resize": {}}]}, "Resize is not understood: 'target_size'"),
+        ({"Transforms": [{"Resize": {}}]}, "Resize cannot be read: 'target_size'"),
         ({"Transforms": [{"Resize": {"target_size": 9, "interp": "RANDOM"}}]}, "interp RANDOM"),
         ({"Transforms": [{"Normalize": {"min_val": [0, 1, 0]}}]}, "differ between channels"),
         ({"Transforms": [{"Normalize": {"max_val": [0, 0, 0]}}]}, "not above min_val"),

@@ -13,7 +13,7 @@ from bundle import BundleError, load_bundle
 from bundle.formats import ONNX
 from converter.bundling.convert import ConvertOptions, convert
 from converter.checking.verify import verify
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
 from converter.reading.exported_model import read_export
 from pipeline.classifier import Classifier
@@ -26,10 +26,10 @@ OPS = "- ResizeImage: {size: [8, 8]}\n- NormalizeImage: {order: ''}\n- ToCHWImag
 
 
 @pytest.fixture
-def wishes(tmp_path: Path) -> Wishes:
+def overrides(tmp_path: Path) -> Overrides:
     (tmp_path / "ops.yml").write_text(OPS)
     (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
-    return Wishes(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
+    return Overrides(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ def answers(bundle_dir: Path, *pictures: bytes) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("external", [False, True])
 def test_a_model_is_converted_and_answers(
-    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx, external: bool
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx, external: bool
 ) -> None:
     weights = write_onnx(export / "net.onnx", external=external)
-    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     assert bundle.graph_format is ONNX
     (feed,), (fetch,) = bundle.model_config.feeds, bundle.model_config.fetches
     assert (feed.name, feed.alias, feed.dtype, feed.shape) == ("x", "x", "float32", (3, 8, 8))
@@ -80,11 +80,11 @@ def test_a_model_is_converted_and_answers(
 
 
 def test_logits_get_their_softmax_when_asked(
-    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
     weights = write_onnx(export / "net.onnx", last=None)
-    plain = convert(ConvertOptions(export, tmp_path / "plain", wishes))
-    asked = Wishes(wishes.labels, wishes.preprocess, softmax=True)
+    plain = convert(ConvertOptions(export, tmp_path / "plain", overrides))
+    asked = Overrides(overrides.labels, overrides.preprocess, softmax=True)
     mended = convert(ConvertOptions(export, tmp_path / "mended", asked))
     logits = means(10, 250, 90) @ weights["fc.w"] + weights["fc.b"]
     assert plain.output_activation == mended.output_activation == "none"
@@ -96,11 +96,13 @@ def test_logits_get_their_softmax_when_asked(
 
 @pytest.mark.parametrize("last", ["Sigmoid", None])
 def test_several_labels_a_picture(
-    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx, last: str | None
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx, last: str | None
 ) -> None:
     weights = write_onnx(export / "net.onnx", last=last)
     # a sigmoid is recognised; of logits it must be said
-    asked = Wishes(wishes.labels, wishes.preprocess, multi_label=last is None, threshold=0.25)
+    asked = Overrides(
+        overrides.labels, overrides.preprocess, multi_label=last is None, threshold=0.25
+    )
     bundle = convert(ConvertOptions(export, tmp_path / "out", asked))
     assert (bundle.description.multi_label, bundle.description.threshold) == (True, 0.25)
     colors = [(255, 0, 0), (0, 0, 0), (255, 255, 255), (0, 0, 255)]
@@ -121,11 +123,11 @@ def test_several_labels_a_picture(
 
 
 def test_a_model_of_pixels_takes_the_presets_too(
-    tmp_path: Path, export: Path, wishes: Wishes, write_onnx: WriteOnnx
+    tmp_path: Path, export: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
     """Keras and TensorFlow want [N, H, W, 3]."""
     write_onnx(export / "net.onnx", pixels=True, size=456)
-    asked = Wishes(wishes.labels, "garbage40")
+    asked = Overrides(overrides.labels, "garbage40")
     bundle = convert(ConvertOptions(export, tmp_path / "out", asked))
     names = [operator.name for operator in bundle.description.transform_ops]
     assert names == ["ResizeImage", "NormalizeImage"]
@@ -133,16 +135,16 @@ def test_a_model_of_pixels_takes_the_presets_too(
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
     planes = tmp_path / "planes.yml"
     planes.write_text("- ResizeImage: {size: [456, 456]}\n- ToCHWImage:\n")
-    asked = Wishes(wishes.labels, str(planes))
+    asked = Overrides(overrides.labels, str(planes))
     with pytest.raises(ConversionError, match=r"\[456, 456, 3\]; take ToCHWImage out of"):
         convert(ConvertOptions(export, tmp_path / "other", asked))
 
 
 def test_the_scores_are_found_among_several_outputs(
-    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
     write_onnx(export / "net.onnx", class_ids=True)
-    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     fetches = [(fetch.name, fetch.alias, fetch.dtype) for fetch in bundle.model_config.fetches]
     assert fetches == [("class_id", "class_id", "int64"), ("scores", "prediction", "float32")]
     assert bundle.classes == 3
@@ -151,7 +153,7 @@ def test_the_scores_are_found_among_several_outputs(
 
 
 def test_the_softmax_is_found_behind_features(
-    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
     """Both have as many numbers as there are classes; nothing but the graph's end tells."""
     onnx = pytest.importorskip("onnx")
@@ -160,23 +162,25 @@ def test_the_softmax_is_found_behind_features(
     features = onnx.helper.make_tensor_value_info("means", onnx.TensorProto.FLOAT, ["N", 3])
     model.graph.output.insert(0, features)
     onnx.save(model, str(export / "net.onnx"))
-    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     assert [fetch.alias for fetch in bundle.model_config.fetches] == ["means", "prediction"]
     (answer,) = answers(bundle.path, picture(200, 30, 90))
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
     assert verify(bundle.path, export_dir=export).passed
 
 
-def test_a_fixed_batch(export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx) -> None:
+def test_a_fixed_batch(
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
+) -> None:
     write_onnx(export / "net.onnx", batch=2)
-    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     assert bundle.fixed_batch == 2
     one = answers(bundle.path, picture(200, 30, 90))
     assert answers(bundle.path, *[picture(200, 30, 90)] * 3) == [pytest.approx(one[0])] * 3
 
 
 def test_a_softmax_within_a_function_of_the_model(
-    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
     onnx = pytest.importorskip("onnx")
     write_onnx(export / "net.onnx", last=None)
@@ -191,13 +195,13 @@ def test_a_softmax_within_a_function_of_the_model(
         onnx.helper.make_node("Probabilities", ["fc"], ["scores"], domain="local")
     )
     onnx.save(model, str(export / "net.onnx"))
-    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     assert bundle.output_activation == "softmax"
     assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
 
 
 def test_a_constant_that_lies_beside_the_model(
-    export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
     onnx = pytest.importorskip("onnx")
     write_onnx(export / "net.onnx", external=True)
@@ -207,7 +211,7 @@ def test_a_constant_that_lies_beside_the_model(
     attribute.t.CopyFrom(model.graph.initializer.pop(1))
     model.graph.node.insert(0, constant)
     (export / "net.onnx").write_bytes(model.SerializeToString())
-    bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
 
 
@@ -292,7 +296,7 @@ class TestBadInput:
             read_export(export)
 
     def test_links_of_a_hubs_cache_are_followed(
-        self, export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+        self, export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
     ) -> None:
         write_onnx(export / "net.onnx", external=True)
         cache = tmp_path / "blobs"
@@ -300,7 +304,7 @@ class TestBadInput:
         for name in ("net.onnx", "net.onnx.data"):
             (export / name).rename(cache / f"sha-{name}")
             (export / name).symlink_to(cache / f"sha-{name}")
-        bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+        bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
         assert not bundle.model_file.is_symlink()
         assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
 
@@ -317,17 +321,20 @@ class TestBadInput:
         assert read_export(export, "net.onnx").model_file == export / "net.onnx"
 
     def test_a_softmax_too_many(
-        self, export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+        self, export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
     ) -> None:
         write_onnx(export / "net.onnx")
         for asked, cause in (
-            (Wishes(wishes.labels, wishes.preprocess, softmax=True), "--softmax: .* already"),
             (
-                Wishes(wishes.labels, wishes.preprocess, multi_label=True),
+                Overrides(overrides.labels, overrides.preprocess, softmax=True),
+                "--softmax: .* already",
+            ),
+            (
+                Overrides(overrides.labels, overrides.preprocess, multi_label=True),
                 "--multi-label: .*softmax",
             ),
             (
-                Wishes(wishes.labels, wishes.preprocess, threshold=0.5),
+                Overrides(overrides.labels, overrides.preprocess, threshold=0.5),
                 "--threshold: .*--multi-label",
             ),
         ):
@@ -336,10 +343,10 @@ class TestBadInput:
         assert not (tmp_path / "out").exists()
 
     def test_a_bundle_without_its_data_file(
-        self, export: Path, tmp_path: Path, wishes: Wishes, write_onnx: WriteOnnx
+        self, export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
     ) -> None:
         write_onnx(export / "net.onnx", external=True)
-        bundle = convert(ConvertOptions(export, tmp_path / "out", wishes))
+        bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
         (bundle.server_dir / "net.onnx.data").unlink()
         with pytest.raises(BundleError, match=r"net\.onnx\.data is missing from the bundle"):
             load_bundle(bundle.path)

@@ -18,7 +18,7 @@ import pytest
 from bundle import Bundle, load_bundle
 from bundle.formats import FORMATS, GraphFormat
 from converter.bundling.convert import ConvertOptions, convert
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from pipeline.predictors import Predictor, PredictorError, PredictorOptions, create_predictor
 from pipeline.predictors.registry import RUNTIMES, Runtime
 from tests.pipeline.predictors.exports import (
@@ -67,8 +67,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
             (folder / "ops.yml").write_text(DESCRIPTION)
             (folder / "labels.txt").write_text("a\nb\nc\nd\ne\n")
             for each in KINDS:
-                wishes = Wishes(folder / "labels.txt", str(folder / "ops.yml"))
-                convert(ConvertOptions(folder / each, folder / "bundles" / each, wishes))
+                overrides = Overrides(folder / "labels.txt", str(folder / "ops.yml"))
+                convert(ConvertOptions(folder / each, folder / "bundles" / each, overrides))
             made[graph_format] = folder / "bundles"
         return load_bundle(made[graph_format] / kind)
 

@@ -10,7 +10,7 @@ import pytest
 
 from bundle import Bundle
 from converter.bundling.convert import ConvertOptions, convert
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from pipeline.predictors import (
     PredictorError,
     PredictorOptions,
@@ -34,8 +34,8 @@ def make_bundle(tmp_path: Path, write_onnx: Callable[..., dict[str, np.ndarray]]
         weights = write_onnx(tmp_path / "export" / "net.onnx", **options)
         (tmp_path / "ops.yml").write_text("- ResizeImage: {size: [8, 8]}\n- ToCHWImage:\n")
         (tmp_path / "export" / "labels.txt").write_text("a\nb\nc\n")
-        wishes = Wishes(preprocess=str(tmp_path / "ops.yml"))
-        return convert(ConvertOptions(tmp_path / "export", tmp_path / "net", wishes)), weights
+        overrides = Overrides(preprocess=str(tmp_path / "ops.yml"))
+        return convert(ConvertOptions(tmp_path / "export", tmp_path / "net", overrides)), weights
 
     return make
 

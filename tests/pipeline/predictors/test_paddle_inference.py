@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from converter.bundling.convert import ConvertOptions, convert
-from converter.describing.descriptions import Wishes
+from converter.describing.overrides import Overrides
 from tests.patience import PATIENCE_S
 from tests.python_process import answer_of
 
@@ -108,7 +108,7 @@ def test_onednn_overwrites_no_value_that_is_still_needed(root: Path, tmp_path: P
     subprocess.run(export, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
     (tmp_path / "ops.yml").write_text("- ResizeImage: {size: 8}\n- NormalizeImage:\n- ToCHWImage:")
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
-    overrides = Wishes(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
+    overrides = Overrides(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
     convert(ConvertOptions(tmp_path / "export", tmp_path / "net", overrides))
     plain, fast = (
         predict(root, tmp_path / "net", [[5, 3, 8, 8]], onednn=onednn)["rows"][0]

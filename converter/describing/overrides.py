@@ -1,0 +1,27 @@
+"""What a caller overrides of the description of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a caller sets in place of what is found; None and False leave it as it is.
+
+    Attributes:
+        labels: a label file.
+        preprocess: a description file of any known form, or a preset's name.
+        topk: how many categories a result holds.
+        softmax: the graph gives logits; make probabilities of them.
+        multi_label: each class has a score of its own; a result holds all above the threshold.
+        threshold: that threshold.
+    """
+
+    labels: Path | None = None
+    preprocess: str | None = None
+    topk: int | None = None
+    softmax: bool = False
+    multi_label: bool = False
+    threshold: float | None = None

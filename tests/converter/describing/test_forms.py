@@ -1,0 +1,47 @@
+"""The table of description forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundle import BundleError
+from converter.describing.form import Source
+from converter.describing.forms import FORMS, description_beside, read_description
+
+STEPS = [{"ToCHWImage": None}]
+DOCUMENTS: dict[str, Any] = {
+    "inference.yml": {"PreProcess": {"transform_ops": STEPS}, "PostProcess": {"Topk": {}}},
+    "model.yml": {"Transforms": []},
+    "inference_cls.yaml": {
+        "PreProcess": {"transform_ops": STEPS},
+        "PostProcess": {"Topk": {"class_id_map_file": "labels.txt"}},
+    },
+    "a training YAML": {"Infer": {"transforms": STEPS}},
+    "a transform_ops list": STEPS,
+}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.title)
+def test_a_document_is_of_one_form_only(form: Any) -> None:
+    document = DOCUMENTS[form.title]
+    assert [other.title for other in FORMS if other.recognises(document)] == [form.title]
+
+
+def test_the_file_beside_a_model_is_found_in_the_order_of_the_table(tmp_path: Path) -> None:
+    assert description_beside(tmp_path) is None
+    for name in ("inference_cls_peach.yaml", "model.yml", "inference.yml"):
+        (tmp_path / name).touch()
+        found = description_beside(tmp_path)
+        assert found is not None
+        assert found.name == name
+
+
+def test_a_file_of_no_form_is_refused_with_what_is_known(tmp_path: Path) -> None:
+    (tmp_path / "other.yml").write_text("a: 1\n")
+    with pytest.raises(
+        BundleError, match=r"PreProcess \(inference\.yml\), Transforms \(model\.yml\)"
+    ):
+        read_description(Source(tmp_path / "other.yml"))
