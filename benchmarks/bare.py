@@ -50,7 +50,7 @@ class BareLimit:
             )
             for device in itertools.islice(itertools.cycle(devices), processes)
         ]
-        # All are asked, so that each has loaded its model; they answer the same.
+        # All must reply, so that each has loaded its model; the scores are the same.
         self.answers: list[list[float]] = [self._line(p) for p in self._processes].pop()
 
     def measure(self, seconds: float, batch: int = 1) -> float:
@@ -75,12 +75,12 @@ class BareLimit:
 def one_thread_environment() -> dict[str, str]:
     """Return our environment with every mathematical library on one thread."""
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    # paddle warns of compilers it misses; a table of figures is no place for that.
+    # Without paddle's warning of missing compilers among the figures.
     return {**os.environ, **threads, "PYTHONWARNINGS": "ignore::UserWarning"}
 
 
 def main(device: str, bundle: Path, images: list[Path]) -> None:
-    """Answer lines of seconds and batch size with lines of images a second."""
+    """For each input line, seconds and batch size, print a line with the images a second."""
     cv2.setNumThreads(1)
     predict = _predict(bundle, device)
     encoded = [image.read_bytes() for image in images]

@@ -1,4 +1,4 @@
-"""The images a benchmark sends, and the answers that are right for them."""
+"""The images that a benchmark sends."""
 
 from __future__ import annotations
 

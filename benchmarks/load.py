@@ -1,8 +1,8 @@
-"""`python -m benchmarks.load`: sends images over many connections and checks every answer.
+"""`python -m benchmarks.load`: sends images over many connections and checks every reply.
 
 Written to cost little, since it runs on the cores it measures: requests are built beforehand, and
-an answer that was checked once is known by its bytes. Each connection sends its next image
-when it has the answer to its last.
+a reply that was checked once is known by its bytes. Each connection sends its next image when it
+has the reply to its last.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from protocol.request import ClassifyRequest, encoded
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
 HEALTH_EVERY_S = 0.1
 
-Ask = Callable[[int], Awaitable[bytes]]
+Exchange = Callable[[int], Awaitable[bytes]]
 
 
 @dataclass
 class Order:
-    """What to send where; `answers` are the right scores, a list of classes an image.
+    """What to send, and where; `answers` are the right scores, a list of classes per image.
 
     A score that is `tolerance` off is right: batches of other sizes round differently.
     """
@@ -53,7 +53,7 @@ class Order:
 
 @dataclass
 class Outcome:
-    """What came back; latencies in milliseconds."""
+    """The measurements; latencies in milliseconds."""
 
     requests_per_s: float = 0.0
     wrong: int = 0
@@ -65,7 +65,7 @@ class Outcome:
 
 
 class Checker:
-    """Knows which answers are right; a body that was right once need not be read again."""
+    """Checks replies; a body that was right once is not read again."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Checker:
         self._known: set[tuple[int, bytes]] = set()
 
     def right(self, image: int, body: bytes) -> bool:
-        """Return whether `body` is the right answer for image number `image`."""
+        """Return whether `body` is the right reply for image number `image`."""
         if (image, body) in self._known:
             return True
         scores = self._answers[image]
@@ -99,17 +99,17 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
     requests = [ClassifyRequest(encoded([image]), order.service) for image in images]
     checker = Checker(order.answers, reply_from_json if http else _read_proto, order.tolerance)
     connect = _connect_http if http else _connect_rpc
-    asks = [await connect(order, requests) for _ in range(order.connections)]
+    exchanges = [await connect(order, requests) for _ in range(order.connections)]
     outcome, latencies = Outcome(), []
     until = time.perf_counter() + order.seconds
     health = asyncio.create_task(_watch_health(order, outcome, until))
 
-    async def connection(number: int, ask: Ask) -> None:
+    async def connection(number: int, exchange: Exchange) -> None:
         image = number * 7
         while (started := time.perf_counter()) < until:
             image = (image + 1) % len(images)
             try:
-                body = await ask(image)
+                body = await exchange(image)
                 latencies.append(time.perf_counter() - started)
                 outcome.wrong += not checker.right(image, body)
             except Exception as error:  # noqa: BLE001 - every failure is counted and shown
@@ -117,7 +117,7 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
                 outcome.errors = [*outcome.errors[-4:], f"{type(error).__name__}: {error}"]
 
     begun = time.perf_counter()
-    await asyncio.gather(*(connection(i, ask) for i, ask in enumerate(asks)))
+    await asyncio.gather(*(connection(i, exchange) for i, exchange in enumerate(exchanges)))
     elapsed = time.perf_counter() - begun
     await health
     latencies.sort()
@@ -128,18 +128,18 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
     return outcome
 
 
-async def _connect_http(order: Order, requests: list[ClassifyRequest]) -> Ask:
+async def _connect_http(order: Order, requests: list[ClassifyRequest]) -> Exchange:
     reader, writer = await asyncio.open_connection(order.host, order.port, limit=2**20)
     messages = [_http_message(f"/{order.service}/prediction", request_to_json(r)) for r in requests]
 
-    async def ask(image: int) -> bytes:
+    async def exchange(image: int) -> bytes:
         writer.write(messages[image])
         head, body = await _read_http(reader)
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise RuntimeError(body.decode(errors="replace"))
         return body
 
-    return ask
+    return exchange
 
 
 def _http_message(path: str, body: bytes) -> bytes:
@@ -155,7 +155,7 @@ async def _read_http(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, await reader.readexactly(int(length.partition(b"\r\n")[0]))
 
 
-async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Ask:
+async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Exchange:
     # A pool of its own for each channel: otherwise gRPC sends all of them over one connection.
     channel = grpc.aio.insecure_channel(
         f"{order.host}:{order.port}", options=[("grpc.use_local_subchannel_pool", 1)]
@@ -163,10 +163,10 @@ async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Ask:
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
     messages = [request_to_proto(request).SerializeToString() for request in requests]
 
-    async def ask(image: int) -> bytes:
+    async def exchange(image: int) -> bytes:
         return bytes(await call(messages[image], timeout=60))
 
-    return ask
+    return exchange
 
 
 def _read_proto(body: bytes) -> ClassifyReply:
@@ -174,7 +174,7 @@ def _read_proto(body: bytes) -> ClassifyReply:
 
 
 async def _watch_health(order: Order, outcome: Outcome, until: float) -> None:
-    """Ask for health all the while, on a connection of its own, as a container engine does."""
+    """Exchange for health all the while, on a connection of its own, as a container engine does."""
     reader, writer = await asyncio.open_connection(order.host, order.http_port)
     while time.perf_counter() < until:
         started = time.perf_counter()

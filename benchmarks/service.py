@@ -1,4 +1,4 @@
-"""The real service on free ports, for as long as something is measured on it."""
+"""Runs the real service on free ports, to measure it."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on now."""
+    """Return free ports."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [probe.getsockname()[1] for probe in probes]

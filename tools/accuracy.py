@@ -1,4 +1,4 @@
-"""What a trained network is worth: accuracy, accuracy per class, and the confusion matrix."""
+"""Accuracy, accuracy per class, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Report:
 
     @property
     def accuracy(self) -> float:
-        """Share of images answered right."""
+        """The share of images with a right result."""
         return self._right.value
 
     @property
@@ -52,7 +52,7 @@ class Report:
         return Share(int(np.trace(self.confusion)), int(self.confusion.sum()))
 
     def markdown(self) -> str:
-        """Return both tables, as they stand in a model's README."""
+        """Return the accuracy and the confusion matrix, as in the README of a model."""
         right = self._right
         low, high = right.interval
         lines = [

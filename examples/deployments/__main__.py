@@ -21,7 +21,7 @@ PAGES = ("docs/deployments.md", "docs/deployments.zh-CN.md")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the chosen deployments; return 1 if one answered wrong or could not be made."""
+    """Run the chosen deployments; return 1 if one has wrong results or could not be made."""
     options = _parser().parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     exporter = Exporter(options.work.resolve(), options.shared, options.pictures)
@@ -64,7 +64,7 @@ def _run(
         expected = exporter.direct_scores(deployment, form, images)
         status.update(f"{title}: converting and verifying")
         bundle = make_bundle(deployment, form, export, images, exporter.work)
-        status.update(f"{title}: serving, asking over HTTP and RPC, evaluating")
+        status.update(f"{title}: serving, classifying over HTTP and RPC, evaluating")
         trial = try_service(deployment, bundle, images, expected, exporter.work)
         figures = None
         if options.measure:

@@ -1,4 +1,4 @@
-"""Commands, run as their reader would type them."""
+"""Runs commands as a reader would type them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUIET = {"PYTHONWARNINGS": "ignore", "GLOG_minloglevel": "2"}
 
 
 def run(command: Sequence[str | Path], *, log: Path) -> str:
-    """Run `command` in the repository's root; return what it printed, which `log` keeps too.
+    """Run `command` in the repository's root; return its output, which is also written to `log`.
 
     Raises:
         DeploymentError: it failed; the text ends with its last lines.

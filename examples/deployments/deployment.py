@@ -1,4 +1,4 @@
-"""A deployment: what `examples/<name>/deployment.yml` says of it."""
+"""A deployment, read from `examples/<name>/deployment.yml`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What can go wrong with a deployment."""
+"""The error of a deployment."""
 
 from __future__ import annotations
 
 
 class DeploymentError(Exception):
-    """A deployment cannot be made or answers wrong; the text says which step and why."""
+    """A deployment cannot be made or has wrong results; the text names the step and the reason."""

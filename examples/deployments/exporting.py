@@ -29,7 +29,7 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Exporter:
-    """Makes exports, images and direct scores under `work`; what is there already is kept.
+    """Makes exports, images and direct scores under `work`, or uses those that are there.
 
     Every product lies in a folder named by a hash of all that it was made from, so that a changed
     script or specification makes it anew.
@@ -97,7 +97,7 @@ class Exporter:
             parameters = export / f"{form.stem}.pdiparams"
             self._tool(form.name, deployment, "score", graph, parameters, *images, *options)
         scores: dict[str, list[float]] = json.loads(answers.read_text(encoding="utf-8"))
-        # Keyed by what the images hold, not by where they lay when the scores were kept.
+        # By the content of the images, not by their path when the scores were saved.
         return dict(zip(map(str, images), scores.values(), strict=True))
 
     def discard(self, deployment: Deployment) -> None:
@@ -188,7 +188,7 @@ class Exporter:
 
 
 def _check_whole(parameters: Path) -> None:
-    """Check what was exported: Paddle says nothing of a disk that is full.
+    """Check what was exported: Paddle reports no error when the disk is full.
 
     Raises:
         DeploymentError: it is cut off.

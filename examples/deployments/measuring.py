@@ -1,4 +1,4 @@
-"""What a deployment costs: requests a second, latency, memory, start."""
+"""Measures a deployment: requests a second, latency, memory, start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONNECTIONS = (1, 16)
 
 @dataclass(frozen=True)
 class Figures:
-    """Measured on one machine at one time; compare rows, not absolute numbers with elsewhere.
+    """Measured on one machine at one time: compare rows, not numbers from other machines.
 
     `single` and `limit` are images a second of two bare predictors, one by one and in batches of
     the service's size; rates
@@ -54,7 +54,7 @@ def measure(
         images=list(images),
         workers=WORKERS,
         rounds=rounds,
-        # Enough for each of sixteen connections to be answered more than once.
+        # Long enough for several replies on each of sixteen connections.
         seconds=2 * seconds if heavy else seconds,
         connections=CONNECTIONS,
         batch_size=4 if heavy else 8,

@@ -18,7 +18,7 @@ FORM_FILES = {"pir": "inference.json", "pdmodel": ".pdmodel", "onnx": ".onnx"}
 
 @dataclass(frozen=True)
 class Row:
-    """One form of one deployment: what it answered, and its figures if it was measured."""
+    """One form of one deployment: its differences, and its figures if it was measured."""
 
     deployment: Deployment
     form: Form
@@ -27,7 +27,7 @@ class Row:
 
 
 def keep(row: Row, folder: Path) -> None:
-    """Write the row, so that deployments which were run apart come into one table."""
+    """Write the row to a file, so that deployments of separate runs come into one table."""
     folder.mkdir(parents=True, exist_ok=True)
     fields = {
         "deployment": row.deployment.name,
@@ -40,7 +40,7 @@ def keep(row: Row, folder: Path) -> None:
 
 
 def kept(folder: Path) -> list[Row]:
-    """Return the rows that were kept, in the order of the deployments and their forms."""
+    """Return the rows of all files, in the order of the deployments and their forms."""
     rows = []
     for deployment in map(read_deployment, names()):
         for form in deployment.forms:
@@ -52,7 +52,7 @@ def kept(folder: Path) -> list[Row]:
             try:
                 figures = Figures(**fields["figures"]) if fields["figures"] else None
             except TypeError:
-                continue  # kept by an older version, which measured something else
+                continue  # written by an older version with other fields
             rows.append(Row(deployment, form, trial, figures))
     return rows
 

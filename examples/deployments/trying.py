@@ -1,4 +1,4 @@
-"""One export on its whole way: converted, verified, served, asked over both wires, compared."""
+"""Tries one export: convert, verify, serve, classify over both wires, compare the scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of it; differences are between scores in 0..1."""
+    """The result of a trial; differences are between scores in 0..1."""
 
     bundle: Path
     images: int
@@ -42,7 +42,7 @@ def make_bundle(
     `images` lie in one folder.
 
     Raises:
-        DeploymentError: the converter refused, or the bundle answers otherwise than its export.
+        DeploymentError: the converter refused, or the bundle has other scores than its export.
     """
     bundle = work / "bundles" / f"{deployment.name}-{form.name}"
     log = work / "logs" / f"{deployment.name}.log"
@@ -63,16 +63,15 @@ def try_service(
 ) -> Trial:
     """Serve `bundle` with the deployment's own configuration; compare both wires with `expected`.
 
-    It is evaluated too, through the service and directly: where direct inference's best classes
-    are the truth, every image must be right.
+    It is evaluated too, through the service and directly, with the best classes of direct inference
+    as the truth: every image must be right.
 
     Raises:
-        DeploymentError: an answer is missing, has another label, another score, or is counted
-            otherwise.
+        DeploymentError: a result is missing, has another label or score, or is counted as wrong.
     """
     labels = deployment.labels.read_text(encoding="utf-8").split("\n")[: deployment.classes]
-    # Every class of every image is compared, so nothing may be left out as too small.
-    # Nor is this about time: a busy machine may take longer than the configuration gives.
+    # Every class of every image is compared, so no score may be left out as too small. Time does
+    # not matter here: a busy machine may take longer than the configuration allows.
     name = deployment.name
     patience = f"op.{name}.timeout={TIMEOUT_S * 1000:.0f}"
     overrides = (*serving(deployment, bundle), f"op.{name}.threshold=0", patience)
@@ -83,8 +82,8 @@ def try_service(
             rpc = _difference(client, images, expected, labels)
         truth = work / "truth" / f"{bundle.name}.txt"
         write_truth(truth, images, expected)
-        asked = ["--url", running.url, "--service", name, "--timeout", str(TIMEOUT_S)]
-        evaluate(deployment, truth, asked, work)
+        service = ["--url", running.url, "--service", name, "--timeout", str(TIMEOUT_S)]
+        evaluate(deployment, truth, service, work)
     evaluate(deployment, truth, ["--bundle", str(bundle)], work)
     return Trial(bundle, len(images), http, rpc)
 
@@ -104,21 +103,21 @@ def write_truth(
     truth.write_text("".join(lines), encoding="utf-8")
 
 
-def evaluate(deployment: Deployment, truth: Path, road: Sequence[str], work: Path) -> None:
-    """Evaluate with the list file `truth`; `road` are the options that name bundle or service.
+def evaluate(deployment: Deployment, truth: Path, model: Sequence[str], work: Path) -> None:
+    """Evaluate with the list file `truth`; `model` are the options that name bundle or service.
 
     Raises:
-        DeploymentError: it cannot be evaluated, or an image is not answered as `truth` says.
+        DeploymentError: it cannot be evaluated, or the result of an image differs from `truth`.
     """
     report = truth.with_suffix("")
-    command = [sys.executable, "-m", "tools.evaluation", str(truth), "--by-number", *road]
+    command = [sys.executable, "-m", "tools.evaluation", str(truth), "--by-number", *model]
     log = work / "logs" / f"{deployment.name}.log"
     run([*command, "--report", str(report)], log=log)
     counted = json.loads((report / "report.json").read_text(encoding="utf-8"))["accuracy_top1"]
     if counted["right"] != counted["of"]:
         raise DeploymentError(
-            f"{road[0]} {road[1]}: {counted['right']} of {counted['of']} best classes are those of "
-            "direct inference"
+            f"{model[0]} {model[1]}: {counted['right']} of {counted['of']} best classes are those "
+            "of direct inference"
         )
 
 

@@ -88,7 +88,7 @@ def test_the_tutorials_numbers_are_those_of_the_preset() -> None:
         assert described["NormalizeImage"][key] == list(known["NormalizeImage"][key])
 
 
-def test_an_unknown_deployment_is_told() -> None:
+def test_an_unknown_deployment_is_reported() -> None:
     with pytest.raises(DeploymentError, match="there are garbage265, garbage40, peach4"):
         read_deployment("peach5")
 
@@ -171,7 +171,7 @@ def test_other_labels_are_seen(
         try_service(waste, root / "serving_model" / "waste", images, direct, tmp_path)
 
 
-def test_a_failed_command_is_told_and_logged(waste: Deployment, tmp_path: Path) -> None:
+def test_a_failed_command_is_reported_and_logged(waste: Deployment, tmp_path: Path) -> None:
     with pytest.raises(DeploymentError, match=r"exit code 1 of: .* convert"):
         make_bundle(waste, Form("pir"), tmp_path / "nothing", [tmp_path / "x.jpg"], tmp_path)
     log = (tmp_path / "logs" / "waste.log").read_text(encoding="utf-8")
@@ -225,7 +225,7 @@ class FullDisk(Exporter):
         return Path("python")
 
 
-def test_a_full_disk_is_told_and_leaves_no_export(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_export(tmp_path: Path) -> None:
     deployment = read_deployment("peach4")
     (form,) = (form for form in deployment.forms if form.name == "pir")
     with pytest.raises(DeploymentError, match=r"is truncated .* MiB of disk are free"):
@@ -233,7 +233,9 @@ def test_a_full_disk_is_told_and_leaves_no_export(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "peach4").glob("pir-*") if path.suffix != ".part"]
 
 
-def test_a_missing_environment_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_environment_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     exporter = Exporter(tmp_path, tmp_path, 2, {"pir": "none", "pdmodel": "none"})
     deployment = read_deployment("peach4")
     with pytest.raises(DeploymentError, match="run `make paddleclas-env` first"):
@@ -303,8 +305,8 @@ NETWORK = ["PPLCNet_x0_25", "--size", "64"]
 def weights(tool: Callable[..., str], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("weights") / "random.pdparams"
     images = ["--pictures", root / "examples" / "images"]
-    told = tool("random", *NETWORK, "--output", file, *images, "--classes", "4")
-    assert told.startswith("wrote ")
+    message = tool("random", *NETWORK, "--output", file, *images, "--classes", "4")
+    assert message.startswith("wrote ")
     return file
 
 
@@ -337,10 +339,10 @@ def test_paddleclas_says_what_is_wrong(
     unknown = ["PPLCNet_x9", "--classes", "4", *images, "--output", tmp_path / "other.pdparams"]
     assert "has no PPLCNet_x9" in tool("random", *unknown)
     given = ["--output", out, "--weights", weights]
-    told = tool("export", *NETWORK, *given, "--classes", "5")
-    assert "another number of --classes" in told
-    told = tool("export", "PPLCNet_x0_35", *NETWORK[1:], *given, "--classes", "4")
-    assert told.startswith("error: ")
+    message = tool("export", *NETWORK, *given, "--classes", "5")
+    assert "another number of --classes" in message
+    message = tool("export", "PPLCNet_x0_35", *NETWORK[1:], *given, "--classes", "4")
+    assert message.startswith("error: ")
     missing = ["--output", out, "--weights", tmp_path / "none"]
     assert "give a trained .pdparams" in tool("export", *NETWORK, *missing, "--classes", "4")
 

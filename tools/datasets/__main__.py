@@ -50,7 +50,7 @@ from .splitting import Division, Plan, divide, set_aside
 _RATIOS = (0.7, 0.2, 0.1)
 _RATIOS_BESIDE_TEST = (0.8, 0.2)
 _SHOWN = 3
-# Findings that keep images out, so that something else than the dataset would be measured.
+# With these findings images are left out, and the measured mean would not be the dataset's.
 _LEFT_OUT = frozenset(
     {"folder in a class", "missing file", "no class number", "class number out of range"}
 )
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return COMMANDS[options.command](options)
     except DatasetError as error:
         sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
-    except BrokenPipeError:  # of `| head`; what is still buffered has nowhere to go
+    except BrokenPipeError:  # `| head` has closed the pipe; Python must not write the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted; nothing was written\n")
@@ -112,13 +112,13 @@ def _together(pattern: re.Pattern[str], division: Division) -> dict[str, Any]:
 
 
 def _notes_of(division: Division, data: Path) -> list[str]:
-    """What the reader should know about the images."""
+    """Return notes on the images."""
     notes = []
     if division.unreadable:
         shown = "; ".join(f"{p.path}: {error}" for p, error in division.unreadable[:_SHOWN])
         more = len(division.unreadable) - _SHOWN
         shown += f"; and {more} more, which `check {data}` lists" if more > 0 else ""
-        notes.append(f"left out, for they cannot be read: {len(division.unreadable)}; {shown}")
+        notes.append(f"left out, because they cannot be read: {len(division.unreadable)}; {shown}")
     if division.in_two_classes:
         notes.append(
             f"{division.in_two_classes} images are in more than one class; "
@@ -133,7 +133,7 @@ def _notes_of(division: Division, data: Path) -> list[str]:
 
 
 def _notes_on(dataset: Dataset, classes: Sequence[str], options: argparse.Namespace) -> list[str]:
-    """What the reader should know about classes without images, and lists that are there."""
+    """Return notes on classes without images, and on lists that exist already."""
     notes = []
     used = {image.class_name for image in dataset.images}
     empty = [name for name in classes if name not in used]
@@ -158,7 +158,7 @@ def _notes_on(dataset: Dataset, classes: Sequence[str], options: argparse.Namesp
 
 
 def check_command(options: argparse.Namespace) -> int:
-    """Print what is in a dataset and what is wrong with it."""
+    """Print the contents and the faults of a dataset."""
     result = check(read_sources(options.data, options.root, options.labels), jobs=options.jobs)
     if options.json:
         _print_json(result.as_json())
@@ -209,7 +209,7 @@ def map_command(options: argparse.Namespace) -> int:
 
 
 def _classes_in_order(found: set[str], labels: Path, otherwise: str) -> tuple[str, ...]:
-    """Return the classes in the order of the label file, which may know more than `found`."""
+    """Return the classes in the order of the label file, which may have more than `found`."""
     classes = read_labels_of_classes(labels)
     unknown = sorted(found - set(classes))
     if unknown:
@@ -224,7 +224,7 @@ def _write(
     facts: Mapping[str, Any],
     notes: Sequence[str],
 ) -> None:
-    """Write the folder that `split` and `map` make, and tell what is in it."""
+    """Write the folder of `split` or `map`, and print what is in it."""
     splits = split_order({image.split for image, _ in files})
     counted = Counter((image.class_name, image.split) for image, _ in files)
     counts = {name: {split: counted[name, split] for split in splits} for name in classes}

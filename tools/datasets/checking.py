@@ -1,4 +1,4 @@
-"""Everything that `check` tells about a dataset."""
+"""Checks a dataset: counts, sizes and faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .workers import each
 
 @dataclass(frozen=True)
 class Spread:
-    """Smallest, middle and largest of some numbers."""
+    """Smallest, median and largest of some numbers."""
 
     smallest: float
     middle: float
@@ -86,7 +86,7 @@ class Check:
 
 
 def check(dataset: Dataset, *, jobs: int) -> Check:
-    """Read every image of `dataset` and tell what there is and what is wrong."""
+    """Read every image of `dataset`; return its counts, sizes and faults."""
     images = dataset.images
     paths = [image.path for image in images]
     results = list(each(inspect_image, paths, jobs=jobs, title="reading images"))
@@ -133,7 +133,7 @@ def _sizes(results: Sequence[Inspection]) -> dict[str, Spread]:
 
 
 def _missing_classes(dataset: Dataset) -> list[Finding]:
-    """Classes that one split has and another has not."""
+    """Return the classes that one split has and another lacks."""
     if len(dataset.splits) < 2:
         return []
     findings = []
@@ -156,7 +156,7 @@ def _unreadable(images: Sequence[Image], results: Sequence[Inspection]) -> list[
 
 
 def _copied(images: Sequence[Image], results: Sequence[Inspection], source: str) -> list[Finding]:
-    """Classes that are none: a script's folders, most likely, which fill the table of classes."""
+    """Return classes that hold only copies, most likely folders that a script has filled."""
     homes: dict[bytes, set[str]] = defaultdict(set)
     for image, result in zip(images, results, strict=True):
         homes[result.sha256].add(image.class_name)
@@ -176,13 +176,13 @@ def _exact(images: Sequence[Image], results: Sequence[Inspection]) -> list[Findi
 
 
 def _near(images: Sequence[Image], results: Sequence[Inspection]) -> list[Finding]:
-    """Near copies in different splits or classes; within one of each they do no harm."""
+    """Return near copies in different splits or classes; within one of each they do no harm."""
     across = np.array([result.across for result in results], np.uint64)
     down = np.array([result.down for result in results], np.uint64)
     findings = []
     for group in near_groups(across, down):
         places = {(images[i].class_name, images[i].split) for i in group}
-        # A copy to the byte is told by `_exact` already.
+        # Exact copies are findings of `_exact` already.
         if len(places) > 1 and len({results[i].sha256 for i in group}) > 1:
             members = [images[i] for i in group]
             findings.append(_duplicate(members, "near copies", "look at them: "))

@@ -1,4 +1,4 @@
-"""The command line of `python -m tools.datasets`: commands, options, and what they may be."""
+"""The command line of `python -m tools.datasets`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .workers import default_jobs
 
 
 def command_line(description: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of all commands; `command` of what it reads is the name of one."""
+    """Return the parser of all commands; `command` of its result is the name of one."""
     parser = _Parser(
         prog="python -m tools.datasets",
         description=description,
@@ -65,7 +65,7 @@ def _add_split(commands: argparse._SubParsersAction[_Parser], parents: list[_Par
     split.add_argument("--every", type=int, metavar="N", help="every Nth image to val, no test")
     split.add_argument("--labels", type=Path, help="label file: all classes in their order")
     split.add_argument(
-        "--leave-out", nargs="+", default=[], metavar="CLASS", help="folders that are no classes"
+        "--leave-out", nargs="+", default=[], metavar="CLASS", help="folders that are not classes"
     )
 
 
@@ -83,10 +83,10 @@ def _add_reading(commands: argparse._SubParsersAction[_Parser], common: _Parser)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a call."""
+    """Reports a wrong command line in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; {self.prog} --help tells more\n")
+        self.exit(2, f"error: {message}; {self.prog} --help shows the options\n")
 
 
 def _positive(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Which images are copies of each other, exactly or nearly.
+"""Finds images that are copies of each other, exactly or nearly.
 
 Near copies (saved again, scaled, brightened a little) differ in at most `LIMIT` of the 64 bits of
 each of two difference hashes. Hashes that differ in two bits agree in at least one of three bands:
@@ -29,7 +29,7 @@ def exact_groups(digests: Sequence[bytes]) -> list[list[int]]:
 
 
 def copied_classes(classes: Iterable[AbstractSet[str]]) -> list[str]:
-    """Return the classes that hold nothing but copies of images in other classes.
+    """Return the classes that hold only copies of images in other classes.
 
     Such are folders that a script has left beside the classes (`trainImageSet`). Where all images
     of a class were copied so, that class holds nothing but copies, too: the folder that mixes more

@@ -1,7 +1,7 @@
-"""The one error of this room."""
+"""The error of this package."""
 
 from __future__ import annotations
 
 
 class DatasetError(Exception):
-    """A dataset cannot be used as asked; the text names what is wrong and what to do."""
+    """A dataset cannot be used in this way; the text says what is wrong and what to do."""

@@ -1,4 +1,4 @@
-"""Which images a folder holds: DATA/<class>/*, or DATA/train/<class>/*, DATA/val/<class>/*.
+"""The images of a folder: DATA/<class>/*, or DATA/train/<class>/*, DATA/val/<class>/*.
 
 A folder of its own is a split where it is called train, val or test (or as others call these);
 whatever else it is called, it is a class. Hidden folders (.git, .ipynb_checkpoints) are left out,
@@ -26,7 +26,7 @@ _PACKED_BY_MAC = "__MACOSX"
 class Image(NamedTuple):
     """An image's file, its class, and the split it belongs to ("" where there are none).
 
-    `path` is text, for a hundred thousand of them are held.
+    `path` is text, because a hundred thousand of them are in memory.
     """
 
     path: str
@@ -41,7 +41,7 @@ class Image(NamedTuple):
 
 @dataclass
 class Dataset:
-    """What was found.
+    """The images and classes that were found, and the faults.
 
     Attributes:
         source: the folder or list it was read from.
@@ -63,7 +63,7 @@ class Dataset:
 
 
 def read_folder(folder: Path, split: str = "", without: Collection[str] = ()) -> Dataset:
-    """List the images of `folder`; what is wrong with single class folders goes to `findings`.
+    """List the images of `folder`; faults of single class folders go to `findings`.
 
     Args:
         folder: holds a folder per class, or train/, val/ (and test/) that do.
@@ -99,7 +99,7 @@ def read_folder(folder: Path, split: str = "", without: Collection[str] = ()) ->
 
 
 def is_split(folder: Path, names: list[str]) -> bool:
-    """Tell whether the folders in `folder`, called `names`, are splits and not classes."""
+    """Return whether the folders `names` in `folder` are splits and not classes."""
     return set(names) <= _SPLIT_NAMES and all(folders_in(folder / name) for name in names)
 
 
@@ -156,7 +156,7 @@ def _read_classes(folder: Path, split: str, dataset: Dataset, without: Collectio
         dataset.others += _others(path)
         deeper = folders_in(path)
         if deeper:
-            text = f"holds the folder {deeper[0]!r}, which nobody reads; move its images up"
+            text = f"holds the folder {deeper[0]!r}, which is not read; move its images up"
             dataset.findings.append(Finding("folder in a class", str(path), text))
         elif not files:
             text = "is a class without images; fill it or remove it"

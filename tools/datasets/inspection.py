@@ -1,4 +1,4 @@
-"""What one image's file says of itself: whether it can be read, its size, its fingerprints."""
+"""Inspects one image: whether it can be read, its size, its fingerprints."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Inspection(NamedTuple):
 
 
 def inspect_image(path: str) -> Inspection:
-    """Read and decode one image; never raises, for one bad file must not stop the others."""
+    """Read and decode one image; never raises, since one bad file must not stop the others."""
     try:
         data = read_bytes(path)
     except DatasetError as error:
@@ -79,7 +79,7 @@ def read_bytes(path: str) -> bytes:
 
 def _check_file(path: str) -> None:
     status = os.stat(path)  # noqa: PTH116
-    # Opening a pipe would wait for its writer for ever.
+    # Opening a pipe would wait for a writer without end.
     if not stat.S_ISREG(status.st_mode):
         raise DatasetError("it is no ordinary file")
     if status.st_size > _MAX_BYTES:

@@ -19,7 +19,7 @@ _LIST = re.compile(r"(train|val|valid|validation|eval|dev|test)(_list)?\.txt")
 
 
 def lists_in(folder: Path) -> list[str]:
-    """Return the names of files in `folder` that are called like lists of images."""
+    """Return the names of the files in `folder` that have names of image lists."""
     names = sorted(path.name for path in folder.glob("*.txt"))
     return [name for name in names if _LIST.fullmatch(name)]
 

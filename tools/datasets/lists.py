@@ -30,7 +30,7 @@ _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass
 class _Faults:
-    """Line numbers by kind of fault, and what to do about each kind."""
+    """Line numbers by kind of fault, with a text for each kind."""
 
     where: str
     lines: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -108,7 +108,7 @@ def find_labels(path: Path, given: Path | None) -> Path | None:
 
 
 def read_label_file(path: Path) -> tuple[tuple[str, ...], list[Finding]]:
-    """Return the labels of a file and what is wrong with it; no labels if they cannot be told.
+    """Return the labels of a file and its faults; no labels if they are in doubt.
 
     Raises:
         DatasetError: the file cannot be read or is no text.
@@ -128,7 +128,7 @@ def read_label_file(path: Path) -> tuple[tuple[str, ...], list[Finding]]:
 
 
 def number_findings(numbers: set[int], labels: tuple[str, ...], where: str) -> list[Finding]:
-    """Return what is wrong with the class numbers that all lists together use."""
+    """Return the faults of the class numbers that all lists together use."""
     if not numbers:
         return []
     if labels:
@@ -183,7 +183,7 @@ def _lines(text: str, faults: _Faults) -> list[str]:
 
 
 def _parsed(line: str, number: int, faults: _Faults) -> tuple[str, int] | None:
-    """Return path and class number of a line, whatever stands between them."""
+    """Return path and class number of a line, with any separator between them."""
     if not line.strip():
         faults.add("blank line", "is blank; remove it", number)
         return None
@@ -226,7 +226,7 @@ def _in_range(class_id: int, labels: tuple[str, ...], line: int, faults: _Faults
 def _check_folder(
     name: str, class_id: int, labels: tuple[str, ...], line: int, faults: _Faults
 ) -> None:
-    """An image in a folder called like another class: the numbers were given in another order."""
+    """Report an image in the folder of another class: the numbers have another order."""
     folder = name.split("/")[-2:-1]
     if folder and folder[0] in labels and labels[class_id] != folder[0]:
         text = (
@@ -237,5 +237,5 @@ def _check_folder(
 
 
 def looks_like_image(path: Path) -> bool:
-    """Tell by the suffix whether somebody gave an image where a list belongs."""
+    """Return whether the suffix is that of an image, where a list is expected."""
     return path.suffix.lower() in SUFFIXES

@@ -1,4 +1,4 @@
-"""Writes a dataset's folder: as links or copies, whole or not at all."""
+"""Writes the folder of a dataset, as links or copies; complete or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.text import printable
 from .errors import DatasetError
 from .images import Image
 
-# Tells a folder that this tool wrote, and how.
+# Marks a folder of this tool, and records how it was made.
 RECORD = "dataset.json"
 HARD_LINK, SYMLINK, COPY = "hard link", "symlink", "copy"
 
@@ -47,7 +47,7 @@ def check_output(source: Path, output: Path, *, force: bool) -> None:
 
 @contextmanager
 def staged(output: Path) -> Iterator[Path]:
-    """A new folder beside `output` that takes its place when the block ends without an error.
+    """Yield a new folder that replaces `output` when the block ends without an error.
 
     Raises:
         DatasetError: it cannot be written; what was there is as it was.
@@ -56,7 +56,7 @@ def staged(output: Path) -> Iterator[Path]:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         workspace = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-        # a folder within, for mkdtemp's own is readable by its owner only
+        # a folder inside, because only the owner can read mkdtemp's own
         staging = workspace / "new"
         staging.mkdir()
         yield staging
@@ -80,7 +80,7 @@ def place(staging: Path, files: Sequence[tuple[Image, str]], how: str) -> None:
         (staging / folder).mkdir(parents=True, exist_ok=True)
     bar = track(files, "writing", console=console, disable=not console.is_terminal, transient=True)
     for image, name in bar:
-        # What a link points at, so that no link leads to another.
+        # The target of a link, so that no link points to a link.
         source = os.path.realpath(image.path)
         target = os.path.join(staging, name)  # noqa: PTH118
         if how == SYMLINK:
@@ -92,7 +92,7 @@ def place(staging: Path, files: Sequence[tuple[Image, str]], how: str) -> None:
 
 
 def write_record(staging: Path, facts: Mapping[str, Any]) -> None:
-    """Write what made the folder."""
+    """Record how the folder was made."""
     text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
     (staging / RECORD).write_text(text, encoding="utf-8")
 

@@ -86,13 +86,13 @@ def measure(source: str, images: Sequence[Image], size: int | None, *, jobs: int
 
 
 def sums_of(path: str, size: int | None = None) -> Sums:
-    """Sum up one image; never raises, for it runs in another process."""
+    """Sum up one image; never raises, since it runs in another process."""
     try:
         image = decode_image(read_bytes(path))
     except (DatasetError, ServingError) as error:
         return Sums(error=str(error))
     if size:
-        # as ResizeImage of transform_ops does: these are the pixels that a model sees
+        # As ResizeImage of transform_ops does it: the model gets these pixels.
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
     flat = image.reshape(-1, 3)
     values = np.zeros(3, np.int64)

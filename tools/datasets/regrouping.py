@@ -1,4 +1,4 @@
-"""Puts several classes into one, by rules such as `glass: RecyclableWaste`."""
+"""Merges classes by rules such as `glass: RecyclableWaste`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_rules(path: Path) -> dict[str, str | None]:
 
 
 def read_renaming(path: Path) -> dict[str, str | None]:
-    """Return what each class is called instead, be it a folder's name or not; None drops it.
+    """Return the new name of each class, a folder name or not; None drops the class.
 
     Raises:
         DatasetError: the file cannot be read, or holds something else than names.

@@ -1,4 +1,4 @@
-"""What people read: tables on stdout."""
+"""The tables on stdout."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .checking import Check
 from .finding import Finding
 from .pixel_statistics import Statistics
 
-# Of one kind; --json has all.
+# Findings of one kind that are shown; --json has all.
 _SHOWN = 10
 _SHOWN_IMAGES = 4
 _PIPE_WIDTH = 120
 
 
 def console() -> Console:
-    """Return where tables go: as wide as the terminal, or wide enough where there is none."""
+    """Return the console for the tables: as wide as the terminal, or wide enough without one."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
@@ -67,7 +67,7 @@ def print_counts(counts: Mapping[str, Mapping[str, int]], splits: Sequence[str])
 
 
 def print_statistics(result: Statistics) -> None:
-    """Print the operator as it stands in a list of transform_ops."""
+    """Print the operator as a list of transform_ops has it."""
     options = result.normalize_image()
     out = [
         f"# {printable(result.source)}: {result.images} images, {result.pixels} pixels; RGB",

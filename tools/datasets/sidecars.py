@@ -19,7 +19,7 @@ _LINE = re.compile(r"\s*(?P<name>\S(?:.*\S)?)\s*[,\uff0c]\s*(?P<number>[+-]?\d{1
 
 
 def has_sidecars(folder: Path) -> bool:
-    """Tell whether images lie in `folder` itself, and text files that are called like them.
+    """Return whether `folder` itself has images, and text files with the same names.
 
     Raises:
         DatasetError: it is no folder, or cannot be read.
@@ -30,7 +30,7 @@ def has_sidecars(folder: Path) -> bool:
 
 
 def read_sidecars(folder: Path, labels: tuple[str, ...], split: str = "") -> Dataset:
-    """List the images of `folder`; what is wrong with single ones goes to `findings`.
+    """List the images of `folder`; faults of single ones go to `findings`.
 
     Args:
         folder: holds images, and text files with their class numbers.
@@ -51,7 +51,7 @@ def read_sidecars(folder: Path, labels: tuple[str, ...], split: str = "") -> Dat
         for position, line in enumerate(_lines(file), 1):
             match = _LINE.fullmatch(line)
             if match is None:
-                # Other texts may lie here; one that is called like an image is meant for it.
+                # There may be other text files; one with the name of an image belongs to it.
                 if line.strip() and file.stem in stems:
                     text = "is not `img_1.jpg, 3`: name, comma, class number; write it so"
                     _add(dataset, "no class number", file, position, text)
@@ -119,6 +119,6 @@ def _lines(file: Path) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Windows of its time wrote GBK; a wrong guess is a name that is not in the folder.
+        # Older Windows wrote GBK; after a wrong guess the name is not in the folder.
         text = data.decode("gbk", "replace")
     return text.splitlines()

@@ -1,4 +1,4 @@
-"""What the command line names, folders or list files, as one dataset."""
+"""Reads the folders or list files of a command line as one dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .lists import (
 )
 from .sidecars import has_sidecars, read_loose, read_sidecars
 
-# What a dataset may have and be used all the same: the class has a number, and no images.
+# A dataset with these findings is usable: the class has a number, and no images.
 _HARMLESS = frozenset({"class without images", "gap in class numbers"})
 
 
@@ -74,7 +74,7 @@ def read_sources(
 def read_usable_folder(
     folder: Path, labels: Path | None = None, without: Collection[str] = ()
 ) -> Dataset:
-    """List the images of a folder that has no fault; findings that are left do no harm.
+    """List the images of a folder without faults; the remaining findings do no harm.
 
     Args:
         folder: holds a folder per class, a split of such, or a .txt beside each image.
@@ -131,7 +131,7 @@ def named_by_number(dataset: Dataset, labels: tuple[str, ...]) -> Dataset | None
 
 
 def read_measurable(path: Path, root: Path | None = None) -> Dataset:
-    """Return the images of `path` where classes do not matter, and need not be.
+    """Return the images of `path`, with or without classes.
 
     Raises:
         DatasetError: as `read_sources`.
@@ -141,7 +141,7 @@ def read_measurable(path: Path, root: Path | None = None) -> Dataset:
 
 
 def for_training(dataset: Dataset) -> tuple[str, list[Image]]:
-    """Return the images of the train split, and its name for people; all if there is none."""
+    """Return the name and the images of the train split; all images if there is none."""
     for name in TRAIN_NAMES:
         if name in dataset.splits and len(dataset.splits) > 1:
             chosen = [image for image in dataset.images if image.split == name]
@@ -150,7 +150,7 @@ def for_training(dataset: Dataset) -> tuple[str, list[Image]]:
 
 
 def _split_name(path: Path, paths: Sequence[Path]) -> str:
-    """Return how the images of one of several folders are called."""
+    """Return the name of the split for the images of one of several folders."""
     if len(paths) == 1:
         return ""
     names = [other.resolve().name for other in paths]

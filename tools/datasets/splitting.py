@@ -1,7 +1,7 @@
 """Shares images out to train, val and test: class by class, and the same way every time.
 
 Copies of one image to the byte form a group that is never divided, and so do images of one
-thing where their names tell (`Plan.together`): a network that has seen a fruit knows it again. The
+thing where names show it (`Plan.together`): a network that has seen a fruit knows it again. The
 order in which groups are shared out comes from their content and the seed, so neither renamed files
 nor another machine changes it, and a new class leaves the others as they were.
 
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Division:
-    """What came of it.
+    """The result of a split.
 
     Attributes:
         images: with their splits.
@@ -94,7 +94,7 @@ def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
 
     Raises:
         DatasetError: a file cannot be opened, a class has too few different images, or it has
-            none that is not in another class; or a name does not tell what it should.
+            none that is not in another class; or `together` finds nothing in a name.
     """
     digests, unreadable = _read(dataset.images, jobs)
     same: dict[bytes, list[Image]] = defaultdict(list)
@@ -109,8 +109,8 @@ def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
         if plan.every:
             chosen.update(_every(own, plan.every))
         else:
-            held = _held(groups, chosen, name)
-            chosen.update(_by_ratio(own, held, plan))
+            taken = _copies_by_split(groups, chosen, name)
+            chosen.update(_by_ratio(own, taken, plan))
     divided = [
         image._replace(split=chosen[digest]) for digest, group in groups.items() for image in group
     ]
@@ -131,7 +131,7 @@ def divide(dataset: Dataset, plan: Plan, *, jobs: int) -> Division:
 def _read(
     images: Sequence[Image], jobs: int
 ) -> tuple[list[tuple[Image, bytes]], list[tuple[Image, str]]]:
-    """Return the images with their digests, and those that are none with the reason."""
+    """Return the images with their digests, and the unreadable ones with the reason."""
     digests: list[tuple[Image, bytes]] = []
     unreadable: list[tuple[Image, str]] = []
     paths = [image.path for image in images]
@@ -161,8 +161,8 @@ def _check_copied(dataset: Dataset, groups: dict[bytes, list[Image]]) -> None:
 def _of_one_thing(
     same: dict[bytes, list[Image]], pattern: re.Pattern[str]
 ) -> dict[bytes, list[Image]]:
-    """Merge the groups of copies that show the same thing; a copy under two names joins two."""
-    joined: dict[str, str] = {}  # thing -> another that it goes with, or itself
+    """Merge groups of copies that show the same thing; a copy with two names joins two groups."""
+    joined: dict[str, str] = {}  # thing -> another of the same group, or itself
 
     def first(thing: str) -> str:
         while joined.setdefault(thing, thing) != thing:
@@ -176,7 +176,7 @@ def _of_one_thing(
     merged: dict[str, list[bytes]] = defaultdict(list)
     for digest, group in same.items():
         merged[first(_thing(group[0], pattern))].append(digest)
-    # Under a digest, so that no name of a file or thing decides where it goes.
+    # By a digest, so that no name of a file or thing decides the split.
     return {
         min(digests): [image for digest in digests for image in same[digest]]
         for digests in merged.values()
@@ -201,25 +201,25 @@ def _every(groups: dict[bytes, list[Image]], every: int) -> dict[bytes, str]:
     }
 
 
-def _held(
+def _copies_by_split(
     groups: dict[bytes, list[Image]], chosen: dict[bytes, str], class_name: str
 ) -> dict[str, int]:
-    """Count what a class has got already, as copies of an earlier class's images."""
-    held: dict[str, int] = defaultdict(int)
+    """Count the images of a class that are in a split already, as copies of an earlier class."""
+    taken: dict[str, int] = defaultdict(int)
     for digest, split in chosen.items():
         if len(groups[digest]) > 1:
-            held[split] += sum(image.class_name == class_name for image in groups[digest])
-    return held
+            taken[split] += sum(image.class_name == class_name for image in groups[digest])
+    return taken
 
 
 def _by_ratio(
-    groups: dict[bytes, list[Image]], held: dict[str, int], plan: Plan
+    groups: dict[bytes, list[Image]], taken: dict[str, int], plan: Plan
 ) -> dict[bytes, str]:
     """Give each group to the split that lacks most; a split with nothing comes before that."""
-    total = sum(len(group) for group in groups.values()) + sum(held.values())
-    lacking = {split: count - held[split] for split, count in _shares(total, plan).items()}
-    empty = [split for split in plan.splits if not held[split]]
-    # The largest first, for they are hardest to fit.
+    total = sum(len(group) for group in groups.values()) + sum(taken.values())
+    lacking = {split: count - taken[split] for split, count in _shares(total, plan).items()}
+    empty = [split for split in plan.splits if not taken[split]]
+    # The largest first, because they are hardest to fit.
     order = sorted(groups, key=lambda digest: (-len(groups[digest]), _draw(digest, plan.seed)))
     chosen = {}
     for position, digest in enumerate(order):
@@ -275,7 +275,7 @@ def _draw(digest: bytes, seed: int) -> bytes:
 def _check_splits(images: Sequence[Image], dataset: Dataset, plan: Plan) -> None:
     found = {(image.class_name, image.split) for image in images}
     whole = "images of one thing" if plan.together else "copies"
-    # A class that has a number only, and no images, needs none.
+    # A class with a number and no images needs none.
     used = {image.class_name for image in dataset.images}
     for name in (name for name in dataset.classes if name in used):
         if any((name, split) not in found for split in plan.splits):

@@ -1,4 +1,4 @@
-"""Reads many images in processes, with a bar meanwhile."""
+"""Reads many images in several processes, under a progress bar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .errors import DatasetError
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Below this, starting processes takes longer than the work.
+# Below this number, starting processes takes longer than the work.
 _WORTH_IT = 200
 _CHUNK = 32
 
@@ -71,6 +71,6 @@ def _results(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Itera
 
 
 def _prepare() -> None:
-    # Ctrl-C reaches the whole group; the parent alone answers it.
+    # Ctrl-C reaches the whole process group; only the parent reacts to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)

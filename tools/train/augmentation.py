@@ -9,7 +9,7 @@ import numpy as np
 
 from .normalization import IMAGENET
 
-# Whole numbers, so that a quarter turn moves pixels and makes no new ones.
+# Whole numbers: a quarter turn moves pixels and interpolates none.
 _QUARTER_TURNS = [np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), turns) for turns in range(4)]
 
 
@@ -17,8 +17,8 @@ _QUARTER_TURNS = [np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), turns) for
 class Augmentation:
     """How far a training image may be changed; every field is the largest change.
 
-    A view shows at least `min_area` of an image, or what its shape allows: of one that is not
-    square, a view that is stretched by no more than `aspect` cannot show all.
+    A view shows at least `min_area` of an image, or as much as its shape allows: if an image is not
+    square, a view stretched by at most `aspect` cannot show all of it.
     """
 
     size: int
@@ -47,7 +47,7 @@ class Augmentation:
         aspect = np.exp(rng.uniform(-np.log(self.aspect), np.log(self.aspect)))
         crop_w = min(np.sqrt(area * aspect), width)
         crop_h = min(np.sqrt(area / aspect), height)
-        # The image's edge may have cut off one side: the other follows, else it is stretched.
+        # If the edge of the image has cut off one side, the other side follows to keep the ratio.
         crop_w = min(crop_w, crop_h * self.aspect)
         crop_h = min(crop_h, crop_w * self.aspect)
         x = rng.uniform(crop_w / 2, width - crop_w / 2)
@@ -59,7 +59,7 @@ class Augmentation:
         scale = np.diag([flip_x * crop_w / self.size, flip_y * crop_h / self.size])
         cos, sin = np.cos(angle), np.sin(angle)
         linear = np.array([[cos, -sin], [sin, cos]]) @ scale @ _QUARTER_TURNS[turns]
-        # The middle of the crop in pixel numbers, which count from the middle of the first pixel.
+        # The centre of the crop in pixels, counted from the centre of the first pixel.
         offset = np.array([x, y]) - 0.5 - linear @ np.full(2, (self.size - 1) / 2)
         return cv2.warpAffine(
             image,
@@ -115,7 +115,7 @@ def mixed(
 
 
 def balanced_order(targets: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Return one epoch's image numbers, rare classes drawn more often.
+    """Return the image numbers of one epoch, with rare classes drawn more often.
 
     `strength` 0 draws every image once, 1 every class equally often.
     """
@@ -123,6 +123,6 @@ def balanced_order(targets: np.ndarray, rng: np.random.Generator, strength: floa
         return rng.permutation(len(targets))
     weights = np.bincount(targets).astype(np.float64)[targets] ** -strength
     expected = weights / weights.sum() * len(targets)
-    # Whole parts for certain, the rest by chance: less noise than drawing with replacement.
+    # The whole part is certain, the rest random: less noise than drawing with replacement.
     repeats = np.floor(expected + rng.random(len(targets))).astype(int)
     return rng.permutation(np.repeat(np.arange(len(targets)), repeats))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FIT, EVALUATE, AVERAGE, EXPORT = "fit", "evaluate", "average", "export"
 DEFAULT_ARCH = "shufflenet_v2_x1_0"
 
-# Of the flags whose names do not say it.
+# Meanings of the flags that are not clear from their names.
 _MEANINGS = {
     "size": "side of training views",
     "head_factor": "times the learning rate for the last layer",

@@ -42,7 +42,7 @@ def fit(options: argparse.Namespace) -> int:
     recipe = _recipe(options, before)
     arch = options.arch or (before.arch if before else "") or DEFAULT_ARCH
     paddle.seed(recipe.seed)
-    # Before all images are read: what is wrong with the network is told at once.
+    # Before all images are read, so that errors of the network are reported at once.
     network = _network(arch, len(classes_of(options.data)))
     _require_one_output(network, arch, recipe)
     train = load_split(options.data, "train", recipe.test_resize)
@@ -108,7 +108,7 @@ def export_weights(options: argparse.Namespace) -> int:
 
 
 def _run_before(options: argparse.Namespace) -> RunRecord | None:
-    """Return the record of the run that is to be resumed."""
+    """Return the record of the run to resume."""
     if options.resume and (options.run / FILE).is_file():
         return read_record(options.run / FILE)
     if not options.resume and (options.run / "last.pdparams").exists():
@@ -117,7 +117,7 @@ def _run_before(options: argparse.Namespace) -> RunRecord | None:
 
 
 def _recipe(options: argparse.Namespace, before: RunRecord | None) -> Recipe:
-    """Return the recipe that is asked for; a resumed run keeps its own where no flag is given."""
+    """Return the recipe of the flags; where there is no flag, a resumed run keeps its own."""
     recipe = before.recipe if before else Recipe()
     given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
     recipe = replace(recipe, **tuples({k: v for k, v in given.items() if v is not None}))
@@ -140,7 +140,7 @@ def _classes(options: argparse.Namespace, record: RunRecord | None) -> tuple[str
 def _as_tested(
     options: argparse.Namespace, record: RunRecord | None
 ) -> tuple[int, int, Normalization]:
-    """Return short side, side and normalisation: of the flags, else of the weights' own run."""
+    """Return short side, side and normalisation, of the flags or else of the weights' run."""
     flags = ("test_resize", "test_size", "mean", "std")
     given = {name: getattr(options, name, None) for name in flags}
     recipe = record.recipe if record else Recipe()
@@ -158,14 +158,14 @@ def _network(arch: str, classes: int) -> paddle.nn.Layer:
 
 
 def _require_one_output(network: paddle.nn.Layer, arch: str, recipe: Recipe) -> None:
-    """Try the network on an image of nothing: in the sizes of training and of testing."""
+    """Run the network on an empty image, in the sizes of training and of testing."""
     network.eval()
     for size in (recipe.size, recipe.test_size):
         try:
             with paddle.no_grad():
                 output = network(paddle.zeros([1, 3, size, size]))
         except Exception as error:
-            # Paddle raises many kinds, with a page of text each.
+            # Paddle raises many kinds of errors, each with a page of text.
             raise DataError(f"{arch} cannot take images of {size} x {size}; try 224") from error
         if not isinstance(output, paddle.Tensor):
             raise WeightsError(f"{arch} has several outputs; give an --arch that has one")

@@ -1,4 +1,4 @@
-"""Learning curves: the numbers of a run, drawn."""
+"""Draws the learning curves of a run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 def draw_curves(metrics: Path, output: Path) -> None:
     """Draw loss, validation accuracy and learning rate of each epoch in `metrics` to a PNG.
 
-    Lines of older runs have no rate; it is then left out.
+    Lines of older runs have no learning rate; then none is drawn.
     """
-    # Not at the top: it takes a second, and only a run that ended draws.
+    # Not at the top of the module: the import takes a second, and only a finished run draws.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -29,7 +29,7 @@ def draw_curves(metrics: Path, output: Path) -> None:
         axis.set_ylabel(panels[key])
         axis.grid(visible=True, alpha=0.3)
         if key == "val":
-            # The last of equals, whose weights are those that were kept.
+            # Of equal epochs the last, whose weights were saved.
             best = max(range(len(values)), key=lambda i: (values[i], i))
             axis.plot(epochs[best], values[best], "o", color="tab:red")
             axis.annotate(

@@ -1,4 +1,4 @@
-"""Inference models: what leaves a training run to be served."""
+"""Exports a trained network as an inference model."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def export(
     scored = _Scored(network)
     scored.eval()
     spec = [paddle.static.InputSpec([None, 3, size, size], "float32", name="x")]
-    # Without full_graph Paddle warns that it does not heed the spec.
+    # Without full_graph Paddle warns that it ignores the spec.
     graph = paddle.jit.to_static(scored, input_spec=spec, full_graph=True)
     paddle.jit.save(graph, str(folder / "inference"))
-    check_whole(folder / "inference.pdiparams")  # Paddle says nothing of a disk that is full
+    check_whole(folder / "inference.pdiparams")  # Paddle reports no error when the disk is full
     description = {
         "Global": {"model_name": name},
         "PreProcess": {

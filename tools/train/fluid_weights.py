@@ -29,7 +29,7 @@ _PARAMETER_INPUTS = {
 def load_fluid_weights(network: paddle.nn.Layer, folder: Path, *, new_head: bool = True) -> int:
     """Copy the export's parameters into `network`; return how many were copied.
 
-    With `new_head` the last layer's are left out where the number of classes differs.
+    With `new_head` the last layer is left out where the number of classes differs.
 
     Raises:
         WeightsError: the export cannot be read, has another number of parameters, or one of
@@ -85,14 +85,14 @@ def _is_parameter(block: Any, name: str) -> bool:  # noqa: ANN401 - a Paddle blo
 
 
 def _read_parameter(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the float32 numbers of one LoDTensor file, flat; there must be `shape`'s number.
+    """Return the float32 numbers of one LoDTensor file, flat; as many as `shape` says.
 
     Layout (paddle/fluid/framework/lod_tensor.cc): uint32 version, uint64 number of LoD levels
     (0 for parameters), uint32 tensor version, int32 length of a description, the description, data.
     """
     raw = path.read_bytes() if path.is_file() else b""
     start = 20 + int.from_bytes(raw[16:20], "little")
-    # A file that was cut off would otherwise pass for a last layer of fewer classes.
+    # Otherwise a truncated file would be taken for a last layer with fewer classes.
     if len(raw) - start != 4 * math.prod(shape):
         raise WeightsError(f"{path} is missing or cut off; fetch the export again")
     return np.frombuffer(raw, dtype="<f4", offset=start)

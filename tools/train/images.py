@@ -62,18 +62,18 @@ def read_images(
     """Decode images with the number of their class; `name` is for the progress bar.
 
     To train on, larger images are made smaller in the best way; with `as_served` all are resized
-    as the service resizes them, so that their answers are the service's.
+    as the service resizes them, so that they have the scores of the service.
 
     Raises:
         DataError: one cannot be read.
     """
-    with tqdm(listed, f"reading {name}") as bar:  # an error stands on a line of its own
+    with tqdm(listed, f"reading {name}") as bar:  # an error gets a line of its own
         images = [_read(path, short_side, as_served=as_served) for path, _ in bar]
     return ImageSet(images, np.array([i for _, i in listed]), classes, [p for p, _ in listed])
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """Return the names of the class folders in `folder`, in the order of the network's answers.
+    """Return the names of the class folders in `folder`, in the order of the network's outputs.
 
     Raises:
         DataError: there is no such folder.
@@ -84,7 +84,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _left_over(folder: Path) -> bool:
-    # What notebooks (.ipynb_checkpoints) and archives made on a Mac (__MACOSX) leave behind.
+    # Left behind by notebooks (.ipynb_checkpoints) and by archives made on a Mac (__MACOSX).
     return folder.name.startswith(".") or folder.name == "__MACOSX"
 
 
@@ -95,7 +95,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, short_side: int, *, as_served: bool) -> np.ndarray:
-    # With the service's decoder: what it refuses (half a JPEG, say) is nothing to learn from.
+    # With the decoder of the service: an image that it refuses (half a JPEG) is not trained on.
     try:
         image = decode_image(path.read_bytes())
     except (ServingError, OSError) as error:

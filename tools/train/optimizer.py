@@ -24,7 +24,7 @@ def optimizer_of(network: paddle.nn.Layer, recipe: Recipe) -> paddle.optimizer.O
     """
     groups = []
     parameters = list(network.parameters())
-    # By group: Paddle sets the rate of each parameter anew from its group's.
+    # By group: Paddle sets the rate of each parameter from that of its group at every step.
     for part, rate in ((parameters[:-2], 1.0), (parameters[-2:], recipe.head_factor)):
         for decays, decay in ((True, recipe.weight_decay), (False, 0.0)):
             own = [parameter for parameter in part if (len(parameter.shape) > 1) is decays]

@@ -1,4 +1,4 @@
-"""A recipe: what decides a run besides the data and the network, and its learning rates."""
+"""The recipe of a run: all its settings besides data and network, and its learning rates."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a run besides the data and the network.
+    """All settings of a run besides the data and the network.
 
     `size` is the side of training views, `test_resize` the short side before `test_size` is cut
     out of the middle; `mixup`, `cutmix` and `erase` are probabilities; `rotation` is in degrees,
@@ -82,7 +82,7 @@ class Recipe:
     seed: int = 0
 
     def check(self) -> None:
-        """Refuse numbers that no run can be made with.
+        """Refuse numbers that make a run impossible.
 
         Raises:
             DataError: the first such number, by its flag.

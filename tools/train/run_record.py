@@ -1,4 +1,4 @@
-"""What a run was made with, in `recipe.json` beside its weights: recipe, network and classes."""
+"""The record of a run: recipe, network and classes, in `recipe.json` beside its weights."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class RunRecord:
     classes: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, a setting of the recipe a key."""
+        """Write it as JSON, with a key for each setting of the recipe."""
         fields_ = {"arch": self.arch, "classes": list(self.classes), **asdict(self.recipe)}
         path.write_text(json.dumps(fields_, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def require_classes(self, classes: tuple[str, ...], weights: Path) -> None:
-        """Check that an answer of `weights` means what `classes` say.
+        """Check that `weights` were trained on `classes`.
 
         Raises:
             DataError: they were trained on others, or on the same in another order.
@@ -40,7 +40,7 @@ class RunRecord:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read what `save` wrote; older files know neither network nor classes.
+    """Read what `save` wrote; older files have neither network nor classes.
 
     Raises:
         DataError: it is damaged.
@@ -58,9 +58,9 @@ def read_record(path: Path) -> RunRecord:
 
 
 def record_beside(weights: Path) -> RunRecord | None:
-    """Return the record of the run that `weights` are of, None where there is none.
+    """Return the record of the run that made `weights`, or None.
 
-    That of an average lies beside it under its own name, soup.json for soup.pdparams.
+    The record of an average has its name: soup.json beside soup.pdparams.
     """
     beside = (weights.with_suffix(".json"), weights.parent / FILE)
     return next((read_record(path) for path in beside if path.is_file()), None)

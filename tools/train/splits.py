@@ -13,7 +13,7 @@ from tools.datasets.sources import read_sources
 from .errors import DataError
 from .images import ImageSet, class_names, load_images, read_images
 
-# What a list file may have without its images being read otherwise than they are meant.
+# Findings of a list file with which its images are still read correctly.
 _HARMLESS = {"class without images", "CRLF", "byte order mark", "blank line", "blanks", "tab",
              "backslash", "blank in path"}  # fmt: skip
 
@@ -24,7 +24,7 @@ def load_split(data: Path, split: str, short_side: int) -> ImageSet:
     `data` holds train/<class>/* and val/<class>/*, or train_list.txt and val_list.txt (or
     train.txt, and val.txt or eval.txt) of PaddleX or PaddleClas with their label file, which then
     gives the classes and their order. A class of the label file may have no images: the network
-    has an answer for it, which is never learned.
+    has an output for it, which is never trained.
 
     Raises:
         DataError: the folder or its lists cannot be trained on.
@@ -48,7 +48,7 @@ def load_split(data: Path, split: str, short_side: int) -> ImageSet:
 
 
 def classes_of(data: Path) -> tuple[str, ...]:
-    """Return the names of the classes in the order of the network's answers.
+    """Return the names of the classes in the order of the network's outputs.
 
     Raises:
         DataError: there is neither a folder of classes nor a list with its label file.

@@ -26,7 +26,7 @@ from .scoring import evaluate
 
 
 class Trainer:
-    """Trains `network` in place; `average` holds the averaged weights, which are what is kept.
+    """Trains `network` in place; `average` holds the averaged weights, which are the result.
 
     The folder of the run gets `last.pdparams` (to resume), `best.pdparams` (averaged weights of the
     best epoch), `final.pdparams` (of the last), `metrics.jsonl` and the report of the best.
@@ -52,7 +52,7 @@ class Trainer:
         self._lines: list[dict[str, float]] = []
 
     def resume(self) -> bool:
-        """Go on from `last.pdparams` if there is one.
+        """Continue from `last.pdparams`; return whether there is one.
 
         Raises:
             WeightsError: the run was of another architecture or other classes.
@@ -65,7 +65,7 @@ class Trainer:
             state = paddle.load(str(path))
             _ = state["network"], state["optimizer"], state["average"], state["step"]
         except Exception as error:
-            # Paddle raises what its unpickler met: nearly anything.
+            # Paddle passes on the errors of its unpickler, which may be of any kind.
             raise RunError(
                 f"{path} is damaged, so the run cannot go on; begin anew in another --run, "
                 f"--init {self._run / 'best.pdparams'} keeps what it learned"
@@ -89,10 +89,10 @@ class Trainer:
         return True
 
     def fit(self) -> Report:
-        """Train to the last epoch, or to where nothing gets better; return the best's report.
+        """Train to the last epoch, or to an early stop; return the report of the best epoch.
 
         Raises:
-            RunError: the numbers left all bounds.
+            RunError: the loss or a weight is not finite.
         """
         self._run.mkdir(parents=True, exist_ok=True)
         RunRecord(self._recipe, self._arch, self._train.classes).save(self._run / FILE)
@@ -113,7 +113,7 @@ class Trainer:
 
     def _train_epoch(self) -> float:
         recipe = self._recipe
-        # Seeded by epoch, so that a resumed run draws what the uninterrupted one would have.
+        # Seeded by epoch, so that a resumed run draws the same numbers as an uninterrupted one.
         rng = np.random.default_rng((recipe.seed, self._epoch))
         augment, normalised = recipe.augmentation, recipe.normalization
         mixing = self._epoch < recipe.epochs - recipe.plain_epochs
@@ -123,7 +123,7 @@ class Trainer:
         losses = []
         with tqdm(chunks, f"epoch {self._epoch + 1}/{recipe.epochs}", mininterval=2) as bar:
             for number, chunk in enumerate(bar):
-                # Of this epoch's own steps: with `balance` their number differs a little.
+                # By the steps of this epoch: with `balance` their number differs a little.
                 step = self._epoch * len(chunks) + number
                 self._optimizer.set_lr(recipe.learning_rate_at(step, len(chunks)))
                 images = normalised([augment(self._train.images[i], rng) for i in chunk])
@@ -136,7 +136,7 @@ class Trainer:
                 if not math.isfinite(losses[-1]):
                     raise self._out_of_bounds(f"the loss is {losses[-1]}")
                 bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
-        # The last step's own numbers have been in no loss yet.
+        # The weights of the last step have not been in any loss yet.
         if not all(bool(paddle.isfinite(value).all()) for value in self._average.values()):
             raise self._out_of_bounds("weights are not numbers any more")
         return float(np.mean(losses))
@@ -161,7 +161,7 @@ class Trainer:
         return float(loss)
 
     def _move_average(self) -> None:
-        """Exponential average with its own warm-up, so that the first steps do not linger."""
+        """Update the exponential average; its warm-up lets the first weights fade quickly."""
         keep = min(self._recipe.ema, (1 + self._step) / (10 + self._step))
         with paddle.no_grad():
             for name, value in self._network.state_dict().items():
@@ -210,7 +210,7 @@ class Trainer:
             "lines": self._lines,
         }
         _save(state, self._run / "last.pdparams")
-        # All lines each time, from the checkpoint: a run that was killed in between lacks none.
+        # All lines each time, from the checkpoint: none is missing if a run is killed here.
         text = "".join(json.dumps(line) + "\n" for line in self._lines)
         part = self._run / "metrics.part.jsonl"
         part.write_text(text, encoding="utf-8")
@@ -223,18 +223,18 @@ class Trainer:
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
-    """Write beside and rename, so that a run that is killed here still has the file of before."""
+    """Write a new file and rename it: a run that is killed here still has the file of before."""
     part = path.with_suffix(".part.pdparams")
     paddle.save(state, str(part))
     part.replace(path)
 
 
 def _read_lines(path: Path) -> list[dict[str, float]]:
-    """Return the whole lines of an older run's metrics, whose checkpoint has none."""
+    """Return the complete lines of the metrics of an older run, whose checkpoint has none."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             lines.append(json.loads(text))
         except ValueError:
-            continue  # cut off as it was written
+            continue  # the run was killed while it wrote this line
     return lines

@@ -1,4 +1,4 @@
-"""Weights of a network: read, checked against it, loaded, averaged."""
+"""Reads the weights of a network, checks and loads them, and averages them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def load_weights(network: paddle.nn.Layer, path: Path, *, new_head: bool = False
 
     With `new_head` the last layer may have another number of classes and then stays as it was
     made. That is for the start of training only: to evaluate or export a network whose last layer
-    was left out would be to use random numbers for it.
+    was left out would use random numbers for it.
 
     Raises:
         WeightsError: the weights cannot be read, or are not of this network.
@@ -48,7 +48,7 @@ def read_weights(path: Path) -> dict[str, paddle.Tensor]:
     try:
         state = paddle.load(str(path))
     except Exception as error:
-        # Paddle raises what its unpickler met: nearly anything.
+        # Paddle passes on the errors of its unpickler, which may be of any kind.
         raise WeightsError(f"{path} cannot be read as weights; is it a .pdparams?") from error
     if not isinstance(state, dict) or not state:
         raise WeightsError(f"{path} holds no weights")

@@ -106,7 +106,7 @@ def test_balance_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert report["sizes"]["height"] == {"min": 20, "median": 23.5, "max": 51}
 
 
-def test_unreadable_images_are_told_with_the_reason(
+def test_unreadable_images_are_reported_with_the_reason(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = data / "train" / "can"
@@ -270,7 +270,7 @@ def test_paths_begin_at_the_root(data: Path, capsys: pytest.CaptureFixture[str])
         ("", "blank line", "remove it"),
     ],
 )
-def test_faults_of_a_line_are_told_by_its_number(
+def test_faults_of_a_line_are_reported_by_its_number(
     data: Path, capsys: pytest.CaptureFixture[str], line: str, kind: str, words: str
 ) -> None:
     save(data / "train" / "can" / "a b.png", noise(77))
@@ -368,7 +368,7 @@ def test_names_that_no_terminal_shows(data: Path, capsys: pytest.CaptureFixture[
     assert len(checked(capsys, data)["findings"]) == 2
 
 
-def test_wrong_calls_are_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_calls_are_reported(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, image = data / "train_list.txt", data / "train" / "can" / "0.png"
     assert "there is no" in refused(capsys, "check", data / "nowhere")
     assert "is an image" in refused(capsys, "check", image)
@@ -446,7 +446,9 @@ def test_statistics_of_a_split_dataset_are_of_train(
     assert results[0]["source"].endswith("data/train")
 
 
-def test_what_cannot_be_measured_is_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_measured_is_reported(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     list_file = data / "train_list.txt"
     with list_file.open("a", encoding="utf-8") as file:
         file.write("train/can/gone.png 1\n")

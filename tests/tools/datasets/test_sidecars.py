@@ -49,35 +49,35 @@ def as_json(
 
 
 def test_statistics_need_no_classes(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = as_json(capsys, "statistics", data, "--size", "16")
-    assert (told["pictures"], told["pixels"]) == (12, 12 * 16 * 16)
+    document = as_json(capsys, "statistics", data, "--size", "16")
+    assert (document["pictures"], document["pixels"]) == (12, 12 * 16 * 16)
     for path in data.glob("*.txt"):
         path.unlink()
-    assert as_json(capsys, "statistics", data, "--size", "16") == told
+    assert as_json(capsys, "statistics", data, "--size", "16") == document
 
 
 def test_a_check_counts_by_number_or_by_label(
     data: Path, labels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = as_json(capsys, "check", data, code=1)
-    counts = {one["name"]: one["count"] for one in told["classes"]}
+    document = as_json(capsys, "check", data, code=1)
+    counts = {one["name"]: one["count"] for one in document["classes"]}
     assert counts == {"0": 4, "1": 4, "2": 0, "3": 4}
-    (finding,) = told["findings"]
+    (finding,) = document["findings"]
     assert finding["kind"] == "gap in class numbers"
-    told = as_json(capsys, "check", data, "--labels", labels, code=1)
-    counts = {one["name"]: one["count"] for one in told["classes"]}
+    document = as_json(capsys, "check", data, "--labels", labels, code=1)
+    counts = {one["name"]: one["count"] for one in document["classes"]}
     assert counts == dict(zip(LABELS, (4, 4, 0, 4), strict=True))
-    assert [one["kind"] for one in told["findings"]] == ["class without images"]
-    assert told["other_files"] == 0
+    assert [one["kind"] for one in document["findings"]] == ["class without images"]
+    assert document["other_files"] == 0
 
 
 def test_a_split_keeps_the_numbers(
     data: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = ["split", data, "--form", "paddleclas", "--every", "4"]
-    told = as_json(capsys, *call, "--labels", labels, "--output", tmp_path / "named")
-    assert told["counts"]["可回收物/易拉罐"] == {"train": 3, "val": 1}
-    assert told["counts"]["可回收物/包"] == {"train": 0, "val": 0}
+    document = as_json(capsys, *call, "--labels", labels, "--output", tmp_path / "named")
+    assert document["counts"]["可回收物/易拉罐"] == {"train": 3, "val": 1}
+    assert document["counts"]["可回收物/包"] == {"train": 0, "val": 0}
     assert as_json(capsys, *call, "--output", tmp_path / "numbered")["counts"]["3"]["val"] == 1
     # A label with / in it is no folder's name.
     lines = (tmp_path / "named" / "val_list.txt").read_text(encoding="utf-8").splitlines()
@@ -106,8 +106,11 @@ def test_classes_are_put_together_by_their_numbers(
 ) -> None:
     rules = tmp_path / "rules.yml"
     rules.write_text('"0": rest\n"1": rest\n"3": can\n', encoding="utf-8")
-    told = as_json(capsys, "map", data, "--rules", rules, "--output", tmp_path / "out")
-    assert {name: sum(n.values()) for name, n in told["counts"].items()} == {"can": 4, "rest": 8}
+    document = as_json(capsys, "map", data, "--rules", rules, "--output", tmp_path / "out")
+    assert {name: sum(n.values()) for name, n in document["counts"].items()} == {
+        "can": 4,
+        "rest": 8,
+    }
 
 
 def test_an_evaluation_takes_them_by_label_or_by_number(data: Path, labels: Path) -> None:
@@ -135,7 +138,7 @@ def test_an_evaluation_takes_them_by_label_or_by_number(data: Path, labels: Path
         ("img_4.jpg, 3", "two classes", "img_4.jpg has class 3 here and 1 in img_4.txt"),
     ],
 )
-def test_a_line_that_is_wrong_is_told(
+def test_a_line_that_is_wrong_is_reported(
     data: Path,
     labels: Path,
     tmp_path: Path,
@@ -145,8 +148,8 @@ def test_a_line_that_is_wrong_is_told(
     words: str,
 ) -> None:
     (data / "img_5.txt").write_text(text)
-    told = as_json(capsys, "check", data, "--labels", labels, code=1)
-    (finding,) = (one for one in told["findings"] if one["where"].endswith("img_5.txt"))
+    document = as_json(capsys, "check", data, "--labels", labels, code=1)
+    (finding,) = (one for one in document["findings"] if one["where"].endswith("img_5.txt"))
     assert (finding["kind"], finding["lines"]) == (kind, [1])
     assert words in finding["text"]
     call = ["split", str(data), "--labels", str(labels), "--output", str(tmp_path / "out")]
@@ -174,7 +177,7 @@ def test_lines_as_other_programs_write_them(data: Path) -> None:
     )
 
 
-def test_what_cannot_be_told_from_them(
+def test_what_they_leave_in_doubt(
     data: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = str(tmp_path / "out")

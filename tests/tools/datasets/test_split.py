@@ -177,7 +177,7 @@ def test_names_of_files_and_things_do_not_decide_where_they_go(
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--together", "_(x)?"], "finds nothing in its name"),
         (["--together", ""], "images of one thing stay together"),
@@ -185,9 +185,9 @@ def test_names_of_files_and_things_do_not_decide_where_they_go(
     ],
 )
 def test_what_cannot_be_kept_together(
-    fruits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], told: str
+    fruits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
 ) -> None:
-    assert told in refused(capsys, split(fruits, tmp_path / "out", *more))
+    assert message in refused(capsys, split(fruits, tmp_path / "out", *more))
     with pytest.raises(SystemExit):
         split(fruits, tmp_path / "out", "--together", "(")
     assert "is no regular expression" in capsys.readouterr().err
@@ -286,7 +286,7 @@ def test_chinese_names_are_written_in_utf8(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_a_name_that_is_not_utf8_is_told(
+def test_a_name_that_is_not_utf8_is_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data / "glass" / "glass00.png").rename(data / "glass" / os.fsdecode(b"\xb2.png"))
@@ -344,7 +344,7 @@ def test_nothing_is_left_when_an_image_cannot_be_read(
         (["--output", "file/out"], "cannot be written"),
     ],
 )
-def test_what_cannot_be_split_is_told(
+def test_what_cannot_be_split_is_reported(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -370,7 +370,7 @@ def test_what_cannot_be_split_is_told(
         ([], "required: COMMAND"),
     ],
 )
-def test_a_wrong_call_is_told_in_one_line(
+def test_a_wrong_call_is_reported_in_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -378,31 +378,31 @@ def test_a_wrong_call_is_told_in_one_line(
     assert words in refused(capsys, int(str(stopped.value)))
 
 
-def test_data_that_are_no_classes_are_told(
+def test_data_that_are_no_classes_are_reported(
     data: Path, tmp_path: Path, draw: Draw, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def told(folder: Path) -> str:
+    def error_of(folder: Path) -> str:
         return refused(capsys, split(folder, tmp_path / "out"))
 
-    assert "there is no folder" in told(tmp_path / "nowhere")
-    assert "is a file" in told(data / "glass" / "glass00.png")
-    assert "its images lie in no class" in told(data / "glass")
+    assert "there is no folder" in error_of(tmp_path / "nowhere")
+    assert "is a file" in error_of(data / "glass" / "glass00.png")
+    assert "its images lie in no class" in error_of(data / "glass")
     (tmp_path / "empty").mkdir()
-    assert "it has no folders" in told(tmp_path / "empty")
+    assert "it has no folders" in error_of(tmp_path / "empty")
     (tmp_path / "empty" / "class").mkdir()
-    assert "holds no images" in told(tmp_path / "empty")
+    assert "holds no images" in error_of(tmp_path / "empty")
     draw(data / "wood" / "one.png", 9001)
     draw(data / "wood" / "two.png", 9002)
-    assert "wood has too few images of its own: train, val, test need one each" in told(data)
+    assert "wood has too few images of its own: train, val, test need one each" in error_of(data)
     (data / "wood" / "deeper").mkdir()
-    assert "holds the folder 'deeper', which nobody reads" in told(data)
+    assert "holds the folder 'deeper', which is not read" in error_of(data)
     (data / "wood").rename(tmp_path / "wood")
     (data / "metal").mkdir()
-    assert "metal: is a class without images" in told(data)
+    assert "metal: is a class without images" in error_of(data)
     (data / "metal").rmdir()
     assert split(data, tmp_path / "divided") == 0
     capsys.readouterr()
-    assert "is split already (train, val, test)" in told(tmp_path / "divided")
+    assert "is split already (train, val, test)" in error_of(tmp_path / "divided")
 
 
 RULES = "glass: recyclable\npaper: recyclable\ntrash: residual\n"
@@ -460,14 +460,14 @@ def test_a_split_dataset_keeps_its_splits_and_null_drops(data: Path, tmp_path: P
         ("glass: null\npaper: null\ntrash: ~\n", "drops every class"),
     ],
 )
-def test_rules_that_do_not_fit_are_told(
+def test_rules_that_do_not_fit_are_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rules: str, words: str
 ) -> None:
     assert words in refused(capsys, regroup(data, rules, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
-def test_names_that_meet_all_the_same_are_told(
+def test_names_that_meet_all_the_same_are_reported(
     data: Path, tmp_path: Path, draw: Draw, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw(data / "glass" / "same.png", 1)
@@ -478,7 +478,7 @@ def test_names_that_meet_all_the_same_are_told(
     )
 
 
-def test_missing_rules_are_told(
+def test_missing_rules_are_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(["map", str(data), "--rules", "nowhere.yml", "--output", str(tmp_path / "out")])
@@ -543,7 +543,7 @@ def test_a_test_set_that_is_there_stays_one(
     for name in listed(out / "test_list.txt"):
         assert (out / name).samefile(data / name)
     assert capsys.readouterr().err == ""
-    # An image of train among those of test is told: nobody may move what is to test with.
+    # An image of train among those of test is reported: nothing may move the images to test with.
     shutil.copyfile(data / "train" / "B1" / "03.png", data / "test" / "B1" / "03.png")
     assert split(data, tmp_path / "shares") == 0
     assert "1 images of the test set are in the other folder too" in capsys.readouterr().err
@@ -631,7 +631,7 @@ def test_folders_of_copies_are_no_classes(
     assert "every image of trainImageSet is in" in refused(capsys, split(neu, tmp_path / "c"))
 
 
-def test_the_order_of_another_label_file_is_told_and_taken(
+def test_the_order_of_another_label_file_is_reported_and_taken(
     neu: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = neu / "label_list.txt"
@@ -655,7 +655,7 @@ def test_the_order_of_another_label_file_is_told_and_taken(
     assert "the label 'Ps' is there twice" in text
 
 
-def test_what_is_no_image_is_left_out_and_told(
+def test_what_is_no_image_is_left_out_and_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("empty.png", "page.jpg", "text.bmp", "z.png"):
@@ -665,7 +665,7 @@ def test_what_is_no_image_is_left_out_and_told(
     out = tmp_path / "out"
     assert split(data, out) == 0
     (note,) = capsys.readouterr().err.splitlines()
-    assert note.startswith("note: left out, for they cannot be read: 5; ")
+    assert note.startswith("note: left out, because they cannot be read: 5; ")
     assert "empty.png: " in note
     assert f"and 2 more, which `check {data}` lists" in note
     record = json.loads((out / "dataset.json").read_text(encoding="utf-8"))

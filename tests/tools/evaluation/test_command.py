@@ -156,14 +156,14 @@ def test_lists_are_matched_by_name_or_by_number(
     # also where some classes have no image
     paddlex.write_text("".join(line for line in lines if line[-2] in "35"), encoding="utf-8")
     some = evaluated(paddlex, "--by-number")
-    asked = [one["name"] for one in some["classes"] if one["pictures"]]
-    assert asked == [LABELS["paper"], LABELS["trash"]]
+    evaluated_classes = [one["name"] for one in some["classes"] if one["pictures"]]
+    assert evaluated_classes == [LABELS["paper"], LABELS["trash"]]
     assert some == evaluated(paddlex)
     paddlex.write_text("".join(lines).replace("\n", "\r\n"), encoding="utf-8")
     report = evaluated(paddlex)
     assert report["accuracy_top1"]["right"] == 9
     assert "do no harm here: 1" in report["notes"][0]
-    # with one, names count, unless told otherwise
+    # with one, names count, unless --by-number is given
     (data / "labels.txt").write_text("\n".join(LABELS), encoding="utf-8")
     assert "cardboard, glass, metal, paper, plastic, trash" in refused(paddlex)
     assert evaluated(paddlex, "--by-number")["accuracy_top1"]["right"] == 9
@@ -231,7 +231,7 @@ def test_thresholds_in_json(evaluated: Evaluate, data: Path, classes: Path) -> N
     assert reached["accuracy"]["right"] == reached["accuracy"]["of"] == 8
 
 
-def test_an_empty_class_is_told(evaluated: Evaluate, data: Path, classes: Path) -> None:
+def test_an_empty_class_is_reported(evaluated: Evaluate, data: Path, classes: Path) -> None:
     for image in (data / "trash").iterdir():
         image.unlink()
     report = evaluated(data, "--classes", classes)
@@ -242,8 +242,8 @@ def test_an_empty_class_is_told(evaluated: Evaluate, data: Path, classes: Path) 
 def test_classes_that_the_model_does_not_know(
     refused: Callable[..., str], data: Path, classes: Path
 ) -> None:
-    told = refused(data)
-    assert "cardboard, glass, metal, paper, plastic, trash; its labels are 可回收物/纸板" in told
+    message = refused(data)
+    assert "cardboard, glass, metal, paper, plastic, trash; its labels are 可回收物/纸板" in message
     classes.write_text("glass: 可回收物/玻离\n", encoding="utf-8")
     assert "glass as 可回收物/玻离" in refused(data, "--classes", classes)
     classes.write_text("glas: 可回收物/玻璃\n", encoding="utf-8")
@@ -265,10 +265,10 @@ def test_wrong_calls(
     (tmp_path / "file").touch()
     assert "cannot be written" in refused(data, "--report", tmp_path / "file")
     for option, address in (("--url", "http://127.0.0.1"), ("--endpoint", "127.0.0.1")):
-        told = refused(data, "--classes", classes, option, f"{address}:{free_port}")
-        assert "is the service running?" in told
+        message = refused(data, "--classes", classes, option, f"{address}:{free_port}")
+        assert "is the service running?" in message
     (data / "glass" / "deeper").mkdir()
-    assert "which nobody reads" in refused(data)
+    assert "which is not read" in refused(data)
 
 
 @pytest.mark.parametrize(

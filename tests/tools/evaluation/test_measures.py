@@ -21,7 +21,7 @@ def evaluation(
     *answers: tuple[int, int, float], labels: tuple[str, ...] = LABELS, failed: int = 0
 ) -> Evaluation:
     """Of (truth, answer, score); the second best category is the class behind the answer."""
-    asked = [
+    images = [
         Evaluated(
             f"{number}.jpg",
             truth,
@@ -32,8 +32,8 @@ def evaluation(
         )
         for number, (truth, answer, score) in enumerate(answers)
     ]
-    asked += [Evaluated(f"bad{i}.jpg", 0, UndecodableImage("is text")) for i in range(failed)]
-    return Evaluation("data", "the model", labels, tuple(asked))
+    images += [Evaluated(f"bad{i}.jpg", 0, UndecodableImage("is text")) for i in range(failed)]
+    return Evaluation("data", "the model", labels, tuple(images))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ TESTED = ["--test-resize", "36", "--test-size", "32"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes that anything can learn to tell apart: reddish and bluish noise."""
+    """Two classes that anything can learn to distinguish: reddish and bluish noise."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 4)):
@@ -127,16 +127,16 @@ def test_help_does_not_wait_for_paddle_and_a_command_sets_its_flag_first(root: P
     assert not found["stride_kernel"]
 
 
-# Its import takes most of the time of a command that says no.
-SAY_NO = """
+# Its import takes most of the time of a command that ends with an error.
+REFUSALS = """
 import contextlib, io, json, sys
 sys.path.insert(0, "")
 from tools.train.__main__ import main
-told = {}
+refusals = {}
 for name, arguments in json.loads(sys.argv[1]).items():
     with contextlib.redirect_stderr(io.StringIO()) as errors:
-        told[name] = [main(arguments), errors.getvalue()]
-print(json.dumps(told))
+        refusals[name] = [main(arguments), errors.getvalue()]
+print(json.dumps(refusals))
 """
 REFUSED = {
     "no data": (["fit", "{tmp}/none", "--run", "{tmp}/run"], "there is no folder"),
@@ -169,11 +169,11 @@ def refusals(root: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
         name: [word.format(tmp=folder, data=data) for word in arguments]
         for name, (arguments, _) in REFUSED.items()
     }
-    return answer_of(root, SAY_NO, json.dumps(commands))
+    return answer_of(root, REFUSALS, json.dumps(commands))
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_wrong_is_told_in_one_line(refusals: dict[str, Any], name: str) -> None:
+def test_what_is_wrong_is_reported_in_one_line(refusals: dict[str, Any], name: str) -> None:
     code, errors = refusals[name]
     assert code == 1
     assert errors.splitlines()[-1].startswith("error: ")

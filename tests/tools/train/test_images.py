@@ -18,7 +18,7 @@ from tools.train.recipe import OPTIMIZERS, Recipe  # noqa: E402
 from tools.train.trainer import Trainer  # noqa: E402
 
 
-def test_views_have_the_size_asked_for_and_stay_in_range() -> None:
+def test_views_have_the_requested_size_and_stay_in_range() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (70, 90, 3), np.uint8)
     augment = Augmentation(48)
@@ -42,7 +42,7 @@ def test_a_view_without_change_shows_the_image_flipped_at_most() -> None:
 
 @pytest.mark.parametrize(("aspect", "stretched"), [(1.0, False), (2.0, True)])
 def test_a_view_is_stretched_only_as_far_as_it_may_be(aspect: float, *, stretched: bool) -> None:
-    # Red rises by one a pixel to the right and green downwards: the slopes tell the scale.
+    # Red rises by one a pixel to the right and green downwards: the slopes show the scale.
     across, down = np.meshgrid(np.arange(96), np.arange(96))
     image = np.stack([across, down, down], axis=-1).astype(np.uint8)
     augment = Augmentation(
@@ -126,7 +126,7 @@ def test_a_quarter_turn_moves_pixels_and_makes_none(turns: int) -> None:
     assert np.array_equal(view.astype(np.uint8), np.rot90(image, turns))
 
 
-def test_the_learning_rate_drops_where_it_is_told_to() -> None:
+def test_the_learning_rate_drops_where_it_is_reported_to() -> None:
     recipe = Recipe(learning_rate=1.0, warm_up_epochs=1, drop_epochs=(2, 3), epochs=9)
     rates = [recipe.learning_rate_at(step, 2) for step in range(8)]
     assert rates == pytest.approx([0.5, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
@@ -135,7 +135,7 @@ def test_the_learning_rate_drops_where_it_is_told_to() -> None:
     assert rates == pytest.approx([1, 0.853553, 0.5, 0.146447, 0.01], abs=1e-5)
 
 
-def test_a_run_drops_its_rate_at_the_epoch_it_was_told(tmp_path: Path) -> None:
+def test_a_run_drops_its_rate_at_the_epoch_of_the_recipe(tmp_path: Path) -> None:
     # 20 images in batches of 8: two steps an epoch, and not three.
     images = [np.full((16, 16, 3), i, np.uint8) for i in range(20)]
     train = ImageSet(images, np.arange(20) % 2, ("a", "b"), [])
@@ -150,7 +150,7 @@ def test_a_run_drops_its_rate_at_the_epoch_it_was_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"epochs": 0}, "--epochs 0 must be from 1 on"),
         ({"min_area": 1.5}, "--min-area 1.5 must be from 0.01 to 1"),
@@ -160,8 +160,10 @@ def test_a_run_drops_its_rate_at_the_epoch_it_was_told(tmp_path: Path) -> None:
         ({"test_size": 224, "test_resize": 200}, "cannot be cut out"),
     ],
 )
-def test_numbers_that_no_run_can_be_made_with_are_told(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(DataError, match=told):
+def test_numbers_that_no_run_can_be_made_with_are_reported(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
         Recipe(**settings).check()
 
 

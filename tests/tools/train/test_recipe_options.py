@@ -129,7 +129,7 @@ def test_the_last_epochs_do_without_mixing(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("height", [256, 500])
 @pytest.mark.parametrize("min_area", [1.0, 0.64])
 def test_an_image_that_is_not_square_is_not_stretched(height: int, min_area: float) -> None:
-    # Red rises to the right and green downwards, equally fast: the slopes tell the scale.
+    # Red rises to the right and green downwards, equally fast: the slopes show the scale.
     across, down = np.meshgrid(np.arange(341) / 2, np.arange(height) / 2)
     image = np.stack([across, down, down], axis=-1).astype(np.uint8)
     rng = np.random.default_rng(0)
@@ -180,7 +180,7 @@ def test_colours_change_by_as_much_as_they_may() -> None:
     assert 1.1 < max(brightness) < 1.25
 
 
-def test_a_part_is_painted_over_as_often_as_asked_for() -> None:
+def test_a_part_is_painted_over_as_often_as_requested() -> None:
     image = np.full((64, 64, 3), 200, np.uint8)
     painted = [(view != 200).any(axis=-1).mean() for view in views(image, 60, erase=0.5)]
     assert 15 < sum(share > 0 for share in painted) < 45

@@ -91,9 +91,11 @@ def test_weights_are_not_given_the_names_of_other_classes(
         "fit": ["--run", run, "--resume", "--epochs", 2],
     }[command]
     assert train(command, other, *flags) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("error: ")
-    assert "other classes" in told or "trained on the classes a, b, and these are b, c" in told
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: ")
+    assert (
+        "other classes" in message or "trained on the classes a, b, and these are b, c" in message
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -112,14 +114,14 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"epoch": 3}', "\udcff"])
-def test_a_damaged_record_is_told(tmp_path: Path, text: str) -> None:
+def test_a_damaged_record_is_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / "recipe.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DataError, match=r"recipe\.json is damaged"):
         read_record(tmp_path / "recipe.json")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--arch", "googlenet"], "googlenet has several outputs"),
         (["--arch", "alexnet", "--size", 16], "alexnet cannot take images of 16 x 16"),
@@ -130,14 +132,18 @@ def test_a_damaged_record_is_told(tmp_path: Path, text: str) -> None:
         (["--drop-epochs", 8, 6], "--drop-epochs 8 6 must rise"),
     ],
 )
-def test_what_no_run_can_be_made_with_is_told_before_an_image_is_read(
-    train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[Any], told: str
+def test_what_no_run_can_be_made_with_is_reported_before_an_image_is_read(
+    train: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[Any],
+    message: str,
 ) -> None:
     data = make_data(tmp_path / "data", "a", "b")
     for image in data.rglob("*.png"):
         image.write_bytes(b"unreadable")
     assert train("fit", data, "--run", tmp_path / "run", *arguments) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -146,7 +152,7 @@ def test_threads_are_counted_from_one(train: Any, tmp_path: Path) -> None:
         train("fit", tmp_path, "--run", tmp_path / "run", "--threads", 0)
 
 
-def test_a_damaged_checkpoint_is_told(
+def test_a_damaged_checkpoint_is_reported(
     data: Path, run: Path, train: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run / "last.pdparams").write_bytes(b"cut off")
@@ -154,7 +160,7 @@ def test_a_damaged_checkpoint_is_told(
     assert "last.pdparams is damaged" in capsys.readouterr().err
 
 
-def test_a_file_where_a_folder_should_be_is_told(
+def test_a_file_where_a_folder_should_be_is_reported(
     data: Path, train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "taken").touch()

@@ -61,7 +61,7 @@ def test_an_empty_folder_of_a_class_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("texts", "told"),
+    ("texts", "message"),
     [
         (
             {"train_list": "a/1.png 0\nb/1.png 1\n", "labels": "a\nb\n"},
@@ -85,14 +85,16 @@ def test_an_empty_folder_of_a_class_is_an_error(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_lists_is_told(data: Path, texts: dict[str, str], told: str) -> None:
+def test_what_is_wrong_with_lists_is_reported(
+    data: Path, texts: dict[str, str], message: str
+) -> None:
     lists(data, **texts)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         _ = [load_split(data, split, 8) for split in ("train", "val")]
 
 
 @pytest.mark.parametrize("labels", ["", " \n"])
-def test_a_label_file_without_labels_is_told_to_an_export(data: Path, labels: str) -> None:
+def test_a_label_file_without_labels_is_reported_to_an_export(data: Path, labels: str) -> None:
     lists(data, train_list="a/1.png 0\nb/1.png 1\n", labels=labels)
     with pytest.raises(DataError, match=r"labels\.txt"):
         classes_of(data)

@@ -35,14 +35,14 @@ def test_the_validation_images_are_answered_as_stated(root: Path, shared: Path) 
     bundle = load_bundle(root / "serving_model" / "waste")
     assert bundle.labels is not None
     classifier = Classifier(bundle, create_predictor(bundle, "paddle", PredictorOptions()))
-    right = asked = 0
+    right = count = 0
     for name, label in zip(CLASSES, bundle.labels, strict=True):
         paths = sorted((val / name).glob("*.jpg"))
         for start in range(0, len(paths), 32):
             images = [EncodedImage(path.read_bytes()) for path in paths[start : start + 32]]
             results = classifier.classify(images)
             right += sum(result[0].label == label for result in results)
-            asked += len(images)
-    assert asked == 327
+            count += len(images)
+    assert count == 327
     # 313 here; rounding on another processor may turn a close one.
     assert abs(right - 313) <= 2

@@ -112,7 +112,7 @@ def test_a_run_of_other_classes_is_not_resumed(tmp_path: Path) -> None:
         Trainer(network(), recipe, renamed, renamed, tmp_path).resume()
 
 
-def test_classes_that_were_not_trained_on_are_told(tmp_path: Path) -> None:
+def test_classes_that_were_not_trained_on_are_reported(tmp_path: Path) -> None:
     for name in ("a", "b", "new"):
         (tmp_path / name).mkdir()
     with pytest.raises(DataError, match=r"not trained on: \['new'\]"):
