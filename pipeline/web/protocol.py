@@ -169,6 +169,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._framing_bytes = 0
         self._body_bytes += len(body)
         self._body_left -= len(body)
+        if not self.cycle.body:
+            self.cycle.body = b""  # uvicorn's bytearray would copy the piece twice, bytes do not
         super().on_body(body)
 
     def on_message_complete(self) -> None:
