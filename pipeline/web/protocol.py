@@ -170,7 +170,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._body_bytes += len(body)
         self._body_left -= len(body)
         if not self.cycle.body:
-            self.cycle.body = b""  # uvicorn's bytearray would copy the piece twice, bytes do not
+            # uvicorn's bytearray would copy the piece twice, bytes do not.
+            self.cycle.body = b""  # type: ignore[assignment]
         super().on_body(body)
 
     def on_message_complete(self) -> None:
