@@ -193,15 +193,15 @@ def http(data: bytes) -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
-        if receive.asked:  # type: ignore[attr-defined]
+        if receive.delivered:  # type: ignore[attr-defined]
             await asyncio.sleep(3600)
-        receive.asked = True  # type: ignore[attr-defined]
+        receive.delivered = True  # type: ignore[attr-defined]
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    receive.asked = False  # type: ignore[attr-defined]
+    receive.delivered = False  # type: ignore[attr-defined]
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -12,7 +12,7 @@ _MAX_HEADER = 1024
 def matches(data: bytes) -> bool:
     """Return whether the data begins as a BMP does.
 
-    A text may begin with BM too; the size of the header that follows tells them apart.
+    A text may begin with BM too; the size of the header that follows distinguishes them.
     """
     return data[:2] == b"BM" and int.from_bytes(data[14:18], "little") <= _MAX_HEADER
 
