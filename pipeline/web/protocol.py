@@ -169,9 +169,14 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._framing_bytes = 0
         self._body_bytes += len(body)
         self._body_left -= len(body)
-        if not self.cycle.body:
+        waiting: object = self.cycle.body
+        if not waiting:
             # uvicorn's bytearray would copy the piece twice, bytes do not.
             self.cycle.body = b""  # type: ignore[assignment]
+        elif isinstance(waiting, bytes):
+            self.cycle.body = bytearray(
+                waiting
+            )  # many small pieces: only their own bytes are copied
         super().on_body(body)
 
     def on_message_complete(self) -> None:

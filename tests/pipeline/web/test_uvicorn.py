@@ -41,6 +41,7 @@ READ = {
     "parser.should_upgrade",
     "flow.read_paused",
     "cycle",
+    "cycle.body",
     "cycle.response_started",
     "cycle.response_complete",
     "cycle.scope",
@@ -143,6 +144,24 @@ async def test_a_waiting_application_learns_of_a_disconnect() -> None:
     connection.cycle.message_event.set()
     assert await received.get() == {"type": "http.disconnect"}
     assert transport.written == b""
+    connection.connection_lost(None)
+
+
+async def test_a_piece_of_a_body_reaches_the_application_without_a_copy() -> None:
+    received = asyncio.Queue[Any]()
+
+    async def application(_scope: Any, receive: Any, _send: Any) -> None:
+        for _ in range(2):
+            await received.put(await receive())
+
+    connection, _ = await accept(application)
+    connection.data_received(b"POST / HTTP/1.1\r\nContent-Length: 4000\r\n\r\n")
+    pieces = [bytes(1000) for _ in range(4)]
+    connection.on_body(pieces[0])
+    assert (await received.get())["body"] is pieces[0]
+    for piece in pieces[1:]:  # several before the application reads
+        connection.on_body(piece)
+    assert (await received.get())["body"] == bytes(3000)
     connection.connection_lost(None)
 
 
