@@ -1,14 +1,14 @@
 """OpenTelemetry spans, where its packages are installed and an exporter's address is set.
 
     request                      service, protocol, outcome; child of the caller's traceparent
-      ├── queue                  from admission until a worker took the first of its pictures
+      ├── queue                  from admission until a worker took the first of its images
       └── predict                the worker's run of the batch; seconds of decode and predict
 
-OTEL_EXPORTER_OTLP_ENDPOINT (or _TRACES_ENDPOINT), or OTEL_TRACES_EXPORTER=otlp, turns it on.
-OTEL_EXPORTER_OTLP_PROTOCOL (or _TRACES_PROTOCOL) is grpc, if left out, or http/protobuf. The other
-OTEL_* variables of
-https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ are the SDK's own;
-OTEL_PROPAGATORS alone is not heeded: the caller's span comes in traceparent.
+Read here: OTEL_EXPORTER_OTLP_ENDPOINT (or _TRACES_ENDPOINT) or OTEL_TRACES_EXPORTER=otlp turns it
+on; OTEL_EXPORTER_OTLP_PROTOCOL (or _TRACES_PROTOCOL) is grpc, the default, or http/protobuf.
+OpenTelemetry's own code for these two choices is private. Its exporters and its SDK read the other
+variables of https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/,
+except OTEL_PROPAGATORS: the caller's span comes in traceparent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CLOSE_LIMIT_S = 3.0
-# What is said of traces wins over what is said of all signals.
+# A variable for traces has priority over the one for all signals.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_EXPORTERS = "OTEL_TRACES_EXPORTER"
+_EXPORTER = "OTEL_TRACES_EXPORTER"
 # By protocol: the module of its exporter, and how that is installed.
 _PACKAGES = {
     "grpc": (
@@ -69,7 +68,7 @@ class Tracing:
         return _NO_SPAN
 
     def batch_done(self, report: BatchReport) -> None:
-        """Tell the requests of a batch where their time went."""
+        """Add where their time went to the requests of a batch."""
 
     async def close(self) -> None:
         """Send what is left."""
@@ -91,7 +90,7 @@ class OpenTelemetryTracing(Tracing):
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        # What is given to `create` wins over the environment, where a name may stand in
+        # `create` prefers its argument to the environment, which may give a name in
         # OTEL_SERVICE_NAME or in OTEL_RESOURCE_ATTRIBUTES.
         named = "service.name" in OTELResourceDetector().detect().attributes
         resource = Resource.create({} if named else {"service.name": "paddle-serving-kit"})
@@ -138,7 +137,7 @@ class OpenTelemetryTracing(Tracing):
             predict.end(now_ns)
 
     async def close(self) -> None:
-        """Send what is left, for a few seconds at most: nobody may be there to take it."""
+        """Send what is left, for a few seconds at most: the collector may not be there."""
         sending = asyncio.to_thread(self._provider.shutdown)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(sending, _CLOSE_LIMIT_S)
@@ -160,24 +159,27 @@ class _OpenSpan:
 
 
 def tracing_from_environment() -> Tracing:
-    """Trace if the environment asks for it and OpenTelemetry is installed; else do not."""
-    if not _wanted():
+    """Return tracing as the OTEL_* variables request it; without OpenTelemetry there is none."""
+    endpoint = _variable(*_ENDPOINTS, "")
+    names = [name.strip() for name in _variable(_EXPORTER, "otlp" if endpoint else "").split(",")]
+    for name in set(names) - {"otlp", "none", ""}:
+        logger.warning("%s: %s is not served here, only otlp and none", _EXPORTER, name)
+    protocol = _variable(*_PROTOCOLS, "grpc")
+    if "otlp" not in names:
         return Tracing()
-    protocol = _first(_PROTOCOLS) or "grpc"
     if protocol not in _PACKAGES:
+        choices = ", ".join(_PACKAGES)
         logger.warning(
-            "nothing is traced: %s is %r; choose one of %s",
-            _PROTOCOLS[1],
-            protocol,
-            ", ".join(_PACKAGES),
+            "nothing is traced: %s is %r; choose one of %s", _PROTOCOLS[1], protocol, choices
         )
         return Tracing()
     module, packages = _PACKAGES[protocol]
     try:
+        # It reads the other variables of the exporter itself.
         exporter: SpanExporter = importlib.import_module(module).OTLPSpanExporter()
     except ImportError:
         logger.warning(
-            "OTEL_* variables ask for traces over %s, but OpenTelemetry is not installed for it, "
+            "OTEL_* variables request traces over %s, but OpenTelemetry is not installed for it, "
             "so nothing is traced: pip install %s",
             protocol,
             packages,
@@ -186,19 +188,7 @@ def tracing_from_environment() -> Tracing:
     return OpenTelemetryTracing(exporter)
 
 
-def _wanted() -> bool:
-    """Whether the environment asks for traces; what asks in vain is told."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    exporters = [name.strip() for name in os.environ.get(_EXPORTERS, "").split(",") if name.strip()]
-    if not exporters:
-        return _first(_ENDPOINTS) is not None
-    others = [name for name in exporters if name not in ("otlp", "none")]
-    if others:
-        logger.warning("%s: %s is not served here, only otlp and none", _EXPORTERS, others[0])
-    return "otlp" in exporters
-
-
-def _first(names: Sequence[str]) -> str | None:
-    """Return the first of these variables that is set to something."""
-    return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
+def _variable(*names_and_default: str) -> str:
+    """Return the first of these variables that is set to something; else the default, the last."""
+    *names, default = names_and_default
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), default)
