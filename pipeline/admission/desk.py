@@ -129,7 +129,7 @@ class Desk:
         reservation.add(codec.extra_bytes(body))
         hints = Hints(service, call.content_type, call.options)
         request = await parsed(codec.parsed_bytes(body), codec.read, body, hints)
-        observation.asked(request)
+        observation.read(request)
         return request
 
     def _require(self, name: str, observation: Observation) -> str:

@@ -3,9 +3,9 @@
 Lines are written by a thread of their own from a bounded queue. A disk that is full, or a reader of
 stderr that has stopped reading, costs lines, and no request waits for it.
 
-Callers have a hand in what is logged. They can forge no line: what could move a terminal's cursor
-or end a line is written by its number, and only the first line of a record begins at the margin.
-They can make no flood: of each logger only so many records a second are written.
+Text from callers is logged. They cannot forge a line: characters that move a terminal's cursor or
+end a line are escaped, and only the first line of a record begins at the margin. They cannot flood
+the log: each logger writes a limited number of records a second.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ def set_up_logging(level: str, form: str, stream: TextIO | None = None) -> LogWr
     root = logging.getLogger()
     root.handlers[:] = [writer.handler]
     root.setLevel(level.upper())
-    # What it says at info is said better in our own start-up block.
+    # At info it repeats our own start-up block.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_farewell)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_late_reply)
     atexit.register(writer.close)
     return writer
 
 
-def _is_no_farewell(record: logging.LogRecord) -> bool:
-    """Leave out gRPC's stack trace of an answer to a caller who went away at that very moment."""
+def _is_no_late_reply(record: logging.LogRecord) -> bool:
+    """Leave out gRPC's stack trace for a reply to a caller that closed the connection meanwhile."""
     return not str(record.msg).startswith("ExecuteBatchError raised in core")
 
 
@@ -68,7 +68,7 @@ class LogWriter:
 
     Attributes:
         handler: puts a record into the queue.
-        lost: lines that nobody will read: the queue was full, or writing them failed.
+        lost: lines that were not written: the queue was full, or the stream failed.
     """
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
@@ -157,7 +157,7 @@ class _Sample(logging.Filter):
         return False
 
     def left_out(self, *, now: bool) -> logging.LogRecord | None:
-        """Return a record that tells what was left out, a second after its first, or now."""
+        """Return a record of what was left out, a second after the first, or now."""
         with self._lock:
             if not self._left_out or not (now or time.monotonic() - self._since >= _SECOND_S):
                 return None
@@ -184,9 +184,9 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            # What the arguments say may change before the writer comes to it.
+            # Formatted here: the arguments may change before the writer thread reads them.
             record.msg = record.getMessage()
-        except (TypeError, ValueError) as error:  # a fault of whoever logs; the line is kept
+        except (TypeError, ValueError) as error:  # a fault in the code that logs; keep the line
             record.msg = f"{record.msg} {record.args} (cannot be formatted: {error})"
         record.args = None
         self._writer.put(record)

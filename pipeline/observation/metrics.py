@@ -1,13 +1,14 @@
 """What Prometheus sees: counters and histograms of one service process (docs/monitoring.md).
 
 Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters. Every
-label has a bounded set of values; what a caller makes up never becomes one.
+label has a bounded set of values; text from a caller never becomes one.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Protocol
 
 from prometheus_client import (
@@ -26,7 +27,7 @@ from prometheus_client.registry import Collector
 from ..engine.report import BatchReport
 from ..engine.status import EngineStatus, WorkerState
 
-# A timestamp for each series, in a series of its own: twice as many, and nobody reads them.
+# They double the number of series.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,8 +36,8 @@ _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Told(Protocol):
-    """What is collected from an engine when somebody asks."""
+class HasStatus(Protocol):
+    """What metrics need of an engine."""
 
     def status(self) -> EngineStatus:
         """Return queue, workers and counters as they are now."""
@@ -48,48 +49,38 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
-        self._engines: Callable[[], Mapping[str, Told]] = dict
+        self._engines: Callable[[], Mapping[str, HasStatus]] = dict
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.registry.register(_EngineCollector(self))
         info = self._gauge("serving_build_info", "The version that runs; always 1.", "version")
         info.labels(version).set(1)
+        labels = ("service", "protocol")
         self._requests = self._counter(
-            "serving_requests_total", "Requests answered.", "service", "protocol", "outcome"
+            "serving_requests_total", "Requests with a reply.", *labels, "outcome"
         )
-        self._duration = self._histogram(
-            "serving_request_duration_seconds",
-            "From a request's first byte to its answer.",
-            _SECONDS,
-            "service",
-            "protocol",
+        self._duration = self._seconds(
+            "serving_request_duration_seconds", "From a request's first byte to its reply.", *labels
         )
-        self._wait = self._histogram(
-            "serving_queue_wait_seconds", "A picture's wait for a worker.", _SECONDS, "service"
+        self._wait = self._seconds("serving_queue_wait_seconds", "An image's wait for a worker.")
+        self._decode = self._seconds(
+            "serving_decode_duration_seconds", "Decoding and preprocessing of a batch."
         )
-        self._decode = self._histogram(
-            "serving_decode_duration_seconds",
-            "Decoding and preprocessing of a batch.",
-            _SECONDS,
-            "service",
+        self._predict = self._seconds(
+            "serving_predict_duration_seconds", "The model's run of a batch."
         )
-        self._predict = self._histogram(
-            "serving_predict_duration_seconds", "The model's run of a batch.", _SECONDS, "service"
-        )
-        self._size = self._histogram(
-            "serving_batch_size_images", "Pictures in a batch.", _SIZES, "service"
-        )
-        self._reloads = self._counter("serving_reloads_total", "Reloads asked for.", "outcome")
+        self._size = self._histogram("serving_batch_size_images", "Images in a batch.", _SIZES)
+        self._reloads = self._counter("serving_reloads_total", "Reloads requested.", "outcome")
         self._reloaded = self._gauge(
             "serving_last_reload_success_timestamp_seconds", "When the last reload succeeded."
         )
 
-    def watch(self, engines: Callable[[], Mapping[str, Told]]) -> None:
+    def watch(self, engines: Callable[[], Mapping[str, HasStatus]]) -> None:
         """Collect from the engines that `engines` returns, each time anew."""
         self._engines = engines
 
     @property
-    def engines(self) -> Mapping[str, Told]:
+    def engines(self) -> Mapping[str, HasStatus]:
         """The engines that are collected from."""
         return self._engines()
 
@@ -106,7 +97,7 @@ class Metrics:
         self._size.labels(service).observe(len(report.waits_s))
         if "decode" in report.stages_s:
             self._decode.labels(service).observe(report.stages_s["decode"])
-        # None of its pictures may have come to the model: no time was taken then, not a short one.
+        # No image of the batch may have reached the model: then there is no time, not a short one.
         if predict_s := report.stages_s.get("predict"):
             self._predict.labels(service).observe(predict_s)
 
@@ -126,49 +117,47 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
+    def _seconds(self, name: str, text: str, *labels: str) -> Histogram:
+        return self._histogram(name, text, _SECONDS, *labels)
+
     def _histogram(self, name: str, text: str, buckets: Iterable[float], *labels: str) -> Histogram:
+        labels = labels or ("service",)
         return Histogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
 
 
+# Families of one value for each service: name, text, where it is found in an engine's status.
+_VALUES = (
+    (CounterMetricFamily, "serving_image_retries", "Images tried again.", "counters.retried"),
+    (CounterMetricFamily, "serving_worker_restarts", "Workers restarted.", "counters.restarts"),
+    (GaugeMetricFamily, "serving_queue_images", "Images waiting.", "waiting"),
+    (GaugeMetricFamily, "serving_queue_limit_images", "Images that may wait.", "queue_size"),
+    (GaugeMetricFamily, "serving_open_requests", "Requests waiting or computed.", "open_requests"),
+    (GaugeMetricFamily, "serving_ready", "Whether the service can reply.", "ready"),
+)
+_OUTCOMES = ("answered", "failed", "expired", "abandoned", "rejected")
+
+
 class _EngineCollector(Collector):
-    """Reads the engines when Prometheus asks, so that serving pays nothing for it."""
+    """Reads the engines when Prometheus collects, so that serving pays nothing for it."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
+        statuses = {name: engine.status() for name, engine in self._metrics.engines.items()}
+        for family, metric, text, path in _VALUES:
+            values = family(metric, text, labels=["service"])
+            for name, status in statuses.items():
+                values.add_metric([name], attrgetter(path)(status))
+            yield values
         images = CounterMetricFamily(
-            "serving_images", "Pictures settled.", labels=["service", "outcome"]
-        )
-        retried = CounterMetricFamily(
-            "serving_image_retries", "Pictures tried again.", labels=["service"]
-        )
-        restarts = CounterMetricFamily(
-            "serving_worker_restarts", "Workers started again.", labels=["service"]
-        )
-        waiting = GaugeMetricFamily("serving_queue_images", "Pictures waiting.", labels=["service"])
-        size = GaugeMetricFamily(
-            "serving_queue_limit_images", "Pictures that may wait.", labels=["service"]
-        )
-        requests = GaugeMetricFamily(
-            "serving_open_requests", "Requests waiting or computed.", labels=["service"]
+            "serving_images", "Images by outcome.", labels=["service", "outcome"]
         )
         workers = GaugeMetricFamily("serving_workers", "Workers.", labels=["service", "state"])
-        ready = GaugeMetricFamily(
-            "serving_ready", "Whether the service can answer.", labels=["service"]
-        )
-        for name, engine in self._metrics.engines.items():
-            status = engine.status()
-            counters = status.counters
-            for outcome in ("answered", "failed", "expired", "abandoned", "rejected"):
-                images.add_metric([name, outcome], getattr(counters, outcome))
-            retried.add_metric([name], counters.retried)
-            restarts.add_metric([name], counters.restarts)
-            waiting.add_metric([name], status.waiting)
-            size.add_metric([name], status.queue_size)
-            requests.add_metric([name], status.open_requests)
-            ready.add_metric([name], status.ready)
+        for name, status in statuses.items():
+            for outcome in _OUTCOMES:
+                images.add_metric([name, outcome], getattr(status.counters, outcome))
             states = Tally(worker.state for worker in status.workers)
             for state in WorkerState:
                 workers.add_metric([name, state.value], states[state])
-        return (images, retried, restarts, waiting, size, requests, workers, ready)
+        yield from (images, workers)

@@ -1,8 +1,8 @@
 """One request as it is seen from outside: counted, timed and logged, whatever becomes of it.
 
 with observer.request("http") as seen:
-    seen.asked(request)          what is wanted, once it has been read
-    seen.failed(error)           the answer is an error
+    seen.read(request)           the request, once it has been read
+    seen.failed(error)           the reply is an error
 
 Its outcome is "ok", or one word of `OUTCOMES`.
 """
@@ -52,7 +52,7 @@ class Observer:
 
     def refused(self, error: ServingError, client: str) -> None:
         """Count and log a request over HTTP that was to no service."""
-        self.tell(
+        self.record(
             RequestLine(
                 service=NO_SERVICE,
                 protocol="http",
@@ -65,7 +65,7 @@ class Observer:
             )
         )
 
-    def tell(self, line: RequestLine) -> None:
+    def record(self, line: RequestLine) -> None:
         """Count and log one request."""
         self.metrics.request_done(line.service, line.protocol, line.outcome, line.seconds)
         self.log.write(line)
@@ -101,12 +101,12 @@ class Observation:
         """The service there is for it."""
         self._service = service
 
-    def asked(self, request: ClassifyRequest) -> None:
+    def read(self, request: ClassifyRequest) -> None:
         """The request, when it has been read."""
         self._request = request
 
     def failed(self, error: BaseException) -> None:
-        """The error that it is answered with."""
+        """The error that is its reply."""
         self._error = error
 
     def __enter__(self) -> Observation:
@@ -128,17 +128,17 @@ class Observation:
             service=self._service,
             protocol=self._protocol,
             outcome=outcome,
-            # Who has gone was told nothing.
+            # A caller that has gone gets no reply.
             err_no=0 if error is None or outcome == ABANDONED else wire_codes(error).err_no,
             images=len(request.images) if request is not None else 0,
             log_id=request.log_id if request is not None else 0,
             seconds=seconds,
             client=self._client,
         )
-        self._observer.tell(line)
+        self._observer.record(line)
         self._span.end(line)
-        # An error's traceback leads to the frame that holds us: pictures would stay in memory
-        # until the collector comes round.
+        # The error's traceback refers to the frame that refers to this object: images would stay
+        # in memory until the garbage collector runs.
         self._error = self._request = None
 
 

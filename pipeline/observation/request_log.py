@@ -14,7 +14,7 @@ logger = logging.getLogger("pipeline.requests")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RequestLine:
-    """What is told of a request; nothing of its pictures but how many they are."""
+    """What is logged of a request; of its images only their number."""
 
     service: str
     protocol: str
@@ -26,18 +26,18 @@ class RequestLine:
     client: str
 
     def __str__(self) -> str:
-        pictures = f"{self.images} picture{'s' if self.images != 1 else ''}"
+        images = f"{self.images} image{'s' if self.images != 1 else ''}"
         outcome = self.outcome if not self.err_no else f"{self.outcome} ({self.err_no})"
-        text = f"{self.service} {self.protocol} {outcome} {pictures} {1e3 * self.seconds:.1f} ms"
+        text = f"{self.service} {self.protocol} {outcome} {images} {1e3 * self.seconds:.1f} ms"
         if self.log_id:
             text += f" log_id {self.log_id}"
         return f"{text} from {self.client}"
 
 
 class RequestLog:
-    """Writes lines, at most `lines_a_second` of good answers and as many of others.
+    """Writes lines, at most `lines_a_second` of successful requests and as many of others.
 
-    What is left out is counted, and told in one line at the end of its second.
+    What is left out is counted, and logged in one line at the end of its second.
     """
 
     def __init__(self, lines_a_second: int) -> None:
@@ -62,7 +62,7 @@ class RequestLog:
             self._left_out[line.outcome] += 1
 
     def close(self) -> None:
-        """Tell what was left out, now."""
+        """Log what was left out, now."""
         if self._window is not None:
             self._window.cancel()
             self._next_second()

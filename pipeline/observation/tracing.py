@@ -56,7 +56,7 @@ class Span(Protocol):
     """The span of one request."""
 
     def end(self, line: RequestLine) -> None:
-        """The request has been answered."""
+        """The request has its reply."""
         ...
 
 

@@ -68,7 +68,7 @@ def _cors(origins: Sequence[str]) -> Middleware:
 
 
 class _Pages:
-    """What is answered here without the desk."""
+    """Pages that need no desk."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

@@ -27,7 +27,7 @@ def health_routes(services: Services) -> list[Route]:
         return _json(body, 200 if services.ready else 503)
 
     async def wrong_method(_request: Request) -> Response:
-        # Said here, or a POST would be told that there is no service of the name `health`.
+        # Without this route a POST would be reported as a service `health` that does not exist.
         raise HTTPException(405, headers={"Allow": "GET, HEAD"})
 
     routes = {"/health/live": live, "/health/ready": ready}

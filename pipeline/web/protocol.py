@@ -28,7 +28,7 @@ from protocol.errors import ServingError
 
 HEAD_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 30.0
-# What still comes behind an error is read and thrown away so long.
+# What still comes behind an error is read and discarded for so long.
 LINGER_S = 2.0
 # A body may take this long; longer while it comes at this rate, and at most to the limit.
 BODY_PATIENCE_S = 30.0

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from protocol.errors import wire_codes
 
-# nginx's number for "the client went away"; nobody is left to read it.
+# nginx's number for "the client closed the connection"; nothing is sent.
 CLIENT_CLOSED_REQUEST = 499
 
 

@@ -1,4 +1,4 @@
-"""uvicorn on sockets that listen already, with our bounds on connections, and TLS."""
+"""uvicorn on sockets that listen already, with bounds on its connections, and TLS."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75
 CLOSE_GRACE_S = 5.0
-# The few who may ask the private addresses.
+# Of the metrics and admin ports, which few clients use.
 PRIVATE_CONNECTIONS = 256
 HANDSHAKE_TIMEOUT_S = 10.0
-# Connections that are accepted and not yet agreed on TLS; they come on top of `max_connections`.
+# Connections that are accepted and whose TLS handshake is not complete; not counted in
+# `max_connections`.
 HANDSHAKES = 256
-# Descriptors for everything that is no caller's connection: workers, bundles, logs, admin; and for
-# those that are not connections yet.
+# Descriptors for all that is no connection of a caller: workers, bundles, logs, admin, handshakes.
 SPARE_DESCRIPTORS = 512 + HANDSHAKES
-# How many are accepted in one turn of the loop: over `HANDSHAKES` by no more than these.
+# Accepted in one turn of the loop; handshakes exceed `HANDSHAKES` by no more than these.
 _ACCEPTED_AT_ONCE = 32
 _ACCEPT_AGAIN_S = 1.0
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -115,7 +115,7 @@ class _TlsUvicornServer(_UvicornServer):
         await super().startup(sockets=[])
         for listening in sockets or []:
             listener = _TlsListener(listening, self._tls, self._make_protocol)
-            # uvicorn asks no more of a server than `close` and `wait_closed`.
+            # uvicorn calls `close` and `wait_closed` of a server, and nothing else.
             self.servers.append(listener)  # type: ignore[arg-type]
 
     def _make_protocol(self) -> asyncio.Protocol:
@@ -125,11 +125,11 @@ class _TlsUvicornServer(_UvicornServer):
 
 
 class _TlsListener:
-    """Accepts connections, and makes each a protocol's own once both sides agree on TLS.
+    """Accepts connections, and gives each a protocol when its TLS handshake is complete.
 
-    The loop's own server keeps one context for its life, and neither counts nor bounds those whose
-    handshake is not done: thousands who say nothing would take every descriptor. Here each
-    connection gets the newest context, and one handshake too many ends the one that is oldest.
+    The loop's own server keeps one context, and does not bound the handshakes: thousands of silent
+    connections would take every descriptor. Here each connection gets the newest context, and one
+    handshake too many ends the oldest.
     """
 
     def __init__(
@@ -171,12 +171,12 @@ class _TlsListener:
                 if error.errno in _OUT_OF:
                     self._pause(error)
                     return
-                continue  # that one has gone already
+                continue  # the client has closed it already
             connection.setblocking(False)
             self._begin(connection)
 
     def _pause(self, error: OSError) -> None:
-        """Look again in a while; until then the kernel would call without end."""
+        """Stop accepting for a while: the loop would report the same connection again at once."""
         logger.warning("a connection could not be accepted: %s", error.strerror)
         self._loop.remove_reader(self._listening)
         self._again = self._loop.call_later(_ACCEPT_AGAIN_S, self._listen)
@@ -191,7 +191,7 @@ class _TlsListener:
         task.add_done_callback(functools.partial(self._ended, connection))
 
     async def _shake_hands(self, connection: socket.socket) -> None:
-        # Whoever does not speak TLS, or shows no certificate that we trust, is no error of ours.
+        # A client that does not speak TLS, or has no certificate that we trust, is not logged.
         with contextlib.suppress(OSError):
             await self._loop.connect_accepted_socket(
                 self._make_protocol,
@@ -203,7 +203,7 @@ class _TlsListener:
     def _ended(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         self._handshakes.pop(task, None)
         if task.cancelled():
-            connection.close()  # it may have been so before there was a transport to do it
+            connection.close()  # there may have been no transport yet to close it
         elif (error := task.exception()) is not None:
             connection.close()
             logger.error("a TLS handshake failed", exc_info=error)

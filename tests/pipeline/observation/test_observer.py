@@ -147,7 +147,7 @@ async def test_a_request_has_one_line_without_its_picture(
     caplog.set_level(logging.INFO, "pipeline.requests")
     await post("/waste/prediction?log_id=41", content=b"secret picture")
     (record,) = caplog.records
-    assert record.getMessage().startswith("waste http ok 1 picture ")
+    assert record.getMessage().startswith("waste http ok 1 image ")
     assert record.getMessage().endswith(" ms log_id 41 from 192.0.2.7")
     assert (record.service, record.log_id, record.err_no) == ("waste", 41, 0)  # type: ignore[attr-defined]
     assert "secret" not in json.dumps({k: str(v) for k, v in vars(record).items()})
