@@ -29,7 +29,7 @@ def test_lines_are_written_in_their_form() -> None:
     stream = io.StringIO()
     writer = set_up_logging("info", "json", stream)
     logging.getLogger("pipeline.x").info("a %s", "line", extra={"log_id": 7})
-    logging.getLogger("pipeline.x").debug("less than asked for")
+    logging.getLogger("pipeline.x").debug("below the level")
     writer.close()
     (line,) = map(json.loads, stream.getvalue().splitlines())
     assert (line["level"], line["message"], line["log_id"]) == ("INFO", "a line", 7)
@@ -71,47 +71,47 @@ def test_a_flood_is_a_few_lines_and_their_number(monkeypatch: pytest.MonkeyPatch
     stream = io.StringIO()
     writer = set_up_logging("info", "json", stream)
     for _ in range(500):
-        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+        logging.getLogger("httpx").warning("Invalid HTTP request received.")
         logging.getLogger("python_multipart.multipart").warning("Did not find CR")
         logging.getLogger("pipeline.x").error("of ours")
         logging.getLogger("pipeline.requests").info("has a limit of its own")
-    logging.getLogger("asyncio").error("what is worse is seen all the same")
+    logging.getLogger("asyncio").error("an error of another library")
     writer.close()
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert writer.lost == 0
     written = Counter((line["logger"], line["level"]) for line in lines)
-    foreign = written["uvicorn.error", "WARNING"] + written["python_multipart.multipart", "WARNING"]
+    foreign = written["httpx", "WARNING"] + written["python_multipart.multipart", "WARNING"]
     assert foreign == 10
     assert written["asyncio", "ERROR"] == 1
     assert written["pipeline.x", "ERROR"] == 50
     assert written["pipeline.requests", "INFO"] == 500
-    told = lines[-1]
-    assert (told["logger"], told["level"]) == ("pipeline.observation.logs", "ERROR")
-    assert told["message"].startswith("1440 more lines in this second: ")
-    assert sum(told["left_out"].values()) == 1440
+    summary = lines[-1]
+    assert (summary["logger"], summary["level"]) == ("pipeline.observation.logs", "ERROR")
+    assert summary["message"].startswith("1440 more lines in this second: ")
+    assert sum(summary["left_out"].values()) == 1440
 
 
 @pytest.mark.usefixtures("untouched")
-def test_what_was_left_out_is_told_in_time_and_the_next_second_is_another(
+def test_what_was_left_out_is_logged_in_time_and_the_next_second_is_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logs, "_SECOND_S", 0.1)
     stream = io.StringIO()
     writer = set_up_logging("warning", "human", stream)
-    uvicorn = logging.getLogger("uvicorn.error")
+    library = logging.getLogger("httpx")
     deadline = time.monotonic() + PATIENCE_S
     while "WARNING pipeline.observation.logs: " not in stream.getvalue():
         assert time.monotonic() < deadline
-        uvicorn.warning("Unsupported upgrade request.")
+        library.warning("Unsupported upgrade request.")
     assert " more lines in this second: " in stream.getvalue()
     time.sleep(0.2)
-    uvicorn.warning("later")
+    library.warning("later")
     writer.close()
-    assert "WARNING uvicorn.error: later" in stream.getvalue()
+    assert "WARNING httpx: later" in stream.getvalue()
 
 
 @pytest.mark.usefixtures("untouched")
-def test_a_caller_who_went_away_at_the_answer_leaves_no_stack_trace() -> None:
+def test_a_reply_to_a_caller_that_has_left_logs_no_stack_trace() -> None:
     stream = io.StringIO()
     writer = set_up_logging("warning", "human", stream)
     grpc = logging.getLogger("grpc._cython.cygrpc")

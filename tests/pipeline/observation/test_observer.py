@@ -128,7 +128,7 @@ async def test_an_answer_that_cannot_be_written_is_an_error(
     assert outcomes(metrics) == {("waste", "http", "prediction_failed"): 2}
 
 
-async def test_an_error_of_somebodys_own_has_its_ancestors_outcome(
+async def test_an_error_class_of_a_user_has_its_ancestors_outcome(
     post: Any, engine: Any, metrics: Metrics
 ) -> None:
     """Classes that others make up are no labels."""
@@ -141,11 +141,11 @@ async def test_an_error_of_somebodys_own_has_its_ancestors_outcome(
     assert outcomes(metrics) == {("waste", "http", "invalid_request"): 1}
 
 
-async def test_a_request_has_one_line_without_its_picture(
+async def test_a_request_has_one_line_without_its_image(
     post: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "pipeline.requests")
-    await post("/waste/prediction?log_id=41", content=b"secret picture")
+    await post("/waste/prediction?log_id=41", content=b"secret image")
     (record,) = caplog.records
     assert record.getMessage().startswith("waste http ok 1 image ")
     assert record.getMessage().endswith(" ms log_id 41 from 192.0.2.7")
@@ -168,7 +168,7 @@ async def test_under_load_lines_are_sampled_and_the_rest_counted(
     assert lines[-1] == "9 more requests in this second: 7 ok, 2 undecodable_image"
 
 
-async def test_nothing_is_formatted_when_nobody_logs(
+async def test_nothing_is_formatted_when_the_level_is_off(
     metrics: Metrics, services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "pipeline.requests")
@@ -180,7 +180,7 @@ async def test_nothing_is_formatted_when_nobody_logs(
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "0", "nan", "inf"])
-async def test_a_deadline_that_is_none_is_told(post: Any, value: str) -> None:
+async def test_a_deadline_that_is_invalid_is_reported(post: Any, value: str) -> None:
     response = await post(**{"X-Request-Timeout": value})
     assert response.status_code == 400
     assert "X-Request-Timeout" in response.json()["err_msg"]
@@ -188,8 +188,8 @@ async def test_a_deadline_that_is_none_is_told(post: Any, value: str) -> None:
 
 async def test_the_callers_deadline_reaches_the_engine(post: Any, engine: Any) -> None:
     assert (await post(**{"X-Request-Timeout": "2.5"})).status_code == 200
-    (asked,) = engine.asked
-    assert 0 < asked["timeout_s"] <= 2.5
+    (call,) = engine.asked
+    assert 0 < call["timeout_s"] <= 2.5
 
 
 async def test_the_callers_deadline_runs_while_the_body_arrives(

@@ -38,7 +38,7 @@ def tracing(exporter: Any) -> OpenTelemetryTracing:
     return OpenTelemetryTracing(exporter)
 
 
-async def ask(services: Services, tracing: Tracing, content: bytes = b"cat") -> httpx.Response:
+async def post(services: Services, tracing: Tracing, content: bytes = b"cat") -> httpx.Response:
     app = build_http_app(
         Desk(services, Observer(Metrics("1"), RequestLog(0), tracing), Inflight(2000)),
         max_body_bytes=2000,
@@ -51,8 +51,8 @@ async def ask(services: Services, tracing: Tracing, content: bytes = b"cat") -> 
 async def test_a_request_is_a_child_of_its_callers_span(
     services: Services, tracing: OpenTelemetryTracing, exporter: Any
 ) -> None:
-    await ask(services, tracing)
-    await ask(services, tracing, b"bad")
+    await post(services, tracing)
+    await post(services, tracing, b"bad")
     await tracing.close()
     good, bad = exporter.get_finished_spans()
     assert good.name == "classify waste"
@@ -77,7 +77,7 @@ def test_without_an_address_nothing_is_traced() -> None:
 
 
 @pytest.mark.usefixtures("_no_otel")
-def test_missing_packages_are_told_and_stop_nothing(
+def test_missing_packages_are_reported_and_stop_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
@@ -109,7 +109,7 @@ async def test_the_environment_names_the_service(
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     tracing = OpenTelemetryTracing(exporter)
-    await ask(services, tracing)
+    await post(services, tracing)
     await tracing.close()
     (span,) = exporter.get_finished_spans()
     assert span.resource.attributes["service.name"] == name
@@ -177,30 +177,30 @@ async def test_the_environment_says_whether_and_how_traces_are_sent(
 
         monkeypatch.setattr(exporter, "export", export)
     tracing = tracing_from_environment()
-    await ask(services, tracing)
+    await post(services, tracing)
     await tracing.close()
     assert sent == ([wanted] if wanted else [])
     assert not caplog.records
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "reported"),
     [
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "one of grpc, http/protobuf"),
         ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "zipkin"}, "zipkin is not served here"),
     ],
 )
 @pytest.mark.usefixtures("exporters")
-def test_what_cannot_be_traced_is_told(
+def test_what_cannot_be_traced_is_reported(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     environment: dict[str, str],
-    told: str,
+    reported: str,
 ) -> None:
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     assert type(tracing_from_environment()) is Tracing
-    assert told in caplog.text
+    assert reported in caplog.text
 
 
 @pytest.mark.usefixtures("_no_otel")
@@ -210,5 +210,5 @@ async def test_a_collector_that_is_not_there_costs_nothing(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port}")
     tracing = tracing_from_environment()
     assert isinstance(tracing, OpenTelemetryTracing)
-    assert (await ask(services, tracing)).status_code == 200
+    assert (await post(services, tracing)).status_code == 200
     await tracing.close()  # the test's own limit would end a stop that waits for ever

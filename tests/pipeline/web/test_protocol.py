@@ -32,11 +32,11 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Server:
-    """An application that answers `size` bytes when `release` is set; counts what it was asked."""
+    """An application that replies `size` bytes when `release` is set; counts the requests."""
 
     def __init__(self) -> None:
         self.port = 0
-        self.asked = 0
+        self.requests = 0
         self.disconnected = 0
         self.size = 2
         self.bodies: list[bytes] = []
@@ -44,13 +44,13 @@ class Server:
         self.release = asyncio.Event()
         self.release.set()
 
-    async def answer(self, request: Request) -> Response:
+    async def reply(self, request: Request) -> Response:
         try:
             body = await request.body()
         except ClientDisconnect:
             self.disconnected += 1
             return Response()
-        self.asked += 1
+        self.requests += 1
         self.bodies.append(body)
         self.headers |= dict(request.headers)
         # As the application itself does, to notice that the client goes away.
@@ -69,29 +69,29 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
 
         async def start(**options: Any) -> Server:
             server = Server()
-            app = Starlette(routes=[Route("/", server.answer, methods=["GET", "POST"])])
+            app = Starlette(routes=[Route("/", server.reply, methods=["GET", "POST"])])
             listening = socket.create_server(("127.0.0.1", 0))
             server.port = listening.getsockname()[1]
             await serve_app(stack, app, [listening], error_body=error_to_json, **options)
             # uvicorn's task begins to accept.
-            await ask(*await server.open())
+            await request(*await server.open())
             return server
 
         yield start
 
 
-async def ask(
+async def request(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, close: bool = True
 ) -> bytes:
     writer.write(GET)
-    answer = await read_answer(reader)
+    reply = await read_reply(reader)
     if close:
         writer.close()
         await writer.wait_closed()
-    return answer
+    return reply
 
 
-async def read_answer(reader: asyncio.StreamReader) -> bytes:
+async def read_reply(reader: asyncio.StreamReader) -> bytes:
     async def read() -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
@@ -108,45 +108,45 @@ async def closed(reader: asyncio.StreamReader) -> bool:
     return True
 
 
-async def test_the_longest_idle_connection_gives_way(serve: Any) -> None:
+async def test_the_connection_idle_longest_is_closed_for_a_new_one(serve: Any) -> None:
     server = await serve(max_connections=3)
     connections = [await server.open() for _ in range(3)]
     for connection in connections:
-        await ask(*connection, close=False)
-    await ask(*connections[0], close=False)  # so that the second is the longest idle
+        await request(*connection, close=False)
+    await request(*connections[0], close=False)  # so that the second is the longest idle
     newcomer = await server.open()
-    assert b"200 OK" in await ask(*newcomer, close=False)
+    assert b"200 OK" in await request(*newcomer, close=False)
     assert await closed(connections[1][0])
     for connection in (connections[0], connections[2]):
-        assert b"200 OK" in await ask(*connection)
+        assert b"200 OK" in await request(*connection)
     newcomer[1].close()
     connections[1][1].close()
 
 
-async def test_connections_at_work_do_not_give_way(serve: Any) -> None:
+async def test_a_connection_too_many_is_refused_while_all_are_at_work(serve: Any) -> None:
     server = await serve(max_connections=2)
     server.release.clear()
     working = [await server.open() for _ in range(2)]
     for _, writer in working:
         writer.write(GET)
-    while server.asked < 3:
+    while server.requests < 3:
         await asyncio.sleep(0.01)
     reader, writer = await server.open()
-    answer = await read_answer(reader)
-    assert b"429 Too Many Requests" in answer
-    assert b"Retry-After: 1" in answer
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["err_no"] == 3004
+    reply = await read_reply(reader)
+    assert b"429 Too Many Requests" in reply
+    assert b"Retry-After: 1" in reply
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["err_no"] == 3004
     assert await closed(reader)
     writer.close()
     server.release.set()
     for reader, writer in working:
-        assert b"200 OK" in await read_answer(reader)
+        assert b"200 OK" in await read_reply(reader)
         writer.close()
-    assert b"200 OK" in await ask(*await server.open())
+    assert b"200 OK" in await request(*await server.open())
 
 
 @pytest.mark.parametrize("sent", [b"", b"G", GET[:-1], b"GET / HTTP/1.1\r\nX: "])
-async def test_a_head_that_does_not_come_is_not_waited_for(
+async def test_slowloris_a_head_that_does_not_come_ends_the_connection(
     serve: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
@@ -157,20 +157,22 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
     writer.close()
     # The second request of a connection too.
     reader, writer = await server.open()
-    await ask(reader, writer, close=False)
+    await request(reader, writer, close=False)
     writer.write(sent or b"G")
     assert await closed(reader)
     writer.close()
 
 
-async def test_a_body_that_trickles_is_refused(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slowloris_a_body_that_trickles_is_refused(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
-    answer = await read_answer(reader)
-    assert b"504 Gateway Timeout" in answer
-    assert "too slow" in json.loads(answer.partition(b"\r\n\r\n")[2])["err_msg"]
+    reply = await read_reply(reader)
+    assert b"504 Gateway Timeout" in reply
+    assert "too slow" in json.loads(reply.partition(b"\r\n\r\n")[2])["err_msg"]
     assert await closed(reader)
     writer.close()
 
@@ -184,12 +186,12 @@ async def test_a_body_is_not_waited_for_longer_for_its_first_byte(
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100)
-    assert b"504 Gateway Timeout" in await read_answer(reader)
+    assert b"504 Gateway Timeout" in await read_reply(reader)
     assert await closed(reader)
     writer.close()
 
 
-async def test_an_answer_before_the_body_is_the_only_one(
+async def test_a_reply_before_the_body_is_the_only_one(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
@@ -197,7 +199,7 @@ async def test_an_answer_before_the_body_is_the_only_one(
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
-    assert b"404" in (await read_answer(reader)).partition(b"\r\n")[0]
+    assert b"404" in (await read_reply(reader)).partition(b"\r\n")[0]
     assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
     writer.close()
 
@@ -214,7 +216,7 @@ async def test_a_slow_body_at_an_honest_rate_is_read(
     for _ in range(10):
         writer.write(b"0123456789")
         await asyncio.sleep(0.05)
-    assert b"200 OK" in await read_answer(reader)
+    assert b"200 OK" in await read_reply(reader)
     writer.close()
 
 
@@ -226,8 +228,8 @@ async def test_a_body_that_stops_after_much_of_it_is_refused(
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n" + b"x" * 800_000)
-    answer = await read_answer(reader)
-    assert b"504 Gateway Timeout" in answer
+    reply = await read_reply(reader)
+    assert b"504 Gateway Timeout" in reply
     assert await closed(reader)
     writer.close()
 
@@ -240,11 +242,11 @@ async def test_a_body_has_a_limit_also_at_an_honest_rate(
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
-    answer = asyncio.create_task(read_answer(reader))
-    while not answer.done():
+    reply = asyncio.create_task(read_reply(reader))
+    while not reply.done():
         writer.write(b"x" * 10_000)
         await asyncio.sleep(0.05)
-    assert b"504 Gateway Timeout" in await answer
+    assert b"504 Gateway Timeout" in await reply
     writer.close()
 
 
@@ -252,7 +254,7 @@ async def test_empty_lines_keep_no_connection(serve: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
     server = await serve()
     reader, writer = await server.open()
-    await ask(reader, writer, close=False)
+    await request(reader, writer, close=False)
     writer.write(b"\r\n")
     assert await closed(reader)
     writer.close()
@@ -268,12 +270,12 @@ async def test_trailers_are_no_headers(serve: Any) -> None:
     await asyncio.sleep(0.05)
     writer.write(b"0\r\nX-API-Key: k\r\nContent-Type: image/png\r\n\r\n" + GET)
     for _ in range(2):
-        assert b"200 OK" in await read_answer(reader)
+        assert b"200 OK" in await read_reply(reader)
     assert server.bodies[-2:] == [b"x", b""]
     assert not {"x-api-key", "content-type"} & set(server.headers)
     # In one piece too.
     writer.write(CHUNKED + b"\r\n1\r\nx\r\n0\r\nX-API-Key: k\r\n\r\n")
-    assert b"200 OK" in await read_answer(reader)
+    assert b"200 OK" in await read_reply(reader)
     assert server.bodies[-1] == b"x"
     assert "x-api-key" not in server.headers
     writer.close()
@@ -301,9 +303,9 @@ async def test_what_is_no_body_has_a_limit(serve: Any, begin: bytes, more: bytes
                 break
             await asyncio.sleep(0)
     assert await ended
-    assert server.asked <= 2
+    assert server.requests <= 2
     writer.close()
-    assert b"200 OK" in await ask(*await server.open())
+    assert b"200 OK" in await request(*await server.open())
 
 
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
@@ -311,7 +313,7 @@ UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Setting
 
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_an_upgrade_is_not_heeded_and_its_body_is_no_request(
+async def test_an_upgrade_is_ignored_and_its_body_is_no_request(
     serve: Any, apart: bool, chunked: bool
 ) -> None:
     """curl --http2 and Java's client ask for h2c at every request, and go on in HTTP/1.1."""
@@ -331,7 +333,7 @@ async def test_an_upgrade_is_not_heeded_and_its_body_is_no_request(
         await asyncio.sleep(0.1)
     writer.write(sent + GET + b"GET / HTTP/1.1\r\nHost: x\r\n" + UPGRADE + b"\r\n" + GET)
     for _ in range(4):
-        assert b"200 OK" in await read_answer(reader)
+        assert b"200 OK" in await read_reply(reader)
     assert server.bodies[-4:] == [body, b"", b"", b""]
     writer.close()
 
@@ -345,18 +347,18 @@ async def test_an_upgrade_is_not_heeded_and_its_body_is_no_request(
         (b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n" + GET, b"405", 3000),
     ],
 )
-async def test_what_is_no_request_gets_the_envelope(
+async def test_what_is_no_request_gets_an_error_as_json(
     serve: Any, sent: bytes, status: bytes, err_no: int
 ) -> None:
     server = await serve()
-    asked = server.asked
+    requests = server.requests
     reader, writer = await server.open()
     writer.write(sent)
-    answer = await read_answer(reader)
-    assert answer.split()[1] == status
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["err_no"] == err_no
+    reply = await read_reply(reader)
+    assert reply.split()[1] == status
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["err_no"] == err_no
     assert await closed(reader)
-    assert server.asked == asked
+    assert server.requests == requests
     writer.close()
 
 
@@ -372,17 +374,17 @@ async def test_what_is_no_request_gets_the_envelope(
 )
 async def test_a_head_over_the_limit(serve: Any, head: bytes) -> None:
     server = await serve()
-    asked = server.asked
+    requests = server.requests
     reader, writer = await server.open()
     writer.write(head)
     with contextlib.suppress(ConnectionError):  # it may be reset while the rest is still sent
-        answer = await read_answer(reader)
-        assert b"413" in answer.partition(b"\r\n")[0]
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["err_no"] == 5002
+        reply = await read_reply(reader)
+        assert b"413" in reply.partition(b"\r\n")[0]
+        assert json.loads(reply.partition(b"\r\n\r\n")[2])["err_no"] == 5002
         assert await closed(reader)
     writer.close()
-    assert server.asked == asked
-    assert b"200 OK" in await ask(*await server.open())
+    assert server.requests == requests
+    assert b"200 OK" in await request(*await server.open())
 
 
 def post(body: bytes) -> bytes:
@@ -400,7 +402,7 @@ async def test_bodies_count_nothing_of_the_head_behind_them(serve: Any) -> None:
     await asyncio.sleep(0.2)
     writer.write(sent[cut:])
     for _ in bodies:
-        assert b"200 OK" in await read_answer(reader)
+        assert b"200 OK" in await read_reply(reader)
     assert server.bodies == bodies
     writer.close()
 
@@ -416,32 +418,32 @@ REFUSED = [
 
 @pytest.mark.parametrize(("sent", "status"), REFUSED)
 @pytest.mark.parametrize("apart", [False, True])
-async def test_a_refusal_comes_behind_the_answers_that_are_owed(
+async def test_a_refusal_comes_behind_the_replies_to_earlier_requests(
     serve: Any, sent: bytes, status: bytes, apart: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await serve()
-    asked = server.asked
+    requests = server.requests
     server.release.clear()
     reader, writer = await server.open()
     writer.write(post(b"first") + post(b"second"))
-    while apart and server.asked == asked:
+    while apart and server.requests == requests:
         await asyncio.sleep(0.01)
     writer.write(sent)
     await asyncio.sleep(0.2)
     server.release.set()
     for _ in range(2):
-        assert b"200 OK" in await read_answer(reader)
-    assert (await read_answer(reader)).split()[1] == status
+        assert b"200 OK" in await read_reply(reader)
+    assert (await read_reply(reader)).split()[1] == status
     assert await closed(reader)
     writer.close()
     assert server.bodies[-2:] == [b"first", b"second"]
-    assert server.asked == asked + 2
+    assert server.requests == requests + 2
     assert not caplog.records
 
 
-async def test_what_comes_behind_a_refusal_is_thrown_away(serve: Any) -> None:
+async def test_what_comes_behind_a_refusal_is_discarded(serve: Any) -> None:
     server = await serve()
-    asked = server.asked
+    requests = server.requests
     server.release.clear()
     reader, writer = await server.open()
     writer.write(GET + b"\x00garbage")
@@ -450,16 +452,14 @@ async def test_what_comes_behind_a_refusal_is_thrown_away(serve: Any) -> None:
         writer.write(GET * 1000)
         await asyncio.sleep(0.01)
     server.release.set()
-    assert b"200 OK" in await read_answer(reader)
-    assert b"400" in (await read_answer(reader)).partition(b"\r\n")[0]
+    assert b"200 OK" in await read_reply(reader)
+    assert b"400" in (await read_reply(reader)).partition(b"\r\n")[0]
     assert await closed(reader)
     writer.close()
-    assert server.asked == asked + 1
+    assert server.requests == requests + 1
 
 
-async def test_who_does_not_read_the_answer_is_let_go(
-    serve: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_reader_is_disconnected(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "WRITE_TIMEOUT_S", 0.3)
     server = await serve()
     server.size = 64 * 2**20  # more than all buffers on the way
@@ -469,7 +469,7 @@ async def test_who_does_not_read_the_answer_is_let_go(
     await asyncio.sleep(1.0)
     writer.transport.resume_reading()
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-        await read_answer(reader)
+        await read_reply(reader)
     writer.close()
 
 
@@ -478,9 +478,9 @@ async def test_two_requests_in_one_piece_are_both_answered(serve: Any) -> None:
     reader, writer = await server.open()
     writer.write(GET + GET + GET[:10])
     for _ in range(2):
-        assert b"200 OK" in await read_answer(reader)
+        assert b"200 OK" in await read_reply(reader)
     writer.write(GET[10:])
-    assert b"200 OK" in await read_answer(reader)
+    assert b"200 OK" in await read_reply(reader)
     writer.close()
 
 
@@ -502,15 +502,15 @@ async def test_pipelined_requests_are_parsed_one_at_a_time(
     reader, writer = await server.open()
     number = 3000
     server.release.clear()
-    asked = server.asked
+    requests = server.requests
     writer.write(GET)
-    while server.asked == asked:
+    while server.requests == requests:
         await asyncio.sleep(0.01)
     writer.write(GET * (number - 1))
     await asyncio.sleep(0)
     server.release.set()
     for _ in range(number):
-        assert b"200 OK" in await read_answer(reader)
+        assert b"200 OK" in await read_reply(reader)
     assert len(parsed) == number
     assert max(most) == 1
     writer.close()
@@ -529,11 +529,11 @@ async def test_the_socket_is_not_read_behind_a_pipelined_request(
 
     monkeypatch.setattr(http_protocol._BoundedProtocol, "data_received", counting)
     server.release.clear()
-    asked = server.asked
+    requests = server.requests
     reader, writer = await server.open()
     number = 1000
     writer.write(GET + GET)
-    while server.asked == asked:
+    while server.requests == requests:
         await asyncio.sleep(0.01)
     writer.write(GET * number)
     for _ in range(100):  # turns of the loop, in which it would read what is there
@@ -541,24 +541,24 @@ async def test_the_socket_is_not_read_behind_a_pipelined_request(
     assert received == [2 * len(GET)]
     server.release.set()
     for _ in range(number + 2):
-        assert b"200 OK" in await read_answer(reader)
+        assert b"200 OK" in await read_reply(reader)
     writer.close()
 
 
-async def test_what_no_application_sees_is_told(serve: Any) -> None:
-    told: list[str] = []
+async def test_what_no_application_sees_is_reported(serve: Any) -> None:
+    reported: list[str] = []
     server = await serve(
         max_connections=1,
-        on_refused=lambda error: told.append(type(error).__name__),
+        on_refused=lambda error: reported.append(type(error).__name__),
     )
     server.release.clear()
-    asked = server.asked
+    requests = server.requests
     reader, writer = await server.open()
     writer.write(GET)
-    while server.asked == asked:
+    while server.requests == requests:
         await asyncio.sleep(0.01)
     refused = await server.open()
-    assert b"429" in await read_answer(refused[0])
+    assert b"429" in await read_reply(refused[0])
     refused[1].close()
     writer.write(b"\x00garbage")
     server.release.set()
@@ -569,10 +569,10 @@ async def test_what_no_application_sees_is_told(serve: Any) -> None:
         writer.write(sent)
         assert await closed(reader)
         writer.close()
-    assert told == ["Overloaded", "InvalidRequest", "TooLarge", "MethodNotAllowed"]
+    assert reported == ["Overloaded", "InvalidRequest", "TooLarge", "MethodNotAllowed"]
 
 
-async def test_a_slow_body_is_counted_as_what_its_sender_was_told(
+async def test_a_slow_body_is_counted_under_the_error_that_was_sent(
     services: Services, observer: Observer, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
@@ -584,7 +584,7 @@ async def test_a_slow_body_is_counted_as_what_its_sender_was_told(
         )
         reader, writer = await asyncio.open_connection(*listening.getsockname())
         writer.write(b"POST /waste/prediction HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab")
-        assert b"504" in (await read_answer(reader)).partition(b"\r\n")[0]
+        assert b"504" in (await read_reply(reader)).partition(b"\r\n")[0]
         assert await closed(reader)
         writer.close()
         while not (counted := _outcomes(metrics)):

@@ -73,7 +73,7 @@ class Files:
         Path(self.settings.key).write_bytes(issued.private_key_pem.bytes())
 
     def mutual(self, authority: Any) -> TlsSettings:
-        """Write the authority that clients must be of; return settings that ask for them."""
+        """Write the authority that clients must be of; return settings that require them."""
         authority.cert_pem.write_to_path(self.client_ca)
         return TlsSettings(
             certificate=self.settings.certificate,
@@ -96,17 +96,17 @@ def files(tmp_path: Path) -> Files:
 
 
 class Server:
-    """An application that tells who asked, when `release` is set."""
+    """An application that replies with the client's address, when `release` is set."""
 
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
         self.close = close
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.release = asyncio.Event()
         self.release.set()
         self.port = 0
 
-    async def answer(self, request: Request) -> Response:
-        self.asked.set()
+    async def reply(self, request: Request) -> Response:
+        self.requested.set()
         await self.release.wait()
         return JSONResponse([request.url.scheme, *(request.client or ())])
 
@@ -115,7 +115,7 @@ class Server:
 async def serving(tls: Tls | None, **options: Any) -> AsyncIterator[Server]:
     async with contextlib.AsyncExitStack() as stack:
         server = Server(stack.aclose)
-        app = Starlette(routes=[Route("/", server.answer)])
+        app = Starlette(routes=[Route("/", server.reply)])
         listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
         server.port = listening.getsockname()[1]
         await serve_app(stack, app, [listening], error_body=error_to_json, tls=tls, **options)
@@ -131,25 +131,25 @@ def connect(port: int, context: ssl.SSLContext, **options: Any) -> ssl.SSLSocket
         raise
 
 
-def ask(connection: socket.socket) -> bytes:
-    """Send a request; return the answer, whose body ends with a bracket."""
+def request(connection: socket.socket) -> bytes:
+    """Send a request; return the reply, whose body ends with a bracket."""
     connection.sendall(GET)
-    answer = b""
-    while not answer.endswith(b"]"):
+    reply = b""
+    while not reply.endswith(b"]"):
         received = connection.recv(4096)
         if not received:  # TLS 1.3: a client learns only now that its certificate was refused
-            raise ConnectionResetError("closed without an answer")
-        answer += received
-    return answer
+            raise ConnectionResetError("closed without a reply")
+        reply += received
+    return reply
 
 
 def get(port: int, context: ssl.SSLContext, **options: Any) -> bytes:
     with connect(port, context, **options) as connection:
-        return ask(connection)
+        return request(connection)
 
 
-def served(answer: bytes) -> bool:
-    return answer.startswith(b"HTTP/1.1 200 ")
+def served(reply: bytes) -> bool:
+    return reply.startswith(b"HTTP/1.1 200 ")
 
 
 def descriptors() -> int:
@@ -179,7 +179,7 @@ def silent(port: int, number: int, sent: bytes = b"") -> Iterator[list[socket.so
             each.close()
 
 
-# --- who is let in after a renewal ---------------------------------------------------------------
+# --- renewal --------------------------------------------------------------------------------------
 
 
 def test_an_authority_that_was_replaced_is_trusted_no_more(run: Run, files: Files) -> None:
@@ -191,7 +191,7 @@ def test_an_authority_that_was_replaced_is_trusted_no_more(run: Run, files: File
         async with serving(tls) as server:
             kept = await asyncio.to_thread(connect, server.port, of_old)
             with kept:
-                assert served(await asyncio.to_thread(ask, kept))
+                assert served(await asyncio.to_thread(request, kept))
                 session = kept.session
                 assert session is not None
                 with pytest.raises(REFUSED):
@@ -203,7 +203,7 @@ def test_an_authority_that_was_replaced_is_trusted_no_more(run: Run, files: File
                         await asyncio.to_thread(get, server.port, of_old, **options)
                 assert served(await asyncio.to_thread(get, server.port, of_new))
                 # Connections that are open go on.
-                assert served(await asyncio.to_thread(ask, kept))
+                assert served(await asyncio.to_thread(request, kept))
 
     run(main)
 
@@ -227,23 +227,23 @@ def test_a_key_of_another_kind_replaces_the_one_before(run: Run, files: Files) -
     run(main)
 
 
-def test_an_application_knows_the_scheme_and_the_caller(run: Run, files: Files) -> None:
+def test_the_application_gets_scheme_and_address_of_the_client(run: Run, files: Files) -> None:
     async def main() -> None:
         async with serving(Tls(files.settings)) as server:
             connection = await asyncio.to_thread(connect, server.port, files.client())
             with connection:
                 assert connection.selected_alpn_protocol() is None  # none was offered
                 host, port = connection.getsockname()
-                body = (await asyncio.to_thread(ask, connection)).partition(b"\r\n\r\n")[2]
+                body = (await asyncio.to_thread(request, connection)).partition(b"\r\n\r\n")[2]
                 assert body == f'["https","{host}",{port}]'.encode()
 
     run(main)
 
 
-# --- who never shakes hands ----------------------------------------------------------------------
+# --- silence and garbage --------------------------------------------------------------------------
 
 
-def test_the_silent_take_no_more_than_their_share(
+def test_silent_connections_take_a_bounded_number_of_descriptors(
     run: Run, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "HANDSHAKES", 40)
@@ -375,11 +375,11 @@ def test_the_end_answers_what_runs_and_closes_the_rest(run: Run, files: Files) -
             assert served(await asyncio.to_thread(get, server.port, files.client()))
             before = descriptors()
             idle = await asyncio.to_thread(connect, server.port, files.client())
-            assert served(await asyncio.to_thread(ask, idle))
-            server.asked.clear()
+            assert served(await asyncio.to_thread(request, idle))
+            server.requested.clear()
             server.release.clear()
             asking = asyncio.create_task(asyncio.to_thread(get, server.port, files.client()))
-            await asyncio.wait_for(server.asked.wait(), PATIENCE_S)
+            await asyncio.wait_for(server.requested.wait(), PATIENCE_S)
             with silent(server.port, 3) as opened:
                 goodbye = asyncio.create_task(asyncio.to_thread(_ends, idle))
                 asyncio.get_running_loop().call_later(0.5, server.release.set)
@@ -399,7 +399,7 @@ def test_plain_http_is_served_as_before(run: Run) -> None:
     async def main() -> None:
         async with serving(None) as server:
             with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as plain:
-                assert b'["http",' in await asyncio.to_thread(ask, plain)
+                assert b'["http",' in await asyncio.to_thread(request, plain)
 
     run(main)
 
