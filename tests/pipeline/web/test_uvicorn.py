@@ -33,7 +33,7 @@ OVERRIDDEN = {
     "send_400_response",
     "timeout_keep_alive_handler",
 }
-# Attributes of a connection that we read, or write (the last two of `cycle`, and its scope).
+# Attributes of a connection that we read, or write (the last three of `cycle`, and its scope).
 READ = {
     "loop",
     "transport",
@@ -47,6 +47,7 @@ READ = {
     "cycle.scope",
     "cycle.disconnected",
     "cycle.message_event",
+    "cycle.body",
 }
 SERVER_OVERRIDDEN = {"__init__", "startup", "capture_signals"}
 SERVER_READ = {
@@ -118,6 +119,10 @@ async def test_uvicorn_has_what_is_relied_on() -> None:
     assert not cycle.response_started
     assert not cycle.response_complete
     assert not cycle.disconnected
+    # `+=` adds to its body, which may be of bytes, and it is sent as it is.
+    assert cycle.body in (b"", b"ab")
+    cycle.body = b""
+    received.append({"body": b"ab", "more_body": True})
     connection.data_received(memoryview(b"cd"))
     await replied.wait()
     assert b"".join(message["body"] for message in received) == b"abcd"
