@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from pipeline.admission.services import Services
 from pipeline.observation.metrics import Metrics
@@ -16,6 +18,30 @@ from pipeline.observation.tracing import Tracing
 from protocol.errors import ServingError, UndecodableImage
 from protocol.reply import Category, ImageResult
 from protocol.request import EncodedImage
+
+HERE = Path(__file__).resolve().parent
+# The rooms whose code runs in the event loop of the service.
+LOOP_ROOMS = ("admission", "engine", "hosts", "observation", "rpc", "web")
+# Metrics and logs take locks that are held for microseconds; the working folder is in memory.
+HARMLESS = ("threading.Lock.acquire", "os.getcwd", "os.path.abspath")
+# Calls that block for a moment by intention: function -> file and function that make it.
+DELIBERATE = {
+    # A start of a worker process waits until the program has replaced its fork: milliseconds.
+    "os.read": [("subprocess.py", "_execute_child")],
+    "io.BufferedReader.read": [
+        # The files of a certificate have some kilobytes; they are read at a start and at a reload.
+        ("pipeline/admission/tls.py", "_read"),
+        # Prometheus' client reads /proc/self, which is in memory.
+        ("pipeline/observation/metrics.py", "exposition"),
+    ],
+    "os.listdir": [
+        ("pipeline/observation/metrics.py", "exposition"),
+        ("tests/pipeline/web/test_server.py", "descriptors"),  # /proc again
+    ],
+    # Tests of hosts read a configuration where they please; a reload reads it in a thread.
+    "io.TextIOWrapper.read": [("pipeline/settings/config.py", "load_settings")],
+    "os.stat": [("pipeline/settings/config.py", "load_settings")],
+}
 
 
 class FakeEngine:
@@ -72,3 +98,21 @@ def services(engine: FakeEngine) -> Services:
 
 
 __all__ = ["FakeEngine", "ServingError"]
+
+
+@pytest.fixture(autouse=True)
+def _event_loop_is_never_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which code of ours makes a blocking call in a thread that runs an event loop.
+
+    Tests themselves may block: only calls with a module of `pipeline` on their stack are examined.
+    """
+    if request.path.relative_to(HERE).parts[0] not in LOOP_ROOMS:
+        yield
+        return
+    with blockbuster_ctx(scanned_modules=["pipeline"]) as guard:
+        for name in HARMLESS:
+            guard.functions[name].deactivate()
+        for function, allowed in DELIBERATE.items():
+            for file, name in allowed:
+                guard.functions[function].can_block_in(file, name)
+        yield
