@@ -37,7 +37,7 @@ Start = Callable[..., AbstractContextManager[Any]]
 
 @pytest.fixture(scope="module")
 def unsure(start_service: Start, root: Path) -> Any:
-    """The embedded model behind a threshold that only two of the sample pictures reach."""
+    """The embedded model behind a threshold that only two of the sample images reach."""
     config = root / "configs" / "waste.yml"
     options = ("op.waste.concurrency=1", "op.waste.threshold=0.9")
     with start_service(config, *options) as service:
@@ -53,10 +53,10 @@ def classes(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def samples(root: Path, tmp_path: Path) -> Path:
-    for picture in (root / "examples" / "images").glob("*.jpg"):
-        own = tmp_path / "data" / picture.name.partition("_")[0]
+    for image in (root / "examples" / "images").glob("*.jpg"):
+        own = tmp_path / "data" / image.name.partition("_")[0]
         own.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, own)
+        shutil.copy(image, own)
     return tmp_path / "data"
 
 
@@ -82,21 +82,21 @@ def check_all_roads(service: Any, root: Path, data: Path, classes: Path, report:
                 assert theirs[column] == ours[column]
 
 
-def test_service_and_bundle_agree_on_the_sample_pictures(
+def test_service_and_bundle_agree_on_the_sample_images(
     unsure: Any, root: Path, samples: Path, classes: Path, tmp_path: Path
 ) -> None:
-    # a bad picture too; the threshold of this service does not change what is measured
-    (samples / "glass" / "bad.jpg").write_text("no picture", encoding="utf-8")
+    # a bad image too; the threshold of this service does not change what is measured
+    (samples / "glass" / "bad.jpg").write_text("no image", encoding="utf-8")
     check_all_roads(unsure, root, samples, classes, tmp_path / "report")
 
 
 @pytest.mark.slow
-def test_service_and_bundle_agree_on_the_validation_pictures(
+def test_service_and_bundle_agree_on_the_validation_images(
     waste: Any, root: Path, shared: Path, classes: Path, tmp_path: Path
 ) -> None:
     data = shared / "data" / "waste" / "val"
     if not data.is_dir():
-        pytest.skip(f"no validation pictures at {data}")
+        pytest.skip(f"no validation images at {data}")
     check_all_roads(waste, root, data, classes, tmp_path / "report")
 
 
@@ -125,25 +125,25 @@ def test_a_service_that_goes_away_is_one_line(
 
 
 def test_no_category_where_none_reaches_the_threshold(unsure: Any, root: Path) -> None:
-    pictures = [
+    images = [
         root / "examples" / "images" / f"{name}.jpg" for name in ("glass_bottle", "metal_can")
     ]
     with HttpClient(unsure.url) as http, RpcClient(unsure.endpoint) as rpc:
         for client in (http, rpc):
-            sure, not_sure = (client.classify(picture) for picture in pictures)
+            sure, not_sure = (client.classify(image) for image in images)
             assert [category.label for category in sure] == ["可回收物/玻璃"]
             assert not_sure == ()
             # the caller's own threshold goes before the service's
-            (below,) = client.classify(pictures[1], threshold=0)
+            (below,) = client.classify(images[1], threshold=0)
             assert below.score < 0.9
-            results = [answer.result for answer in client.classify_many(pictures)]
+            results = [answer.result for answer in client.classify_many(images)]
             assert not any(isinstance(result, ServingError) for result in results)
 
 
 def test_unsure_on_the_wire_is_null_and_no_error(unsure: Any, root: Path) -> None:
-    picture = (root / "examples" / "images" / "metal_can.jpg").read_bytes()
+    image = (root / "examples" / "images" / "metal_can.jpg").read_bytes()
     answer = httpx.post(
-        f"{unsure.url}/waste/prediction", content=picture, headers=RAW, timeout=PATIENCE_S
+        f"{unsure.url}/waste/prediction", content=image, headers=RAW, timeout=PATIENCE_S
     )
     assert answer.status_code == 200
     fields = answer.json()
@@ -160,8 +160,8 @@ def test_the_clients_print_that_none_reaches_the_threshold(
     unsure: Any, root: Path, wire: str
 ) -> None:
     address = ["--url", unsure.url] if wire == "http" else ["--endpoint", unsure.endpoint]
-    picture = root / "examples" / "images" / "metal_can.jpg"
-    command = [sys.executable, f"client/{wire}_client.py", str(picture), *address]
+    image = root / "examples" / "images" / "metal_can.jpg"
+    command = [sys.executable, f"client/{wire}_client.py", str(image), *address]
     for extra, shown in (
         ([], "none reaches the threshold"),
         (["--json"], '"topk": [], "error": null'),

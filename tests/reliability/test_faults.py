@@ -93,8 +93,8 @@ def test_a_request_without_a_reply_is_lost(callers: Any, unused_tcp_port: int) -
 
 
 @pytest.mark.slow
-def test_trials_run_on_what_is_here(run_benchmark: Callable[..., str], tmp_path: Path) -> None:
-    run_benchmark("faults", "pickle", "go-away", "body")
+def test_trials_run_on_what_is_here(run_command: Callable[..., str], tmp_path: Path) -> None:
+    run_command("faults", "pickle", "go-away", "body")
     found = json.loads((tmp_path / "faults.json").read_text(encoding="utf-8"))
     assert found["pickle"][OURS] == {"told": "refused; nothing ran", "good": True}
     assert found["body"][OURS]["told"].startswith("HTTP 413")

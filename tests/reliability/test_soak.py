@@ -327,8 +327,8 @@ async def test_a_sound_request_with_garbage_behind_it_must_be_answered(
 
 
 @pytest.mark.slow
-def test_a_short_soak_passes(run_benchmark: Callable[..., str], tmp_path: Path) -> None:
-    printed = run_benchmark("soak", "--minutes", "0.3", "--seed", "3")
+def test_a_short_soak_passes(run_command: Callable[..., str], tmp_path: Path) -> None:
+    printed = run_command("soak", "--minutes", "0.3", "--seed", "3")
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["requests"]["right"] > 50
     assert report["requests"]["lost"] == report["requests"]["mixed_up"] == 0

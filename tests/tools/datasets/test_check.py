@@ -1,83 +1,32 @@
-"""`python -m tools.datasets check` and `statistics`, on drawn images and on real ones."""
+"""`python -m tools.datasets check` on class folders."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.stages.decode import decode_image
-from pipeline.stages.normalize import NormalizeImage
+from tests.tools.datasets.calls import (
+    checked,
+    kinds,
+    noise,
+    refused,
+    save,
+)
 from tools.datasets.__main__ import main
 from tools.datasets.duplicates import near_groups
 from tools.datasets.inspection import difference_hashes
 
 
-def noise(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
-    """Smooth noise, as photographs are smooth."""
-    rng = np.random.default_rng(seed)
-    return cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (width, height))
-
-
-def save(path: Path, image: np.ndarray, *options: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written, data = cv2.imencode(path.suffix, image, options)
-    assert written
-    path.write_bytes(data.tobytes())
-    return path
-
-
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Six images each of bottle and can in train, two each in val; and their lists."""
-    folder = tmp_path / "data"
-    lines: dict[str, list[str]] = {"train": [], "val": []}
-    for number, name in enumerate(("bottle", "can")):
-        for i in range(8):
-            split = "train" if i < 6 else "val"
-            save(folder / split / name / f"{i}.png", noise(100 * number + i))
-            lines[split].append(f"{split}/{name}/{i}.png {number}\n")
-    for split, texts in lines.items():
-        (folder / f"{split}_list.txt").write_text("".join(texts), encoding="utf-8")
-    (folder / "label_list.txt").write_text("0 bottle\n1 can\n", encoding="utf-8")
-    return folder
-
-
-def checked(
-    capsys: pytest.CaptureFixture[str], *arguments: object, expected: int | None = None
-) -> dict[str, Any]:
-    """The report of `check --json`."""
-    capsys.readouterr()
-    code = main(["check", "--json", *map(str, arguments)])
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    report: dict[str, Any] = json.loads(captured.out)
-    assert code == (0 if report["clean"] else 1)
-    assert report["clean"] == (not report["findings"])
-    assert expected is None or code == expected
-    return report
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    capsys.readouterr()
-    assert main([str(argument) for argument in arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert captured.out == ""
-    return captured.err
-
-
-def kinds(report: dict[str, Any]) -> list[str]:
-    return [finding["kind"] for finding in report["findings"]]
+def data(listed_dataset: Path) -> Path:
+    return listed_dataset
 
 
 def test_a_clean_dataset_is_counted(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,125 +175,6 @@ def test_several_folders_are_splits_of_one_dataset(
     assert report["classes"][0]["splits"] == {"train": 6, "val": 2}
 
 
-def test_lists_are_read_with_their_labels(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = checked(capsys, *sorted(data.glob("*.txt")), expected=0)
-    assert [one["name"] for one in report["classes"]] == ["bottle", "can"]
-    assert report["classes"][0]["splits"] == {"train": 6, "val": 2}
-    (data / "label_list.txt").rename(data.parent / "classes.txt")
-    report = checked(capsys, data / "train_list.txt", expected=0)
-    assert [one["name"] for one in report["classes"]] == ["0", "1"]
-    report = checked(
-        capsys, data / "train_list.txt", "--labels", data.parent / "classes.txt", expected=0
-    )
-    assert [one["name"] for one in report["classes"]] == ["bottle", "can"]
-
-
-def test_paths_begin_at_the_root(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    moved = data.parent / "lists" / "train_list.txt"
-    moved.parent.mkdir()
-    (data / "train_list.txt").rename(moved)
-    report = checked(capsys, moved, expected=1)
-    assert kinds(report) == ["missing file"]
-    assert report["findings"][0]["lines"] == list(range(1, 13))
-    assert "give the folder with --root" in report["findings"][0]["text"]
-    checked(capsys, moved, "--root", data, expected=0)
-
-
-@pytest.mark.parametrize(
-    ("line", "kind", "words"),
-    [
-        ("train\\can\\0.png 1", "backslash", "write / instead"),
-        ("train/can/0.png\t1", "tab", "put one blank there"),
-        ("train/can/0.png  1", "blanks", "put one blank there"),
-        ("train/can/0.png\u30001", "blanks", "put one blank there"),
-        ("train/can/a b.png 1", "blank in path", "rename the file"),
-        ("train/can/0.png", "no class number", "write it so"),
-        ("train/can/0.png one", "no class number", "write it so"),
-        ("train/can/0.png 1.0", "no class number", "write it so"),
-        ("train/can/0.png 2", "class number out of range", "the 2 labels have 0 to 1"),
-        ("train/can/0.png -1", "class number out of range", "the 2 labels have 0 to 1"),
-        ("train/can/0.png 0", "number of another class", "its number 0 is the label bottle"),
-        ("train/can/gone.png 1", "missing file", "correct the path"),
-        ("train/can/1.png 1", "listed twice", "remove the line"),
-        ("train/can/1.png 0", "two classes", "class 0 here and 1 in line 8"),
-        ("", "blank line", "remove it"),
-    ],
-)
-def test_faults_of_a_line_are_reported_by_its_number(
-    data: Path, capsys: pytest.CaptureFixture[str], line: str, kind: str, words: str
-) -> None:
-    save(data / "train" / "can" / "a b.png", noise(77))
-    path = data / "train_list.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    lines[6] = lines[6] if "1.png" in line else ""  # the one that is named train/can/0.png
-    lines = [text for text in lines if text]
-    path.write_text("\n".join([*lines, line, *lines[:1]][: len(lines) + 1]) + "\n", "utf-8")
-    report = checked(capsys, path, expected=1)
-    expected_line = len(lines) + 1
-    assert [one["kind"] for one in report["findings"]] == [kind]
-    assert report["findings"][0]["lines"] == [expected_line]
-    assert words in report["findings"][0]["text"]
-    assert main(["check", str(path)]) == 1
-    assert f"line {expected_line}: " in capsys.readouterr().out
-
-
-def test_faults_of_a_whole_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = data / "train_list.txt"
-    text = path.read_bytes()
-    path.write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
-    report = checked(capsys, path, expected=1)
-    assert {one["kind"]: one["lines"] for one in report["findings"]} == {
-        "byte order mark": [1],
-        "CRLF": list(range(1, 13)),
-    }
-    main(["check", str(path)])
-    assert "line 1-12: ends with CRLF" in capsys.readouterr().out
-    save(data / "train" / "玻璃" / "0.png", noise(88))
-    path.write_bytes(text + "train/玻璃/0.png 1\n".encode("gbk"))
-    report = checked(capsys, path, expected=1)
-    assert {one["kind"]: one["lines"] for one in report["findings"]} == {"encoding": [13]}
-    assert report["readable"] == 13
-
-
-def test_faults_of_the_label_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    labels, lists = data / "label_list.txt", data / "train_list.txt"
-
-    def found(text: bytes) -> list[str]:
-        labels.write_bytes(text)
-        return kinds(checked(capsys, lists, expected=1))
-
-    assert found(b"\xef\xbb\xbf0 bottle\r\n1 can\r\n") == ["byte order mark", "CRLF"]
-    assert found(b"0 bottle\n2 can\n") == ["label file"]
-    assert found(b"0 bottle\n1 can\n2 wood\n") == ["class without images"]
-    assert "label file" in found(b"0 can\n1 can\n")
-    # the order of os.listdir() instead of the label file's
-    assert found(b"0 can\n1 bottle\n") == ["number of another class"] * 2
-
-
-@pytest.mark.parametrize(
-    ("numbers", "words"),
-    [((1, 2), "count from 0"), ((0, 3), "class number 1-2;"), ((0, 1), "")],
-)
-def test_class_numbers_have_no_gap(
-    data: Path, capsys: pytest.CaptureFixture[str], numbers: tuple[int, int], words: str
-) -> None:
-    (data / "label_list.txt").unlink()
-    for path in data.glob("*_list.txt"):
-        text = path.read_text(encoding="utf-8")
-        text = text.replace(".png 1", f".png {numbers[1]}").replace(".png 0", f".png {numbers[0]}")
-        path.write_text(text, encoding="utf-8")
-    report = checked(capsys, *data.glob("*_list.txt"))
-    assert kinds(report) == (["gap in class numbers"] if words else [])
-    assert all(words in one["text"] for one in report["findings"])
-
-
-def test_an_image_in_two_lists_leaks(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with (data / "val_list.txt").open("a", encoding="utf-8") as file:
-        file.write("train/can/0.png 1\n")
-    report = checked(capsys, data / "train_list.txt", data / "val_list.txt", expected=1)
-    assert kinds(report) == ["exact copies across splits"]
-
-
 def test_only_some_of_many_findings_are_shown(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -385,150 +215,12 @@ def test_wrong_calls_are_reported(data: Path, capsys: pytest.CaptureFixture[str]
     assert "is UTF-16 or no text" in refused(capsys, "check", data / "train.csv")
 
 
-def statistics(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main(["statistics", "--json", *map(str, arguments)]) == 0
-    result: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return result
-
-
-def plain(paths: list[Path], size: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
-    """Mean and deviation of all pixels at once."""
-    images = [decode_image(path.read_bytes()) for path in paths]
-    if size:
-        images = [cv2.resize(image, (size, size)) for image in images]
-    pixels = np.concatenate([image.reshape(-1, 3) for image in images]).astype(np.float64) / 255
-    return pixels.mean(axis=0), pixels.std(axis=0), len(pixels)
-
-
-@pytest.mark.parametrize("size", [None, 32])
-def test_statistics_are_those_of_all_pixels(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int | None
-) -> None:
-    paths = [save(tmp_path / f"c{i % 3}" / f"{i}.png", noise(i, 20 + 9 * i)) for i in range(20)]
-    result = statistics(capsys, tmp_path, *(["--size", size] if size else []))
-    mean, std, pixels = plain(paths, size)
-    assert result["mean"] == pytest.approx(mean, rel=1e-12)
-    assert result["std"] == pytest.approx(std, rel=1e-12)
-    assert (result["pictures"], result["pixels"]) == (20, pixels)
-
-
-def test_a_tiny_deviation_is_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image = np.full((1000, 1000, 3), 255, np.uint8)
-    image[0, 0] = 254
-    save(tmp_path / "white" / "0.png", image)
-    result = statistics(capsys, tmp_path)
-    assert result["std"] == pytest.approx([np.sqrt(1e-6 - 1e-12) / 255] * 3, rel=1e-12)
-
-
-def test_statistics_stand_as_transform_ops_take_them(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import yaml
-
-    assert main(["statistics", str(data / "train")]) == 0
-    entry = yaml.safe_load(capsys.readouterr().out)[0]["NormalizeImage"]
-    operator = NormalizeImage(**entry)
-    images = [decode_image(path.read_bytes()) for path in data.glob("train/*/*.png")]
-    pixels = operator(np.stack(images)).reshape(-1, 3)
-    assert pixels.mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-3)
-    assert pixels.std(axis=0) == pytest.approx(np.ones(3), abs=1e-3)
-
-
-def test_statistics_of_a_split_dataset_are_of_train(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    results = [
-        statistics(capsys, source) for source in (data, data / "train", data / "train_list.txt")
-    ]
-    assert [one["pictures"] for one in results] == [12, 12, 12]
-    assert results[0]["mean"] == results[1]["mean"] == results[2]["mean"]
-    assert results[0]["source"].endswith("data/train")
-
-
-def test_what_cannot_be_measured_is_reported(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    list_file = data / "train_list.txt"
-    with list_file.open("a", encoding="utf-8") as file:
-        file.write("train/can/gone.png 1\n")
-    assert "train_list.txt line 13: is not under" in refused(capsys, "statistics", list_file)
-    list_file.write_text("train/can/0.png 1\r\n", encoding="utf-8")  # no image of class 0
-    assert statistics(capsys, list_file)["pictures"] == 1
-    grey = np.full((8, 8, 3), 7, np.uint8)
-    for name in ("a", "b"):
-        save(data.parent / "flat" / name / "0.png", grey)
-    assert "the same value in every pixel" in refused(capsys, "statistics", data.parent / "flat")
-    (data / "train" / "can" / "bad.png").touch()
-    assert "bad.png: the image is empty" in refused(capsys, "statistics", data)
-
-
-def test_processes_give_what_one_process_gives(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for i in range(240):
-        save(tmp_path / f"c{i % 2}" / f"{i}.png", noise(i, 16, 16))
-    (tmp_path / "c0" / "bad.jpg").touch()
-    assert checked(capsys, tmp_path, "--jobs", 1) == checked(capsys, tmp_path, "--jobs", 2)
-    (tmp_path / "c0" / "bad.jpg").unlink()
-    one, two = (statistics(capsys, tmp_path, "--jobs", jobs) for jobs in (1, 2))
-    assert one == two
-
-
 def test_output_goes_through_a_pipe_that_closes(root: Path, data: Path) -> None:
     call = f"{sys.executable} -m tools.datasets check --json {data} | true"
     done = subprocess.run(
         ["bash", "-c", call], cwd=root, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-
-
-def test_real_waste_images(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No copy to the byte; one object stands in both lists, as the model's README says."""
-    report = checked(capsys, shared / "data" / "waste", expected=1)
-    assert (report["pictures"], report["readable"]) == (2091, 2091)
-    assert kinds(report) == ["near copies across splits"]
-    names = sorted(Path(path).name for path in report["findings"][0]["pictures"])
-    assert names == ["paper185.jpg", "paper390.jpg"]
-    trash = report["classes"][-1]
-    assert (trash["name"], trash["splits"]) == ("trash", {"train": 91, "val": 17})
-
-
-@pytest.mark.parametrize(("name", "images", "classes"), [("steel", 840, 6), ("fruit", 1040, 4)])
-def test_other_real_images(
-    shared: Path, capsys: pytest.CaptureFixture[str], name: str, images: int, classes: int
-) -> None:
-    report = checked(capsys, shared / "data" / name)
-    assert (report["readable"], len(report["classes"])) == (images, classes)
-    assert report["largest_to_smallest"] == 1
-    assert all(kind.startswith("near copies") for kind in kinds(report))
-
-
-def test_statistics_of_real_images(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = shared / "data" / "fruit" / "val"
-    result = statistics(capsys, folder)
-    mean, std, _ = plain(sorted(folder.glob("*/*.jpg")))
-    assert result["mean"] == pytest.approx(mean, rel=1e-9)
-    assert result["std"] == pytest.approx(std, rel=1e-9)
-
-
-def test_real_images_are_split_as_the_waste_tutorial_does(
-    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, four, out = shared / "data" / "waste" / "train", tmp_path / "four", tmp_path / "out"
-    rules = tmp_path / "rules.yml"
-    recyclable = ("cardboard", "glass", "metal", "paper", "plastic")
-    rules.write_text(
-        "".join(f"{name}: RecyclableWaste\n" for name in recyclable) + "trash: OtherWaste\n"
-    )
-    assert main(["map", str(data), "--rules", str(rules), "--output", str(four), "--link"]) == 0
-    assert main(["split", str(four), "--output", str(out), "--link"]) == 0
-    report = checked(capsys, *sorted(out.glob("*_list.txt")))
-    assert set(kinds(report)) <= {"near copies across splits"}
-    assert [list(one["splits"].values()) for one in report["classes"]] == [
-        [64, 18, 9],
-        [1171, 335, 167],
-    ]
 
 
 def test_folders_of_copies_and_of_a_mac_are_no_classes(

@@ -1,4 +1,4 @@
-"""How a benchmark is run as it is typed."""
+"""Runs a command of reliability as a user types it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
-def run_benchmark(root: Path, tmp_path: Path) -> Callable[..., str]:
-    """Run `python -m benchmarks.NAME ... --output tmp_path` to its good end; return its output."""
+def run_command(root: Path, tmp_path: Path) -> Callable[..., str]:
+    """Run `python -m reliability.NAME ... --output tmp_path` to its good end; return its output."""
 
     def run(name: str, *arguments: str) -> str:
         pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")
-        command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+        command = [sys.executable, "-m", f"reliability.{name}", *arguments]
         done = subprocess.run(
             [*command, "--output", str(tmp_path)],
             cwd=root,
