@@ -47,7 +47,6 @@ READ = {
     "cycle.scope",
     "cycle.disconnected",
     "cycle.message_event",
-    "cycle.body",
 }
 SERVER_OVERRIDDEN = {"__init__", "startup", "capture_signals"}
 SERVER_READ = {
