@@ -182,8 +182,9 @@ def _recorded_model(file: Path, record: Mapping[str, Any]) -> Tuple[Optional[str
     counts = isinstance(batch, int) and not isinstance(batch, bool) and batch > 0
     if batch is not None and not counts:
         raise BundleError(
-            "{}: model.fixed_batch is {!r}, not a number of pictures; convert the model "
-            "again".format(file, batch)
+            "{}: model.fixed_batch is {!r}, not a number of images; convert the model again".format(
+                file, batch
+            )
         )
     return activation, batch
 

@@ -3,7 +3,7 @@
 Its form is the one that PaddleClas 2.6 and PaddleX 3 write beside an exported model: what is known
 is read into `InferenceDescription`; what is not (Hpi and others) is kept and written back.
 
-PostProcess holds `Topk` (the best categories of a picture) or `MultiLabelThreshOutput` (every
+PostProcess holds `Topk` (the best categories of an image) or `MultiLabelThreshOutput` (every
 category above a threshold). `Softmax` or `Sigmoid` before them is ours: for a graph that gives raw
 logits, which PaddleClas and PaddleX never export.
 """

@@ -54,8 +54,8 @@ def read_labels(path: Path, warn: Callable[[str], object] = logger.warning) -> T
     Args:
         path: the file.
         warn: gets one line with the first labels of a file in GBK. Words of Cyrillic and Korean
-            encodings can be read as common Chinese characters too, and short lists cannot be told
-            apart by a program, so a person must see what was read.
+            encodings can be read as common Chinese characters too, and no program can distinguish
+            short lists, so a person must see what was read.
 
     Raises:
         BundleError: the file cannot be read, has another encoding, is empty, holds a blank line,

@@ -1,4 +1,4 @@
-"""Parameter files: tensors one after the other, whose heads tell whether the file is whole.
+"""Parameter files: tensors one after the other, whose heads say whether the file is whole.
 
 A record is one tensor: uint32 version, the LoD (uint64 levels; per level uint64 bytes and the
 data), uint32 tensor version, int32 size of a TensorDesc, the TensorDesc, and the data

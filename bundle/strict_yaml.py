@@ -46,8 +46,8 @@ def parse_yaml(text: str, source: str, *, texts: bool = False) -> object:
         document: object = yaml.load(text, Loader=_TextLoader if texts else _PlainLoader)  # noqa: S506
     except yaml.YAMLError as error:
         # PyYAML calls a text by its type, where the caller has a name for it.
-        told = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
-        raise BundleError("{} is not YAML as it is read here: {}".format(source, told)) from error
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise BundleError("{} is not YAML as it is read here: {}".format(source, reason)) from error
     except _TAG_ERRORS as error:
         raise BundleError(
             "{} has a value that does not fit its tag, or too many brackets: {}; write it "

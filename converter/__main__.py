@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TypeAlias
 
 from bundle.errors import BundleError
 from bundle.model_config import to_prototxt
@@ -22,7 +23,9 @@ from .checking.verify import DEFAULT_TOLERANCE, verify
 from .describing.overrides import Overrides
 from .describing.presets import PRESETS
 from .errors import ConversionError
-from .targets import command as export_command
+from .targets import command as target_command
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class _Terminated(KeyboardInterrupt):
@@ -143,6 +146,14 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--model-file", metavar="F", help="the graph's file, if not recognised")
     files.add_argument("--params-file", metavar="F", help="the combined parameter file, likewise")
 
+    _add_convert(commands, files)
+    _add_inspect(commands, files)
+    _add_verify(commands)
+    target_command.add_parser(commands)
+    return parser
+
+
+def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
     command = commands.add_parser(
         "convert", parents=[files], help="an exported model becomes serving_model/NAME"
     )
@@ -165,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--multi-label",
         action="store_true",
-        help="a picture may have several labels, or none: answer with all above the threshold",
+        help="an image may have several labels, or none: answer with all above the threshold",
     )
     command.add_argument(
         "--threshold", type=float, metavar="T", help="that threshold; default: 0.5"
@@ -186,11 +197,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--force", action="store_true", help="replace an existing bundle")
 
+
+def _add_inspect(commands: Commands, files: argparse.ArgumentParser) -> None:
     command = commands.add_parser("inspect", parents=[files], help="look at an export or a bundle")
     command.set_defaults(run=_inspect)
     command.add_argument("folder", type=Path, help="an export or a bundle")
     command.add_argument("--json", action="store_true", help="for scripts")
 
+
+def _add_verify(commands: Commands) -> None:
     command = commands.add_parser(
         "verify", help="run a bundle beside its export and compare; exit 1 if they differ"
     )
@@ -200,18 +215,15 @@ def _parser() -> argparse.ArgumentParser:
         "--export", type=Path, metavar="DIR", help="the export; default: the copy in the bundle"
     )
     command.add_argument(
-        "--images", type=Path, metavar="DIR", help="pictures to run; default: drawn ones"
+        "--images", type=Path, metavar="DIR", help="images to run; default: drawn ones"
     )
     command.add_argument(
         "--tolerance",
-        type=export_command.tolerance,
+        type=target_command.tolerance,
         default=DEFAULT_TOLERANCE,
         metavar="T",
         help="the largest difference of a score; default: %(default)g",
     )
-
-    export_command.add_parser(commands)
-    return parser
 
 
 if __name__ == "__main__":

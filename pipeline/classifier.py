@@ -1,4 +1,4 @@
-"""Encoded pictures -> categories: the operation that a service runs, in one readable place.
+"""Encoded images -> categories: the operation that a service runs, in one readable place.
 
 Subclass `Classifier` (also called `ClasOp`, as in Paddle Serving's samples) to change a step, and
 name the class in config.yml: `classifier: my_package.my_module:MyClassifier`.
@@ -85,7 +85,7 @@ class Classifier:
         self.bundle = bundle
         self.predictor = predictor
         self.labels = labels or bundle.labels
-        # 0 of a bundle: all categories, as a model of several labels a picture answers
+        # 0 of a bundle: all categories, as a model of several labels an image answers
         self._topk = topk or bundle.description.topk
         self._threshold = bundle.description.threshold if threshold is None else threshold
         self._preprocess = build_preprocess(bundle.description.transform_ops)
@@ -134,9 +134,9 @@ class Classifier:
         }
 
     def classify(self, images: Sequence[EncodedImage]) -> list[ImageResult]:
-        """Return the categories of each picture, best first, or its error, in order.
+        """Return the categories of each image, best first, or its error, in order.
 
-        A picture that cannot be decoded fails alone; the others go through the model as one batch.
+        An image that cannot be decoded fails alone; the others go through the model as one batch.
         """
         began = time.perf_counter()
         results: list[ImageResult | None] = [None] * len(images)
@@ -165,11 +165,11 @@ class Classifier:
         ]
 
     def decode(self, data: bytes) -> np.ndarray:
-        """Return uint8 [H, W, 3] RGB; raises ServingError for a bad picture."""
+        """Return uint8 [H, W, 3] RGB; raises ServingError for a bad image."""
         return decode_image(data, self._limits)
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
-        """Return float32 [C, H, W] of a decoded picture, as the bundle describes it."""
+        """Return float32 [C, H, W] of a decoded image, as the bundle describes it."""
         return self._preprocess(image)
 
     def postprocess(
@@ -181,17 +181,17 @@ class Classifier:
         return tuple(Category(*best) for best in top_k(scores, self.labels, topk, threshold))
 
     def warm_up(self, batch_sizes: Sequence[int]) -> None:
-        """Predict grey pictures in batches of these sizes, so that no caller pays for the first.
+        """Predict grey images in batches of these sizes, so that no caller pays for the first.
 
         Raises:
-            PredictorError: the model does not run, or gives no numbers for a grey picture.
+            PredictorError: the model does not run, or gives no numbers for a grey image.
             BundleError: there are not as many labels as classes.
         """
         array = self.preprocess(np.full((512, 512, 3), 127, np.uint8))
         for size in batch_sizes:
             row = self._predict([array] * size)[0]
             if isinstance(row, ServingError):
-                raise PredictorError(f"{row}: not even for a grey picture; export it again")
+                raise PredictorError(f"{row}: not even for a grey image; export it again")
             if self.labels is not None:
                 check_count(tuple(self.labels), len(row), f"the labels of {self.bundle.path}")
 
@@ -199,7 +199,7 @@ class Classifier:
         """Return a row of scores, or an error, for each array."""
         outputs = self.predictor.predict(np.stack(arrays))
         if len(outputs) != len(arrays):
-            raise PredictorError(f"{len(outputs)} rows of scores for {len(arrays)} pictures")
+            raise PredictorError(f"{len(outputs)} rows of scores for {len(arrays)} images")
         scores = activate(outputs, self.bundle.description.activation)
         finite = np.isfinite(scores).all(axis=1)
         if not self._warned and self._are_logits(scores):

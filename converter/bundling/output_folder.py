@@ -68,13 +68,13 @@ def cannot_write(output: Path, error: OSError) -> ConversionError:
     """The error of a folder that cannot be written, or of a temporary one on the way to it."""
     if error.errno in _FULL:
         return no_space(output)
-    told = f"{output}: cannot be written ({error.strerror or error})"
-    return ConversionError(f"{told}; give --output a folder that you may write to")
+    cause = f"{output}: cannot be written ({error.strerror or error})"
+    return ConversionError(f"{cause}; give --output a folder that you may write to")
 
 
 def no_space(output: Path) -> ConversionError:
     """The error of a full disk: that of the output, or the one of temporary files."""
-    with suppress(OSError):  # of the one with least room it is told while it is full
+    with suppress(OSError):  # the one with the least room is found while it is full
         temporary = Path(tempfile.gettempdir())
         if shutil.disk_usage(temporary).free < shutil.disk_usage(_existing(output)).free:
             return ConversionError(
@@ -138,12 +138,12 @@ def _remove(workspace: Path, output: Path) -> None:
     """Remove what a conversion leaves, unless that is the only copy of the bundle that was."""
     old = workspace / "old"
     if old.exists() and not output.exists():
-        told = f"{old}: is the bundle that was {output} and could not be put back; move it there"
+        warning = f"{old}: is the bundle that was {output} and could not be put back; move it there"
     else:
         shutil.rmtree(workspace, ignore_errors=True)
-        told = f"{workspace}: what was replaced could not be removed; remove it yourself"
+        warning = f"{workspace}: what was replaced could not be removed; remove it yourself"
     if workspace.exists():
-        sys.stderr.write(f"warning: {told}\n")
+        sys.stderr.write(f"warning: {warning}\n")
 
 
 def _replace(staging: Path, output: Path, old: Path, ours: frozenset[str]) -> None:

@@ -1,4 +1,4 @@
-"""bundle.yml: where a bundle came from, so that a file can be told from another years later."""
+"""bundle.yml: where a bundle came from, so that its files can be identified years later."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_record(
         export: what it was made from. Model files are copied byte for byte, so their hashes under
             `files` are those of the source too.
         answering: the position of the output that answers are made from.
-        options: what was asked of the conversion, None left out.
+        options: what the conversion was given, None left out.
     """
     graph = export.graph
     files = {
@@ -128,7 +128,7 @@ def read_record(bundle_dir: Path) -> dict[str, Any]:
     files = _mapping(record.get("files"))
     return {
         **record,
-        # in the forms that are read; whoever edits the record loses no more than it
+        # in the forms that are read: an edited record may hold anything
         "source": {**source, "descriptions": _mapping(source.get("descriptions"))},
         "options": _mapping(record.get("options")),
         "files": {str(name): _mapping(facts) for name, facts in files.items()},
@@ -156,7 +156,7 @@ def _within(folder: Path, file: Path) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
-    # a path only by its name: where it lay on this machine is nobody else's business
+    # a path only by its name: a bundle must not show the folders of this machine
     return Path(value).name if isinstance(value, (Path, str)) else value
 
 

@@ -22,7 +22,7 @@ _LARGEST_DIMENSION = 2**31 - 1  # what a prototxt holds
 
 
 class NoAnswerError(ConversionError):
-    """No output holds scores, or it cannot be told which one does."""
+    """No output holds scores, or several may."""
 
 
 def signature(
@@ -70,7 +70,7 @@ def model_config(
         labels: how many labels there are; None if that is not known.
 
     Raises:
-        NoAnswerError: no output holds scores, or it cannot be told which one does.
+        NoAnswerError: no output holds scores, or several may.
         ConversionError: as `signature`.
     """
     check_scores(export)
@@ -135,9 +135,9 @@ def _answering(graph: Graph, config: ModelConfig, labels: int | None) -> int:
     for found in (scores, ended, exact, possible):
         if len(found) == 1:
             return found[0]
-    told = ", ".join(_shown(graph.fetches[i]) for i in likely)
+    listed = ", ".join(_shown(graph.fetches[i]) for i in likely)
     raise NoAnswerError(
-        f"{len(likely)} outputs may hold the scores: {told}; {_way_out(config, likely)}"
+        f"{len(likely)} outputs may hold the scores: {listed}; {_way_out(config, likely)}"
     )
 
 

@@ -17,14 +17,14 @@ _TRIAL_HEIGHT, _TRIAL_WIDTH = 481, 643
 
 
 def try_preprocessing(description: InferenceDescription, config: ModelConfig) -> None:
-    """Prepare a grey picture and compare its array with what the model takes.
+    """Prepare a grey image and compare its array with what the model takes.
 
     Raises:
         ConversionError: an operator is unknown, or the array has not the shape of the only feed.
     """
-    picture = np.full((_TRIAL_HEIGHT, _TRIAL_WIDTH, 3), 127, np.uint8)
+    image = np.full((_TRIAL_HEIGHT, _TRIAL_WIDTH, 3), 127, np.uint8)
     try:
-        prepared = build_preprocess(description.transform_ops)(picture)
+        prepared = build_preprocess(description.transform_ops)(image)
     except (PreprocessError, InvalidRequest) as error:
         raise ConversionError(f"preprocessing: {error}") from error
     if len(config.feeds) != 1 or config.feeds[0].is_lod:
@@ -41,7 +41,7 @@ def try_preprocessing(description: InferenceDescription, config: ModelConfig) ->
             mend = "take ToCHWImage out of transform_ops"
         if len(feed.shape) == 3 and not {3, -1} & {feed.shape[0], feed.shape[-1]}:
             mend = (
-                "pictures have three channels, so no preprocessing helps: export a model that takes"
+                "images have three channels, so no preprocessing helps: export a model that takes"
                 " [N, 3, H, W] or [N, H, W, 3]"
             )
         raise ConversionError(

@@ -1,4 +1,4 @@
-"""An exported model beside its bundle, on the same prepared pictures."""
+"""A target beside its bundle, on the same prepared images."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from pipeline.stages.preprocess import build_preprocess
 from protocol.errors import ServingError
 
 from ..errors import ConversionError
-from .pictures import drawn_pictures, given_pictures, none_readable
+from .images import drawn_images, given_images, none_readable
 
-# Batches of prepared pictures -> scores [N, classes] of each.
+# Batches of prepared images -> scores [N, classes] of each.
 Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near the exported model's scores are to the bundle's.
+    """How near the target's scores are to the bundle's.
 
     Attributes:
-        runtime: what ran the exported model.
+        runtime: what ran the target.
         reference: what ran the bundle.
-        pictures: how many were compared.
+        images: how many were compared.
         difference: the largest of all scores, relative to the largest score.
-        same_best: in how many pictures both find the same class best.
-        telling: the bundle answers differently to different pictures.
-        unreadable: pictures that were left out because a service does not take them.
+        same_best: in how many images both find the same class best.
+        distinguishes: the bundle gives different images different scores.
+        unreadable: images that were left out because a service does not take them.
     """
 
     runtime: str
     reference: str
-    pictures: int
+    images: int
     difference: float
     same_best: int
-    telling: bool
+    distinguishes: bool
     unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Prepared pictures in batches, and the bundle's own scores of them.
+    """Prepared images in batches, and the bundle's own scores of them.
 
-    Where the model takes any batch size, the first batch is one picture and another holds several:
-    a picture may stand in two. `owners` says of every row which picture it is. `unreadable` are
+    Where the model takes any batch size, the first batch is one image and another holds several:
+    an image may stand in two. `owners` says of every row which image it is. `unreadable` are
     those that were left out.
     """
 
@@ -61,19 +61,19 @@ class Trial:
     unreadable: tuple[str, ...] = ()
 
     def compare(self, runtime: str, run: Run, tolerance: float) -> Agreement:
-        """Run the same pictures through an exported model.
+        """Run the same images through the target.
 
         Raises:
-            ConversionError: the model answers otherwise than the bundle.
+            ConversionError: its scores differ from those of the bundle.
         """
-        answers = run(self.batches)
-        for ours, theirs in zip(self.scores, answers, strict=True):
+        scores = run(self.batches)
+        for ours, theirs in zip(self.scores, scores, strict=True):
             if ours.shape != theirs.shape:
                 raise ConversionError(
                     f"the exported model gives scores of the shape {list(theirs.shape)} and the"
                     f" bundle {list(ours.shape)}; nothing was written"
                 )
-        ours, theirs = np.concatenate(self.scores), np.concatenate(answers)
+        ours, theirs = np.concatenate(self.scores), np.concatenate(scores)
         # relative: the 1000 scores of an undecided model are all near 0.001
         largest = float(np.abs(ours).max()) or 1.0
         difference = float(np.abs(ours - theirs).max()) / largest
@@ -82,23 +82,23 @@ class Trial:
                 f"the exported model differs from the bundle by {difference:.2g} ({runtime} beside"
                 f" {self.reference}), more than the tolerance {tolerance:g}; nothing was written"
             )
-        pictures = set(self.owners)
+        images = set(self.owners)
         same = ours.argmax(axis=1) == theirs.argmax(axis=1)
         differing = {owner for owner, equal in zip(self.owners, same, strict=True) if not equal}
         return Agreement(
             runtime=runtime,
             reference=self.reference,
-            pictures=len(pictures),
+            images=len(images),
             difference=difference,
-            same_best=len(pictures - differing),
-            telling=float(np.ptp(ours, axis=0).max()) / largest > 10 * tolerance,
+            same_best=len(images - differing),
+            distinguishes=float(np.ptp(ours, axis=0).max()) / largest > 10 * tolerance,
             unreadable=self.unreadable,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Pictures as the model takes them.
+    """Images as the model takes them.
 
     Attributes:
         arrays: one each, (C, H, W); their sizes may differ.
@@ -109,11 +109,11 @@ class Prepared:
     unreadable: tuple[str, ...]
 
 
-def prepare(bundle: Bundle, images: Sequence[Path]) -> Prepared:
-    """Read pictures, or those in folders, for `open_trial`; where none are given, draw some.
+def prepare(bundle: Bundle, paths: Sequence[Path]) -> Prepared:
+    """Read images, or those in folders, for `open_trial`; where none are given, draw some.
 
     Raises:
-        ConversionError: a path is not there, no picture can be read, or the bundle's preprocessing
+        ConversionError: a path is not there, no image can be read, or the bundle's preprocessing
             is not one of ours.
     """
     try:
@@ -121,8 +121,8 @@ def prepare(bundle: Bundle, images: Sequence[Path]) -> Prepared:
     except PreprocessError as error:
         raise ConversionError(f"preprocessing: {error}") from error
     arrays = []
-    pictures, unreadable = given_pictures(images) if images else (drawn_pictures(), [])
-    for name, data in pictures.items():
+    images, unreadable = given_images(paths) if paths else (drawn_images(), [])
+    for name, data in images.items():
         try:
             arrays.append(preprocess(decode_image(data)))
         except ServingError:
@@ -133,18 +133,18 @@ def prepare(bundle: Bundle, images: Sequence[Path]) -> Prepared:
 
 
 def open_trial(bundle: Bundle, prepared: Prepared, fixed_batch: int | None) -> Trial:
-    """Ask the bundle for its own scores.
+    """Compute the bundle's own scores.
 
     Args:
         bundle: the bundle.
-        prepared: what it is asked about.
+        prepared: the images.
         fixed_batch: the only batch size that the model takes; None if it takes any.
 
     Raises:
         ConversionError: the bundle does not run.
     """
     groups = _groups(prepared.arrays, fixed_batch)
-    # a predictor turns what preprocessing gives into what the feed takes; so must all who compare
+    # a predictor turns what preprocessing gives into what the feed takes; the target gets the same
     dtype = np.dtype(bundle.model_config.feeds[0].dtype)
     stacked = (np.stack([prepared.arrays[i] for i in group]) for group in groups)
     batches = tuple(np.ascontiguousarray(batch, dtype) for batch in stacked)
@@ -158,14 +158,14 @@ def open_trial(bundle: Bundle, prepared: Prepared, fixed_batch: int | None) -> T
 
 
 def _groups(arrays: Sequence[np.ndarray], fixed_batch: int | None) -> list[list[int]]:
-    """Which pictures make a batch: those of one shape, as many as the model takes."""
+    """Which images make a batch: those of one shape, as many as the model takes."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for position, array in enumerate(arrays):
         by_shape.setdefault(array.shape, []).append(position)
     groups = []
     for same in by_shape.values():
         if fixed_batch is None:
-            # alone, and then all: an export that lost its dynamic batch fails at one of them
+            # alone, and then all: a target that lost its dynamic batch fails at one of them
             groups += [same[:1], same if len(same) > 1 else same * 2]
         else:
             runs = range(0, len(same), fixed_batch)

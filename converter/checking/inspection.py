@@ -1,4 +1,4 @@
-"""What `inspect` tells of an export or a bundle, as data and as text."""
+"""The facts that `inspect` finds about an export or a bundle."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def inspect_folder(
         )
     server = folder / "serving_server" if (folder / "serving_server").is_dir() else folder
     if not (server / "inference.yml").is_file():
-        # as 0.9 wrote it: it has feeds and fetches, and no word on pictures and labels
+        # as 0.9 wrote it: it has feeds and fetches, and no description of preprocessing and labels
         return {**_export_facts(read_export(server)), "kind": "bundle", "path": str(folder)}
     bundle = load_bundle(folder)
     changed = changed_files(bundle.path)
@@ -149,7 +149,7 @@ def _served_by(
     """Release of a runtime -> {"serves": bool, "note": str}."""
     notes = release_notes(graph_format)
     if len(config.feeds) != 1:
-        hindrance = f"has {len(config.feeds)} inputs; pictures are fed to one"
+        hindrance = f"has {len(config.feeds)} inputs; images are fed to one"
     else:
         hindrance = "no output to answer from" if no_answer else ""
     if hindrance:

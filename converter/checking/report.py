@@ -1,4 +1,4 @@
-"""The human-readable form of what `inspect` tells."""
+"""The facts of `inspect` and the result of `verify` as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bundle.formats import FORMATS
 
-from .pictures import shown
+from .images import shown
 from .verify import Verification
 
 _ACTIVATIONS = {
@@ -80,10 +80,10 @@ def _output(facts: Mapping[str, Any]) -> str:
         return str(facts["output_error"])
     if facts["activation"]:
         return _MADE[facts["activation"]]
-    told = _ACTIVATIONS[facts["output_activation"]]
+    text = _ACTIVATIONS[facts["output_activation"]]
     if facts["output_activation"] == "none":
-        told += "; convert with --softmax (or --multi-label)"
-    return told
+        text += "; convert with --softmax (or --multi-label)"
+    return text
 
 
 def _made(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -120,7 +120,7 @@ def print_verification(verification: Verification, console: Console | None = Non
     table.add_row("prototxt", "text and stream agree, with the client's copies and the graph")
     table.add_row("reference", Text(verification.reference))
     table.add_row("bundle", Text(verification.runtime))
-    table.add_row("pictures", str(verification.pictures))
+    table.add_row("pictures", str(verification.images))
     if verification.unreadable:
         count = len(verification.unreadable)
         left_out = f"{count} unreadable, and left out: {shown(verification.unreadable)}"
@@ -130,8 +130,8 @@ def print_verification(verification: Verification, console: Console | None = Non
     table.add_row(
         "scores", Text(f"differ by {difference}; {verification.tolerance:g} allowed", style=color)
     )
-    table.add_row("best class", f"the same for {verification.agreeing} of {verification.pictures}")
-    if not verification.telling:
+    table.add_row("best class", f"the same for {verification.agreeing} of {verification.images}")
+    if not verification.distinguishes:
         note = "the model answers all of them alike, so this says little; give --images of your own"
         table.add_row("note", Text(note, style="yellow"))
     console.print(table)

@@ -1,29 +1,21 @@
-"""Runs an export and its bundle on the same pictures, and checks that the bundle's files agree.
+"""Runs an export and its bundle on the same images, and checks that the bundle's files agree.
 
-The export is run plainly: no oneDNN, no graph optimisation, one picture at a time. The bundle is
+The export is run plainly: no oneDNN, no graph optimisation, one image at a time. The bundle is
 run as the service runs it: optimised, in batches, through the classifier.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from bundle import Bundle, load_bundle
 from bundle.bundle import GraphFiles
 from pipeline.classifier import Classifier
 from pipeline.predictors import Predictor, PredictorError, PredictorOptions, create_predictor
-from pipeline.stages.activation import activate
 from pipeline.stages.errors import PreprocessError
-from protocol.errors import ServingError
-from protocol.reply import Category
-from protocol.request import EncodedImage
 
 from ..bundling.record import RECORD, changed_files, edited_files, file_facts, read_record
 from ..bundling.signature import signature
@@ -31,11 +23,10 @@ from ..describing.collect import beside_the_model
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
 from ..reading.graph_file import inside
-from .pictures import drawn_pictures, given_pictures, none_readable
+from .images import drawn_images, given_images, none_readable
+from .scores import BATCH, compare_scores, worst
 
 DEFAULT_TOLERANCE = 1e-4
-_BATCH = 8
-_EVERYTHING = float("-inf")  # a threshold that logits pass too
 _PLAIN = PredictorOptions(onednn=False, graph_optim=False, memory_optim=False)
 
 
@@ -49,13 +40,13 @@ class Verification:
         edited: those that are not as it records them: descriptions, which may be edited by hand.
         reference: what the bundle was compared with, and its runtime.
         runtime: what the bundle ran in.
-        pictures: how many were compared.
+        images: how many were compared.
         unreadable: those that were left out because a service does not take them.
         largest_difference: of one score.
-        largest_at: the picture it was found on.
-        agreeing: pictures whose best class is the same.
+        largest_at: the image it was found on.
+        agreeing: images whose best class is the same.
         tolerance: the largest difference allowed.
-        telling: the model answers differently to different pictures.
+        distinguishes: the model gives different images different scores.
     """
 
     bundle: Path
@@ -63,13 +54,13 @@ class Verification:
     edited: tuple[str, ...]
     reference: str
     runtime: str
-    pictures: int
+    images: int
     unreadable: tuple[str, ...]
     largest_difference: float
     largest_at: str
     agreeing: int
     tolerance: float
-    telling: bool
+    distinguishes: bool
 
     @property
     def passed(self) -> bool:
@@ -89,11 +80,11 @@ def verify(
     Args:
         bundle_dir: serving_model/NAME.
         export_dir: the export; None: the bundle's own copy of it, which the hashes prove equal.
-        images: a picture or a folder of pictures; None: drawn ones.
+        images: an image or a folder of images; None: drawn ones.
         tolerance: the largest difference of one score (0..1, or relative to the largest logit).
 
     Raises:
-        ConversionError: files disagree, there is no picture, or a runtime fails.
+        ConversionError: files disagree, there is no image, or a runtime fails.
         BundleError: the bundle is incomplete or damaged.
     """
     bundle = load_bundle(bundle_dir)
@@ -104,29 +95,29 @@ def verify(
         reference, whose = bundle, "the bundle's own copy of the export"
     else:
         reference, whose = _as_bundle(export_dir, bundle, record), f"the export {export_dir}"
-    pictures, unreadable = (drawn_pictures(), []) if images is None else given_pictures([images])
+    images_given, unreadable = (drawn_images(), []) if images is None else given_images([images])
     try:
         plain = _classifier(reference, create_predictor(reference, options=_PLAIN))
         served = _classifier(bundle, create_predictor(bundle))
-        compared = _compare(plain, served, pictures)
-        if not compared.differences:
+        compared = compare_scores(plain, served, images_given)
+        if not compared.largest:
             raise none_readable([*unreadable, *compared.unreadable])
     except PredictorError as error:
         raise ConversionError(f"{bundle_dir}: {error}") from error
-    largest_at = max(compared.differences, key=lambda name: _worst(compared.differences[name]))
+    largest_at = max(compared.largest, key=lambda name: worst(compared.largest[name]))
     return Verification(
         bundle=bundle_dir,
         files=len(record.get("files", {})) or None,
         edited=tuple(edited_files(bundle.path)),
         reference=f"{whose}; {plain.predictor.name}, not optimised, one picture at a time",
-        runtime=f"{served.predictor.name}, as served, in batches of {_BATCH}",
-        pictures=len(compared.differences),
+        runtime=f"{served.predictor.name}, as served, in batches of {BATCH}",
+        images=len(compared.largest),
         unreadable=(*unreadable, *compared.unreadable),
-        largest_difference=compared.differences[largest_at],
+        largest_difference=compared.largest[largest_at],
         largest_at=largest_at,
         agreeing=compared.agreeing,
         tolerance=tolerance,
-        telling=compared.spread > 10 * tolerance,
+        distinguishes=compared.spread > 10 * tolerance,
     )
 
 
@@ -138,69 +129,6 @@ def _classifier(bundle: Bundle, predictor: Predictor) -> Classifier:
             f"{bundle.path}: its description is wrong; preprocessing: {error}; mend it, or convert"
             " the model again"
         ) from error
-
-
-@dataclass(frozen=True)
-class _Compared:
-    differences: Mapping[str, float]
-    unreadable: Sequence[str]
-    agreeing: int
-    spread: float  # of one class between pictures, relative to the largest score
-
-
-def _compare(plain: Classifier, served: Classifier, pictures: Mapping[str, bytes]) -> _Compared:
-    differences: dict[str, float] = {}
-    unreadable: list[str] = []
-    rows: list[np.ndarray] = []
-    agreeing = 0
-    names = list(pictures)
-    batches = [names[at : at + _BATCH] for at in range(0, len(names), _BATCH)]
-    shown = Console(stderr=True)
-    for batch in track(
-        batches, "comparing", console=shown, transient=True, disable=len(names) < 32
-    ):
-        classes = len(served.labels or ()) or 1_000_000
-        asked = [EncodedImage(pictures[name], classes, _EVERYTHING) for name in batch]
-        for name, result in zip(batch, served.classify(asked), strict=True):
-            expected = _expected(plain, pictures[name])
-            if isinstance(expected, ServingError) and isinstance(result, ServingError):
-                unreadable.append(name)
-                continue
-            if isinstance(expected, ServingError) or isinstance(result, ServingError):
-                raise ConversionError(f"{name}: answered by one of the two only: {result}")
-            scores = _by_class(result, len(expected))
-            scale = max(1.0, float(np.abs(expected).max()))
-            differences[name] = float(np.abs(scores - expected).max()) / scale
-            agreeing += int(scores.argmax() == expected.argmax())
-            rows.append(expected)
-    spread = float(np.ptp(rows, axis=0).max() / np.abs(rows).max()) if len(rows) > 1 else 0.0
-    return _Compared(differences, unreadable, agreeing, spread)
-
-
-def _expected(plain: Classifier, picture: bytes) -> np.ndarray | ServingError:
-    """Scores, float32 [classes], of one picture run by itself."""
-    try:
-        array = plain.preprocess(plain.decode(picture))
-    except ServingError as error:
-        return error
-    try:
-        outputs = plain.predictor.predict(array[np.newaxis])
-    except PredictorError as error:
-        raise ConversionError(f"{plain.bundle.path}: {error}") from error
-    scores = activate(outputs, plain.bundle.description.activation)
-    row: np.ndarray = scores[0]
-    return row
-
-
-def _by_class(result: Sequence[Category], classes: int) -> np.ndarray:
-    scores = np.full(classes, np.nan, np.float32)
-    for category in result:
-        scores[category.class_id] = category.score
-    return scores
-
-
-def _worst(difference: float) -> float:
-    return float("inf") if np.isnan(difference) else difference
 
 
 def _record(bundle: Bundle) -> dict[str, Any]:
@@ -217,21 +145,21 @@ def _record(bundle: Bundle) -> dict[str, Any]:
 def _check_signature(bundle: Bundle, export: ExportedModel) -> None:
     """Compare names, types and shapes in the prototxt files with the graph's.
 
-    That the text, the stream and the client's copies are equal, load_bundle has seen to.
+    load_bundle has compared the text, the stream and the client's copies.
     """
     config, graph = bundle.model_config, signature(export)
-    for side, told, real in (
+    for side, stated, real in (
         ("feed", config.feeds, graph.feeds),
         ("fetch", config.fetches, graph.fetches),
     ):
-        told_facts = [(spec.name, spec.dtype) for spec in told]
+        stated_facts = [(spec.name, spec.dtype) for spec in stated]
         real_facts = [(spec.name, spec.dtype) for spec in real]
-        if told_facts != real_facts:
+        if stated_facts != real_facts:
             raise ConversionError(
                 f"{bundle.server_dir}: serving_server_conf.prototxt says that the model's {side} is"
-                f" {told_facts}, and the graph has {real_facts}; convert the model again"
+                f" {stated_facts}, and the graph has {real_facts}; convert the model again"
             )
-        for spec, truth in zip(told, real, strict=True):
+        for spec, truth in zip(stated, real, strict=True):
             # 0.9's converter leaves open dimensions out
             shape = tuple(dim for dim in spec.shape if dim != -1)
             if shape != tuple(dim for dim in truth.shape if dim != -1):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bundle.inference_yml import TransformOp
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# The statistics of the 40-class household waste contest's training pictures.
+# The statistics of the 40-class household waste contest's training images.
 GARBAGE40_MEAN = (0.56719673, 0.5293289, 0.48351972)
 GARBAGE40_STD = (0.20874391, 0.21455203, 0.22451781)
 
@@ -34,7 +34,7 @@ PRESETS: dict[str, tuple[TransformOp, ...]] = {
     "imagenet-224": _SHORT_SIDE_AND_CENTRE,
     "paddle-serving-sample": _SHORT_SIDE_AND_CENTRE,
     "paddlex": _SHORT_SIDE_AND_CENTRE,
-    # The whole picture at EfficientNet-B5's size.
+    # The whole image at EfficientNet-B5's size.
     "garbage40": (
         TransformOp("ResizeImage", {"size": [456, 456]}),
         normalize(GARBAGE40_MEAN, GARBAGE40_STD),

@@ -28,7 +28,7 @@ def _with_answer(
 ) -> InferenceDescription:
     """Decide between one category and several, and what makes scores of logits."""
     multi_label = description.multi_label or overrides.multi_label
-    # A sigmoid at the end is a model of several labels a picture, unless a description says Topk.
+    # A sigmoid at the end is a model of several labels an image, unless a description says Topk.
     if activation == "sigmoid" and not settled:
         multi_label = True
     _check(overrides, activation, multi_label=multi_label)
@@ -64,7 +64,7 @@ def _check(overrides: Overrides, activation: str, *, multi_label: bool) -> None:
         )
     if overrides.threshold is not None and not multi_label:
         raise ConversionError(
-            "--threshold: belongs to models of several labels a picture; give --multi-label, or"
+            "--threshold: belongs to models of several labels an image; give --multi-label, or"
             " set threshold in the service's configuration"
         )
     if overrides.threshold is not None and not 0 <= overrides.threshold <= 1:

@@ -77,7 +77,7 @@ def read_export(
             check_combined(params, graph.parameters)
     if (graph.fixed_batch or 0) > _LARGEST_BATCH:
         raise ConversionError(
-            f"{model}: takes {graph.fixed_batch} pictures a run and no other number; export it with"
+            f"{model}: takes {graph.fixed_batch} images a run and no other number; export it with"
             " an open batch, or one of 1"
         )
     return ExportedModel(

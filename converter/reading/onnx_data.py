@@ -11,7 +11,7 @@ from ..errors import ConversionError
 from .graph_file import inside
 
 _EXTERNAL = 1  # TensorProto.DataLocation
-# Bytes of one element, by TensorProto.DataType; others are told by their length.
+# Bytes of one element, by TensorProto.DataType; of others the length says it.
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
 
 # Messages of the onnx package have no static types here.

@@ -46,7 +46,7 @@ def read_graph(path: Path) -> Graph:
         ConversionError: the file is not JSON, no PIR program, or holds no inference graph.
     """
     document = _load(path)
-    with understood(path):
+    with reported_as_damage(path):
         version = document["base_code"].get("version", 1)
         return replace(_graph(path, _operators(document)), written_by=f"format {version}")
 
@@ -58,7 +58,7 @@ def read_operators(path: Path) -> list[Node]:
         ConversionError: the file is not JSON, or no PIR program.
     """
     document = _load(path)
-    with understood(path):
+    with reported_as_damage(path):
         return _operators(document)
 
 
@@ -76,7 +76,7 @@ def _load(path: Path) -> Node:
         raise ConversionError(
             f"{path}: is not JSON, or is cut off ({error}); export the model again"
         ) from error
-    with understood(path):
+    with reported_as_damage(path):
         if document["base_code"]["magic"] != "pir":
             raise KeyError("magic")
         _check_version(path, document["base_code"].get("version", 1))
@@ -85,13 +85,13 @@ def _load(path: Path) -> Node:
 
 
 @contextmanager
-def understood(path: Path) -> Iterator[None]:
+def reported_as_damage(path: Path) -> Iterator[None]:
     """Within it, JSON of another form than a PIR program's is an error of the file."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ConversionError(
-            f"{path}: is no Paddle graph that is understood here ({error!r} is not as expected);"
+            f"{path}: is no Paddle graph that can be read here ({error!r} is not as expected);"
             " export it again with Paddle 3.x"
         ) from error
 

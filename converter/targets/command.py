@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..checking.pictures import shown
-from .lite_target import export_lite
-from .onnx_target import export_onnx
-from .target import DEFAULT_TOLERANCE, Exported, ExportOptions, megabytes
+from ..checking.images import shown
+from .lite_target import write_lite
+from .onnx_target import write_onnx
+from .target import DEFAULT_TOLERANCE, TargetOptions, TargetResult, megabytes
 
-_EXPORTS = {"onnx": export_onnx, "paddle-lite": export_lite}
+_TARGETS = {"onnx": write_onnx, "paddle-lite": write_lite}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = commands.add_parser("export", help="a bundle becomes ONNX, or a model for ARM phones")
     command.set_defaults(run=run)
     command.add_argument("bundle_dir", type=Path, metavar="bundle", help="serving_model/NAME")
-    command.add_argument("--to", required=True, choices=tuple(_EXPORTS), help="the format")
+    command.add_argument("--to", required=True, choices=tuple(_TARGETS), help="the format")
     command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder")
     command.add_argument(
         "--images",
@@ -31,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         nargs="+",
         default=(),
         metavar="PATH",
-        help="pictures, or folders of them, to compare with; default: drawn ones",
+        help="images, or folders of them, to compare with; default: drawn ones",
     )
     command.add_argument(
         "--tolerance",
@@ -45,13 +45,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> None:
-    """Export, and tell what was written.
+    """Write the target, and print what was written.
 
     Raises:
         ConversionError, BundleError: one line says what is wrong; nothing was written.
     """
-    exported = _EXPORTS[options.to](
-        ExportOptions(
+    result = _TARGETS[options.to](
+        TargetOptions(
             bundle_dir=options.bundle_dir,
             output=options.output,
             images=tuple(options.images),
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         ),
         _say,
     )
-    _print_report(exported, Console())
+    _print_report(result, Console())
 
 
 def tolerance(text: str) -> float:
@@ -77,32 +77,32 @@ def _say(step: str) -> None:
     sys.stderr.flush()
 
 
-def _print_report(exported: Exported, console: Console) -> None:
-    console.print(Text(f"export {exported.output}", style="bold"))
+def _print_report(result: TargetResult, console: Console) -> None:
+    console.print(Text(f"export {result.output}", style="bold"))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, meaning in exported.files.items():
-        file = exported.output / name
+    for name, meaning in result.files.items():
+        file = result.output / name
         size = f", {megabytes(file)}" if file.suffix in (".nb", ".onnx") else ""
         table.add_row(Text(name), Text(f"{meaning}{size}"))
-    found = exported.agreement
-    table.add_row("compared", f"{found.runtime} with {found.reference}, {found.pictures} pictures")
+    found = result.agreement
+    table.add_row("compared", f"{found.runtime} with {found.reference}, {found.images} images")
     table.add_row(
         "difference",
         Text(
             f"{found.difference:.2g} at most; the same best class in"
-            f" {found.same_best} of {found.pictures}",
-            style="green" if found.same_best == found.pictures else "yellow",
+            f" {found.same_best} of {found.images}",
+            style="green" if found.same_best == found.images else "yellow",
         ),
     )
-    notes = list(exported.notes)
+    notes = list(result.notes)
     if found.unreadable:
         notes.append(f"{len(found.unreadable)} unreadable, and left out: {shown(found.unreadable)}")
-    if not found.telling:
+    if not found.distinguishes:
         notes.append(
-            "the model answers these pictures all alike, so the comparison says little; give"
-            " --images with pictures of your own"
+            "the model answers these images all alike, so the comparison says little; give"
+            " --images with images of your own"
         )
     for note in notes:
         table.add_row("note", Text(note, style="yellow"))

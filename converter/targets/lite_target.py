@@ -13,10 +13,10 @@ from .phone_demo import CONFIG, LABELS, write_for_demo
 from .program_operators import UnknownOperatorError
 from .program_writer import write_program
 from .target import (
-    Exported,
-    ExportOptions,
     Say,
     Source,
+    TargetOptions,
+    TargetResult,
     check_target,
     open_source,
 )
@@ -24,7 +24,7 @@ from .target import (
 DESCRIPTION = "inference.yml"
 
 
-def export_lite(options: ExportOptions, say: Say) -> Exported:
+def write_lite(options: TargetOptions, say: Say) -> TargetResult:
     """Write a bundle's model for Paddle-Lite on ARM, with labels and the phone demo's config.
 
     Raises:
@@ -39,7 +39,7 @@ def export_lite(options: ExportOptions, say: Say) -> Exported:
     model = f"{source.name}.nb"
     check_target(source, options, model, "Paddle-Lite export")
     lite = PaddleLite(source.bundle.path, options.output)
-    # What is wrong with the pictures is told at once.
+    # before the translation: errors in the images are reported at once
     prepared = prepare(source.bundle, options.images)
     everything = frozenset({model, DESCRIPTION, LABELS, CONFIG})
     with (
@@ -58,7 +58,7 @@ def export_lite(options: ExportOptions, say: Say) -> Exported:
         shutil.copyfile(source.bundle.server_dir / DESCRIPTION, staging / DESCRIPTION)
         files[DESCRIPTION] = "preprocessing and labels, for your own app"
         notes = write_for_demo(source, staging, files, model)
-    return Exported(options.output, files, agreement, notes)
+    return TargetResult(options.output, files, agreement, notes)
 
 
 def _program_files(source: Source, folder: Path) -> tuple[Path, Path]:

@@ -19,10 +19,10 @@ from ..checking.comparison import Run, open_trial, prepare
 from ..errors import ConversionError
 from ..reading.program_graph import MESSAGES
 from .target import (
-    Exported,
-    ExportOptions,
     Say,
     Source,
+    TargetOptions,
+    TargetResult,
     check_target,
     of_a_full_disk,
     open_source,
@@ -36,7 +36,7 @@ _FILES = frozenset({MODEL, DESCRIPTION, LABELS})
 _OPSET = 13
 
 
-def export_onnx(options: ExportOptions, say: Say) -> Exported:
+def write_onnx(options: TargetOptions, say: Say) -> TargetResult:
     """Write a bundle's model as ONNX, with its description and labels.
 
     Raises:
@@ -48,7 +48,7 @@ def export_onnx(options: ExportOptions, say: Say) -> Exported:
     )
     check_target(source, options, MODEL, "ONNX export")
     _check_packages()
-    # What is wrong with the pictures is told at once.
+    # before the translation: errors in the images are reported at once
     prepared = prepare(source.bundle, options.images)
     with staged(options.output, _FILES) as staging:
         say(f"converting {options.bundle_dir} to ONNX")
@@ -63,7 +63,7 @@ def export_onnx(options: ExportOptions, say: Say) -> Exported:
         if labels is not None:
             (staging / LABELS).write_text("\n".join(labels) + "\n", encoding="utf-8")
             files[LABELS] = f"{len(labels)} labels, the first is class 0"
-    return Exported(options.output, files, agreement)
+    return TargetResult(options.output, files, agreement)
 
 
 def _check_packages() -> None:
@@ -154,10 +154,10 @@ def _cause(output: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
     lines = [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
     marks = ("not supported", "Error", "ERROR", "nvalid", "failed", "Fail")
-    told = [line for line in lines if any(mark in line for mark in marks)] or lines[-1:]
-    if not told:
+    cause = [line for line in lines if any(mark in line for mark in marks)] or lines[-1:]
+    if not cause:
         return "it says nothing"
-    return told[0].rpartition("Failed to convert PaddlePaddle model: ")[2][:200]
+    return cause[0].rpartition("Failed to convert PaddlePaddle model: ")[2][:200]
 
 
 def _open_session(source: Source, file: Path) -> tuple[str, Run]:
@@ -177,7 +177,7 @@ def _open_session(source: Source, file: Path) -> tuple[str, Run]:
     fetch = session.get_outputs()[source.answering]
     if source.fixed_batch is None and isinstance(feed.shape[0], int):
         raise ConversionError(
-            f"{source.bundle.path}: the ONNX model takes {feed.shape[0]} pictures a run, the"
+            f"{source.bundle.path}: the ONNX model takes {feed.shape[0]} images a run, the"
             " bundle any number; report this to paddle2onnx"
         )
 

@@ -48,8 +48,8 @@ class PaddleLite:
         folder = model.parent
         files: list[str] = []
         for number, batch in enumerate(batches):
-            np.save(folder / f"pictures{number}.npy", batch)
-            files += [f"pictures{number}.npy", f"scores{number}.npy"]
+            np.save(folder / f"images{number}.npy", batch)
+            files += [f"images{number}.npy", f"scores{number}.npy"]
         said = self._step(folder, "run", str(model), str(index), *files)
         answers = [np.load(folder / name, allow_pickle=False) for name in files[1::2]]
         return said.split()[-1], [np.asarray(a, np.float32).reshape(len(a), -1) for a in answers]
@@ -95,5 +95,5 @@ def _cause(output: str) -> str:
     """Paddle-Lite's fatal line without its head, or the last line of a traceback."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     fatal = [line.partition("] ")[2] for line in lines if line.startswith("[F ")]
-    told = fatal[:1] or lines[-1:]
-    return told[0][:200].rstrip(": ") if told else "it says nothing"
+    cause = fatal[:1] or lines[-1:]
+    return cause[0][:200].rstrip(": ") if cause else "it says nothing"

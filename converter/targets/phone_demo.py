@@ -14,7 +14,7 @@ from .target import Source
 
 LABELS, CONFIG = "labels.txt", "config.txt"
 
-# Where the demo's files are pushed to; an app's own folder is nobody's to write from a computer.
+# Where the demo's files are pushed to; a computer cannot write to an app's own folder.
 PHONE_FOLDER = "/data/local/tmp/arm_cpu"
 
 
@@ -55,7 +55,7 @@ def write_for_demo(
 
 
 class _BeyondDemoError(Exception):
-    """The demo would prepare pictures otherwise than the model needs, and answer wrongly."""
+    """The demo would prepare images otherwise than the model needs, and answer wrongly."""
 
 
 def _demo_sizes(source: Source) -> tuple[int, int]:
@@ -64,7 +64,7 @@ def _demo_sizes(source: Source) -> tuple[int, int]:
         raise _BeyondDemoError("it reads the first output, and the scores are another")
     if source.fixed_batch not in (None, 1):
         raise _BeyondDemoError(
-            f"the model takes {source.fixed_batch} pictures a run, and it gives one"
+            f"the model takes {source.fixed_batch} images a run, and it gives one"
         )
     steps = _steps(source.bundle.description)
     if list(steps) not in (
@@ -94,7 +94,7 @@ def _steps(description: InferenceDescription) -> Mapping[str, Mapping[str, Any]]
     steps: dict[str, Mapping[str, Any]] = {}
     for operator in description.transform_ops:
         if operator.name == "DecodeImage" and operator.options.get("to_rgb", True):
-            continue  # the demo turns pictures to RGB too
+            continue  # the demo turns images to RGB too
         steps[operator.name] = operator.options
     return steps
 

@@ -21,8 +21,8 @@ from ..reading.pir_graph import (
     is_persistable,
     kind_of,
     read_operators,
+    reported_as_damage,
     results_of,
-    understood,
 )
 from ..reading.program_graph import MESSAGES
 from .program_operators import CONSTANTS, RULES, Operands, UnknownOperatorError, constant_of, plain
@@ -56,7 +56,7 @@ def write_program(model_file: Path, graph: Graph, target: Path) -> None:
     for parameter in graph.parameters:
         _add_variable(block, parameter.name, parameter.dtype, parameter.shape, persistable=True)
     operators = read_operators(model_file)
-    with understood(model_file):
+    with reported_as_damage(model_file):
         _Translation(block, graph).translate(operators)
     target.write_bytes(program.SerializeToString())
 

@@ -1,4 +1,4 @@
-"""What every export shares: the bundle it starts from, what is asked and written, its steps."""
+"""What every target shares: the bundle it starts from, its options, its result, its steps."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class ExportOptions:
-    """What a caller asks of an export.
+class TargetOptions:
+    """What a target is given.
 
     Attributes:
         bundle_dir: serving_model/NAME.
         output: the folder to be written.
-        images: pictures, or folders of them, to compare with; none: drawn ones.
+        images: images, or folders of them, to compare with; none: drawn ones.
         tolerance: the largest difference of a score that is accepted, relative to the largest.
-        force: replace an existing export.
+        force: replace an existing target.
     """
 
     bundle_dir: Path
@@ -44,8 +44,8 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What an export wrote: file name -> what it is, and what a user should know besides."""
+class TargetResult:
+    """What was written: file name -> what it is, and what a user should know besides."""
 
     output: Path
     files: Mapping[str, str]
@@ -55,7 +55,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Source:
-    """A bundle to export, read and checked."""
+    """A bundle to make a target of, read and checked."""
 
     bundle: Bundle
     model: ExportedModel
@@ -67,7 +67,7 @@ class Source:
 
     @property
     def answering(self) -> int:
-        """The position of the output that answers are made from."""
+        """The position of the output that holds the scores."""
         return self.bundle.model_config.answering
 
     @property
@@ -96,7 +96,7 @@ def open_source(bundle_dir: Path, *, of_onnx: str) -> Source:
 
     Args:
         bundle_dir: serving_model/NAME.
-        of_onnx: what to tell the owner of a bundle that holds an ONNX model.
+        of_onnx: what to say of a bundle that holds an ONNX model.
 
     Raises:
         ConversionError, BundleError: one line says what is wrong.
@@ -113,13 +113,13 @@ def open_source(bundle_dir: Path, *, of_onnx: str) -> Source:
     return Source(bundle, model)
 
 
-def check_target(source: Source, options: ExportOptions, model_file: str, kind: str) -> None:
-    """Refuse an output inside the bundle, and one that holds something else than such an export.
+def check_target(source: Source, options: TargetOptions, model_file: str, kind: str) -> None:
+    """Refuse an output inside the bundle, and one that holds something else than such a target.
 
     Args:
         source: the bundle.
-        options: what was asked.
-        model_file: the file that tells an export of this kind.
+        options: the output, and whether it may be replaced.
+        model_file: the file that every target of this kind holds.
         kind: what it is, for people.
 
     Raises:
@@ -165,7 +165,7 @@ def run_step(
 
 
 def of_a_full_disk(said: str) -> bool:
-    """Whether a converter's output tells that it could not write: each says it in its own way."""
+    """Whether a converter's output says that it could not write: each has its own words."""
     return any(mark in said for mark in ("No space left", "Errno 28", "Disk quota", "(fwrite"))
 
 

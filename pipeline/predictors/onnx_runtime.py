@@ -50,12 +50,12 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         self._session_for(bundle.fixed_batch or 1)
         self.name = f"ONNX Runtime {onnxruntime.__version__} on {options.device}"
 
-    def _run_size(self, pictures: int) -> int:
-        return pictures if self._device == "cpu" else 1 << (pictures - 1).bit_length()
+    def _run_size(self, images: int) -> int:
+        return images if self._device == "cpu" else 1 << (images - 1).bit_length()
 
-    def _session_for(self, pictures: int) -> Session:
-        """Return the session that runs so many pictures; it is loaded when first asked for."""
-        size = 1 if self._device == "cpu" else pictures
+    def _session_for(self, images: int) -> Session:
+        """Return the session that runs so many images; it is loaded at its first use."""
+        size = 1 if self._device == "cpu" else images
         if size not in self._sessions:
             self._sessions[size] = self._load()
         return self._sessions[size]
@@ -92,9 +92,9 @@ def _session(model_file: Path, options: PredictorOptions, providers: list[Provid
     session.disable_fallback()  # to the CPU, when a run fails
     if options.device != "cpu" and _CUDA not in session.get_providers():
         raise PredictorError(
-            "a GPU is asked for and ONNX Runtime cannot use one, for the cause that it printed "
+            "a GPU is requested and ONNX Runtime cannot use one, for the cause that it printed "
             "above; CUDA and cuDNN come with pip install 'onnxruntime-gpu[cuda,cudnn]', and "
-            "nvidia-smi tells what GPUs are there and how much of their memory is taken: each "
+            "nvidia-smi shows what GPUs are there and how much of their memory is taken: each "
             "worker holds the weights once for each size of a batch"
         )
     return session
@@ -108,12 +108,12 @@ def _providers(device: str) -> list[Provider]:
         return ["CPUExecutionProvider"]
     if _CUDA not in onnxruntime.get_available_providers():
         raise PredictorError(
-            "a GPU is asked for and this ONNX Runtime is built for the CPU; pip uninstall "
+            "a GPU is requested and this ONNX Runtime is built for the CPU; pip uninstall "
             'onnxruntime, then pip install onnxruntime-gpu[cuda,cudnn], or set devices to ""'
         )
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
         # CUDA and cuDNN as pip installs them are on no path where the loader looks. What it prints
-        # of those that it does not find is told by the session, too.
+        # of those that it does not find is reported by the session, too.
         with contextlib.redirect_stdout(io.StringIO()):
             onnxruntime.preload_dlls()
     return [(_CUDA, dict(_CUDA_OPTIONS)), "CPUExecutionProvider"]

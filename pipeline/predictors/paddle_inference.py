@@ -52,7 +52,7 @@ class PaddleInferencePredictor(SingleFeedPredictor):
     def _run(self, feed: np.ndarray) -> np.ndarray:
         try:
             self._copy_in(feed)
-            # the first run chooses kernels, and some of them tell the world
+            # the first run chooses kernels, and some of them print
             with contextlib.nullcontext() if self._has_run else _silent_stdout():
                 self._predictor.run()
             self._has_run = True
@@ -73,7 +73,7 @@ class PaddleInferencePredictor(SingleFeedPredictor):
 def _silent_stdout() -> Iterator[None]:
     """Keep what Paddle prints of some operators, a line each, off stdout.
 
-    They write to the file descriptor; Python's own stream is none the wiser.
+    They write to the file descriptor, past Python's own stream.
     """
     sys.stdout.flush()
     saved = os.dup(1)
@@ -132,12 +132,12 @@ def _check_device(device: str) -> None:
 
     if not paddle.is_compiled_with_cuda():
         raise PredictorError(
-            "a GPU is asked for and this Paddle is built for the CPU; install the extra gpu "
+            "a GPU is requested and this Paddle is built for the CPU; install the extra gpu "
             'instead of cpu, or set devices to ""'
         )
     if paddle.device.cuda.device_count() == 0:
         raise PredictorError(
-            "a GPU is asked for and Paddle finds none; look at nvidia-smi and `devices`"
+            "a GPU is requested and Paddle finds none; look at nvidia-smi and `devices`"
         )
 
 
@@ -148,5 +148,5 @@ def last_line(error: BaseException) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     marked = [line for line in lines if "Error:" in line or "(at /" not in line]
-    told = [line for line in marked if "Error:" in line] or marked[-1:]
-    return " ".join(told[0].split())[:300] if told else type(error).__name__
+    cause = [line for line in marked if "Error:" in line] or marked[-1:]
+    return " ".join(cause[0].split())[:300] if cause else type(error).__name__

@@ -53,7 +53,7 @@ def load_paddle(device: str) -> PaddleLibrary:
         with contextlib.suppress(_UnknownLibraryError):
             return _library_alone()
     with warnings.catch_warnings():
-        # Paddle asks for ccache at every start, for C++ extensions that nobody builds here.
+        # Paddle asks for ccache at every start, for C++ extensions that are not built here.
         warnings.simplefilter("ignore")
         from paddle import inference
     version = _version(inference.get_version())
@@ -65,11 +65,11 @@ def runs_alone(package: Path) -> bool:
     file = package / "version" / "__init__.py"
     if not file.is_file() or not _file(package).is_file():
         return False
-    told = types.ModuleType("paddle_version")
-    SourceFileLoader(told.__name__, str(file)).exec_module(told)  # it imports nothing of Paddle
+    stated = types.ModuleType("paddle_version")
+    SourceFileLoader(stated.__name__, str(file)).exec_module(stated)  # it imports nothing of Paddle
     try:
-        version = int(told.major), int(told.minor)
-        for_gpus = told.cuda_version != "False"
+        version = int(stated.major), int(stated.minor)
+        for_gpus = stated.cuda_version != "False"
     except (AttributeError, ValueError):
         return False
     return _OLDEST <= version < _TOO_NEW and not for_gpus
@@ -150,7 +150,7 @@ def _begin(library: Any) -> None:  # noqa: ANN401
         flags["FLAGS_enable_pir_in_executor"] = True  # paddle/pir_utils.py
 
 
-def _version(told: str) -> str:
-    """Return the number in `version: 3.3.1`, a line of what Paddle tells of itself."""
-    found = re.search(r"^version: (\S+)", told, re.MULTILINE)
+def _version(text: str) -> str:
+    """Return the number in `version: 3.3.1`, a line of what Paddle says of itself."""
+    found = re.search(r"^version: (\S+)", text, re.MULTILINE)
     return found[1] if found else "of an unknown version"

@@ -11,7 +11,7 @@ from bundle.model_config import SCORE_DTYPES, TensorSpec
 
 from .predictor import PredictorError
 
-# Numbers that a prepared picture can be given as.
+# Numbers that a prepared image can be given as.
 _FEED_DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int32", "int64")
 
 
@@ -33,14 +33,14 @@ class SingleFeedPredictor(ABC):
         size = self._fixed_batch or self._run_size(len(batch))
         if size == len(batch):
             return self._scores(batch)
-        # The last run is filled up with its last picture.
+        # The last run is filled up with its last image.
         filled = batch[[min(i, len(batch) - 1) for i in range(-(-len(batch) // size) * size)]]
         runs = [self._scores(filled[at : at + size]) for at in range(0, len(filled), size)]
         return np.concatenate(runs)[: len(batch)]
 
-    def _run_size(self, pictures: int) -> int:
-        """Return how many pictures to run for so many, where the graph takes any number."""
-        return pictures
+    def _run_size(self, images: int) -> int:
+        """Return how many images to run for so many, where the graph takes any number."""
+        return images
 
     @abstractmethod
     def _run(self, feed: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ class SingleFeedPredictor(ABC):
         if scores.shape[:1] != (len(batch),):
             raise PredictorError(
                 f"the fetch {self._fetch.name} has the shape {_shape(scores.shape)} for "
-                f"{len(batch)} pictures; if the graph takes one picture a run, set batch_size to 1"
+                f"{len(batch)} images; if the graph takes one image a run, set batch_size to 1"
             )
         return scores.reshape(len(batch), -1).astype(np.float32, copy=False)
 
@@ -79,7 +79,7 @@ def _only_feed(bundle: Bundle) -> TensorSpec:
         raise PredictorError(f"a classifier has one feed; this model has {len(feeds)}: {names}")
     if feeds[0].dtype not in _FEED_DTYPES:
         raise PredictorError(
-            f"the model's feed {feeds[0].name} takes {feeds[0].dtype}; pictures are fed as "
+            f"the model's feed {feeds[0].name} takes {feeds[0].dtype}; images are fed as "
             f"{', '.join(_FEED_DTYPES)}"
         )
     return feeds[0]

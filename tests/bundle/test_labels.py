@@ -144,8 +144,8 @@ def test_numbers_of_a_table_are_no_part_of_a_label(
         "".join(f"{at}{separator}{name}\n" for at, name in enumerate(names, first)),
         encoding="utf-8",
     )
-    told = r"begin with the class number and .*; write '0 name', with a plain space"
-    with pytest.raises(BundleError, match=told):
+    text = r"begin with the class number and .*; write '0 name', with a plain space"
+    with pytest.raises(BundleError, match=text):
         read_labels(file)
 
 

@@ -35,7 +35,7 @@ def test_every_cut_but_between_records_is_found(tmp_path: Path) -> None:
     whole = record(2, 3) + record(4)
     for size in range(1, len(whole)):
         if size == len(record(2, 3)):
-            continue  # a whole file of fewer parameters: only the graph can tell
+            continue  # a whole file of fewer parameters: only the graph shows it
         with pytest.raises(BundleError, match=r"inference\.pdiparams (is|has)"):
             check_whole(write(tmp_path, whole[:size]))
 

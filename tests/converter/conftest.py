@@ -21,7 +21,7 @@ from converter.reading.program_graph import MESSAGES
 from tests.patience import PATIENCE_S
 
 CLASSES = 3
-# A classifier of [N, 3, 4, 4] pictures: flatten, fully connected, softmax.
+# A classifier of [N, 3, 4, 4] images: flatten, fully connected, softmax.
 SHAPES: dict[str, tuple[int, ...]] = {"fc.w_0": (48, CLASSES), "fc.b_0": (CLASSES,)}
 
 INFERENCE_YML = """\
@@ -190,7 +190,7 @@ def _run_paddle(script: str, *arguments: str, pir_api: bool = True) -> str:
 def paddle_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Export a real, tiny convolutional net with Paddle.
 
-    "pir" and "pdmodel" end with a softmax; "two outputs" is a PIR graph of two pictures a run that
+    "pir" and "pdmodel" end with a softmax; "two outputs" is a PIR graph of two images a run that
     gives the logits and the softmax.
     """
     made: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""`python -m converter`: exit codes, one line on stderr, and what inspect tells."""
+"""`python -m converter`: exit codes, one line on stderr, and what inspect prints."""
 
 from __future__ import annotations
 

@@ -107,10 +107,10 @@ def answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
     def run(export: Path, *options: str) -> int:
         output = tmp_path / f"out{next(numbers)}"
         code = main(["convert", str(export), "--output", str(output), *options])
-        told = capsys.readouterr().err
+        message = capsys.readouterr().err
         if code:
-            assert told.startswith("error: ")
-            assert told.count("\n") == 1
+            assert message.startswith("error: ")
+            assert message.count("\n") == 1
             assert not output.exists()
         return code
 

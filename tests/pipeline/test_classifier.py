@@ -23,7 +23,7 @@ SIZE = 224
 
 
 class FakePredictor:
-    """Scores six classes by the mean of the picture; records the batches it was given."""
+    """Scores six classes by the mean of the image; records the batches it was given."""
 
     name = "fake"
 
@@ -36,7 +36,7 @@ class FakePredictor:
         if self.scores is not None:
             return np.asarray(self.scores, np.float32)
         means = batch.mean(axis=(1, 2, 3))
-        # Dark pictures are of class 0, bright ones of class 5.
+        # Dark images are of class 0, bright ones of class 5.
         best = np.clip(((means + 2.2) / 4.8 * 6).astype(int), 0, 5)
         return np.eye(6, dtype=np.float32)[best] * 0.9 + np.float32(0.1 / 6)
 
@@ -60,7 +60,7 @@ def best(results: Any) -> list[int]:
     return [result[0].class_id for result in results]
 
 
-def test_pictures_go_through_the_model_as_one_batch(
+def test_images_go_through_the_model_as_one_batch(
     classifier: Classifier, predictor: FakePredictor
 ) -> None:
     results = classifier.classify([grey(0), grey(255), grey(120)])
@@ -70,14 +70,14 @@ def test_pictures_go_through_the_model_as_one_batch(
     assert len(results[0]) == 1
 
 
-def test_a_bad_picture_fails_alone(classifier: Classifier, predictor: FakePredictor) -> None:
+def test_a_bad_image_fails_alone(classifier: Classifier, predictor: FakePredictor) -> None:
     results = classifier.classify([grey(0), EncodedImage(b"text"), grey(255)])
     assert predictor.batches == [(2, 3, SIZE, SIZE)]
     assert isinstance(results[1], UndecodableImage)
     assert best([results[0], results[2]]) == [0, 5]
 
 
-def test_only_bad_pictures_never_reach_the_model(
+def test_only_bad_images_never_reach_the_model(
     classifier: Classifier, predictor: FakePredictor
 ) -> None:
     assert isinstance(classifier.classify([EncodedImage(b"text")])[0], UndecodableImage)
@@ -96,7 +96,7 @@ def test_each_caller_gets_the_topk_and_threshold_it_asked_for(classifier: Classi
     assert [len(result) for result in (one, three, all_, none)] == [1, 3, 6, 0]
 
 
-def test_scores_that_are_not_finite_fail_their_own_picture(
+def test_scores_that_are_not_finite_fail_their_own_image(
     classifier: Classifier, predictor: FakePredictor
 ) -> None:
     predictor.scores = [[0.5, 0.5, 0, 0, 0, 0], [np.nan, 1, 0, 0, 0, 0]]
@@ -109,7 +109,7 @@ def test_a_wrong_number_of_rows_is_never_handed_out(
     classifier: Classifier, predictor: FakePredictor
 ) -> None:
     predictor.scores = [[1, 0, 0, 0, 0, 0]]
-    with pytest.raises(PredictorError, match="1 rows of scores for 2 pictures"):
+    with pytest.raises(PredictorError, match="1 rows of scores for 2 images"):
         classifier.classify([grey(0), grey(1)])
 
 

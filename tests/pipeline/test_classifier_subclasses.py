@@ -1,4 +1,4 @@
-"""What a user's classifier gets wrong must not give one picture's answer to another."""
+"""What a user's classifier gets wrong must not give one image's answer to another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from protocol.request import EncodedImage
 
 
 class FixedScores:
-    """Answers the same six scores for every picture."""
+    """Answers the same six scores for every image."""
 
     name = "fixed"
 
@@ -40,21 +40,21 @@ class Forgetful(Classifier):
         return super().postprocess(scores, topk, threshold)
 
 
-def picture() -> EncodedImage:
+def image() -> EncodedImage:
     return EncodedImage(cv2.imencode(".png", np.zeros((300, 300, 3), np.uint8))[1].tobytes())
 
 
 def test_an_answer_that_is_missing_moves_no_other(root: Path) -> None:
     bundle = load_bundle(root / "serving_model" / "waste")
     classifier = Forgetful(bundle, FixedScores([0, 0, 1, 0, 0, 0]))
-    first, second = classifier.classify([picture(), picture()])
+    first, second = classifier.classify([image(), image()])
     assert isinstance(first, PredictionFailed)
     assert second[0].class_id == 2
 
 
 def test_a_model_without_numbers_is_found_at_warm_up(root: Path) -> None:
     bundle = load_bundle(root / "serving_model" / "waste")
-    with pytest.raises(PredictorError, match="not even for a grey picture"):
+    with pytest.raises(PredictorError, match="not even for a grey image"):
         Classifier(bundle, FixedScores([np.nan] * 6)).warm_up([1])
 
 

@@ -147,11 +147,11 @@ def test_aliases_can_be_given(make_export: MakeExport, tmp_path: Path) -> None:
 def test_a_bundle_of_serving_0_9_keeps_its_aliases(make_export: MakeExport, tmp_path: Path) -> None:
     export = make_export("fluid")
     (export / "serving_server_conf.prototxt").write_text(
-        'feed_var { name: "x" alias_name: "picture" feed_type: 1 shape: 3 }\n'
+        'feed_var { name: "x" alias_name: "image" feed_type: 1 shape: 3 }\n'
         'fetch_var { name: "out" alias_name: "price" fetch_type: 1 shape: 3 }\n'
     )
     bundle = convert(ConvertOptions(export, tmp_path / "out"))
-    assert bundle.model_config.feeds[0].alias == "picture"
+    assert bundle.model_config.feeds[0].alias == "image"
     assert bundle.model_config.feeds[0].shape == (3, 4, 4)
     assert bundle.model_config.fetches[0].alias == "price"
 
@@ -294,10 +294,10 @@ class TestDescriptions:
         assert not (tmp_path / "out").exists()
         bundle = convert(ConvertOptions(export, tmp_path / "out", Overrides(labels, str(ops))))
         assert bundle.labels == ("a", "b", "c")
-        told = capsys.readouterr().err
-        assert told.startswith("warning: the description beside the model is unreadable and not")
-        assert name in told
-        assert told.count("\n") == 1
+        message = capsys.readouterr().err
+        assert message.startswith("warning: the description beside the model is unreadable and not")
+        assert name in message
+        assert message.count("\n") == 1
 
     @pytest.mark.parametrize("name", WRONG_LABELS)
     def test_labels_beside_the_model_that_are_not_needed_may_be_wrong(
@@ -373,7 +373,7 @@ class TestDescriptions:
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize("planes", [True, False])
-    def test_a_model_of_grey_pictures(self, tmp_path: Path, planes: bool) -> None:
+    def test_a_model_of_grey_images(self, tmp_path: Path, planes: bool) -> None:
         shape = (1, 8, 8) if planes else (8, 8, 1)
         config = ModelConfig(
             (TensorSpec("x", "x", "float32", shape),), (TensorSpec("y", "y", "float32", (3,)),)

@@ -116,5 +116,5 @@ def test_a_signal_leaves_nothing_half_written(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert list((tmp_path / "out").iterdir()) == []
-    told = f"error: interrupted by {number.name}; give the command again\n"
-    assert capsys.readouterr().err == told
+    text = f"error: interrupted by {number.name}; give the command again\n"
+    assert capsys.readouterr().err == text

@@ -99,7 +99,7 @@ def test_the_output_with_a_class_a_label_answers(export: Path, tmp_path: Path) -
     bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     aliases = [fetch.alias for fetch in bundle.model_config.fetches]
     assert aliases == ["features", "prediction", "id"]
-    # labels beside the model tell it too
+    # labels beside the model decide it too
     (export / "labels.txt").write_text("a\nb\nc\n")
     assert preview(export) == bundle.model_config
     labels.write_text("a\nb\n")
@@ -130,9 +130,9 @@ def test_class_numbers_are_no_scores(
     output = tmp_path / "out"
     for more in ["--output", str(output)], ["--show-proto"]:
         assert main(["convert", str(export), *more]) == 1
-        told = capsys.readouterr().err
-        assert "gives 'argmax' (int64 [N]) and no scores" in told
-        assert "Export the model with the softmax or the logits" in told
+        message = capsys.readouterr().err
+        assert "gives 'argmax' (int64 [N]) and no scores" in message
+        assert "Export the model with the softmax or the logits" in message
     assert not output.exists()
     assert main(["inspect", str(export)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -182,7 +182,7 @@ def test_several_feeds_are_converted_and_not_served_as_a_classifier(
     bundle = convert(ConvertOptions(export, tmp_path / "out"))
     assert [feed.name for feed in bundle.model_config.feeds] == ["x", "scale_factor"]
     served = inspect_folder(bundle.path)["served_by"]["ONNX Runtime"]
-    assert served == {"serves": False, "note": "has 2 inputs; pictures are fed to one"}
+    assert served == {"serves": False, "note": "has 2 inputs; images are fed to one"}
     with pytest.raises(PredictorError, match="has one feed; this model has 2: x, scale_factor"):
         create_predictor(load_bundle(tmp_path / "out"))
     assert main(["convert", str(export), "--output", str(tmp_path / "other")]) == 0
@@ -208,11 +208,11 @@ def test_scores_with_sides_of_one(export: Path) -> None:
 def test_what_wrote_a_graph_is_told(
     make_export: MakeExport, tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = {}
+    message = {}
     for folder in (make_export("pir"), shared / "models/ch_ppocr_mobile_v2_cls_infer"):
         assert main(["inspect", str(folder), "--json"]) == 0
-        told[folder.name] = json.loads(capsys.readouterr().out)["written_by"]
-    assert told == {"pir": "format 1", "ch_ppocr_mobile_v2_cls_infer": "Paddle 2.3.2"}
+        message[folder.name] = json.loads(capsys.readouterr().out)["written_by"]
+    assert message == {"pir": "format 1", "ch_ppocr_mobile_v2_cls_infer": "Paddle 2.3.2"}
 
 
 def test_inspect_shows_where_a_bundle_came_from(

@@ -42,9 +42,9 @@ def run(root: Path, *arguments: object, largest_file: int | None = None) -> str:
 def test_no_room_for_the_model(make_export: MakeExport, tmp_path: Path, root: Path) -> None:
     """The system refuses to write on, as it does on a full disk."""
     output = tmp_path / "serving_model/tiny"
-    told = run(root, make_export("pir"), "--output", output, largest_file=512)
-    assert str(output) in told
-    assert "cannot be written (File too large)" in told
+    message = run(root, make_export("pir"), "--output", output, largest_file=512)
+    assert str(output) in message
+    assert "cannot be written (File too large)" in message
     assert list(tmp_path.glob("serving_model/*")) == []
     assert list(tmp_path.glob("serving_model/.*")) == []
 
@@ -70,9 +70,9 @@ def test_a_place_that_cannot_be_written(
     make_export: MakeExport, tmp_path: Path, root: Path, place: str, cause: str
 ) -> None:
     (tmp_path / "labels.txt").write_text("a\n")
-    told = run(root, make_export("pir"), "--output", tmp_path / place)
-    assert cause in told
-    assert told.endswith(("a folder that you may write to\n", "choose another place\n"))
+    message = run(root, make_export("pir"), "--output", tmp_path / place)
+    assert cause in message
+    assert message.endswith(("a folder that you may write to\n", "choose another place\n"))
 
 
 @pytest.mark.parametrize("which", ["export", "output", "labels", "preprocess", "model", "params"])
@@ -93,18 +93,18 @@ def test_an_output_that_is_a_loop_of_links(
     make_export: MakeExport, tmp_path: Path, root: Path
 ) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    told = run(root, make_export("pir"), "--output", tmp_path / "loop" / "x")
-    assert "loop" in told
+    message = run(root, make_export("pir"), "--output", tmp_path / "loop" / "x")
+    assert "loop" in message
 
 
 def test_a_label_file_of_another_encoding(
     make_export: MakeExport, tmp_path: Path, root: Path
 ) -> None:
     (tmp_path / "labels.txt").write_bytes("玻璃\n塑膠瓶\n廚餘\n".encode("big5"))
-    told = run(
+    message = run(
         root, make_export("pir"), "--output", tmp_path / "out", "--labels", tmp_path / "labels.txt"
     )
-    assert "labels.txt looks like GBK with rare characters, or like another encoding" in told
+    assert "labels.txt looks like GBK with rare characters, or like another encoding" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -113,8 +113,8 @@ def test_a_description_of_another_encoding(
 ) -> None:
     export = make_export("pir")
     (export / "inference.yml").write_bytes("Global: {}\n# 标签\n".encode("gbk"))
-    told = run(root, export, "--output", tmp_path / "out")
-    assert "inference.yml is not YAML in UTF-8 (line 2); save it as UTF-8" in told
+    message = run(root, export, "--output", tmp_path / "out")
+    assert "inference.yml is not YAML in UTF-8 (line 2); save it as UTF-8" in message
 
 
 def test_a_full_disk_is_told_with_what_to_do(
@@ -124,6 +124,6 @@ def test_a_full_disk_is_told_with_what_to_do(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "mkdtemp", full)
-    told = pytest.raises(ConversionError, match=r"no space left in .*; free some, or set ")
-    with told, staged(tmp_path / "out"):
+    message = pytest.raises(ConversionError, match=r"no space left in .*; free some, or set ")
+    with message, staged(tmp_path / "out"):
         pass

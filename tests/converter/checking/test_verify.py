@@ -17,7 +17,7 @@ from bundle import BundleError, load_bundle
 from bundle.inference_yml import write_inference_yml
 from bundle.model_config import ModelConfig, read_model_config, write_model_config
 from converter.bundling.convert import ConvertOptions, convert
-from converter.checking.pictures import drawn_pictures
+from converter.checking.images import drawn_images
 from converter.checking.report import print_verification
 from converter.checking.verify import verify
 from converter.describing.overrides import Overrides
@@ -62,13 +62,13 @@ def test_a_bundle_beside_its_own_copy_and_its_export(bundle_dir: Path, export: P
     for given in (None, export):
         found = verify(bundle_dir, export_dir=given)
         assert found.passed
-        assert found.pictures == found.agreeing == len(drawn_pictures())
+        assert found.images == found.agreeing == len(drawn_images())
         assert found.largest_difference < 1e-6
         assert found.files == 6
-        assert found.telling
+        assert found.distinguishes
 
 
-def test_the_pictures_differ_in_their_answers(bundle_dir: Path) -> None:
+def test_the_images_differ_in_their_answers(bundle_dir: Path) -> None:
     """Otherwise the agreement would say nothing."""
     from pipeline.classifier import Classifier
     from pipeline.predictors import create_predictor
@@ -76,7 +76,7 @@ def test_the_pictures_differ_in_their_answers(bundle_dir: Path) -> None:
 
     bundle = load_bundle(bundle_dir)
     classifier = Classifier(bundle, create_predictor(bundle))
-    results = classifier.classify([EncodedImage(data) for data in drawn_pictures().values()])
+    results = classifier.classify([EncodedImage(data) for data in drawn_images().values()])
     scores = [result[0].score for result in results]  # type: ignore[union-attr]
     assert len({round(score, 3) for score in scores}) == len(scores)
 
@@ -90,7 +90,7 @@ def test_logits_are_compared_too(tmp_path: Path, export: Path, write_onnx: Write
 
 
 @pytest.mark.slow
-def test_the_embedded_model_on_pictures(root: Path) -> None:
+def test_the_embedded_model_on_images(root: Path) -> None:
     pytest.importorskip("paddle", reason="needs the extra cpu or gpu")
     done = run(root, "serving_model/waste", "--images", "examples/images")
     assert done.returncode == 0, done.stderr
@@ -98,7 +98,7 @@ def test_the_embedded_model_on_pictures(root: Path) -> None:
     assert done.stderr == ""
 
 
-def test_unreadable_pictures_are_counted(
+def test_unreadable_images_are_counted(
     bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = tmp_path / "images"
@@ -106,21 +106,21 @@ def test_unreadable_pictures_are_counted(
     (images / "good.png").write_bytes(
         cv2.imencode(".png", np.full((20, 20, 3), 90, np.uint8))[1].tobytes()
     )
-    (images / "bad.jpg").write_bytes(b"no picture")
+    (images / "bad.jpg").write_bytes(b"no image")
     (images / "lost.jpg").symlink_to(tmp_path / "deleted.jpg")
     found = verify(bundle_dir, images=images)
     left_out = tuple(str(images / name) for name in ("lost.jpg", "bad.jpg"))
-    assert (found.pictures, found.unreadable, found.agreeing) == (1, left_out, 1)
-    assert not found.telling
+    assert (found.images, found.unreadable, found.agreeing) == (1, left_out, 1)
+    assert not found.distinguishes
     print_verification(found)
     shown = "".join(capsys.readouterr().out.split())
     assert f"2unreadable,andleftout:{','.join(left_out)}" in shown
     (images / "good.png").unlink()
-    with pytest.raises(ConversionError, match=r"bad\.jpg: none of the pictures can be read"):
+    with pytest.raises(ConversionError, match=r"bad\.jpg: none of the images can be read"):
         verify(bundle_dir, images=images)
     (images / "bad.jpg").unlink()
     (images / "lost.jpg").unlink()
-    with pytest.raises(ConversionError, match="holds no pictures"):
+    with pytest.raises(ConversionError, match="holds no images"):
         verify(bundle_dir, images=images)
     with pytest.raises(ConversionError, match="there is no such file or folder"):
         verify(bundle_dir, images=tmp_path / "nowhere")

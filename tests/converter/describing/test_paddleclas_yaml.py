@@ -52,8 +52,8 @@ def convert_with(make_export: MakeExport, tmp_path: Path) -> Callable[..., Bundl
         (deploy / "inference_cls.yaml").write_text(text, encoding="utf-8")
         if label_file is not None:
             (utils / "labels.txt").write_text(label_file, encoding="utf-8")
-        asked = Overrides(preprocess=str(deploy / "inference_cls.yaml"), **overrides)  # type: ignore[arg-type]
-        return convert(ConvertOptions(export, tmp_path / "out", asked))
+        given = Overrides(preprocess=str(deploy / "inference_cls.yaml"), **overrides)  # type: ignore[arg-type]
+        return convert(ConvertOptions(export, tmp_path / "out", given))
 
     return run
 

@@ -34,7 +34,7 @@ def test_a_format_that_is_no_number(make_export: MakeExport) -> None:
 
 @pytest.mark.parametrize("name", ["inference.json", "inference.pdmodel", "__model__", "net.onnx"])
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "cause"),
     [
         (b"", "is no graph: it is empty; copy or export it again"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "`git lfs pull` fetches"),
@@ -42,12 +42,12 @@ def test_a_format_that_is_no_number(make_export: MakeExport) -> None:
     ],
 )
 def test_what_lies_in_place_of_a_graph(
-    tmp_path: Path, name: str, content: bytes, told: str
+    tmp_path: Path, name: str, content: bytes, cause: str
 ) -> None:
     if name.endswith(".onnx"):
         pytest.importorskip("onnx", reason="needs the extra onnx")
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConversionError, match=told):
+    with pytest.raises(ConversionError, match=cause):
         read_export(tmp_path)
 
 
@@ -133,7 +133,7 @@ def test_the_only_other_file_holds_the_parameters(
         (export / beside).write_text("mine")
     (export / "labels.txt").write_text("a\nb\nc\n")
     assert read_export(export).params_file == export / name
-    # two of them: nobody can tell
+    # two of them: both may be meant
     (export / "another").write_bytes((export / name).read_bytes())
     if not name.endswith(".pdiparams"):
         with pytest.raises(ConversionError, match="is missing, and 2 files"):
@@ -309,7 +309,7 @@ def test_a_file_in_place_of_its_folder(make_export: MakeExport, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "cause"),
     [
         ("best_model.pdparams", "is a training checkpoint; export it for inference first"),
         ("PPLCNetV2_base/best_model.pdparams", "is a training checkpoint"),
@@ -319,13 +319,13 @@ def test_a_file_in_place_of_its_folder(make_export: MakeExport, tmp_path: Path) 
         ("saved_model.pb", "is a SavedModel of TensorFlow; turn it into ONNX with tf2onnx first"),
     ],
 )
-def test_what_training_leaves_is_told_from_an_export(tmp_path: Path, name: str, told: str) -> None:
+def test_what_training_leaves_is_no_export(tmp_path: Path, name: str, cause: str) -> None:
     file = tmp_path / "output" / name
     file.parent.mkdir(parents=True)
     file.touch()
     with pytest.raises(ConversionError) as caught:
         read_export(tmp_path / "output")
-    assert f"holds no exported model; {name} {told}" in str(caught.value)
+    assert f"holds no exported model; {name} {cause}" in str(caught.value)
 
 
 def test_a_model_further_down_is_found(make_export: MakeExport) -> None:
@@ -343,15 +343,15 @@ def test_the_clients_half_of_a_bundle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "cause"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"<!DOCTYPE html><html>not found</html>", "it is a web page"),
         (b"\x80\x02}q\x00(X\x0b\x00\x00\x00conv", "it is a pickle, as training checkpoints are"),
     ],
 )
-def test_a_download_that_went_wrong(make_export: MakeExport, content: bytes, told: str) -> None:
+def test_a_download_that_went_wrong(make_export: MakeExport, content: bytes, cause: str) -> None:
     export = make_export("pir")
     (export / "inference.pdiparams").write_bytes(content)
-    with pytest.raises(ConversionError, match=f"is no Paddle parameter file .*{told}"):
+    with pytest.raises(ConversionError, match=f"is no Paddle parameter file .*{cause}"):
         read_export(export)

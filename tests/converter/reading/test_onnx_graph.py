@@ -38,7 +38,7 @@ def export(tmp_path: Path) -> Path:
     return tmp_path / "export"
 
 
-def picture(*color: int) -> bytes:
+def image(*color: int) -> bytes:
     return cv2.imencode(".png", np.full((20, 30, 3), color[::-1], np.uint8))[1].tobytes()
 
 
@@ -56,10 +56,10 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-logits)))
 
 
-def answers(bundle_dir: Path, *pictures: bytes) -> list[dict[str, float]]:
+def answers(bundle_dir: Path, *images: bytes) -> list[dict[str, float]]:
     bundle = load_bundle(bundle_dir)
     classifier = Classifier(bundle, create_predictor(bundle))
-    results = classifier.classify([EncodedImage(data) for data in pictures])
+    results = classifier.classify([EncodedImage(data) for data in images])
     return [{category.label: category.score for category in result} for result in results]  # type: ignore[union-attr]
 
 
@@ -74,7 +74,7 @@ def test_a_model_is_converted_and_answers(
     assert (feed.name, feed.alias, feed.dtype, feed.shape) == ("x", "x", "float32", (3, 8, 8))
     assert (fetch.name, fetch.alias, fetch.shape) == ("scores", "prediction", (3,))
     assert (bundle.output_activation, bundle.fixed_batch) == ("softmax", None)
-    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    (answer,) = answers(bundle.path, image(200, 30, 90))
     expected = softmax(means(200, 30, 90) @ weights["fc.w"] + weights["fc.b"])
     assert list(answer.values()) == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
 
@@ -84,31 +84,31 @@ def test_logits_get_their_softmax_when_asked(
 ) -> None:
     weights = write_onnx(export / "net.onnx", last=None)
     plain = convert(ConvertOptions(export, tmp_path / "plain", overrides))
-    asked = Overrides(overrides.labels, overrides.preprocess, softmax=True)
-    mended = convert(ConvertOptions(export, tmp_path / "mended", asked))
+    given = Overrides(overrides.labels, overrides.preprocess, softmax=True)
+    mended = convert(ConvertOptions(export, tmp_path / "mended", given))
     logits = means(10, 250, 90) @ weights["fc.w"] + weights["fc.b"]
     assert plain.output_activation == mended.output_activation == "none"
-    (raw,) = answers(plain.path, picture(10, 250, 90))
+    (raw,) = answers(plain.path, image(10, 250, 90))
     assert sorted(raw.values()) == pytest.approx(sorted(logits), abs=1e-4)
-    (scores,) = answers(mended.path, picture(10, 250, 90))
+    (scores,) = answers(mended.path, image(10, 250, 90))
     assert sorted(scores.values()) == pytest.approx(sorted(softmax(logits)), abs=1e-5)
 
 
 @pytest.mark.parametrize("last", ["Sigmoid", None])
-def test_several_labels_a_picture(
+def test_several_labels_an_image(
     export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx, last: str | None
 ) -> None:
     weights = write_onnx(export / "net.onnx", last=last)
     # a sigmoid is recognised; of logits it must be said
-    asked = Overrides(
+    given = Overrides(
         overrides.labels, overrides.preprocess, multi_label=last is None, threshold=0.25
     )
-    bundle = convert(ConvertOptions(export, tmp_path / "out", asked))
+    bundle = convert(ConvertOptions(export, tmp_path / "out", given))
     assert (bundle.description.multi_label, bundle.description.threshold) == (True, 0.25)
     colors = [(255, 0, 0), (0, 0, 0), (255, 255, 255), (0, 0, 255)]
     numbers = set()
     for color, answer in zip(
-        colors, answers(bundle.path, *(picture(*color) for color in colors)), strict=True
+        colors, answers(bundle.path, *(image(*color) for color in colors)), strict=True
     ):
         scores = sigmoid(means(*color) @ weights["fc.w"] + weights["fc.b"])
         expected = {
@@ -127,17 +127,17 @@ def test_a_model_of_pixels_takes_the_presets_too(
 ) -> None:
     """Keras and TensorFlow want [N, H, W, 3]."""
     write_onnx(export / "net.onnx", pixels=True, size=456)
-    asked = Overrides(overrides.labels, "garbage40")
-    bundle = convert(ConvertOptions(export, tmp_path / "out", asked))
+    given = Overrides(overrides.labels, "garbage40")
+    bundle = convert(ConvertOptions(export, tmp_path / "out", given))
     names = [operator.name for operator in bundle.description.transform_ops]
     assert names == ["ResizeImage", "NormalizeImage"]
-    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    (answer,) = answers(bundle.path, image(200, 30, 90))
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
     planes = tmp_path / "planes.yml"
     planes.write_text("- ResizeImage: {size: [456, 456]}\n- ToCHWImage:\n")
-    asked = Overrides(overrides.labels, str(planes))
+    given = Overrides(overrides.labels, str(planes))
     with pytest.raises(ConversionError, match=r"\[456, 456, 3\]; take ToCHWImage out of"):
-        convert(ConvertOptions(export, tmp_path / "other", asked))
+        convert(ConvertOptions(export, tmp_path / "other", given))
 
 
 def test_the_scores_are_found_among_several_outputs(
@@ -148,14 +148,14 @@ def test_the_scores_are_found_among_several_outputs(
     fetches = [(fetch.name, fetch.alias, fetch.dtype) for fetch in bundle.model_config.fetches]
     assert fetches == [("class_id", "class_id", "int64"), ("scores", "prediction", "float32")]
     assert bundle.classes == 3
-    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    (answer,) = answers(bundle.path, image(200, 30, 90))
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_softmax_is_found_behind_features(
     export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
-    """Both have as many numbers as there are classes; nothing but the graph's end tells."""
+    """Both have as many numbers as there are classes; only the graph's end shows it."""
     onnx = pytest.importorskip("onnx")
     write_onnx(export / "net.onnx")
     model = onnx.load(str(export / "net.onnx"))
@@ -164,7 +164,7 @@ def test_the_softmax_is_found_behind_features(
     onnx.save(model, str(export / "net.onnx"))
     bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     assert [fetch.alias for fetch in bundle.model_config.fetches] == ["means", "prediction"]
-    (answer,) = answers(bundle.path, picture(200, 30, 90))
+    (answer,) = answers(bundle.path, image(200, 30, 90))
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
     assert verify(bundle.path, export_dir=export).passed
 
@@ -175,8 +175,8 @@ def test_a_fixed_batch(
     write_onnx(export / "net.onnx", batch=2)
     bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     assert bundle.fixed_batch == 2
-    one = answers(bundle.path, picture(200, 30, 90))
-    assert answers(bundle.path, *[picture(200, 30, 90)] * 3) == [pytest.approx(one[0])] * 3
+    one = answers(bundle.path, image(200, 30, 90))
+    assert answers(bundle.path, *[image(200, 30, 90)] * 3) == [pytest.approx(one[0])] * 3
 
 
 def test_a_softmax_within_a_function_of_the_model(
@@ -197,7 +197,7 @@ def test_a_softmax_within_a_function_of_the_model(
     onnx.save(model, str(export / "net.onnx"))
     bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
     assert bundle.output_activation == "softmax"
-    assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+    assert sum(answers(bundle.path, image(200, 30, 90))[0].values()) == pytest.approx(1)
 
 
 def test_a_constant_that_lies_beside_the_model(
@@ -212,7 +212,7 @@ def test_a_constant_that_lies_beside_the_model(
     model.graph.node.insert(0, constant)
     (export / "net.onnx").write_bytes(model.SerializeToString())
     bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
-    assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+    assert sum(answers(bundle.path, image(200, 30, 90))[0].values()) == pytest.approx(1)
 
 
 class TestBadInput:
@@ -306,11 +306,11 @@ class TestBadInput:
             (export / name).symlink_to(cache / f"sha-{name}")
         bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
         assert not bundle.model_file.is_symlink()
-        assert sum(answers(bundle.path, picture(200, 30, 90))[0].values()) == pytest.approx(1)
+        assert sum(answers(bundle.path, image(200, 30, 90))[0].values()) == pytest.approx(1)
 
     def test_a_batch_that_no_memory_holds(self, export: Path, write_onnx: WriteOnnx) -> None:
         write_onnx(export / "net.onnx", batch=2**40)
-        with pytest.raises(ConversionError, match="takes 1099511627776 pictures a run"):
+        with pytest.raises(ConversionError, match="takes 1099511627776 images a run"):
             read_export(export)
 
     def test_several_candidates(self, export: Path, write_onnx: WriteOnnx) -> None:
@@ -324,7 +324,7 @@ class TestBadInput:
         self, export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
     ) -> None:
         write_onnx(export / "net.onnx")
-        for asked, cause in (
+        for given, cause in (
             (
                 Overrides(overrides.labels, overrides.preprocess, softmax=True),
                 "--softmax: .* already",
@@ -339,7 +339,7 @@ class TestBadInput:
             ),
         ):
             with pytest.raises(ConversionError, match=cause):
-                convert(ConvertOptions(export, tmp_path / "out", asked))
+                convert(ConvertOptions(export, tmp_path / "out", given))
         assert not (tmp_path / "out").exists()
 
     def test_a_bundle_without_its_data_file(

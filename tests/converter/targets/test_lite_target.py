@@ -96,7 +96,7 @@ def test_what_the_demo_cannot_do_is_said(
     aliases = ("prediction", "probability")
     first = ConvertOptions(paddle_export("two outputs"), tmp_path / "first", fetch_aliases=aliases)
     done = export_bundle(convert(first).path, "paddle-lite", tmp_path / "out")
-    assert "the model takes 2 pictures a run" in " ".join(done.stdout.split()), done.stderr
+    assert "the model takes 2 images a run" in " ".join(done.stdout.split()), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_an_operator_that_is_not_translated(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # found before Paddle-Lite is asked
+    # found before Paddle-Lite runs
     monkeypatch.setenv("PADDLE_LITE_PYTHON", sys.executable)
     bundle = tmp_path / "bundle"
     export = str(make_export("pir", last="gelu"))

@@ -96,7 +96,7 @@ def test_loading_it_is_silent(exported: Exported) -> None:
 
 @needs_onnx
 @pytest.mark.parametrize(
-    ("name", "picture", "label"),
+    ("name", "image", "label"),
     [
         ("waste", "examples/images/cardboard_box.jpg", "可回收物/纸板"),
         ("PP-LCNet_x1_0_doc_ori", "img_rot180_demo.jpg", "180"),
@@ -109,13 +109,13 @@ def test_the_folder_is_all_that_answering_needs(
     exported: Exported,
     root: Path,
     name: str,
-    picture: str,
+    image: str,
     label: str,
 ) -> None:
     folder, _ = exported(name, "onnx")
-    file = root / picture
+    file = root / image
     if not file.is_file():
-        file = request.getfixturevalue("shared") / "images" / picture
+        file = request.getfixturevalue("shared") / "images" / image
     image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
     description = read_inference_yml(folder / "inference.yml")
     array = build_preprocess(description.transform_ops)(image)
@@ -130,7 +130,7 @@ def test_a_fixed_batch_and_several_outputs(exported: Exported, real_bundle: Real
     session = _session(folder)
     assert session.get_inputs()[0].shape == [2, 3, 4, 4]
     assert len(session.get_outputs()) == 2
-    assert "8 pictures" in shown
+    assert "8 images" in shown
 
 
 @needs_onnx
@@ -163,10 +163,10 @@ def test_a_full_disk_is_no_fault_of_the_model(
         "disk_usage",
         lambda path: usage._replace(free=int((path == temporary) != (full == "temporary"))),
     )
-    told = _refused(real_bundle("waste"), "onnx", tmp_path / "a/out", capsys)
+    message = _refused(real_bundle("waste"), "onnx", tmp_path / "a/out", capsys)
     where = {"output": tmp_path / "a", "temporary": f"{temporary} for temporary files"}[full]
-    assert f"no space left in {where}; free some, or set " in told
-    assert "TMPDIR" in told
+    assert f"no space left in {where}; free some, or set " in message
+    assert "TMPDIR" in message
     assert _nothing_left(tmp_path / "a")
     assert _nothing_left(temporary)
 
@@ -188,7 +188,7 @@ def test_other_scores_are_refused(wrong: float) -> None:
     scores = np.array([[0.5, 0.5], [0.9, 0.1]], np.float32)
     trial = Trial((np.zeros((2, 3)),), (0, 1), (scores,), "Paddle")
     agreement = trial.compare("other", lambda _: [scores.copy()], 0.0)
-    assert (agreement.difference, agreement.same_best, agreement.pictures) == (0, 2, 2)
+    assert (agreement.difference, agreement.same_best, agreement.images) == (0, 2, 2)
     other = scores.copy()
     other[1, 1] = wrong
     with pytest.raises(ConversionError, match="differs from the bundle by"):
@@ -202,51 +202,51 @@ def test_the_difference_is_relative_to_the_largest_score() -> None:
     trial = Trial((np.zeros((2, 3)),), (0, 1), (undecided,), "Paddle")
     with pytest.raises(ConversionError, match="differs"):
         trial.compare("other", lambda _: [undecided * 0.99], 1e-4)
-    assert not trial.compare("other", lambda _: [undecided], 1e-4).telling
+    assert not trial.compare("other", lambda _: [undecided], 1e-4).distinguishes
 
 
 @needs_onnx
-def test_pictures_of_ones_own(
+def test_images_of_ones_own(
     export_bundle: ExportBundle, real_bundle: RealBundle, root: Path, tmp_path: Path
 ) -> None:
     images = str(root / "examples/images")
     done = export_bundle(real_bundle("waste"), "onnx", tmp_path / "out", "--images", images)
     assert done.returncode == 0, done.stderr
-    assert "11 pictures" in done.stdout
+    assert "11 images" in done.stdout
 
 
 @needs_onnx
-def test_unreadable_pictures_are_left_out_and_named(
+def test_unreadable_images_are_left_out_and_named(
     export_bundle: ExportBundle, real_bundle: RealBundle, root: Path, tmp_path: Path
 ) -> None:
     images = tmp_path / "images"
     images.mkdir()
     (images / "good.jpg").symlink_to(root / "examples/images/metal_can.jpg")
     (images / "lost.jpg").symlink_to(tmp_path / "deleted.jpg")
-    (images / "bad.jpg").write_bytes(b"no picture")
+    (images / "bad.jpg").write_bytes(b"no image")
     done = export_bundle(
         real_bundle("waste"), "onnx", tmp_path / "out", "--images", str(images), COLUMNS="500"
     )
     assert done.returncode == 0, done.stderr
-    assert "1 pictures" in done.stdout
+    assert "1 images" in done.stdout
     assert f"2 unreadable, and left out: {images / 'lost.jpg'}, {images / 'bad.jpg'}" in done.stdout
 
 
 @needs_onnx
-@pytest.mark.parametrize("kind", ["missing", "no picture", "empty folder"])
-def test_pictures_that_are_none(
+@pytest.mark.parametrize("kind", ["missing", "no image", "empty folder"])
+def test_images_that_are_none(
     real_bundle: RealBundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     images = tmp_path / "images"
-    if kind == "no picture":
-        images.write_text("a picture")
+    if kind == "no image":
+        images.write_text("an image")
     elif kind == "empty folder":
         images.mkdir()
     arguments = ["export", str(real_bundle("waste")), "--to", "onnx", "--images", str(images)]
     assert main([*arguments, "--output", str(tmp_path / "a/out")]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("error: ")
-    assert f"{images}: " in told
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: ")
+    assert f"{images}: " in message
     assert _nothing_left(tmp_path / "a")
 
 
@@ -366,14 +366,14 @@ def test_wrong_usage(more: list[str], capsys: pytest.CaptureFixture[str]) -> Non
 
 @needs_onnx
 @pytest.mark.parametrize(
-    ("to", "told"),
+    ("to", "message"),
     [("onnx", "is ONNX already; take serving_server/inference.onnx"), ("paddle-lite", "is ONNX; ")],
 )
 def test_an_export_is_converted_again_and_not_exported_again(
-    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str, told: str
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str, message: str
 ) -> None:
     bundle = tmp_path / "bundle"
     assert main(["convert", str(exported("pir", "onnx")[0]), "--output", str(bundle)]) == 0
     assert main(["verify", str(bundle)]) == 0
     capsys.readouterr()
-    assert told in _refused(bundle, to, tmp_path / "out", capsys)
+    assert message in _refused(bundle, to, tmp_path / "out", capsys)

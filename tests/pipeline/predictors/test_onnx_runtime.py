@@ -62,7 +62,7 @@ def test_the_precision_is_that_of_the_export(make_bundle: MakeBundle) -> None:
 @needs_build_for_cpu
 def test_a_build_for_the_cpu_says_so(make_bundle: MakeBundle) -> None:
     bundle, _ = make_bundle()
-    with pytest.raises(PredictorError, match=r"GPU is asked for .*onnxruntime-gpu"):
+    with pytest.raises(PredictorError, match=r"GPU is requested .*onnxruntime-gpu"):
         create_predictor(bundle, options=PredictorOptions(device="gpu"))
 
 
@@ -99,8 +99,8 @@ def test_on_a_gpu_a_session_runs_one_size(
     right = create_predictor(bundle).predict(batch)
     sizes.clear()
     on_gpu = create_predictor(bundle, options=PredictorOptions(device="gpu"))
-    for pictures in (8, 1, 5, 3, 2, 9, 7, 1, 4, 6):
-        assert np.allclose(on_gpu.predict(batch[:pictures]), right[:pictures], atol=1e-6)
+    for images in (8, 1, 5, 3, 2, 9, 7, 1, 4, 6):
+        assert np.allclose(on_gpu.predict(batch[:images]), right[:images], atol=1e-6)
     assert sorted(map(sorted, sizes.values())) == [[1], [2], [4], [8], [16]]
 
 

@@ -53,8 +53,8 @@ def waste(root: Path, tmp_path: Path) -> Path:
     return tmp_path / "waste"
 
 
-def assert_one_line(answer: dict[str, Any], told: str) -> None:
-    assert told in answer["error"]
+def assert_one_line(answer: dict[str, Any], text: str) -> None:
+    assert text in answer["error"]
     assert "\n" not in answer["error"]
     assert len(answer["error"]) < 600
 

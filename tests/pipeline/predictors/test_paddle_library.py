@@ -86,14 +86,14 @@ def test_what_is_not_known_to_run_alone(tmp_path: Path) -> None:
     assert runs_alone(package)
     (tmp_path / "base").mkdir()
     (tmp_path / "version").mkdir()
-    told = (package / "version" / "__init__.py").read_text(encoding="utf-8")
+    text = (package / "version" / "__init__.py").read_text(encoding="utf-8")
     version = tmp_path / "version" / "__init__.py"
-    version.write_text(told, encoding="utf-8")
+    version.write_text(text, encoding="utf-8")
     assert not runs_alone(tmp_path)  # as on Windows, where the file has another name
     (tmp_path / "base" / "libpaddle.so").touch()
     assert runs_alone(tmp_path)
     for line in ("minor = '4'", "minor = '0'", "major = '2'", "cuda_version = '12.6'", "del minor"):
-        version.write_text(f"{told}\n{line}\n", encoding="utf-8")
+        version.write_text(f"{text}\n{line}\n", encoding="utf-8")
         assert not runs_alone(tmp_path), line
 
 

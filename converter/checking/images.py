@@ -1,4 +1,4 @@
-"""Pictures to run a model on: those that were given, else drawn ones, the same everywhere."""
+"""Images to run a model on: those that were given, else drawn ones, the same everywhere."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _SIZES = (
 )
 
 
-_NAMED = 3  # pictures that were left out, by name
+_NAMED = 3  # images that were left out, by name
 
 
-def given_pictures(paths: Sequence[Path]) -> tuple[dict[str, bytes], list[str]]:
+def given_images(paths: Sequence[Path]) -> tuple[dict[str, bytes], list[str]]:
     """Return files by name, and the names of those that cannot be read.
 
-    A folder stands for all pictures in and below it. A link that leads nowhere is no more readable
-    than a file without rights; whether the others are pictures, decoding tells.
+    A folder stands for all images in and below it. A broken link is as unreadable as a file
+    without rights; whether the others are images is found when they are decoded.
 
     Raises:
-        ConversionError: a path is missing, or a folder without pictures.
+        ConversionError: a path is missing, or a folder without images.
     """
     files: list[Path] = []
     for path in paths:
@@ -45,21 +45,21 @@ def given_pictures(paths: Sequence[Path]) -> tuple[dict[str, bytes], list[str]]:
         if path.is_dir():
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
         if not found:
-            raise ConversionError(f"--images {path}: holds no pictures ({', '.join(_SUFFIXES)})")
+            raise ConversionError(f"--images {path}: holds no images ({', '.join(_SUFFIXES)})")
         files += found
-    pictures, unreadable = {}, []
+    images, unreadable = {}, []
     for file in files:
         try:
-            pictures[str(file)] = file.read_bytes()
+            images[str(file)] = file.read_bytes()
         except OSError:
             unreadable.append(str(file))
-    return pictures, unreadable
+    return images, unreadable
 
 
 def none_readable(unreadable: Sequence[str]) -> ConversionError:
-    """The error of pictures that are unreadable, all of them."""
+    """The error of images that are unreadable, all of them."""
     return ConversionError(
-        f"{shown(unreadable)}: none of the pictures can be read; give others with --images"
+        f"{shown(unreadable)}: none of the images can be read; give others with --images"
     )
 
 
@@ -69,14 +69,14 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def drawn_pictures() -> dict[str, bytes]:
+def drawn_images() -> dict[str, bytes]:
     """Return PNG files by name: blobs of colour under some grain, as different as photographs."""
-    pictures = {}
+    images = {}
     random = np.random.default_rng(20)
     for number, (height, width) in enumerate(_SIZES, 1):
         coarse = random.uniform(0, 255, (3 + number, 3 + number, 3)).astype(np.float32)
         smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         grain = random.normal(0, 4 * number, (height, width, 1))
         image = np.clip(smooth + grain, 0, 255).astype(np.uint8)
-        pictures[f"drawn {number} ({width}x{height})"] = cv2.imencode(".png", image)[1].tobytes()
-    return pictures
+        images[f"drawn {number} ({width}x{height})"] = cv2.imencode(".png", image)[1].tobytes()
+    return images
