@@ -1,18 +1,18 @@
-"""What can go wrong, as one tree, and what each of it is called on the wire, as one table.
+"""Every error that a caller can get, as one tree, and their numbers on each wire, as one table.
 
     ServingError
     ├── InvalidRequest          the caller's request is wrong; its text says what to change
-    │   ├── UndecodableImage    one picture is no picture we read
-    │   ├── TooLarge            a body, or a picture's pixels, over the limit
+    │   ├── UndecodableImage    one image is of no format that is read, or damaged
+    │   ├── TooLarge            a body, or an image's pixels, over the limit
     │   └── MethodNotAllowed    the route exists, the HTTP method does not
     ├── ServiceNotFound         no service of that name
     ├── Unauthenticated         no API key, or none that is known
-    ├── Forbidden               a web page asks that is not allowed to
+    ├── Forbidden               a web page that may not send requests sent one
     ├── RateLimited             this API key has used up its rate; try again later
     ├── Overloaded              the queue is full; try again later
-    ├── NotReady                no worker can answer yet
+    ├── NotReady                no worker is up yet
     ├── ServiceClosed           the service is stopping
-    ├── DeadlineExceeded        no answer within the time allowed
+    ├── DeadlineExceeded        no reply within the time allowed
     ├── PredictionFailed        the model or its worker failed; the details are in the log
     └── UnreadableReply         for clients: what came back is not the serving envelope
 
@@ -37,11 +37,11 @@ class InvalidRequest(ServingError):
 
 
 class UndecodableImage(InvalidRequest):
-    """One picture's bytes are not a picture of a supported format, or are damaged."""
+    """One image's bytes are of no format that is read, or are damaged."""
 
 
 class TooLarge(InvalidRequest):
-    """A request body or a picture is over the configured limit."""
+    """A request body or an image is over the configured limit."""
 
 
 class MethodNotAllowed(InvalidRequest):
@@ -53,18 +53,18 @@ class ServiceNotFound(ServingError):
 
 
 class Unauthenticated(ServingError):
-    """The service asks for an API key, and the request brought none that it knows."""
+    """The service requires an API key, and the request has none that it knows."""
 
 
 class Forbidden(ServingError):
-    """The request comes from a web page that is not allowed to ask."""
+    """The request comes from a web page that may not send any."""
 
 
 class RateLimited(ServingError):
     """The request's API key has used up what it is allowed for now; nothing was computed."""
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
-        """Tell how long to wait, in seconds."""
+        """`retry_after_s` is how long the caller should wait, in seconds."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
@@ -74,7 +74,7 @@ class Overloaded(ServingError):
 
 
 class NotReady(ServingError):
-    """The service exists but no worker of it can answer now."""
+    """The service exists, but none of its workers is up."""
 
 
 class ServiceClosed(ServingError):
@@ -82,7 +82,7 @@ class ServiceClosed(ServingError):
 
 
 class DeadlineExceeded(ServingError):
-    """The answer was not there within the time allowed."""
+    """The reply was not there within the time allowed."""
 
 
 class PredictionFailed(ServingError):
@@ -90,11 +90,11 @@ class PredictionFailed(ServingError):
 
 
 class UnreadableReply(ServingError):
-    """What a client received is not the answer of a serving service."""
+    """What a client received is not the reply of a serving service."""
 
 
 class WireCodes(NamedTuple):
-    """How one class of error is told on each wire."""
+    """How one class of error is reported on each wire."""
 
     err_no: int
     http_status: int
@@ -105,7 +105,7 @@ OK = WireCodes(0, 200, "OK")
 # Of a text that a caller sees; what the caller sent stands in it, and need not be short.
 LONGEST_MESSAGE = 1000
 
-# The one table. A class that is not listed is told as its nearest listed ancestor.
+# The one table. A class that is not listed is reported as its nearest listed ancestor.
 WIRE_CODES: Dict[Type[BaseException], WireCodes] = {
     InvalidRequest: WireCodes(5000, 400, "INVALID_ARGUMENT"),
     UndecodableImage: WireCodes(5001, 400, "INVALID_ARGUMENT"),

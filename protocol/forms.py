@@ -84,7 +84,7 @@ def check_form(form: str) -> str:
 
 
 def in_form(result: ImageResult, form: str) -> Any:  # noqa: ANN401 - JSON
-    """Return one picture's result as JSON takes it; an error is {"error": "err_no N: message"}.
+    """Return one image's result as JSON takes it; an error is {"error": "err_no N: message"}.
 
     If no category reaches the threshold, the list is empty or the result null.
     """
@@ -96,7 +96,7 @@ def in_form(result: ImageResult, form: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def reply_in_form(reply: ClassifyReply, form: str) -> bytes:
-    """Write the answer of a request as JSON."""
-    answers = [in_form(result, form) for result in reply.results]
-    body = answers[0] if len(answers) == 1 else answers
+    """Write the reply to a request as JSON."""
+    results = [in_form(result, form) for result in reply.results]
+    body = results[0] if len(results) == 1 else results
     return json.dumps(body, ensure_ascii=False).encode()

@@ -1,8 +1,8 @@
 """multipart/form-data out of a body that is in memory already: its files, and its other fields.
 
 Format: RFC 7578 over RFC 2046. The body is cut where its boundary stands, at the speed of
-`bytes.find`: a parser that walks through every byte in Python held the whole service up, for half a
-minute, over 60 MB that were made for it.
+`bytes.find`: a parser that reads every byte in Python blocked the service for half a minute over
+60 MB that were made for it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[tuple[int, int]]:
             raise _broken(f"it has more than {MAX_PARTS} parts")
         after = position + len(delimiter)
         behind = body[after : after + 2]
-        # Anything else behind it: somebody's content holds the text of a delimiter, and more.
+        # With anything else behind it, it is content that contains the delimiter's text.
         if behind in (_LINE_END, b"--"):
             if begin is not None:
                 yield begin, position

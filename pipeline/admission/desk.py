@@ -77,7 +77,7 @@ class Desk:
         """Return the reply to `call`, also where it is an error.
 
         Raises:
-            CallerLeft: nobody waits for a reply.
+            CallerLeft: the caller does not wait for a reply any more.
             CancelledError: as CallerLeft, where the transport cancels the task.
         """
         trace_parent = call.headers.get("traceparent")

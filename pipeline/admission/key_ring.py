@@ -1,4 +1,4 @@
-"""Who may ask: API keys, compared in constant time, each with its rate of pictures."""
+"""API keys, compared in constant time, each with its rate of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOW = "send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
 
 
 class KeyRing:
-    """The keys that open the door; without any it is open to all."""
+    """The keys that are admitted; without any, every caller is."""
 
     def __init__(
         self, keys: Iterable[ApiKey] = (), clock: Callable[[], float] = time.monotonic
@@ -44,9 +44,9 @@ class KeyRing:
             self._buckets[key.name] = bucket
 
     def admit(self, authorization: str | None, api_key: str | None) -> str | None:
-        """Return the name of the caller whose key this is, None where none is asked for.
+        """Return the name of the caller whose key this is, None where none is required.
 
-        One that is known is enough: a gateway may need the other header for itself.
+        One known key is enough: a gateway may need the other header for itself.
 
         Args:
             authorization: the value of the header or metadata of that name.
@@ -54,27 +54,27 @@ class KeyRing:
 
         Raises:
             Unauthenticated: no key, or none that is known.
-            RateLimited: its rate is used up; nothing need be read of the request.
+            RateLimited: its rate is used up; the request need not be read.
         """
         if not self._keys:
             return None
         name = self._owner(_presented(authorization, api_key))
-        # A request counts as one picture before it is read, so that bad ones are not for nothing.
+        # A request counts as one image before it is read, so that bad requests count too.
         self._take(name, 1, taken=0)
         return name
 
-    def spend(self, name: str | None, pictures: int) -> None:
-        """Count the pictures of a request that was admitted, the first of which has been counted.
+    def spend(self, name: str | None, images: int) -> None:
+        """Count the images of a request that was admitted; its first one has been counted.
 
         Raises:
             RateLimited: its rate does not allow them now.
         """
-        if name is not None and pictures > 1:
-            self._take(name, pictures - 1, taken=1)
+        if name is not None and images > 1:
+            self._take(name, images - 1, taken=1)
 
     def _owner(self, presented: list[str]) -> str:
         owner = None
-        # Every key is compared, and each in constant time: how long it takes tells nothing.
+        # Every key is compared, and each in constant time: the time gives nothing away.
         for key in map(digest, presented):
             for known in self._keys:
                 if hmac.compare_digest(known.digest, key):
@@ -83,21 +83,21 @@ class KeyRing:
             raise Unauthenticated(f"this API key is not known here; {_HOW}")
         return owner
 
-    def _take(self, name: str, pictures: int, *, taken: int) -> None:
+    def _take(self, name: str, images: int, *, taken: int) -> None:
         bucket = self._buckets.get(name)
         if bucket is None:
             return
-        wait_s = bucket.take(pictures, self._clock(), taken)
+        wait_s = bucket.take(images, self._clock(), taken)
         if wait_s > 0:
             raise RateLimited(
-                f"{name} may send {bucket.rate:g} pictures a second, {bucket.burst:g} at once; "
+                f"{name} may send {bucket.rate:g} images a second, {bucket.burst:g} at once; "
                 f"try again in {math.ceil(wait_s)} s",
                 retry_after_s=wait_s,
             )
 
 
 class _Bucket:
-    """A token bucket: `burst` pictures at once, `rate` a second in the long run."""
+    """A token bucket: `burst` images at once, `rate` a second in the long run."""
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate = rate
@@ -105,7 +105,7 @@ class _Bucket:
         self._tokens = burst
         self._since = now
 
-    def take(self, pictures: int, now: float, taken: int) -> float:
+    def take(self, images: int, now: float, taken: int) -> float:
         """Take the tokens and return 0, or take none and return the seconds to wait.
 
         `taken` were taken for the same request already.
@@ -113,10 +113,10 @@ class _Bucket:
         self._tokens = min(self.burst, self._tokens + (now - self._since) * self.rate)
         self._since = now
         # A request larger than the whole bucket waits for a full one and leaves a debt.
-        needed = min(float(pictures), self.burst - taken)
+        needed = min(float(images), self.burst - taken)
         if self._tokens < needed:
             return (needed - self._tokens) / self.rate
-        self._tokens -= pictures
+        self._tokens -= images
         return 0.0
 
 
@@ -124,5 +124,5 @@ def _presented(authorization: str | None, api_key: str | None) -> list[str]:
     scheme, _, bearer = (authorization or "").partition(" ")
     keys = [(api_key or "").strip(), bearer.strip() if scheme.lower() == "bearer" else ""]
     if not any(keys):
-        raise Unauthenticated(f"this service asks for an API key; {_HOW}")
+        raise Unauthenticated(f"this service requires an API key; {_HOW}")
     return [key for key in keys if key]

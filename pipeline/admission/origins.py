@@ -1,7 +1,7 @@
-"""Requests that a page in somebody's browser makes, perhaps without their knowing.
+"""Requests that a web page makes in a browser, perhaps without its user's knowledge.
 
-A browser lets any page post to any address that its machine reaches; what the page may not do is to
-read the answer. So who it is that asks is looked at here: https://fetch.spec.whatwg.org for Origin,
+A browser lets any page post to any address that its machine reaches; only the reply is kept from
+the page. So the origin is checked here: https://fetch.spec.whatwg.org for Origin,
 https://w3c.github.io/webappsec-fetch-metadata for Sec-Fetch-Site.
 """
 
@@ -15,7 +15,7 @@ from protocol.errors import Forbidden
 
 
 def check_origin(headers: Mapping[str, str], allowed: Sequence[str]) -> None:
-    """Let pass what no page sends, and pages of this address or of `allowed` origins ("*": all).
+    """Admit requests of no page, and of pages of this address or of `allowed` origins ("*": all).
 
     Raises:
         Forbidden: it is another page.
@@ -25,7 +25,7 @@ def check_origin(headers: Mapping[str, str], allowed: Sequence[str]) -> None:
         return
     if _netloc(origin).lower() != headers.get("host", "").lower():
         raise Forbidden(
-            f"pages of {origin[:80]!r} may not ask this service; list the origin in cors_origins"
+            f"pages of {origin[:80]!r} may not use this service; list the origin in cors_origins"
         )
 
 
@@ -37,8 +37,8 @@ def comes_from_a_page(headers: Mapping[str, str]) -> bool:
 def names_a_machine(host: str) -> bool:
     """Whether a Host header is an address or a name within a network, and no name of the internet.
 
-    A page of a stranger's domain may have that resolve to 127.0.0.1 (DNS rebinding), and reads
-    then what it thinks are answers of its own server; but the header tells the domain.
+    A page of a foreign domain may have the domain resolve to 127.0.0.1 (DNS rebinding). The browser
+    then lets it read the replies, as those of its own server; but the header names the domain.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""

@@ -1,4 +1,4 @@
-"""The services of this process by name: what HTTP and RPC both ask, so that neither decides."""
+"""The services of this process by name, for every wire."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Classifying(Protocol):
 
 
 class Services:
-    """Finds the engine a request names, and answers it.
+    """Finds the engine that a request names, and has it classify.
 
     `phase` is "starting", then "ready", then "stopping"; the standalone host moves it on.
     """

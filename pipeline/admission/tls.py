@@ -68,7 +68,7 @@ def _context(settings: TlsSettings) -> ssl.SSLContext:
 def _load(context: ssl.SSLContext, settings: TlsSettings) -> None:
     def no_password() -> str:
         raise ConfigError(
-            f"tls.key: {settings.key} is encrypted; a service has nobody to ask for its password. "
+            f"tls.key: {settings.key} is encrypted, and the service cannot ask for its password. "
             f"Decrypt it: openssl pkey -in {settings.key} -out KEY.pem"
         )
 

@@ -35,7 +35,7 @@ async def reply_to(
     """Return the desk's reply to the call of `context`.
 
     Raises:
-        CancelledError: nobody waits for it.
+        CancelledError: the caller does not wait for it any more.
     """
     try:
         return await desk.answer(RpcCall(context, max_message_bytes), codec)

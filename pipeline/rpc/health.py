@@ -1,4 +1,4 @@
-"""grpc.health.v1: what Kubernetes' gRPC probes and load balancers ask.
+"""grpc.health.v1, which Kubernetes' gRPC probes and load balancers call.
 
 The service "" is the whole process; each configured service has its own state under its name.
 Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
@@ -17,14 +17,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ..admission.services import Services
 
 _POLL_S = 0.25
-_Answer = health_pb2.HealthCheckResponse
+_Response = health_pb2.HealthCheckResponse
 _SERVING, _NOT_SERVING, _UNKNOWN = map(
-    _Answer.ServingStatus.Value, ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
+    _Response.ServingStatus.Value, ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 )
 
 
 class RpcHealthServicer(health_pb2_grpc.HealthServicer):
-    """Answers from the services' state now; keeps none of its own."""
+    """Reports the services' state as it is now; keeps none of its own."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -34,25 +34,25 @@ class RpcHealthServicer(health_pb2_grpc.HealthServicer):
         request: health_pb2.HealthCheckRequest,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> health_pb2.HealthCheckResponse:
-        """Return whether the service answers; NOT_FOUND for one that there is not."""
+        """Return whether the service is up; NOT_FOUND for one that does not exist."""
         state = self._state(request.service)
         if state == _UNKNOWN:
             names = ", ".join(self._services.names)
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no such service; {names}")
-        return _Answer(status=state)
+        return _Response(status=state)
 
     async def Watch(  # noqa: N802 - the protocol's name
         self,
         request: health_pb2.HealthCheckRequest,
         _context: grpc.aio.ServicerContext[Any, Any],
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Tell the state, and every change of it, until the caller goes or the service stops."""
+        """Yield the state, and every change of it, until the caller leaves or the service stops."""
         last: object = None
         while True:
             state = self._state(request.service)
             if state != last:
                 last = state
-                yield _Answer(status=state)
+                yield _Response(status=state)
             if self._services.phase == "stopping":
                 return
             await asyncio.sleep(_POLL_S)

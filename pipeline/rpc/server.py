@@ -26,11 +26,11 @@ def build_rpc_server(
             ("grpc.max_send_message_length", -1),
             # Two services on one port would share its requests by chance; refuse instead.
             ("grpc.so_reuseport", 0),
-            # Clients that have gone without a word, and those that only hold a connection.
+            # Ends connections whose clients vanished without closing them.
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
-            # Places are few: who holds one and asks nothing keeps new callers out. No round number,
-            # as who asks by the clock would meet the end of its connection again and again.
+            # Connections are few, and an idle one keeps new callers out. Not a round number: a
+            # client that calls every 30 s would often find its connection just closed.
             ("grpc.max_connection_idle_ms", 27_000),
             ("grpc.max_connection_age_ms", 600_000),
             ("grpc.max_connection_age_grace_ms", int(1000 * longest_s)),

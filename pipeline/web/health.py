@@ -32,7 +32,7 @@ def health_routes(services: Services) -> list[Route]:
 
     routes = {"/health/live": live, "/health/ready": ready}
     return [
-        *(Route(path, answer) for path, answer in routes.items()),
+        *(Route(path, endpoint) for path, endpoint in routes.items()),
         *(Route(path, wrong_method, methods=["POST"]) for path in routes),
     ]
 

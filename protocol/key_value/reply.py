@@ -1,11 +1,11 @@
-"""The answer to a classification, to and from the key/value envelope of Paddle Serving 0.9.
+"""The reply to a classification, to and from the key/value envelope of Paddle Serving 0.9.
 
     ClassifyReply or ServingError   ->  JSON body or protobuf Response
-    JSON body or protobuf Response  ->  ClassifyReply     (or the ServingError it tells)
+    JSON body or protobuf Response  ->  ClassifyReply     (or the ServingError it reports)
 
-The keys `label` and `prob` hold the best category of each picture, `topk` all that were asked for,
-and `errors`, present only when a picture failed, the reason in each failed picture's place. Values
-are JSON text.
+The keys `label` and `prob` have the best category of each image, `topk` all that were requested,
+and `errors`, present only when an image failed, the reason in each failed image's place. Values are
+JSON text.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ..reply import Category, ClassifyReply, ImageResult
 from . import pipeline_service_pb2 as pb
 
 TOPK = "topk"
-# What json, literal_eval and a look into what they made of a stranger's bytes may raise.
+# What json and literal_eval may raise, and access to what they read.
 _UNREADABLE = (ValueError, LookupError, TypeError, SyntaxError, RecursionError, MemoryError)
 
 
 def reply_to_json(reply: ClassifyReply) -> bytes:
-    """Write the five-field JSON answer."""
+    """Write the five-field JSON reply."""
     keys, values = _reply_fields(reply)
     return _json_body(OK.err_no, "", keys, values)
 
@@ -36,7 +36,7 @@ def reply_to_proto(reply: ClassifyReply) -> pb.Response:
 
 
 def error_to_json(error: BaseException) -> bytes:
-    """Write the five-field JSON answer of a request that failed as a whole."""
+    """Write the five-field JSON reply to a request that failed as a whole."""
     return _json_body(wire_codes(error).err_no, public_message(error), [], [])
 
 
@@ -46,10 +46,10 @@ def error_to_proto(error: BaseException) -> pb.Response:
 
 
 def reply_from_json(body: bytes) -> ClassifyReply:
-    """Read a five-field JSON answer, ours or a 0.9 server's.
+    """Read a five-field JSON reply, ours or a 0.9 server's.
 
     Raises:
-        ServingError: the one the answer tells, or UnreadableReply if it is not the envelope.
+        ServingError: the one that the reply reports, or UnreadableReply if it is not the envelope.
     """
     try:
         fields = json.loads(body)
@@ -87,7 +87,7 @@ def _reply_fields(reply: ClassifyReply) -> tuple[list[str], list[str]]:
             codes = wire_codes(result)
             errors.append({"err_no": codes.err_no, "err_msg": public_message(result)})
             continue
-        # With a threshold a picture may have no category left: best is then null, topk empty.
+        # No category may reach the threshold: the best is then null, topk empty.
         labels.append(result[0].label if result else None)
         probs.append(result[0].score if result else None)
         topk.append([{"class_id": c.class_id, "label": c.label, "score": c.score} for c in result])
@@ -115,8 +115,8 @@ def _reply_of_topk(topk: list[Any], errors: list[Any] | None) -> ClassifyReply:
     results: list[ImageResult] = []
     for position, categories in enumerate(topk):
         if categories is None:
-            told = (errors or [])[position]
-            results.append(error_from_wire(int(told["err_no"]), str(told["err_msg"])))
+            error = (errors or [])[position]
+            results.append(error_from_wire(int(error["err_no"]), str(error["err_msg"])))
         else:
             results.append(
                 tuple(Category(int(c["class_id"]), c["label"], c["score"]) for c in categories)

@@ -26,7 +26,7 @@ from .proto_body import load_proto
 
 TOPK = "topk"
 THRESHOLD = "threshold"
-PROFILE = "pipeline.profile"  # asks 0.9 for profile data; accepted, and no image
+PROFILE = "pipeline.profile"  # requests profile data of 0.9; accepted, and no image
 OPTIONS = frozenset({TOPK, THRESHOLD, PROFILE})
 
 

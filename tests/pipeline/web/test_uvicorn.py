@@ -82,10 +82,10 @@ class Transport(asyncio.Transport):
         pass
 
 
-async def accept(application: Any) -> tuple[Any, Transport]:
-    """A connection of uvicorn alone, without our bounds."""
+async def accept(application: Any, kind: Any = HttpToolsProtocol) -> tuple[Any, Transport]:
+    """A connection of uvicorn alone, without our bounds, or of another `kind`."""
     config = uvicorn.Config(application, log_config=None, lifespan="off", ws="none")
-    connection = HttpToolsProtocol(config, ServerState(), {})
+    connection = kind(config=config, server_state=ServerState(), app_state={})
     transport = Transport()
     connection.connection_made(transport)
     return connection, transport
@@ -158,7 +158,8 @@ async def test_a_piece_of_a_body_reaches_the_application_without_a_copy() -> Non
         for _ in range(2):
             await received.put(await receive())
 
-    connection, _ = await accept(application)
+    bounded = protocol.bounded_protocol(1, lambda _error: b"")
+    connection, _ = await accept(application, bounded)
     connection.data_received(b"POST / HTTP/1.1\r\nContent-Length: 4000\r\n\r\n")
     pieces = [bytes(1000) for _ in range(4)]
     connection.on_body(pieces[0])
