@@ -118,11 +118,7 @@ class _Run:
         """Load the service, and measure it at rest before and after."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._early.set)
         began = time.monotonic()
-        warming = asyncio.create_task(self._traffic.run(options.callers))
-        await asyncio.sleep(WARM_UP_S)
-        self._traffic.stop()
-        await warming
-        await asyncio.sleep(REST_S)
+        await self._warm_up(options.callers)
         start = self._watch.measure()
         self._traffic.resume()
         watching = [
@@ -130,17 +126,8 @@ class _Run:
             asyncio.create_task(self._watch.memory()),
             asyncio.create_task(self._print_progress(began)),
         ]
-        until = time.monotonic() + 60 * options.minutes
-        loading = asyncio.create_task(self._traffic.run(options.callers))
-        breaking = asyncio.create_task(self._faults.run(until))
-        early = asyncio.create_task(self._early.wait())
-        await asyncio.wait({breaking, early, loading}, return_when=asyncio.FIRST_COMPLETED)
-        breaking.cancel()
-        await self._end(breaking, "faults")
-        await self._faults.recovered("the end")
-        self._traffic.stop()
-        await loading
-        for task in (*watching, early):
+        await self._load(options.callers, time.monotonic() + 60 * options.minutes)
+        for task in watching:
             task.cancel()
             await self._end(task, "watch")
         await asyncio.sleep(REST_S)
@@ -158,6 +145,27 @@ class _Run:
             counters={s["name"]: s["counters"] for s in status["services"]},
             complaints=self._faults.complaints,
         )
+
+    async def _warm_up(self, callers: int) -> None:
+        warming = asyncio.create_task(self._traffic.run(callers))
+        await asyncio.sleep(WARM_UP_S)
+        self._traffic.stop()
+        await warming
+        await asyncio.sleep(REST_S)
+
+    async def _load(self, callers: int, until: float) -> None:
+        """Load the service and cause faults until the time `until`, or Ctrl-C."""
+        loading = asyncio.create_task(self._traffic.run(callers))
+        breaking = asyncio.create_task(self._faults.run(until))
+        early = asyncio.create_task(self._early.wait())
+        await asyncio.wait({breaking, early, loading}, return_when=asyncio.FIRST_COMPLETED)
+        breaking.cancel()
+        await self._end(breaking, "faults")
+        await self._faults.recovered("the end")
+        self._traffic.stop()
+        await loading
+        early.cancel()
+        await self._end(early, "watch")
 
     async def _end(self, task: asyncio.Task[Any], what: str) -> None:
         """Wait for a task that was cancelled; another error of it is a complaint."""

@@ -70,14 +70,7 @@ def read_list(path: Path, root: Path | None, labels: tuple[str, ...]) -> Dataset
             continue
         name, class_id = parsed
         if name in seen:
-            first, before = seen[name]
-            if before != class_id:
-                doubt = (
-                    f"has class {class_id} here and {before} in line {first}; keep the right one"
-                )
-                faults.add("two classes", f"{name} {doubt}", number, name)
-            else:
-                faults.add("listed twice", "is in the list already; remove the line", number, name)
+            _add_repeated(faults, name, class_id, number, seen[name])
             continue
         seen[name] = number, class_id
         if not _in_range(class_id, labels, number, faults):
@@ -97,6 +90,18 @@ def read_list(path: Path, root: Path | None, labels: tuple[str, ...]) -> Dataset
     dataset.findings = faults.findings()
     dataset.classes = labels or tuple(str(number) for number in sorted(numbers))
     return dataset
+
+
+def _add_repeated(
+    faults: _Faults, name: str, class_id: int, number: int, before: tuple[int, int]
+) -> None:
+    """Report the image of line `number`, which line `before[0]` has with class `before[1]`."""
+    first, class_before = before
+    if class_before == class_id:
+        faults.add("listed twice", "is in the list already; remove the line", number, name)
+        return
+    doubt = f"has class {class_id} here and {class_before} in line {first}; keep the right one"
+    faults.add("two classes", f"{name} {doubt}", number, name)
 
 
 def find_labels(path: Path, given: Path | None) -> Path | None:

@@ -40,11 +40,7 @@ def read_sources(
     Raises:
         DatasetError: one of them cannot be read, or folders and lists are mixed.
     """
-    for path in paths:
-        if not path.exists():
-            raise DatasetError(f"there is no {path}; give a folder of classes or a list file")
-        if looks_like_image(path) and path.is_file():
-            raise DatasetError(f"{path} is an image; give the folder of classes, or a list file")
+    _check_paths(paths)
     folders = [path for path in paths if path.is_dir()]
     if not folders:
         return _read_lists(paths, root, labels)
@@ -69,6 +65,14 @@ def read_sources(
     joined = _joined(datasets)
     joined.findings = findings + joined.findings
     return joined
+
+
+def _check_paths(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise DatasetError(f"there is no {path}; give a folder of classes or a list file")
+        if looks_like_image(path) and path.is_file():
+            raise DatasetError(f"{path} is an image; give the folder of classes, or a list file")
 
 
 def read_usable_folder(
