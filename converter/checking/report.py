@@ -120,7 +120,7 @@ def print_verification(verification: Verification, console: Console | None = Non
     table.add_row("prototxt", "text and stream agree, with the client's copies and the graph")
     table.add_row("reference", Text(verification.reference))
     table.add_row("bundle", Text(verification.runtime))
-    table.add_row("pictures", str(verification.images))
+    table.add_row("images", str(verification.images))
     if verification.unreadable:
         count = len(verification.unreadable)
         left_out = f"{count} unreadable, and left out: {shown(verification.unreadable)}"

@@ -109,7 +109,7 @@ def verify(
         bundle=bundle_dir,
         files=len(record.get("files", {})) or None,
         edited=tuple(edited_files(bundle.path)),
-        reference=f"{whose}; {plain.predictor.name}, not optimised, one picture at a time",
+        reference=f"{whose}; {plain.predictor.name}, not optimised, one image at a time",
         runtime=f"{served.predictor.name}, as served, in batches of {BATCH}",
         images=len(compared.largest),
         unreadable=(*unreadable, *compared.unreadable),
