@@ -1,4 +1,4 @@
-"""The commands as they are typed, in a process of their own."""
+"""The commands of both clients: once as they are typed, then in the process of the tests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from client.http_client import main as http_client
+from client.rpc_client import main as rpc_client
 from tests.patience import PATIENCE_S
 
 COMMANDS = {
@@ -27,7 +30,22 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def call(in_process: Call) -> Call:
+    """A function: wire, address, arguments -> exit code and output of the command."""
+    mains = {"http": (http_client, "--url"), "rpc": (rpc_client, "--endpoint")}
+
+    def run(wire: str, address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        main, option = mains[wire]
+        return in_process(main, option, address, *arguments)
+
+    return run
+
+
+def typed(
     root: Path, wire: str, address: str, *arguments: object
 ) -> subprocess.CompletedProcess[str]:
     script, option = COMMANDS[wire]
@@ -48,7 +66,7 @@ def wire(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 def test_people_get_a_table(root: Path, wire: tuple[str, str], images: Path) -> None:
-    done = call(root, *wire, images)
+    done = typed(root, *wire, images)
     assert done.returncode == 0, done.stderr
     for shown in ("a.jpg", "can 0", "b.PNG", "bottle 0", "c.webp", "纸 0", "0.9"):
         assert shown in done.stdout
@@ -56,8 +74,8 @@ def test_people_get_a_table(root: Path, wire: tuple[str, str], images: Path) -> 
     assert not done.stderr
 
 
-def test_scripts_get_lines_of_json(root: Path, wire: tuple[str, str], images: Path) -> None:
-    done = call(root, *wire, images / "sub" / "c.webp", images / "a.jpg", "--json", "--topk", 2)
+def test_scripts_get_lines_of_json(call: Call, wire: tuple[str, str], images: Path) -> None:
+    done = call(*wire, images / "sub" / "c.webp", images / "a.jpg", "--json", "--topk", 2)
     assert done.returncode == 0, done.stderr
     first, second = [json.loads(line) for line in done.stdout.splitlines()]
     assert first == {
@@ -73,10 +91,10 @@ def test_scripts_get_lines_of_json(root: Path, wire: tuple[str, str], images: Pa
 
 
 def test_an_image_that_fails_has_its_reason_and_the_others_their_categories(
-    root: Path, wire: tuple[str, str], images: Path
+    call: Call, wire: tuple[str, str], images: Path
 ) -> None:
     (images / "bad.jpg").write_bytes(b"bad")
-    done = call(root, *wire, images, "--json")
+    done = call(*wire, images, "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 1
     assert [line["error"] is None for line in lines].count(True) == 3
@@ -84,15 +102,15 @@ def test_an_image_that_fails_has_its_reason_and_the_others_their_categories(
     assert failed["topk"] == []
     assert "5001" in failed["error"]
     assert "looks like text" in failed["error"]
-    assert "looks like text" in call(root, *wire, images).stdout
+    assert "looks like text" in call(*wire, images).stdout
 
 
-def test_no_server_is_exit_code_2_with_a_hint(root: Path, free_port: int, images: Path) -> None:
+def test_no_server_is_exit_code_2_with_a_hint(call: Call, free_port: int, images: Path) -> None:
     for name, address in (
         ("http", f"http://127.0.0.1:{free_port}"),
         ("rpc", f"127.0.0.1:{free_port}"),
     ):
-        done = call(root, name, address, images / "a.jpg")
+        done = call(name, address, images / "a.jpg")
         assert done.returncode == 2
         assert "cannot reach" in done.stderr
         assert "make serve" in done.stderr
@@ -103,8 +121,8 @@ def test_no_server_is_exit_code_2_with_a_hint(root: Path, free_port: int, images
     "arguments",
     [["--topk", "0"], ["--timeout", "never"], ["--jobs", "x"], ["--what"]],
 )
-def test_a_wrong_call_is_exit_code_2(root: Path, url: str, arguments: list[str]) -> None:
-    done = call(root, "http", url, *arguments)
+def test_a_wrong_call_is_exit_code_2(call: Call, url: str, arguments: list[str]) -> None:
+    done = call("http", url, *arguments)
     assert done.returncode == 2
     assert "usage:" in done.stderr
 
@@ -113,17 +131,17 @@ def test_a_wrong_call_is_exit_code_2(root: Path, url: str, arguments: list[str])
     ("address", "path"), [(None, "nowhere.jpg"), (None, "sub"), ("ftp://here", "a.jpg")]
 )
 def test_what_cannot_be_classified_is_one_line(
-    root: Path, url: str, images: Path, address: str | None, path: str
+    call: Call, url: str, images: Path, address: str | None, path: str
 ) -> None:
     (images / "sub" / "c.webp").unlink()
-    done = call(root, "http", address or url, images / path)
+    done = call("http", address or url, images / path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert re.fullmatch(r"error: .+\n", done.stderr), done.stderr
 
 
-def test_without_an_image_the_samples_are_sent(root: Path, url: str) -> None:
-    done = call(root, "http", url, "--json")
+def test_without_an_image_the_samples_are_sent(call: Call, root: Path, url: str) -> None:
+    done = call("http", url, "--json")
     samples = sorted((root / "examples" / "images").glob("*.jpg"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == len(samples) > 0
@@ -137,14 +155,14 @@ def test_without_an_image_the_samples_are_sent(root: Path, url: str) -> None:
     ],
 )
 def test_programs_of_the_tutorials_get_their_form(
-    root: Path, wire: tuple[str, str], images: Path, form: str, right: object
+    call: Call, wire: tuple[str, str], images: Path, form: str, right: object
 ) -> None:
     (images / "bad.jpg").write_text("bad", encoding="utf-8")
     paths = [images / "sub" / "c.webp", images / "bad.jpg"]
-    done = call(root, *wire, *paths, "--form", form, "--topk", 1)
+    done = call(*wire, *paths, "--form", form, "--topk", 1)
     assert done.returncode == 1, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert answers[0] == right
     assert list(answers[1]) == ["error"]
     assert answers[1]["error"].startswith("err_no 5001: ")
-    assert call(root, *wire, *paths, "--form", "yaml").returncode == 2
+    assert call(*wire, *paths, "--form", "yaml").returncode == 2

@@ -234,7 +234,7 @@ def test_a_model_process_that_dies_ends_the_service_instead_of_hanging_it(
         children = [int(pid) for pid in group_of(service.process.pid)]
         children.remove(service.process.pid)
         os.kill(children[-1], 9)
-        assert service.process.wait(30) == 1
+        assert service.process.wait(PATIENCE_S) == 1
         assert "a process of Paddle Serving died" in service.err
 
 
@@ -260,7 +260,7 @@ def test_what_0_9_cannot_serve_is_one_line_before_it_starts(
     text = yaml.safe_dump({**tree, **change}).replace("serving_model", str(root / "serving_model"))
     config.write_text(text, encoding="utf-8")
     with start_official(config, ready=False) as service:
-        assert service.process.wait(60) == 1
+        assert service.process.wait(PATIENCE_S) == 1
         (line,) = service.err.splitlines()
         assert line.startswith("error: ")
         assert message in line

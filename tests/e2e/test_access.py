@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -23,7 +22,9 @@ import pytest
 from client.credentials import Credentials
 from client.errors import ConnectionLost, Unreachable
 from client.http_client import HttpClient
+from client.http_client import main as http_client
 from client.rpc_client import RpcClient
+from client.rpc_client import main as rpc_client
 from pipeline.__main__ import main as pipeline
 from pipeline.web.server import HANDSHAKES
 from protocol.errors import RateLimited, Unauthenticated
@@ -415,36 +416,32 @@ def test_without_configuration_no_page_may_ask(tiny: Any) -> None:
     assert reload.status_code == 403
 
 
+@pytest.mark.parametrize("wire", ["http", "rpc"])
 def test_commands_with_a_key_from_file_and_environment(
-    guarded: Any, root: Path, tmp_path: Path, pictures: list[bytes]
+    guarded: Any,
+    in_process: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    pictures: list[bytes],
+    wire: str,
 ) -> None:
     picture, secret = tmp_path / "picture.jpg", tmp_path / "secret"
     picture.write_bytes(pictures[0])
     secret.write_text(f"{APP}\n")
-
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments, str(picture), "--json"],
-            cwd=root,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-
-    for command in (
-        ("client/http_client.py", "--url", guarded.url),
-        ("client/rpc_client.py", "--endpoint", guarded.endpoint),
-    ):
-        assert run(*command, "--api-key-file", str(secret)).returncode == 0
-        assert run(*command, PADDLE_SERVING_KIT_API_KEY=APP).returncode == 0
-        without = run(*command)
-        assert without.returncode == 1
-        assert "err_no 3006" in without.stdout
-        missing = run(*command, "--api-key-file", str(tmp_path / "none"))
-        assert missing.returncode == 2
-        assert "cannot read" in missing.stderr
+    main, *address = {
+        "http": (http_client, "--url", guarded.url),
+        "rpc": (rpc_client, "--endpoint", guarded.endpoint),
+    }[wire]
+    command = (main, *address, picture, "--json")
+    assert in_process(*command, "--api-key-file", secret).returncode == 0
+    without = in_process(*command)
+    assert without.returncode == 1
+    assert "err_no 3006" in without.stdout
+    missing = in_process(*command, "--api-key-file", tmp_path / "none")
+    assert missing.returncode == 2
+    assert "cannot read" in missing.stderr
+    monkeypatch.setenv("PADDLE_SERVING_KIT_API_KEY", APP)
+    assert in_process(*command).returncode == 0
 
 
 def test_workers_hold_no_listening_socket(tiny: Any) -> None:

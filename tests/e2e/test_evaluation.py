@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +16,9 @@ import httpx
 import pytest
 
 from client.http_client import HttpClient
+from client.http_client import main as http_client
 from client.rpc_client import RpcClient
+from client.rpc_client import main as rpc_client
 from protocol.errors import ServingError
 from tests.patience import PATIENCE_S
 from tools.evaluation.__main__ import main
@@ -157,17 +157,17 @@ def test_unsure_on_the_wire_is_null_and_no_error(unsure: Any, root: Path) -> Non
 
 @pytest.mark.parametrize("wire", ["http", "rpc"])
 def test_the_clients_print_that_none_reaches_the_threshold(
-    unsure: Any, root: Path, wire: str
+    unsure: Any, in_process: Callable[..., Any], root: Path, wire: str
 ) -> None:
-    address = ["--url", unsure.url] if wire == "http" else ["--endpoint", unsure.endpoint]
+    main, *address = {
+        "http": (http_client, "--url", unsure.url),
+        "rpc": (rpc_client, "--endpoint", unsure.endpoint),
+    }[wire]
     image = root / "examples" / "images" / "metal_can.jpg"
-    command = [sys.executable, f"client/{wire}_client.py", str(image), *address]
     for extra, shown in (
         ([], "none reaches the threshold"),
         (["--json"], '"topk": [], "error": null'),
     ):
-        done = subprocess.run(
-            [*command, *extra], cwd=root, capture_output=True, encoding="utf-8", check=False
-        )
+        done = in_process(main, image, *address, *extra)
         assert done.returncode == 0, done.stderr
         assert shown in done.stdout

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ import httpx
 import pytest
 
 from client.http_client import HttpClient
+from client.http_client import main as http_client
+from client.rpc_client import main as rpc_client
 from protocol.reply import Categories
 from tests.patience import PATIENCE_S
 
@@ -109,7 +109,7 @@ def test_a_request_that_fails_is_told_in_the_envelope(
 @pytest.mark.parametrize("wire", ["http", "rpc"])
 @pytest.mark.parametrize("form", ["paddlex", "result"])
 def test_both_clients_print_the_form(
-    root: Path,
+    in_process: Callable[..., Any],
     waste: Any,
     picture: Path,
     right: Categories,
@@ -119,16 +119,11 @@ def test_both_clients_print_the_form(
 ) -> None:
     text = tmp_path / "text.jpg"
     text.write_bytes(TEXT)
-    where = ["--url", waste.url] if wire == "http" else ["--endpoint", waste.endpoint]
-    command = [sys.executable, f"client/{wire}_client.py", *where]
-    done = subprocess.run(
-        [*command, "--form", form, "--topk", str(TOPK), str(picture), str(text)],
-        cwd=root,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    main, *where = {
+        "http": (http_client, "--url", waste.url),
+        "rpc": (rpc_client, "--endpoint", waste.endpoint),
+    }[wire]
+    done = in_process(main, *where, "--form", form, "--topk", TOPK, picture, text)
     assert done.returncode == 1, done.stderr
     first, second = done.stdout.splitlines()
     assert first == in_form(form, right)

@@ -117,7 +117,7 @@ def outcomes(metrics: Metrics) -> dict[str, float]:
 
 
 async def test_the_deadline_of_the_caller_is_handed_on(stub: Any, engine: Any) -> None:
-    await stub.inference(pb.Request(key=["image"], value=[PICTURE]), timeout=60)
+    await stub.inference(pb.Request(key=["image"], value=[PICTURE]), timeout=PATIENCE_S)
     assert 0 < engine.asked[0]["timeout_s"] < 61
 
 

@@ -46,7 +46,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     def run(main: Callable[[], Awaitable[None]]) -> None:
         loop = uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
         try:
-            loop.run_until_complete(asyncio.wait_for(main(), 60))
+            loop.run_until_complete(asyncio.wait_for(main(), PATIENCE_S))
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
