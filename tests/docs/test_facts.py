@@ -88,7 +88,7 @@ def test_the_table_of_coverage_has_every_room(name: str) -> None:
     modules = [path for house in houses.split() for path in (ROOT / house).rglob("*.py")]
     section = re.split(r"^### (?:Coverage|覆盖率)$", _text(name), flags=re.MULTILINE)[1]
     rows = re.findall(r"^\| `([\w/]+)` \| *([\d.]*) *\| *([\d.]*) *\|$", section, re.MULTILINE)
-    listed = [room for room, *_figures in rows]
+    listed = [room for room, *_figures in rows if room != "all"]
     # A package that holds nothing of its own has no row.
     assert set(listed) == {
         room_of(str(path.relative_to(ROOT))) for path in modules if path.stat().st_size
