@@ -86,7 +86,7 @@ def test_the_table_of_coverage_has_every_room(name: str) -> None:
 
     houses = "protocol bundle converter pipeline client tools examples benchmarks reliability"
     modules = [path for house in houses.split() for path in (ROOT / house).rglob("*.py")]
-    section = re.split(r"^### (?:Coverage|覆盖率)$", _text(name), flags=re.MULTILINE)[1]
+    section = re.split(r"^## (?:Coverage|覆盖率)$", _text(name), flags=re.MULTILINE)[1]
     rows = re.findall(r"^\| `([\w/]+)` \| *([\d.]*) *\| *([\d.]*) *\|$", section, re.MULTILINE)
     listed = [room for room, *_figures in rows if room != "all"]
     # A package that holds nothing of its own has no row.
