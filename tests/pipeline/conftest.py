@@ -22,7 +22,7 @@ from protocol.request import EncodedImage
 HERE = Path(__file__).resolve().parent
 # The rooms whose code runs in the event loop of the service.
 LOOP_ROOMS = ("admission", "engine", "hosts", "observation", "rpc", "web")
-# Metrics and logs take locks that are held for microseconds; the working folder is in memory.
+# Metrics and logs take locks for microseconds; the working folder is in memory.
 HARMLESS = ("threading.Lock.acquire", "os.getcwd", "os.path.abspath")
 # Calls that block for a moment by intention: function -> file and function that make it.
 DELIBERATE = {
@@ -45,11 +45,11 @@ DELIBERATE = {
 
 
 class FakeEngine:
-    """Labels a picture with its own bytes; `bad...` cannot be decoded; keeps what was asked."""
+    """Labels an image with its own bytes; `bad...` cannot be decoded; keeps what was requested."""
 
     def __init__(self) -> None:
         self.ready = True
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.error: BaseException | None = None
         self.delay_s = 0.0
         self.release: asyncio.Event | None = None
@@ -57,7 +57,7 @@ class FakeEngine:
 
     async def classify(self, images: Sequence[EncodedImage], **options: Any) -> list[ImageResult]:
         first = images[0]
-        self.asked.append({**options, "topk": first.topk, "threshold": first.threshold})
+        self.requests.append({**options, "topk": first.topk, "threshold": first.threshold})
         try:
             await asyncio.sleep(self.delay_s)
             if self.release is not None:

@@ -24,8 +24,8 @@ from protocol.key_value.request import (
 from protocol.reply import Category, ClassifyReply, whole_failure
 from protocol.request import ClassifyRequest, encoded
 
-PICTURE = bytes(range(256))
-TEXT = base64.b64encode(PICTURE).decode()
+IMAGE = bytes(range(256))
+TEXT = base64.b64encode(IMAGE).decode()
 
 
 def body(**fields: object) -> bytes:
@@ -34,10 +34,10 @@ def body(**fields: object) -> bytes:
 
 def test_the_request_of_the_paddleclas_sample() -> None:
     request = request_from_json(body(key=["image"], value=[TEXT]), "waste")
-    assert request == ClassifyRequest(encoded([PICTURE]), "waste")
+    assert request == ClassifyRequest(encoded([IMAGE]), "waste")
 
 
-def test_every_key_is_a_picture_also_when_keys_repeat_and_options_are_not() -> None:
+def test_every_key_but_an_option_is_an_image_also_when_keys_repeat() -> None:
     other = base64.b64encode(b"second").decode()
     request = request_from_json(
         body(
@@ -47,18 +47,18 @@ def test_every_key_is_a_picture_also_when_keys_repeat_and_options_are_not() -> N
         ),
         "waste",
     )
-    assert request.images == encoded([PICTURE, b"second"], 3, 0.5)
+    assert request.images == encoded([IMAGE, b"second"], 3, 0.5)
     assert request.log_id == 7
 
 
 @pytest.mark.parametrize("shape", ["data:image/png;base64,{}", "{}\n", " {} "])
 def test_harmless_dress_of_base64_is_taken_off(shape: str) -> None:
     request = request_from_json(body(key=["image"], value=[shape.format(TEXT)]), "waste")
-    assert request.images == encoded([PICTURE])
+    assert request.images == encoded([IMAGE])
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "message"),
     [
         (b"", "body is empty"),
         (b"key=image", "not JSON"),
@@ -86,8 +86,8 @@ def test_harmless_dress_of_base64_is_taken_off(shape: str) -> None:
         (body(key=["image"], value=[TEXT], logid=2**63), "logid"),
     ],
 )
-def test_a_wrong_body_is_explained(raw: bytes, told: str) -> None:
-    with pytest.raises(InvalidRequest, match="^(?s:.*)" + told.replace("*", r"\*")):
+def test_a_wrong_body_is_explained(raw: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequest, match="^(?s:.*)" + message.replace("*", r"\*")):
         request_from_json(raw, "waste")
 
 
@@ -104,29 +104,29 @@ def test_a_threshold_outside_0_to_1_is_refused(threshold: object) -> None:
 
 
 def test_requests_survive_both_wires() -> None:
-    request = ClassifyRequest(encoded([PICTURE, b"two"], 3, 0.25), "waste", log_id=-5)
+    request = ClassifyRequest(encoded([IMAGE, b"two"], 3, 0.25), "waste", log_id=-5)
     assert request_from_json(request_to_json(request), "waste") == request
     wire = pb.Request.FromString(request_to_proto(request).SerializeToString())
     assert wire.method == "prediction"
     assert request_from_proto(wire) == request
 
 
-def test_pictures_in_tensors_are_read() -> None:
+def test_images_in_tensors_are_read() -> None:
     message = pb.Request(name="waste")
-    message.tensors.add(name="image", elem_type=13, byte_data=PICTURE)
+    message.tensors.add(name="image", elem_type=13, byte_data=IMAGE)
     message.tensors.add(name="more", elem_type=12, str_data=[TEXT])
-    assert request_from_proto(message).images == encoded([PICTURE, PICTURE])
+    assert request_from_proto(message).images == encoded([IMAGE, IMAGE])
 
 
 @pytest.mark.parametrize(
-    ("tensor", "told"),
+    ("tensor", "message"),
     [
         (pb.Tensor(name="image", float_data=[1.0]), "holds no image"),
         (pb.Tensor(name="image", byte_data=b"\x93NUMPY\x01\x00"), "numpy array"),
     ],
 )
-def test_tensors_that_hold_no_picture_are_explained(tensor: pb.Tensor, told: str) -> None:
-    with pytest.raises(InvalidRequest, match=told):
+def test_tensors_without_an_image_are_explained(tensor: pb.Tensor, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
         request_from_proto(pb.Request(tensors=[tensor]))
 
 
@@ -136,7 +136,7 @@ def test_rpc_keys_without_values_are_explained() -> None:
 
 
 def test_images_with_different_options_do_not_fit_the_envelope() -> None:
-    request = ClassifyRequest((*encoded([PICTURE], 1), *encoded([PICTURE], 2)), "waste")
+    request = ClassifyRequest((*encoded([IMAGE], 1), *encoded([IMAGE], 2)), "waste")
     with pytest.raises(ValueError, match="one topk"):
         request_to_json(request)
 
@@ -194,20 +194,20 @@ def test_an_answer_of_something_else_is_a_serving_error(answer: bytes) -> None:
 
 
 def test_errors_keep_their_class_over_both_wires() -> None:
-    error = Overloaded("256 pictures wait")
-    with pytest.raises(Overloaded, match="256 pictures wait"):
+    error = Overloaded("256 images wait")
+    with pytest.raises(Overloaded, match="256 images wait"):
         reply_from_json(error_to_json(error))
-    with pytest.raises(Overloaded, match="256 pictures wait"):
+    with pytest.raises(Overloaded, match="256 images wait"):
         reply_from_proto(error_to_proto(error))
 
 
-def test_what_we_did_not_foresee_is_not_told_to_callers() -> None:
+def test_callers_see_no_details_of_an_unexpected_error() -> None:
     fields = json.loads(error_to_json(KeyError("/secret/path")))
     assert fields["err_no"] == 10000
     assert "secret" not in fields["err_msg"]
 
 
-def test_a_request_fails_as_a_whole_only_when_all_its_pictures_did() -> None:
+def test_a_request_fails_as_a_whole_only_when_all_its_images_did() -> None:
     first, second = UndecodableImage("one"), TooLarge("two")
     assert whole_failure(ClassifyReply((first, second))) is first
     assert whole_failure(REPLY) is None

@@ -26,7 +26,7 @@ def test_numbers_tell_errors_apart() -> None:
     assert len(set(numbers)) == len(numbers)
 
 
-def test_a_class_not_in_the_table_is_told_as_its_ancestor() -> None:
+def test_an_error_that_is_not_in_the_table_is_reported_as_its_ancestor() -> None:
     class Blurred(UndecodableImage):
         pass
 

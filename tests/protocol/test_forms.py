@@ -47,7 +47,7 @@ def test_a_stock_0_9_answer_has_no_class_id() -> None:
     assert json.loads(answer) == [{"category_id": -1, "category": "daisy", "score": 0.9}]
 
 
-def test_another_form_is_told() -> None:
+def test_an_unknown_form_is_refused() -> None:
     assert check_form("result") == "result"
     with pytest.raises(InvalidRequest, match="form must be one of paddlex, result, not 'yaml'"):
         check_form("yaml")

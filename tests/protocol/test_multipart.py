@@ -53,7 +53,7 @@ def test_a_form_that_was_cut_off_is_no_smaller_form(cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type", "told"),
+    ("body", "content_type", "message"),
     [
         (b"--b--\r\n", "multipart/form-data", "must name its boundary"),
         (b"", TYPE, "not uploaded whole"),
@@ -67,8 +67,10 @@ def test_a_form_that_was_cut_off_is_no_smaller_form(cut: int) -> None:
         (b"--b\r\n" + b"X: y\r\n" * 3 + b"\r\n--b--\r\n", TYPE, "has no name"),
     ],
 )
-def test_what_is_wrong_is_told(body: bytes, content_type: str, told: str) -> None:
-    with pytest.raises(InvalidRequest, match=told):
+def test_what_is_wrong_with_a_form_is_explained(
+    body: bytes, content_type: str, message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=message):
         read_multipart(body, content_type)
 
 

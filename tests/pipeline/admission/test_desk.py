@@ -169,7 +169,7 @@ async def test_images_are_paid_from_the_rate_of_the_key(
 async def test_a_deadline_that_has_passed_is_not_computed(desk: Desk, engine: Any) -> None:
     reply = await desk.answer(LinesCall(b"waste\ncat", seconds=-1.0), LinesCodec())
     assert isinstance(reply.error, DeadlineExceeded)
-    assert engine.asked == []
+    assert engine.requests == []
 
 
 async def test_a_caller_that_leaves_abandons_its_images(
@@ -178,7 +178,7 @@ async def test_a_caller_that_leaves_abandons_its_images(
     engine.release = asyncio.Event()
     left = asyncio.Event()
     task = asyncio.ensure_future(desk.answer(LinesCall(b"waste\ncat", left=left), LinesCodec()))
-    while not engine.asked:
+    while not engine.requests:
         await asyncio.sleep(0)
     left.set()
     with pytest.raises(CallerLeft):
@@ -229,7 +229,7 @@ async def test_a_failed_request_is_freed_at_once(desk: Desk, engine: Any, fault:
     left, task = call.left, asyncio.ensure_future(desk.answer(call, LinesCodec()))
     del call
     if left is not None:
-        while not engine.asked:
+        while not engine.requests:
             await asyncio.sleep(0)
         left.set() if fault == "left" else task.cancel()
     with contextlib.suppress(CallerLeft, asyncio.CancelledError):

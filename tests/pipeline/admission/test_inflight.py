@@ -64,20 +64,20 @@ async def test_both_wires_share_one_budget(
         rpc = pb_grpc.PipelineServiceStub(channel)
         engine.delay_s = 0.5
         for first, second in (("http", "rpc"), ("rpc", "http")):
-            asked = len(engine.asked)
+            before = len(engine.requests)
             if first == "http":
                 waiting: Any = http.post("/waste/prediction", content=LARGE, headers=JPEG)
             else:
                 waiting = rpc.inference(message)
             running = asyncio.ensure_future(waiting)
-            while len(engine.asked) == asked:
+            while len(engine.requests) == before:
                 await asyncio.sleep(0.01)
             if second == "rpc":
                 assert (await rpc.inference(message)).err_no == 3004
             else:
                 refused = await http.post("/waste/prediction", content=LARGE, headers=JPEG)
                 assert (refused.status_code, refused.json()["err_no"]) == (429, 3004)
-            assert len(engine.asked) == asked + 1
+            assert len(engine.requests) == before + 1
             answer = await running
             assert (answer.err_no if first == "rpc" else answer.json()["err_no"]) == 0
             assert budget.reserved == 0

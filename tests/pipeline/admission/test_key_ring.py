@@ -65,7 +65,9 @@ def test_both_headers_are_read(ring: KeyRing) -> None:
         (None, "\x00"),
     ],
 )
-def test_who_has_no_key_stays_outside(ring: KeyRing, authorization: Any, api_key: Any) -> None:
+def test_a_caller_without_a_known_key_is_refused(
+    ring: KeyRing, authorization: Any, api_key: Any
+) -> None:
     with pytest.raises(Unauthenticated) as caught:
         ring.admit(authorization, api_key)
     for presented in (authorization, api_key):
@@ -92,26 +94,26 @@ def test_every_key_is_compared_in_constant_time(
     assert compared == [(32, 32), (32, 32)]
 
 
-def ask(ring: KeyRing, pictures: int, key: str = BATCH) -> None:
+def send(ring: KeyRing, images: int, key: str = BATCH) -> None:
     """A request, as the hosts count it."""
-    ring.spend(ring.admit(None, key), pictures)
+    ring.spend(ring.admit(None, key), images)
 
 
 def test_a_rate_is_kept(ring: KeyRing, clock: Clock) -> None:
-    ask(ring, 6)
-    ask(ring, 4)
+    send(ring, 6)
+    send(ring, 4)
     with pytest.raises(RateLimited) as caught:  # known before a body is read
         ring.admit(None, BATCH)
     assert caught.value.retry_after_s == pytest.approx(0.5)
     clock.now += 0.5
-    ask(ring, 1)
+    send(ring, 1)
     with pytest.raises(RateLimited):
-        ask(ring, 1)
+        send(ring, 1)
     clock.now += 3600
-    ask(ring, 10)  # no more than the burst is saved up
+    send(ring, 10)  # no more than the burst is saved up
     with pytest.raises(RateLimited):
-        ask(ring, 1)
-    ask(ring, 10**6, APP)  # another's rate is nobody else's business
+        send(ring, 1)
+    send(ring, 10**6, APP)  # each key has its own rate
 
 
 def test_a_request_that_cannot_be_read_counts_too(ring: KeyRing) -> None:
@@ -121,25 +123,25 @@ def test_a_request_that_cannot_be_read_counts_too(ring: KeyRing) -> None:
         ring.admit(None, BATCH)
 
 
-def test_pictures_beyond_what_is_left_are_refused(ring: KeyRing, clock: Clock) -> None:
-    ask(ring, 8)
+def test_images_beyond_what_is_left_are_refused(ring: KeyRing, clock: Clock) -> None:
+    send(ring, 8)
     with pytest.raises(RateLimited) as caught:
-        ask(ring, 3)
+        send(ring, 3)
     assert caught.value.retry_after_s == pytest.approx(0.5)
-    ask(ring, 1)  # the request that was refused has cost one
+    send(ring, 1)  # the request that was refused has cost one
 
 
 def test_a_request_larger_than_the_burst_leaves_a_debt(ring: KeyRing, clock: Clock) -> None:
-    ask(ring, 30)
+    send(ring, 30)
     clock.now += 9.9
     with pytest.raises(RateLimited):
-        ask(ring, 1)
+        send(ring, 1)
     clock.now += 0.7
-    ask(ring, 1)
+    send(ring, 1)
 
 
 def test_keys_are_exchanged(ring: KeyRing, clock: Clock) -> None:
-    ask(ring, 10)
+    send(ring, 10)
     ring.replace([ApiKey("batch", digest("new" * 8), rate=2, burst=10)])
     with pytest.raises(Unauthenticated):
         ring.admit(None, APP)

@@ -32,7 +32,7 @@ JPEG = {"Content-Type": "image/jpeg"}
 
 
 class Engine:
-    """Answers, refuses or finds no picture, by how the picture begins."""
+    """Answers, refuses or finds no image, by how the image begins."""
 
     ready = True
 
@@ -90,7 +90,7 @@ async def _grown(send: Any) -> int:
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("case", ["no envelope", "no base64", "no picture", "overload", "answered"])
+@pytest.mark.parametrize("case", ["no envelope", "no base64", "no image", "overload", "answered"])
 async def test_over_http(http: httpx.AsyncClient, case: str) -> None:
     text = "A" * LARGE
     body, headers = b"bad" + bytes(LARGE), JPEG
@@ -111,14 +111,14 @@ async def test_over_http(http: httpx.AsyncClient, case: str) -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("picture", [b"bad" + bytes(LARGE), b"cat" + bytes(LARGE), b""])
-async def test_over_rpc(services: Services, observer: Observer, picture: bytes) -> None:
+@pytest.mark.parametrize("image", [b"bad" + bytes(LARGE), b"cat" + bytes(LARGE), b""])
+async def test_over_rpc(services: Services, observer: Observer, image: bytes) -> None:
     server = build_rpc_server(
         Desk(services, observer, Inflight(8 * LARGE)), max_body_bytes=8 * LARGE
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    message = pb.Request(name="waste", tensors=[pb.Tensor(name="A" * LARGE, byte_data=picture)])
+    message = pb.Request(name="waste", tensors=[pb.Tensor(name="A" * LARGE, byte_data=image)])
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = pb_grpc.PipelineServiceStub(channel)
 

@@ -92,7 +92,7 @@ async def test_every_page_may_read_the_answer_where_all_are_listed(
         body = json.dumps({"key": ["image"], "value": ["Y2F0"]})
         answer = await client.post("/waste/prediction", content=body, headers=origin)
         assert (answer.status_code, answer.json()["err_no"]) == (200, 0)
-        # Nobody's cookies are of any use here, so that the wildcard is enough.
+        # The service uses no cookies, so the wildcard is enough.
         for seen in (asked_before, answer):
             assert seen.headers["Access-Control-Allow-Origin"] == "*"
             assert "Access-Control-Allow-Credentials" not in seen.headers
@@ -109,13 +109,13 @@ async def test_a_strangers_page_cannot_use_the_service(
     async with httpx.AsyncClient(transport=transport, base_url="http://serving") as client:
 
         async def ask(origin: str) -> tuple[int, int]:
-            # What a form or fetch of any page may send without being asked for permission.
+            # What a form or fetch of any page may send without a preflight request.
             headers = {"Origin": origin, "Content-Type": "text/plain"}
             answer = await client.post("/waste/prediction", content=body, headers=headers)
             return answer.status_code, answer.json()["err_no"]
 
         assert await ask("https://evil.example") == (403, 3008)
-        assert engine.asked == []
+        assert engine.requests == []
         assert await ask(SHOP) == (200, 0)
         assert await ask("http://serving") == (200, 0)
 

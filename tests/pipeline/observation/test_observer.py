@@ -188,7 +188,7 @@ async def test_a_deadline_that_is_invalid_is_reported(post: Any, value: str) -> 
 
 async def test_the_callers_deadline_reaches_the_engine(post: Any, engine: Any) -> None:
     assert (await post(**{"X-Request-Timeout": "2.5"})).status_code == 200
-    (call,) = engine.asked
+    (call,) = engine.requests
     assert 0 < call["timeout_s"] <= 2.5
 
 
@@ -208,7 +208,7 @@ async def test_the_callers_deadline_runs_while_the_body_arrives(
         asking = client.post("/waste/prediction", content=stalled(), headers=headers)
         response = await asyncio.wait_for(asking, 20)
     assert (response.status_code, response.json()["err_no"]) == (504, 6000)
-    assert engine.asked == []
+    assert engine.requests == []
     assert outcomes(metrics) == {("waste", "http", "deadline_exceeded"): 1}
 
 
@@ -226,4 +226,4 @@ async def test_a_body_that_took_the_whole_deadline_is_not_computed(
         headers = {**PNG, "X-Request-Timeout": "0.02"}
         response = await client.post("/waste/prediction", content=slowly(), headers=headers)
     assert (response.status_code, response.json()["err_no"]) == (504, 6000)
-    assert engine.asked == []
+    assert engine.requests == []

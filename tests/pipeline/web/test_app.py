@@ -16,7 +16,7 @@ from pipeline.observation.observer import Observer
 from pipeline.web.app import build_http_app
 from protocol.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
 
-PICTURE = base64.b64encode(b"cat").decode()
+IMAGE = base64.b64encode(b"cat").decode()
 BAD = base64.b64encode(b"bad").decode()
 LIMIT = 2000
 
@@ -37,16 +37,16 @@ def values(response: httpx.Response) -> dict[str, Any]:
 
 
 async def test_the_envelope_is_answered(http: httpx.AsyncClient, engine: Any) -> None:
-    body = {"key": ["image", "topk"], "value": [PICTURE, "2"], "logid": 9}
+    body = {"key": ["image", "topk"], "value": [IMAGE, "2"], "logid": 9}
     response = await http.post("/waste/prediction", json=body)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert values(response)["label"] == ["cat"]
-    assert engine.asked == [{"topk": 2, "threshold": None, "timeout_s": None, "log_id": 9}]
+    assert engine.requests == [{"topk": 2, "threshold": None, "timeout_s": None, "log_id": 9}]
 
 
 async def test_any_method_name_is_answered_as_0_9_does(http: httpx.AsyncClient) -> None:
-    response = await http.post("/waste/anything", json={"key": ["x"], "value": [PICTURE]})
+    response = await http.post("/waste/anything", json={"key": ["x"], "value": [IMAGE]})
     assert response.status_code == 200
 
 
@@ -54,45 +54,45 @@ async def test_options_of_the_address_count_for_the_envelope_too(
     http: httpx.AsyncClient, engine: Any
 ) -> None:
     address = "/waste/prediction?topk=3&threshold=0.5&logid=7"
-    await http.post(address, json={"key": ["image"], "value": [PICTURE]})
-    own = {"key": ["image", "topk"], "value": [PICTURE, "1"], "logid": 8}
+    await http.post(address, json={"key": ["image"], "value": [IMAGE]})
+    own = {"key": ["image", "topk"], "value": [IMAGE, "1"], "logid": 8}
     await http.post(address, json=own)
-    told = [(asked["topk"], asked["threshold"], asked["log_id"]) for asked in engine.asked]
-    assert told == [(3, 0.5, 7), (1, 0.5, 8)]
+    options = [(r["topk"], r["threshold"], r["log_id"]) for r in engine.requests]
+    assert options == [(3, 0.5, 7), (1, 0.5, 8)]
     response = await http.post("/waste/prediction?topk=0", json=own)
     assert (response.status_code, response.json()["err_no"]) == (400, 5000)
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "application/octet-stream"])
-async def test_a_raw_picture_is_answered(http: httpx.AsyncClient, engine: Any, kind: str) -> None:
+async def test_a_raw_image_is_classified(http: httpx.AsyncClient, engine: Any, kind: str) -> None:
     headers = {"Content-Type": kind}
     response = await http.post("/waste/prediction?topk=3&logid=1", content=b"dog", headers=headers)
     assert values(response)["label"] == ["dog"]
-    assert (engine.asked[0]["topk"], engine.asked[0]["log_id"]) == (3, 1)
+    assert (engine.requests[0]["topk"], engine.requests[0]["log_id"]) == (3, 1)
 
 
-async def test_a_form_may_hold_several_pictures_and_options(
+async def test_an_upload_of_several_images_and_options(
     http: httpx.AsyncClient, engine: Any
 ) -> None:
     files = [("a", ("a.jpg", b"one")), ("a", ("b.jpg", b"two"))]
     response = await http.post("/waste/prediction", files=files, data={"topk": "4"})
     assert values(response)["label"] == ["one", "two"]
-    assert engine.asked[0]["topk"] == 4
+    assert engine.requests[0]["topk"] == 4
 
 
-async def test_one_bad_picture_among_good_ones_is_told_in_its_place(
+async def test_one_bad_image_among_good_ones_is_reported_in_its_place(
     http: httpx.AsyncClient,
 ) -> None:
-    body = {"key": ["a", "b"], "value": [BAD, PICTURE]}
+    body = {"key": ["a", "b"], "value": [BAD, IMAGE]}
     response = await http.post("/waste/prediction", json=body)
     assert response.status_code == 200
-    told = values(response)
-    assert told["label"] == [None, "cat"]
-    assert told["errors"] == [{"err_no": 5001, "err_msg": "this looks like text"}, None]
+    found = values(response)
+    assert found["label"] == [None, "cat"]
+    assert found["errors"] == [{"err_no": 5001, "err_msg": "this looks like text"}, None]
 
 
 @pytest.mark.parametrize(
-    ("content", "headers", "status", "err_no", "told"),
+    ("content", "headers", "status", "err_no", "message"),
     [
         (b"", {}, 400, 5000, "body is empty"),
         (b"no json", {}, 400, 5000, "not JSON"),
@@ -116,38 +116,38 @@ async def test_one_bad_picture_among_good_ones_is_told_in_its_place(
         (b"x" * 2001, {"Content-Type": "multipart/form-data; boundary=b"}, 413, 5002, "limit"),
     ],
 )
-async def test_what_is_wrong_with_a_body_is_told(
+async def test_what_is_wrong_with_a_body_is_explained(
     http: httpx.AsyncClient,
     content: bytes,
     headers: dict[str, str],
     status: int,
     err_no: int,
-    told: str,
+    message: str,
 ) -> None:
     response = await http.post("/waste/prediction", content=content, headers=headers)
     fields = response.json()
     assert (response.status_code, fields["err_no"]) == (status, err_no)
-    assert told in fields["err_msg"]
+    assert message in fields["err_msg"]
     assert list(fields) == ["err_no", "err_msg", "key", "value", "tensors"]
-    good = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
+    good = await http.post("/waste/prediction", json={"key": ["a"], "value": [IMAGE]})
     assert good.status_code == 200
 
 
-async def test_more_pictures_than_allowed(http: httpx.AsyncClient) -> None:
-    body = {"key": ["image"] * 5, "value": [PICTURE] * 5}
+async def test_more_images_than_allowed(http: httpx.AsyncClient) -> None:
+    body = {"key": ["image"] * 5, "value": [IMAGE] * 5}
     response = await http.post("/waste/prediction", json=body)
     assert response.status_code == 400
     assert "5 images in one request; the most is 4" in response.json()["err_msg"]
 
 
 async def test_an_unknown_service_names_the_known_ones(http: httpx.AsyncClient) -> None:
-    response = await http.post("/peach/prediction", json={"key": ["a"], "value": [PICTURE]})
+    response = await http.post("/peach/prediction", json={"key": ["a"], "value": [IMAGE]})
     assert (response.status_code, response.json()["err_no"]) == (404, 3002)
     assert "services: waste" in response.json()["err_msg"]
 
 
 @pytest.mark.parametrize("path", ["/waste", "/a/b/c", "/health", "/health/other/x"])
-async def test_an_unknown_address_is_told_in_the_envelope(
+async def test_an_unknown_address_is_reported_in_the_envelope(
     http: httpx.AsyncClient, path: str
 ) -> None:
     response = await http.get(path)
@@ -176,13 +176,13 @@ async def test_text_that_is_large_in_memory_takes_more_room(
         transport=httpx.ASGITransport(app), base_url="http://test"
     ) as client:
         key = "\u56fe" * 300
-        body = json.dumps({"key": [key], "value": [PICTURE]}, ensure_ascii=False).encode()
+        body = json.dumps({"key": [key], "value": [IMAGE]}, ensure_ascii=False).encode()
         assert (await client.post("/waste/prediction", content=body)).status_code == 429
-        short = json.dumps({"key": ["\u56fe"], "value": [PICTURE]}, ensure_ascii=False).encode()
+        short = json.dumps({"key": ["\u56fe"], "value": [IMAGE]}, ensure_ascii=False).encode()
         assert (await client.post("/waste/prediction", content=short)).status_code == 200
 
 
-async def test_health_is_asked_not_posted_to(http: httpx.AsyncClient) -> None:
+async def test_health_refuses_a_post(http: httpx.AsyncClient) -> None:
     response = await http.post("/health/ready")
     assert (response.status_code, response.json()["err_no"]) == (405, 3000)
     assert response.headers["allow"] == "GET, HEAD"
@@ -201,25 +201,25 @@ async def test_errors_of_the_engine_have_their_own_status(
     http: httpx.AsyncClient, engine: Any, error: Exception, status: int, err_no: int
 ) -> None:
     engine.error = error
-    response = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
+    response = await http.post("/waste/prediction", json={"key": ["a"], "value": [IMAGE]})
     assert (response.status_code, response.json()["err_no"]) == (status, err_no)
     assert ("retry-after" in response.headers) == (status in (429, 503))
 
 
-async def test_what_nobody_foresaw_is_logged_and_told_in_general(
+async def test_an_unexpected_error_is_logged_and_reported_without_details(
     services: Services, observer: Observer, engine: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.error = KeyError("secret")
     app = build_http_app(Desk(services, observer, Inflight(LIMIT)), max_body_bytes=LIMIT)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-        response = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
+        response = await http.post("/waste/prediction", json={"key": ["a"], "value": [IMAGE]})
     assert (response.status_code, response.json()["err_no"]) == (500, 10000)
     assert "secret" not in response.text
     assert "secret" in caplog.text
 
 
-async def test_health_tells_starting_ready_broken_and_stopping(
+async def test_health_while_starting_ready_broken_and_stopping(
     http: httpx.AsyncClient, services: Services, engine: Any
 ) -> None:
     async def ready() -> tuple[int, str]:
@@ -241,11 +241,11 @@ async def test_work_is_refused_while_starting_and_stopping(
 ) -> None:
     for phase, err_no in (("starting", 3005), ("stopping", 3001)):
         services.phase = phase
-        response = await http.post("/waste/prediction", json={"key": ["a"], "value": [PICTURE]})
+        response = await http.post("/waste/prediction", json={"key": ["a"], "value": [IMAGE]})
         assert (response.status_code, response.json()["err_no"]) == (503, err_no)
 
 
-async def test_the_index_tells_what_is_served(http: httpx.AsyncClient) -> None:
+async def test_the_index_lists_what_is_served(http: httpx.AsyncClient) -> None:
     assert (await http.get("/")).json() == {
         "services": [{"service": "waste", "post": "/waste/prediction", "state": "ready"}]
     }
@@ -256,7 +256,7 @@ async def test_a_client_that_goes_away_cancels_its_request(
 ) -> None:
     engine.delay_s = 30
     app = build_http_app(Desk(services, observer, Inflight(LIMIT)), max_body_bytes=LIMIT)
-    body = json.dumps({"key": ["a"], "value": [PICTURE]}).encode()
+    body = json.dumps({"key": ["a"], "value": [IMAGE]}).encode()
     messages = asyncio.Queue[dict[str, Any]]()
     messages.put_nowait({"type": "http.request", "body": body, "more_body": False})
     sent: list[Any] = []
@@ -275,7 +275,7 @@ async def test_a_client_that_goes_away_cancels_its_request(
         "scheme": "http",
     }
     running = asyncio.create_task(app(scope, messages.get, send))
-    while not engine.asked:
+    while not engine.requests:
         await asyncio.sleep(0.01)
     messages.put_nowait({"type": "http.disconnect"})
     await asyncio.wait_for(running, 10)
@@ -292,7 +292,7 @@ JPEG = {"Content-Type": "image/jpeg"}
         ("result", {"result": "dog"}),
     ],
 )
-async def test_a_picture_is_answered_in_the_form_asked_for(
+async def test_an_image_is_answered_in_the_requested_form(
     http: httpx.AsyncClient, form: str, answer: Any
 ) -> None:
     url = f"/waste/prediction?form={form}&topk=1"
@@ -310,7 +310,7 @@ async def test_an_upload_may_name_the_form_in_a_field(http: httpx.AsyncClient) -
     assert (wrong.status_code, wrong.json()["err_no"]) == (400, 5000)
 
 
-async def test_several_pictures_are_answered_in_a_list(http: httpx.AsyncClient) -> None:
+async def test_several_images_are_answered_in_a_list(http: httpx.AsyncClient) -> None:
     files = [("a", ("a.jpg", b"dog")), ("a", ("b.jpg", b"bad"))]
     response = await http.post("/waste/prediction?form=result", files=files)
     assert response.status_code == 200
@@ -321,20 +321,20 @@ async def test_several_pictures_are_answered_in_a_list(http: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize(
-    ("query", "content", "headers", "err_no", "told"),
+    ("query", "content", "headers", "err_no", "message"),
     [
         ("form=yaml", b"dog", JPEG, 5000, "form must be one of paddlex, result"),
         ("form=result", b"bad", JPEG, 5001, "this looks like text"),
-        ("form=result", json.dumps({"key": ["x"], "value": [PICTURE]}).encode(), {}, 5000,
+        ("form=result", json.dumps({"key": ["x"], "value": [IMAGE]}).encode(), {}, 5000,
          "a body without Content-Type is the key/value envelope: leave form out"),
         ("form=result", b"dog", {"Content-Type": "application/x-www-form-urlencoded"}, 5000,
          "an image as the body with its Content-Type, image/jpeg for one"),
     ],
 )  # fmt: skip
 async def test_a_form_that_cannot_be_is_an_error_in_the_envelope(
-    http: httpx.AsyncClient, query: str, content: bytes, headers: Any, err_no: int, told: str
+    http: httpx.AsyncClient, query: str, content: bytes, headers: Any, err_no: int, message: str
 ) -> None:
     response = await http.post(f"/waste/prediction?{query}", content=content, headers=headers)
     assert response.status_code == 400
     assert response.json()["err_no"] == err_no
-    assert told in response.json()["err_msg"]
+    assert message in response.json()["err_msg"]
