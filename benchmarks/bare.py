@@ -1,7 +1,7 @@
 """The limit: processes that only decode, preprocess and predict, as many as there are workers.
 
 `python -m benchmarks.bare DEVICE BUNDLE IMAGE...` loads one predictor, on "cpu" with one thread
-or on "gpu", and prints a line of JSON with its answers. Then each line of its input, "SECONDS
+or on "gpu", and prints a line of JSON with its scores. Then each line of its input, "SECONDS
 BATCH", is answered with the images a second that it did in batches of that size.
 """
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class BareLimit:
-    """Runs `processes` of them at once; `answers` holds the scores of each image."""
+    """Runs `processes` of them at once; `scores` are those of each image."""
 
     def __init__(
         self, bundle: Path, images: list[Path], processes: int, devices: Sequence[str] = ("",)
@@ -51,7 +51,7 @@ class BareLimit:
             for device in itertools.islice(itertools.cycle(devices), processes)
         ]
         # All must reply, so that each has loaded its model; the scores are the same.
-        self.answers: list[list[float]] = [self._line(p) for p in self._processes].pop()
+        self.scores: list[list[float]] = [self._line(p) for p in self._processes].pop()
 
     def measure(self, seconds: float, batch: int = 1) -> float:
         """Return images a second over all processes together, in batches of `batch`."""

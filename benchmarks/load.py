@@ -34,7 +34,7 @@ Exchange = Callable[[int], Awaitable[bytes]]
 
 @dataclass
 class Order:
-    """What to send, and where; `answers` are the right scores, a list of classes per image.
+    """What to send, and where; `scores` are the right ones, a list of classes per image.
 
     A score that is `tolerance` off is right: batches of other sizes round differently.
     """
@@ -47,7 +47,7 @@ class Order:
     connections: int
     seconds: float
     images: list[str]
-    answers: list[list[float]]
+    scores: list[list[float]]
     tolerance: float = 1e-4
 
 
@@ -69,11 +69,11 @@ class Checker:
 
     def __init__(
         self,
-        answers: list[list[float]],
+        scores: list[list[float]],
         read: Callable[[bytes], ClassifyReply],
         tolerance: float,
     ) -> None:
-        self._answers = answers
+        self._scores = scores
         self._tolerance = tolerance
         self._read = read
         self._known: set[tuple[int, bytes]] = set()
@@ -82,7 +82,7 @@ class Checker:
         """Return whether `body` is the right reply for image number `image`."""
         if (image, body) in self._known:
             return True
-        scores = self._answers[image]
+        scores = self._scores[image]
         best = self._read(body).results[0]
         if isinstance(best, Exception) or not best:
             return False
@@ -97,7 +97,7 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
     """Load the service for `order.seconds` and return what was measured."""
     http = order.protocol == "http"
     requests = [ClassifyRequest(encoded([image]), order.service) for image in images]
-    checker = Checker(order.answers, reply_from_json if http else _read_proto, order.tolerance)
+    checker = Checker(order.scores, reply_from_json if http else _read_proto, order.tolerance)
     connect = _connect_http if http else _connect_rpc
     exchanges = [await connect(order, requests) for _ in range(order.connections)]
     outcome, latencies = Outcome(), []

@@ -82,7 +82,7 @@ def run(plan: Plan, console: Console) -> Throughput:
                     status.update(
                         f"round {number + 1} of {plan.rounds}: {protocol} on {connections}"
                     )
-                    outcome = _send(plan, running, protocol, connections, limit.answers)
+                    outcome = _send(plan, running, protocol, connections, limit.scores)
                     result.outcomes.append(outcome)
                     result.rates.append(outcome.requests_per_s)
             limits.append(limit.measure(plan.seconds))
@@ -147,7 +147,7 @@ def _send(
     running: RunningService,
     protocol: str,
     connections: int,
-    answers: list[list[float]],
+    scores: list[list[float]],
 ) -> Outcome:
     order = Order(
         protocol=protocol,
@@ -158,7 +158,7 @@ def _send(
         connections=connections,
         seconds=plan.seconds,
         images=[str(image) for image in plan.images],
-        answers=answers,
+        scores=scores,
         tolerance=_TF32 if plan.devices else Order.tolerance,
     )
     done = subprocess.run(

@@ -38,14 +38,14 @@ def draw_images(folder: Path, seed: int, count: int = 48) -> KnownImages:
         cv2.imwrite(str(path), image)
         files.append(path)
     bare = BareLimit(BUNDLE, files, 1)
-    answers = bare.answers
+    all_scores = bare.scores
     bare.close()
     kept: list[int] = []
-    for number, scores in enumerate(answers):
+    for number, scores in enumerate(all_scores):
         # The best three alone must differ too: the second service returns no more than these.
-        if all(_distance(scores, answers[other]) > 20 * TOLERANCE for other in kept):
+        if all(_distance(scores, all_scores[other]) > 20 * TOLERANCE for other in kept):
             kept.append(number)
-    return KnownImages([files[n].read_bytes() for n in kept], [answers[n] for n in kept])
+    return KnownImages([files[n].read_bytes() for n in kept], [all_scores[n] for n in kept])
 
 
 def _distance(one: list[float], other: list[float]) -> float:

@@ -83,8 +83,8 @@ class Report:
         (folder / f"{stem}.json").write_text(json.dumps(fields, ensure_ascii=False), "utf-8")
 
 
-def report_of(targets: np.ndarray, answers: np.ndarray, classes: tuple[str, ...]) -> Report:
-    """Count `answers` int64 [N] against `targets` int64 [N]."""
+def report_of(targets: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]) -> Report:
+    """Count `predicted` int64 [N] against `targets` int64 [N]."""
     confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (targets, answers), 1)
+    np.add.at(confusion, (targets, predicted), 1)
     return Report(classes, confusion)

@@ -83,8 +83,8 @@ class Exporter:
         operators = json.dumps(deployment.transform_ops)
         made_from = (export.name, operators, *_contents(images))
         folder = self._folder(deployment, f"scores-{form.name}", *made_from)
-        answers = folder / "scores.json"
-        if not answers.is_file():
+        file = folder / "scores.json"
+        if not file.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "operators.json").write_text(operators, encoding="utf-8")
             graph = export / f"{form.stem}{GRAPH_SUFFIXES[form.name]}"
@@ -92,11 +92,11 @@ class Exporter:
                 "--operators",
                 folder / "operators.json",
                 "--output",
-                answers,
+                file,
             ]
             parameters = export / f"{form.stem}.pdiparams"
             self._tool(form.name, deployment, "score", graph, parameters, *images, *options)
-        scores: dict[str, list[float]] = json.loads(answers.read_text(encoding="utf-8"))
+        scores: dict[str, list[float]] = json.loads(file.read_text(encoding="utf-8"))
         # By the content of the images, not by their path when the scores were saved.
         return dict(zip(map(str, images), scores.values(), strict=True))
 

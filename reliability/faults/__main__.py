@@ -20,7 +20,7 @@ from rich.console import Console
 from benchmarks.bare import ROOT
 
 from .findings import Finding
-from .inputs import Inputs, check_same_answers, make_inputs
+from .inputs import Inputs, check_same_scores, make_inputs
 from .services import OFFICIAL, OFFICIAL_PYTHON, OURS, Subject, official_service, our_service
 from .trials import TRIALS, Trial
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     findings: Findings = {}
     with tempfile.TemporaryDirectory(prefix="faults") as folder:
         inputs = make_inputs(Path(folder))
-        check_same_answers(inputs)
+        check_same_scores(inputs)
         for name in options.trials or TRIALS:
             trial = TRIALS[name]
             console.print(f"[bold]{trial.name}[/]")

@@ -140,7 +140,7 @@ async def under_load(
     return sending.counts, happened_s
 
 
-async def answers_again(subject: Subject, inputs: Inputs) -> bool:
+async def replies_again(subject: Subject, inputs: Inputs) -> bool:
     """Whether most of six new requests, one after the other, have the right result."""
     sending = Callers(subject, inputs)
     for _ in range(6):

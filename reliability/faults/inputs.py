@@ -55,7 +55,7 @@ def _program_bundle(folder: Path) -> Path:
     return convert(ConvertOptions(export, folder / "bundle")).path
 
 
-def check_same_answers(inputs: Inputs) -> None:
+def check_same_scores(inputs: Inputs) -> None:
     """Check that the model in this form gives the scores of its own form.
 
     Raises:
@@ -68,6 +68,6 @@ def check_same_answers(inputs: Inputs) -> None:
         paths.append(path)
     bare = BareLimit(inputs.bundle, paths, 1)
     bare.close()
-    for scores, (label, score) in zip(bare.answers, inputs.best, strict=False):
+    for scores, (label, score) in zip(bare.scores, inputs.best, strict=False):
         if abs(max(scores) - score) > 1e-4:
             raise SystemExit(f"error: the .pdmodel gives {max(scores)} for {label} {score}")

@@ -20,7 +20,7 @@ from protocol.key_value import pipeline_service_pb2 as pb
 
 from ..bad_input import bad_images, white_png
 from ..wire import HttpConnection, HttpMessage, NoReplyError, RpcConnection
-from .callers import PATIENCE_S, Callers, answers_again, envelope, under_load
+from .callers import PATIENCE_S, Callers, envelope, replies_again, under_load
 from .findings import Finding, Memory, longest_gap, summary, watching
 from .inputs import SERVICE, WORKERS, Inputs
 from .services import Subject, at_work, exists
@@ -68,7 +68,7 @@ async def _signalled(
     counts, happened_s = await under_load(subject, inputs, event)
     text, good = summary(counts)
     gap_s = longest_gap(counts, happened_s)
-    again = await answers_again(subject, inputs)
+    again = await replies_again(subject, inputs)
     up = sum(map(at_work, subject.workers()))
     text += f"; longest pause {gap_s:.1f} s" if again else "; no answers any more"
     text += f"; {up} of {WORKERS} workers at the end"
@@ -105,7 +105,7 @@ async def burst(subject: Subject, inputs: Inputs) -> Finding:
     await asyncio.gather(*(sending.once() for _ in range(300)))
     text, good = summary(sending.counts)
     slowest = max(sending.counts.taken_s, default=0.0)
-    again = await answers_again(subject, inputs)
+    again = await replies_again(subject, inputs)
     text += f"; slowest answer {slowest:.1f} s" + ("" if again else "; no answers any more")
     return Finding(text, good and again)
 
@@ -148,7 +148,7 @@ async def sixteen_callers(subject: Subject, inputs: Inputs) -> Finding:
     """16 callers with images of their own for ten seconds, and no fault."""
     counts, _ = await under_load(subject, inputs, lambda: None, callers=16, before_s=0, after_s=10)
     text, good = summary(counts)
-    again = await answers_again(subject, inputs)
+    again = await replies_again(subject, inputs)
     return Finding(text + ("" if again else "; no answers any more"), good and again)
 
 
@@ -178,7 +178,7 @@ async def bad_among_good(subject: Subject, inputs: Inputs) -> Finding:
     sending.stop()
     await good
     text, fine = summary(sending.counts)
-    again = await answers_again(subject, inputs)
+    again = await replies_again(subject, inputs)
     text = f"good callers: {text}; {unanswered} of {sent} bad requests without an answer"
     return Finding(text + ("" if again else "; no answers any more"), fine and again)
 
@@ -213,7 +213,7 @@ async def large_body(subject: Subject, inputs: Inputs) -> Finding:
 
 
 async def _after(subject: Subject, inputs: Inputs, answered: str, memory: Memory) -> Finding:
-    again = await answers_again(subject, inputs)
+    again = await replies_again(subject, inputs)
     text = f"{answered}; {memory.grown_gib:.1f} GiB more memory"
     text += "" if again else "; no answers any more"
     return Finding(text, again and memory.grown_gib < 0.5)

@@ -1,1 +1,1 @@
-"""Load, faults and bad input on a real service for minutes, and a judge of every single answer."""
+"""Load, faults and bad input on a real service for minutes, and a check of every reply."""

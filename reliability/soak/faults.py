@@ -24,7 +24,7 @@ IDLE_CONNECTIONS = 300
 
 
 class Faults:
-    """Causes faults; `complaints` has what the service did wrong in answer to them."""
+    """Causes faults; `complaints` has what the service did wrong about them."""
 
     def __init__(
         self,

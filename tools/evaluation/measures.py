@@ -41,7 +41,7 @@ class ClassCounts(NamedTuple):
 
     name: str
     images: int
-    answers: int
+    named: int
     right: int
 
     @property
@@ -52,7 +52,7 @@ class ClassCounts(NamedTuple):
     @property
     def precision(self) -> Share:
         """The share of right results among those that name it."""
-        return Share(self.right, self.answers)
+        return Share(self.right, self.named)
 
 
 class Confusion(NamedTuple):
@@ -172,7 +172,7 @@ class Evaluation:
 def _counts(names: Sequence[str], confusion: np.ndarray) -> list[ClassCounts]:
     def counted() -> Iterator[ClassCounts]:
         sums = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
-        for name, images, answers, right in zip(names, *sums, strict=True):
-            yield ClassCounts(name, int(images), int(answers), int(right))
+        for name, images, named, right in zip(names, *sums, strict=True):
+            yield ClassCounts(name, int(images), int(named), int(right))
 
     return list(counted())

@@ -174,10 +174,10 @@ def _counts(one: ClassCounts) -> dict[str, Any]:
     return {
         "name": one.name,
         "pictures": one.images,
-        "answers": one.answers,
+        "answers": one.named,
         "right": one.right,
         "recall": one.recall.value if one.images else None,
-        "precision": one.precision.value if one.answers else None,
+        "precision": one.precision.value if one.named else None,
     }
 
 

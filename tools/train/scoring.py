@@ -37,6 +37,6 @@ def evaluate(
     size: int,
     normalization: Normalization = IMAGENET,
 ) -> Report:
-    """Count the network's best answers on `image_set`."""
-    answers = scores_of(network, image_set, resize, size, normalization).argmax(axis=1)
-    return report_of(image_set.targets, answers, image_set.classes)
+    """Count the best categories of the network on `image_set`."""
+    predicted = scores_of(network, image_set, resize, size, normalization).argmax(axis=1)
+    return report_of(image_set.targets, predicted, image_set.classes)

@@ -50,7 +50,7 @@ def test_classes_have_recall_and_precision() -> None:
     can, glass, peel, rice = result.classes
     assert (can.recall, can.precision) == ((1, 2), (1, 1))
     assert (glass.recall, glass.precision) == ((1, 1), (1, 3))
-    assert (peel.recall.value, peel.images, peel.answers) == (0.0, 1, 0)
+    assert (peel.recall.value, peel.images, peel.named) == (0.0, 1, 0)
     assert math.isnan(peel.precision.value)
     assert math.isnan(rice.recall.value)
 
