@@ -59,18 +59,6 @@ def assert_one_line(answer: dict[str, Any], text: str) -> None:
     assert len(answer["error"]) < 600
 
 
-def test_missing_parameters(root: Path, waste: Path) -> None:
-    (waste / "serving_server" / "inference.pdiparams").unlink()
-    assert_one_line(predict(root, waste, []), "inference.pdiparams is missing")
-
-
-@pytest.mark.parametrize("cut", [1, 1000, 4_000_000, 5_110_000])
-def test_truncated_parameters(root: Path, waste: Path, cut: int) -> None:
-    params = waste / "serving_server" / "inference.pdiparams"
-    params.write_bytes(params.read_bytes()[:-cut])
-    assert_one_line(predict(root, waste, []), "inference.pdiparams")
-
-
 def test_parameters_of_another_model(root: Path, waste: Path, shared: Path) -> None:
     foreign = shared / "models" / "PP-LCNet_x1_0_doc_ori" / "inference.pdiparams"
     shutil.copy(foreign, waste / "serving_server" / "inference.pdiparams")
