@@ -38,6 +38,8 @@ BODY_LIMIT_S = 600.0
 # Of a head, and of what comes between two pieces of a body: trailers, extensions of chunks.
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
+# Lines and parts of bodies: a client may make these small, and others wait for the loop.
+_PIECES_A_TURN = 500
 # In the scope's state: the error that the client got while the application waited for the body.
 REFUSED = "refused"
 
@@ -72,10 +74,12 @@ class _BoundedProtocol(HttpToolsProtocol):
     def __init__(self, bounds: _Bounds, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**options)
         self._bounds = bounds
-        self._unread, self._at = b"", 0  # received; from `_at` on it is not parsed yet
+        self._unread = b""  # received; not parsed from `_at` on
+        self._piece_at = self._at = 0  # the piece that is parsed now is between them
         self._in_headers = self._in_body = False
         self._framing_bytes = 0  # of a head; of a body: since its last piece
-        self._body_bytes = self._body_left = 0
+        self._body_bytes = 0
+        self._body_left = 0  # of the body, or of the chunk, if its size is known
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -121,27 +125,38 @@ class _BoundedProtocol(HttpToolsProtocol):
         return (self._in_body or self.idle) and not self._is_over
 
     def _parse(self) -> None:
-        while self._at < len(self._unread) and self._is_ready():
-            line_end = self._unread.find(b"\n", self._at) + 1
-            if self._in_headers and not line_end:
+        pieces = incomplete = 0
+        while self._at < len(self._unread) and self._is_ready() and pieces < _PIECES_A_TURN:
+            if self._body_left:
+                end = self._at + self._body_left
+            else:
+                end = self._unread.find(b"\n", self._at) + 1
+            if not end and (self._in_headers or self._in_body):
+                incomplete = len(self._unread) - self._at
                 break
-            end = self._at + self._body_left if self._body_left > 0 else line_end
             piece = memoryview(self._unread)[self._at : end or None]
-            self._at += len(piece)
+            self._piece_at, self._at = self._at, self._at + len(piece)
             self._framing_bytes += len(piece)
+            pieces += 1
             if not (self._in_headers and bytes(piece[:8]).lower() == b"upgrade:"):
                 super().data_received(piece)  # type: ignore[arg-type]  # calls `on_...`
-        rest = len(self._unread) - self._at
-        if self._framing_bytes + (rest if self._in_headers else 0) > MAX_HEAD_BYTES:
+        if self._framing_bytes + incomplete > MAX_HEAD_BYTES:
             self._refuse_head()
-        if self._is_over or not rest:
+        if self._is_over or self._at == len(self._unread):
             self._unread, self._at = b"", 0
-        if self._is_ready():
-            if self._timer is None:
-                self._wait(HEAD_TIMEOUT_S, self.transport.abort)
-        elif self._unread:
+        if self._unread and not self._is_ready():
             # Not by uvicorn's flow control, which reads on as soon as the application waits.
             self.transport.pause_reading()
+        elif pieces == _PIECES_A_TURN:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+        elif self._is_ready() and self._timer is None:
+            self._wait(HEAD_TIMEOUT_S, self.transport.abort)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._parse()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
         self._refuse(errors.InvalidRequest("this is no HTTP request"))
@@ -165,6 +180,10 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._body_bytes, self._body_left = 0, int(dict(self.headers).get(b"content-length", 0))
             self._await_body()
 
+    def on_chunk_header(self) -> None:
+        line = self._unread[self._piece_at : self._at]
+        self._body_left = int(line.partition(b";")[0], 16)
+
     def on_body(self, body: bytes) -> None:
         self._framing_bytes = 0
         self._body_bytes += len(body)
@@ -174,9 +193,8 @@ class _BoundedProtocol(HttpToolsProtocol):
             # uvicorn's bytearray would copy the piece twice, bytes do not.
             self.cycle.body = b""  # type: ignore[assignment]
         elif isinstance(waiting, bytes):
-            self.cycle.body = bytearray(
-                waiting
-            )  # many small pieces: only their own bytes are copied
+            # Several pieces: a bytearray copies each of them once.
+            self.cycle.body = bytearray(waiting)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -211,8 +229,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._close()
         elif self._unread:
-            self.transport.resume_reading()
-            self._parse()
+            self._read_on()
 
     def _refuse_head(self) -> None:
         limit = f"{MAX_HEAD_BYTES // 1024} KiB and {MAX_HEADERS} headers"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -514,6 +515,58 @@ async def test_pipelined_requests_are_parsed_one_at_a_time(
     assert len(parsed) == number
     assert max(most) == 1
     writer.close()
+
+
+async def test_a_body_in_tiny_chunks_leaves_the_loop_to_others(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve()
+    loop = asyncio.get_running_loop()
+    turn, parsed = 0, Counter[int]()
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(next_turn)
+
+    def counting(self: Any, piece: bytes) -> None:
+        parsed[turn] += 1
+        parse(self, piece)
+
+    next_turn()
+    parse = httptools_impl.HttpToolsProtocol.data_received
+    monkeypatch.setattr(httptools_impl.HttpToolsProtocol, "data_received", counting)
+    reader, writer = await server.open()
+    writer.write(CHUNKED + b"\r\n" + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n" + GET)
+    for _ in range(2):
+        assert b"200 OK" in await read_reply(reader)
+    assert server.bodies[-2:] == [b"x" * 5000, b""]
+    assert max(parsed.values()) <= 2 * http_protocol._PIECES_A_TURN
+    # A chunk is a piece, whatever is in it.
+    parsed.clear()
+    writer.write(CHUNKED + b"\r\n186a0;a=b\r\n" + b"\n" * 100_000 + b"\r\n0\r\n\r\n" + GET)
+    for _ in range(2):
+        assert b"200 OK" in await read_reply(reader)
+    assert server.bodies[-2:] == [b"\n" * 100_000, b""]
+    assert sum(parsed.values()) < 50
+    writer.close()
+
+
+async def test_a_chunked_body_may_be_cut_anywhere(serve: Any) -> None:
+    server = await serve()
+    sent = (
+        CHUNKED + b"\r\n3;a=b\r\na\nb\r\n0012\r\n0\r\n\r\nGET / HTTP/1.\r\n0\r\nX: y\r\n\r\n" + GET
+    )
+    for cut in range(1, len(sent), 3):
+        reader, writer = await server.open()
+        writer.write(sent[:cut])
+        await writer.drain()
+        await asyncio.sleep(0.001)
+        writer.write(sent[cut:])
+        for _ in range(2):
+            assert b"200 OK" in await read_reply(reader)
+        assert server.bodies[-2:] == [b"a\nb0\r\n\r\nGET / HTTP/1.", b""]
+        writer.close()
 
 
 async def test_the_socket_is_not_read_behind_a_pipelined_request(
