@@ -35,32 +35,13 @@ def write_record(
         answering: the position of the output that answers are made from.
         options: what the conversion was given, None left out.
     """
-    graph = export.graph
-    files = {
-        "model_file": _within(export.folder, export.model_file),
-        "params_file": _within(export.folder, export.params_file) if export.params_file else None,
-    }
-    given = [description_beside(export.folder), label_file_beside(export.folder)]
-    given += [options.get("labels"), options.get("preprocess")]
-    descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
+    source = _source_facts(export, options)
     document = {
         "format": 1,
         "made_by": f"paddle-serving-kit {_version()}",
-        "source": {
-            "folder": export.folder.resolve().name,
-            **files,
-            "descriptions": {path.name: file_facts(path) for path in descriptions},
-        },
-        "options": {name: files.get(name) or _plain(value) for name, value in options.items()},
-        "model": {
-            "graph_format": export.graph_format.name,
-            "written_by": graph.written_by or None,
-            "feeds": _tensors(graph.feeds),
-            "fetches": _tensors(graph.fetches),
-            "parameters": len(graph.parameters),
-            "output_activation": graph.activations[answering],
-            "fixed_batch": graph.fixed_batch,
-        },
+        "source": source,
+        "options": {name: source.get(name) or _plain(value) for name, value in options.items()},
+        "model": _model_facts(export, answering),
         "files": {
             path.relative_to(bundle_dir).as_posix(): file_facts(path)
             for path in sorted(bundle_dir.rglob("*"))
@@ -72,6 +53,31 @@ def write_record(
         document, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None
     )
     (bundle_dir / RECORD).write_text(text, encoding="utf-8")
+
+
+def _source_facts(export: ExportedModel, options: Mapping[str, Any]) -> dict[str, Any]:
+    given = [description_beside(export.folder), label_file_beside(export.folder)]
+    given += [options.get("labels"), options.get("preprocess")]
+    descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
+    return {
+        "folder": export.folder.resolve().name,
+        "model_file": _within(export.folder, export.model_file),
+        "params_file": _within(export.folder, export.params_file) if export.params_file else None,
+        "descriptions": {path.name: file_facts(path) for path in descriptions},
+    }
+
+
+def _model_facts(export: ExportedModel, answering: int) -> dict[str, Any]:
+    graph = export.graph
+    return {
+        "graph_format": export.graph_format.name,
+        "written_by": graph.written_by or None,
+        "feeds": _tensors(graph.feeds),
+        "fetches": _tensors(graph.fetches),
+        "parameters": len(graph.parameters),
+        "output_activation": graph.activations[answering],
+        "fixed_batch": graph.fixed_batch,
+    }
 
 
 def file_facts(path: Path) -> dict[str, Any]:

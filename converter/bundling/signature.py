@@ -75,14 +75,8 @@ def model_config(
     """
     check_scores(export)
     config = signature(export, feed_aliases, fetch_aliases)
-    aliases = [fetch.alias for fetch in config.fetches]
-    if PREDICTION in aliases:
-        named = config.fetches[config.answering]
-        if named.dtype not in SCORE_DTYPES:
-            raise NoAnswerError(
-                f"{export.model_file}: the output {named.name!r}, called {PREDICTION}, is"
-                f" {named.dtype} and holds no scores; {_way_out(config, _scores(config))}"
-            )
+    if PREDICTION in [fetch.alias for fetch in config.fetches]:
+        _check_prediction(export, config)
         return config
     answering = _answering(export.graph, config, labels)
     known = _known_aliases(export)[1]
@@ -98,6 +92,16 @@ def model_config(
             f" {_way_out(config, [answering])}"
         )
     return config
+
+
+def _check_prediction(export: ExportedModel, config: ModelConfig) -> None:
+    """Check that the fetch called "prediction" can hold scores."""
+    named = config.fetches[config.answering]
+    if named.dtype not in SCORE_DTYPES:
+        raise NoAnswerError(
+            f"{export.model_file}: the output {named.name!r}, called {PREDICTION}, is"
+            f" {named.dtype} and holds no scores; {_way_out(config, _scores(config))}"
+        )
 
 
 def check_scores(export: ExportedModel) -> None:

@@ -38,6 +38,11 @@ class Differences:
     agreeing: int
     spread: float
 
+    @property
+    def largest_at(self) -> str:
+        """The image with the largest difference of all; a NaN is the largest."""
+        return max(self.largest, key=lambda name: _worst(self.largest[name]))
+
 
 def compare_scores(
     plain: Classifier, served: Classifier, images: Mapping[str, bytes]
@@ -97,6 +102,5 @@ def _by_class(result: Sequence[Category], classes: int) -> np.ndarray:
     return scores
 
 
-def worst(difference: float) -> float:
-    """The difference as a number that compares: a NaN is the largest."""
+def _worst(difference: float) -> float:
     return float("inf") if np.isnan(difference) else difference

@@ -24,7 +24,7 @@ from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
 from ..reading.graph_file import inside
 from .images import drawn_images, given_images, none_readable
-from .scores import BATCH, compare_scores, worst
+from .scores import BATCH, compare_scores
 
 DEFAULT_TOLERANCE = 1e-4
 _PLAIN = PredictorOptions(onednn=False, graph_optim=False, memory_optim=False)
@@ -95,16 +95,15 @@ def verify(
         reference, whose = bundle, "the bundle's own copy of the export"
     else:
         reference, whose = _as_bundle(export_dir, bundle, record), f"the export {export_dir}"
-    images_given, unreadable = (drawn_images(), []) if images is None else given_images([images])
+    given, unreadable = (drawn_images(), []) if images is None else given_images([images])
     try:
         plain = _classifier(reference, create_predictor(reference, options=_PLAIN))
         served = _classifier(bundle, create_predictor(bundle))
-        compared = compare_scores(plain, served, images_given)
-        if not compared.largest:
-            raise none_readable([*unreadable, *compared.unreadable])
+        compared = compare_scores(plain, served, given)
     except PredictorError as error:
         raise ConversionError(f"{bundle_dir}: {error}") from error
-    largest_at = max(compared.largest, key=lambda name: worst(compared.largest[name]))
+    if not compared.largest:
+        raise none_readable([*unreadable, *compared.unreadable])
     return Verification(
         bundle=bundle_dir,
         files=len(record.get("files", {})) or None,
@@ -113,8 +112,8 @@ def verify(
         runtime=f"{served.predictor.name}, as served, in batches of {BATCH}",
         images=len(compared.largest),
         unreadable=(*unreadable, *compared.unreadable),
-        largest_difference=compared.largest[largest_at],
-        largest_at=largest_at,
+        largest_difference=compared.largest[compared.largest_at],
+        largest_at=compared.largest_at,
         agreeing=compared.agreeing,
         tolerance=tolerance,
         distinguishes=compared.spread > 10 * tolerance,

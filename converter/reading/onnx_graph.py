@@ -50,27 +50,7 @@ def read_graph(path: Path) -> Graph:
         ConversionError: the file is no ONNX model, is cut off, is newer than the packages here,
             has operators of its own, or its parameters are not beside it.
     """
-    try:
-        import onnx
-        import onnx.inliner
-        from google.protobuf.message import DecodeError
-    except ImportError as error:
-        raise ConversionError(
-            f"{path}: reading ONNX needs more packages ({error.name}); in the kit's folder: pip"
-            " install -e '.[onnx]'"
-        ) from error
-    check_graph_file(path)
-    try:
-        model = onnx.load_model(str(path), load_external_data=False)
-    except (DecodeError, ValueError) as error:
-        raise ConversionError(
-            f"{path}: is no ONNX model, or is cut off; export it again"
-        ) from error
-    if not model.graph.node or not model.graph.output:
-        raise ConversionError(f"{path}: is no ONNX model, or is cut off; export it again")
-    if model.functions:
-        # What PyTorch writes as functions of the model hides the operators that are looked for.
-        model = onnx.inliner.inline_local_functions(model)
+    model = _load(path)
     _check_operators(path, model)
     files = data_files(path, model.graph)
     opsets = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
@@ -92,6 +72,32 @@ def read_graph(path: Path) -> Graph:
     )
     _check_loads(path, opset)
     return graph
+
+
+def _load(path: Path) -> Message:
+    """Load the model without its external data, its own functions inlined."""
+    try:
+        import onnx
+        import onnx.inliner
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise ConversionError(
+            f"{path}: reading ONNX needs more packages ({error.name}); in the kit's folder: pip"
+            " install -e '.[onnx]'"
+        ) from error
+    check_graph_file(path)
+    try:
+        model = onnx.load_model(str(path), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ConversionError(
+            f"{path}: is no ONNX model, or is cut off; export it again"
+        ) from error
+    if not model.graph.node or not model.graph.output:
+        raise ConversionError(f"{path}: is no ONNX model, or is cut off; export it again")
+    if model.functions:
+        # What PyTorch writes as functions of the model hides the operators that are looked for.
+        return onnx.inliner.inline_local_functions(model)
+    return model
 
 
 def _producer(model: Message, opset: int) -> str:
