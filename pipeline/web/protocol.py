@@ -15,7 +15,6 @@ headers are dropped. tests/pipeline/web/test_uvicorn.py lists what is used of uv
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 from collections.abc import Callable
 from http import HTTPStatus
@@ -25,6 +24,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from protocol import errors
 from protocol.errors import ServingError
+
+from .connections import Connections
 
 HEAD_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 30.0
@@ -47,33 +48,20 @@ OnError: TypeAlias = Callable[[ServingError], None]
 ErrorBody: TypeAlias = Callable[[ServingError], bytes]
 
 
-@dataclasses.dataclass
-class _Bounds:
-    """What the connections of one server share."""
-
-    max_connections: int
-    error_body: ErrorBody
-    on_refused: OnError
-    # The one that was used last is at the end.
-    connections: dict[_BoundedProtocol, None] = dataclasses.field(default_factory=dict)
-
-    def make_room(self) -> bool:
-        """Close the connection that has been idle longest, if needed; False if all are at work."""
-        if len(self.connections) < self.max_connections:
-            return True
-        idle = next((connection for connection in self.connections if connection.idle), None)
-        if idle is not None:
-            idle.transport.abort()
-            del self.connections[idle]  # `connection_lost` comes later; the place is free now
-        return idle is not None
-
-
 class _BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, bounds: _Bounds, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
+    def __init__(
+        self,
+        connections: Connections,
+        error_body: ErrorBody,
+        on_refused: OnError,
+        **options: Any,  # noqa: ANN401 - uvicorn's own
+    ) -> None:
         super().__init__(**options)
-        self._bounds = bounds
+        self._connections = connections
+        self._error_body = error_body
+        self._on_refused = on_refused
         self._unread = b""  # received; not parsed from `_at` on
         self._piece_at = self._at = 0  # the piece that is parsed now is between them
         self._in_headers = self._in_body = False
@@ -91,16 +79,14 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait(HEAD_TIMEOUT_S, transport.abort)
-        if self._bounds.make_room():
-            self._bounds.connections[self] = None
-        else:
-            limit = f"all of the {self._bounds.max_connections} connections are at work; try again"
+        if not self._connections.add(self):
+            limit = f"all of the {self._connections.limit} connections are at work; try again"
             self._reply_last(errors.Overloaded(limit))
             self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_wait()
-        self._bounds.connections.pop(self, None)
+        self._connections.remove(self)
         super().connection_lost(exc)
 
     def _wait(self, seconds: float, then: Callable[..., None], *arguments: object) -> None:
@@ -223,9 +209,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self in self._bounds.connections:
-            del self._bounds.connections[self]
-            self._bounds.connections[self] = None
+        self._connections.used(self)
         if self.transport.is_closing():
             self._close()
         elif self._unread:
@@ -251,13 +235,13 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._wait(LINGER_S, self._close)
 
     def _reply_last(self, error: ServingError) -> None:
-        self.transport.write(_last_reply(error, self._bounds.error_body(error)))
+        self.transport.write(_last_reply(error, self._error_body(error)))
         if self._in_body:
             self.cycle.scope["state"][REFUSED] = error
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         else:
-            self._bounds.on_refused(error)
+            self._on_refused(error)
 
     def _close(self) -> None:
         self.transport.close()
@@ -287,8 +271,12 @@ def bounded_protocol(
     `error_body` gives the JSON of an error; `on_refused` gets each one that was replied to what no
     application has seen.
     """
-    bounds = _Bounds(max_connections, error_body, on_refused or (lambda _error: None))
-    return functools.partial(_BoundedProtocol, bounds)
+    connections = Connections(max_connections)
+    return functools.partial(_BoundedProtocol, connections, error_body, on_refused or _ignore)
+
+
+def _ignore(_error: ServingError) -> None:
+    pass
 
 
 def _last_reply(error: ServingError, body: bytes) -> bytes:
