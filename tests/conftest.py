@@ -38,7 +38,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Models and pictures made by others; never part of the repository."""
+    """Models and images made by others; never part of the repository."""
     folder = Path(os.environ.get("PADDLE_SERVING_KIT_SHARED", ROOT.parent / "shared"))
     if not (folder / "models").is_dir():
         pytest.skip(
@@ -129,7 +129,7 @@ def write_onnx() -> Callable[..., dict[str, np.ndarray]]:
         source = "floats" if cast else "x"
         if convolution:
             weights["conv.w"] = random.normal(size=(3, 3, 3, 3)).astype(np.float32)
-            weights["fc.w"] *= 0.5  # or all pictures were sure to be of the same class
+            weights["fc.w"] *= 0.5  # or all images were sure to be of the same class
             nodes += [
                 helper.make_node("Conv", [source, "conv.w"], ["edges"]),
                 helper.make_node("Relu", ["edges"], ["floats"]),

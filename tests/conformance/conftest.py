@@ -26,7 +26,7 @@ from tests.e2e.conftest import start_service  # noqa: F401
 from tests.patience import PATIENCE_S
 
 PPOCR, SHUFFLENET = "ch_ppocr_mobile_v2_cls_infer", "imagenet_shufflenetv2_fluid_sep"
-ALIASES = ("--feed-alias", "picture", "--fetch-alias", "score")
+ALIASES = ("--feed-alias", "image", "--fetch-alias", "score")
 RESIZE = "- ResizeImage: {size: [192, 48]}\n"
 NORMALIZE = """
 - NormalizeImage: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], order: '', scale: 1.0/255.0}
@@ -194,7 +194,7 @@ def start_official(
 def bundles(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundles that our command converts: a `.pdmodel`, and a `__model__` with separate parameters.
 
-    `anysize` is the first one with aliases that are not the names, and pictures as large as sent.
+    `anysize` is the first one with aliases that are not the names, and images as large as sent.
     """
     folder = tmp_path_factory.mktemp("bundles")
     (folder / "ppocr.yml").write_text(RESIZE + NORMALIZE, encoding="utf-8")

@@ -55,7 +55,7 @@ def message(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(order: dict[str, Any]) -> dict[str, Any]:
-    """What 0.9's readers make of picture files, into an .npz file for each chain."""
+    """What 0.9's readers make of image files, into an .npz file for each chain."""
     import numpy as np
     from paddle_serving_app import reader
 
@@ -67,7 +67,7 @@ def read(order: dict[str, Any]) -> dict[str, Any]:
                 for name, *arguments in steps
             ]
         )
-        arrays = {name: prepare(file) for name, file in order["pictures"].items()}
+        arrays = {name: prepare(file) for name, file in order["images"].items()}
         np.savez(Path(order["folder"]) / chain, **arrays)
     return {}
 
@@ -160,14 +160,14 @@ def client_quirks(order: dict[str, Any]) -> dict[str, Any]:
     import grpc
     from paddle_serving_server.pipeline import PipelineClient
 
-    feed = {"image": order["picture"], "logid": 5, "clientip": "10.0.0.1"}
+    feed = {"image": order["image"], "logid": 5, "clientip": "10.0.0.1"}
     client = PipelineClient()
     client.connect(["127.0.0.1:{}".format(order["port"])])
     client.predict(feed)
     by_name = PipelineClient()
     by_name.connect(["localhost:{}".format(order["port"])])
     try:
-        code = str(by_name.predict({"image": order["picture"]}).err_no)
+        code = str(by_name.predict({"image": order["image"]}).err_no)
     except grpc.RpcError as error:
         code = error.code().name
     return {"left of the dict": list(feed), "localhost": code}

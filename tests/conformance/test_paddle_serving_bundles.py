@@ -23,21 +23,21 @@ from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
 from tests.patience import PATIENCE_S
 
-PICTURES = {
+IMAGES = {
     "ppocr": ["textline_orientation_test_0_0.png", "textline_orientation_test_1_0.png"],
     "imagenet": ["egypt_cat.jpg", "daisy.jpg"],
 }
 
 
 @pytest.mark.parametrize("onednn", [False, True], ids=["plain", "oneDNN"])
-@pytest.mark.parametrize("name", list(PICTURES))
+@pytest.mark.parametrize("name", list(IMAGES))
 def test_the_local_predictor_loads_our_bundle_and_gives_our_scores(
     bundles: Path, shared: Path, official: Any, ours: Any, tmp_path: Path, name: str, onednn: bool
 ) -> None:
     bundle = load_bundle(bundles / name)
     preprocess = build_preprocess(bundle.description.transform_ops)
-    pictures = {p: (shared / "images" / p).read_bytes() for p in PICTURES[name]}
-    arrays = {p: preprocess(decode_image(data)) for p, data in pictures.items()}
+    images = {p: (shared / "images" / p).read_bytes() for p in IMAGES[name]}
+    arrays = {p: preprocess(decode_image(data)) for p, data in images.items()}
     np.savez(tmp_path / "arrays.npz", **arrays)
     scores = official(
         "predict",
@@ -48,8 +48,8 @@ def test_the_local_predictor_loads_our_bundle_and_gives_our_scores(
         onednn=onednn,
     )
     with RpcClient(ours.endpoint, service=name, timeout_s=PATIENCE_S) as client:
-        for picture, data in pictures.items():
-            theirs = scores[picture]["prediction"]
+        for image, data in images.items():
+            theirs = scores[image]["prediction"]
             answer = client.classify(data, topk=len(theirs))
             assert answer[0].class_id == int(np.argmax(theirs))
             assert len(answer) == len(theirs)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 
-def encoded(shared: Path, picture: str) -> str:
-    return base64.b64encode((shared / "images" / picture).read_bytes()).decode()
+def encoded(shared: Path, image: str) -> str:
+    return base64.b64encode((shared / "images" / image).read_bytes()).decode()
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,14 @@ def answers(single: Any, official: Any, shared: Path) -> dict[str, Any]:
                 "url": f"{single.url}/nobody/prediction",
                 "data": {"key": ["image"], "value": [daisy]},
             },
-            "http, bad picture": {"url": url, "data": {"key": ["image"], "value": ["aGVsbG8="]}},
+            "http, bad image": {"url": url, "data": {"key": ["image"], "value": ["aGVsbG8="]}},
             "sync": {"feed_dict": {"image": daisy}, "fetch": fetch},
             "asyn": {"feed_dict": {"image": cat}, "fetch": fetch, "asyn": True},
             "log id": {"feed_dict": {"image": daisy}, "fetch": fetch, "log_id": 10000},
             "several": {"feed_dict": several, "fetch": fetch},
             "profile": {"feed_dict": {"image": daisy}, "fetch": fetch, "profile": True},
             "as tensors": {"feed_dict": {"image": daisy}, "pack_tensor_format": True},
-            "bad picture": {"feed_dict": {"image": "aGVsbG8="}, "fetch": fetch},
+            "bad image": {"feed_dict": {"image": "aGVsbG8="}, "fetch": fetch},
             "right service": {"message": {"name": "imagenet", "key": ["image"], "value": [daisy]}},
             "wrong service": {"message": {"name": "nobody", "key": ["image"], "value": [daisy]}},
         },
@@ -78,7 +78,7 @@ def test_their_clients_get_right_answers(
     assert all(0.5 < prob <= 1 for prob in probs)
 
 
-def test_topk_is_an_option_and_not_a_picture(answers: dict[str, Any]) -> None:
+def test_topk_is_an_option_and_not_an_image(answers: dict[str, Any]) -> None:
     values = dict(zip(answers["several"]["key"], answers["several"]["value"], strict=True))
     assert [len(categories) for categories in json.loads(values["topk"])] == [2, 2]
 
@@ -89,8 +89,8 @@ def test_a_wrong_service_is_3002_as_in_0_9(answers: dict[str, Any], case: str) -
     assert "nobody" in answers[case]["err_msg"]
 
 
-@pytest.mark.parametrize("case", ["http, bad picture", "bad picture"])
-def test_a_bad_picture_is_told_to_their_clients(answers: dict[str, Any], case: str) -> None:
+@pytest.mark.parametrize("case", ["http, bad image", "bad image"])
+def test_a_bad_image_reaches_their_clients(answers: dict[str, Any], case: str) -> None:
     assert answers[case]["err_no"] == 5001
     assert "looks like" in answers[case]["err_msg"]
 
@@ -102,4 +102,4 @@ def test_http_answers_hold_the_five_fields_and_a_status_that_is_true(
     assert list(answers["http"]) == ["status", *fields]
     assert answers["http"]["status"] == 200
     assert answers["http, wrong service"]["status"] == 404
-    assert answers["http, bad picture"]["status"] == 400
+    assert answers["http, bad image"]["status"] == 400

@@ -13,8 +13,8 @@ official one with our ops in it.
 | 5 | a feed alias that is not the name; fetches by position | here; predictors/test_paddle_inference.py |
 | 6 | with `build_dag_each_worker` 4 MB and localhost only | here (large requests); worker processes are the only mode |
 | 7 | answers over 4 MB fail over HTTP | here |
-| 8 | no deadline, no cancellation, a full queue blocks | pipeline/engine/test_cancellation.py: test_a_deadline_in_a_running_batch_ends_only_its_own_request; pipeline/engine/test_lifecycle.py: test_a_full_queue_is_told_at_once_and_admits_all_or_nothing; pipeline/web/test_app.py: test_a_client_that_goes_away_cancels_its_request; pipeline/rpc/test_key_value.py: test_a_caller_that_goes_away_cancels_its_request, test_the_deadline_of_the_caller_is_handed_on |
-| 9 | one shape that differs fails the batch | here; engine/test_faults.py: a bad picture fails alone |
+| 8 | no deadline, no cancellation, a full queue blocks | pipeline/engine/test_cancellation.py: test_a_deadline_in_a_running_batch_ends_only_its_own_request; pipeline/engine/test_lifecycle.py: test_a_full_queue_refuses_at_once_and_admits_all_or_nothing; pipeline/web/test_app.py: test_a_client_that_goes_away_cancels_its_request; pipeline/rpc/test_key_value.py: test_a_caller_that_goes_away_cancels_its_request, test_the_deadline_of_the_caller_is_handed_on |
+| 9 | one shape that differs fails the batch | here; engine/test_faults.py: a bad image fails alone |
 | 10 | /metrics needs the tracer and counts wrongly | here; e2e/test_monitoring.py: test_metrics_count_what_clients_saw |
 | 11 | `--show_proto False` is true | here |
 | 12 | PipelineClient: changes its caller's dict, knows no names | here; client/test_faults.py |
@@ -112,7 +112,7 @@ def test_3_a_retry_of_the_whole_request_is_nobodys(bundles: Path, tmp_path: Path
     assert plan.left_out == ("dag.retry",)
 
 
-def test_4_a_timeout_goes_with_several_pictures(
+def test_4_a_timeout_goes_with_several_images(
     engine: Any, recorded: dict[str, Any], shared: Path
 ) -> None:
     assert "list index out of range" in recorded["engine_quirks"]["timeout and mini-batch"]
@@ -127,10 +127,10 @@ def test_5_aliases_need_not_be_names(
     engine: Any, bundles: Path, shared: Path, recorded: dict[str, Any]
 ) -> None:
     config = load_bundle(bundles / "anysize").model_config
-    assert (config.feeds[0].name, config.feeds[0].alias) == ("x", "picture")
-    picture = shared / "images" / "textline_orientation_test_1_1.png"
+    assert (config.feeds[0].name, config.feeds[0].alias) == ("x", "image")
+    image = shared / "images" / "textline_orientation_test_1_1.png"
     with RpcClient(engine.endpoint, service="anysize", timeout_s=PATIENCE_S) as client:
-        assert client.classify(picture)[0].label == "180, turned"
+        assert client.classify(image)[0].label == "180, turned"
     assert recorded["predict_by_alias"] == {"error": "KeyError('x')"}
 
 
@@ -169,17 +169,17 @@ def test_7_the_gateway_of_0_9_refuses_them(theirs: Any) -> None:
         assert len(client.send(request).results) == 64
 
 
-def test_9_pictures_of_any_shapes_share_a_request(engine: Any, recorded: dict[str, Any]) -> None:
+def test_9_images_of_any_shapes_share_a_request(engine: Any, recorded: dict[str, Any]) -> None:
     assert "must match exactly" in recorded["engine_quirks"]["two shapes in a batch"]
-    pictures = (png(48, 192), png(64, 100), b"no picture", png(48, 192))
+    images = (png(48, 192), png(64, 100), b"no image", png(48, 192))
     with RpcClient(engine.endpoint, service="anysize", timeout_s=PATIENCE_S) as client:
-        reply = client.send(ClassifyRequest(encoded(pictures, 2), "anysize"))
+        reply = client.send(ClassifyRequest(encoded(images, 2), "anysize"))
         assert [isinstance(result, tuple) for result in reply.results] == [True, True, False, True]
         assert isinstance(reply.results[2], InvalidRequest)
         # Each has the score that it has alone.
-        for picture, result in zip(pictures, reply.results, strict=True):
+        for image, result in zip(images, reply.results, strict=True):
             if isinstance(result, tuple):
-                alone = client.classify(picture, topk=2)
+                alone = client.classify(image, topk=2)
                 assert [c.score for c in result] == pytest.approx([c.score for c in alone], 1e-4)
 
 
@@ -226,12 +226,12 @@ def test_13_an_inference_json_kills_0_9_and_is_served_by_ours(
 
 
 def test_14_answers_are_json_with_commas_and_more_than_the_best(engine: Any, shared: Path) -> None:
-    picture = base64.b64encode(
+    image = base64.b64encode(
         (shared / "images" / "textline_orientation_test_1_0.png").read_bytes()
     ).decode()
     answer = httpx.post(
         f"{engine.url}/ppocr/prediction",
-        json={"key": ["x"], "value": [picture]},
+        json={"key": ["x"], "value": [image]},
         timeout=PATIENCE_S,
     ).json()
     values = dict(zip(answer["key"], map(json.loads, answer["value"]), strict=True))

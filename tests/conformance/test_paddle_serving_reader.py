@@ -92,8 +92,8 @@ CHAINS: dict[str, tuple[list[list[Any]], list[Any], bool]] = {
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("images")
     files = {}
     for name, height, width, suffix in (
         ("odd", 301, 457, ".jpg"),
@@ -104,30 +104,30 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ):
         y, x = np.mgrid[0:height, 0:width]
         waves = [128 + 127 * np.sin((x * a + y * b) / 37) for a, b in ((1, 2), (3, 1), (2, 5))]
-        picture = np.stack(waves, axis=-1).astype(np.uint8)
+        image = np.stack(waves, axis=-1).astype(np.uint8)
         files[name] = folder / (name + suffix)
-        cv2.imwrite(str(files[name]), picture[:, :, 0] if name == "grey" else picture)
+        cv2.imwrite(str(files[name]), image[:, :, 0] if name == "grey" else image)
     return files
 
 
 @pytest.fixture(scope="module")
-def theirs(official: Any, pictures: dict[str, Path], tmp_path_factory: Any) -> Path:
+def theirs(official: Any, images: dict[str, Path], tmp_path_factory: Any) -> Path:
     folder: Path = tmp_path_factory.mktemp("arrays")
     official(
         "read",
         chains={name: [["File2Image"], *chain[0]] for name, chain in CHAINS.items()},
-        pictures={name: str(file) for name, file in pictures.items()},
+        images={name: str(file) for name, file in images.items()},
         folder=str(folder),
     )
     return folder
 
 
 @pytest.mark.parametrize("chain", list(CHAINS))
-def test_equal_to_the_readers_of_0_9(theirs: Path, pictures: dict[str, Path], chain: str) -> None:
+def test_equal_to_the_readers_of_0_9(theirs: Path, images: dict[str, Path], chain: str) -> None:
     _, transform_ops, exact = CHAINS[chain]
     preprocess = build_preprocess(transform_ops)
     expected = np.load(theirs / f"{chain}.npz")
-    for name, file in pictures.items():
+    for name, file in images.items():
         result = preprocess(decode_image(file.read_bytes()))
         reference = expected[name]
         assert result.shape == reference.shape

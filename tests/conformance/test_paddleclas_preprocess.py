@@ -66,7 +66,7 @@ def paddleclas(published: Callable[..., Path]) -> Iterator[Any]:
                 sys.modules[name] = old
 
 
-def pictures() -> dict[str, bytes]:
+def images() -> dict[str, bytes]:
     from PIL import Image
 
     def smooth(height: int, width: int) -> np.ndarray:
@@ -82,21 +82,21 @@ def pictures() -> dict[str, bytes]:
         image.save(out, "JPEG", quality=92, **options)
         return out.getvalue()
 
-    picture = smooth(301, 457)
-    rotated = Image.fromarray(picture)
+    image = smooth(301, 457)
+    rotated = Image.fromarray(image)
     exif = rotated.getexif()
     exif[0x0112] = 6
     return {
-        "odd sizes": opencv(picture, ".jpg"),
+        "odd sizes": opencv(image, ".jpg"),
         "tall": opencv(smooth(911, 103), ".jpg"),
         "wide": opencv(smooth(97, 1203), ".png"),
         "smaller than the model": opencv(smooth(33, 47), ".png"),
         "one pixel": opencv(smooth(1, 1), ".png"),
-        "grey": opencv(picture[:, :, 0], ".png"),
-        "alpha": opencv(np.dstack([picture, picture[:, :, 0]]), ".png"),
-        "16 bits": opencv(picture.astype(np.uint16) * 257, ".png"),
-        "bmp": opencv(picture, ".bmp"),
-        "cmyk": pillow(Image.fromarray(picture).convert("CMYK")),
+        "grey": opencv(image[:, :, 0], ".png"),
+        "alpha": opencv(np.dstack([image, image[:, :, 0]]), ".png"),
+        "16 bits": opencv(image.astype(np.uint16) * 257, ".png"),
+        "bmp": opencv(image, ".bmp"),
+        "cmyk": pillow(Image.fromarray(image).convert("CMYK")),
         "exif rotated": pillow(rotated, exif=exif),
     }
 
@@ -142,8 +142,8 @@ CHAINS: dict[str, list[dict[str, Any]]] = {
 def test_equal_to_paddleclas_bit_for_bit(paddleclas: Any, chain: str) -> None:
     ours = build_preprocess(CHAINS[chain])
     theirs = paddleclas.create_operators(CHAINS[chain])
-    for name, data in pictures().items():
-        # PaddleClas reads pictures with cv2.imread and turns BGR into RGB.
+    for name, data in images().items():
+        # PaddleClas reads images with cv2.imread and turns BGR into RGB.
         reference = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
         for operator in theirs:
             reference = operator(reference)

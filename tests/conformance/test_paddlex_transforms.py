@@ -1,6 +1,6 @@
 """A translated `model.yml` beside the code of PaddleX 1.3.11 and 2.1.0 that it was written by.
 
-Only the transforms for pictures are loaded, from the wheels it published.
+Only the transforms for images are loaded, from the wheels it published.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def load(
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[bytes]:
+def images() -> list[bytes]:
     """JPEGs and PNGs of colour and grey, of even and odd sizes."""
     random = np.random.default_rng(11)
     encoded = []
@@ -113,11 +113,11 @@ def ours(version: str, chain: list[dict[str, dict[str, Any]]], data: bytes) -> n
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_paddlex_1(load: Any, pictures: list[bytes], chain: Any) -> None:
+def test_paddlex_1(load: Any, images: list[bytes], chain: Any) -> None:
     module = load("1.3.11", "cls_transforms")
     steps = [getattr(module, name)(**options) for op in chain for name, options in op.items()]
     compose = module.Compose([*steps, module.ArrangeClassifier(mode="test")])
-    for data in pictures:
+    for data in images:
         (expected,) = compose(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
         got = ours("1.3.11", chain, data)
         assert got.shape == expected.shape
@@ -126,9 +126,9 @@ def test_paddlex_1(load: Any, pictures: list[bytes], chain: Any) -> None:
 
 
 @pytest.mark.parametrize("chain", CHAINS + ONLY_2)
-def test_paddlex_2(load: Any, pictures: list[bytes], chain: Any) -> None:
+def test_paddlex_2(load: Any, images: list[bytes], chain: Any) -> None:
     module = load("2.1.0", "operators")
-    for data in pictures:
+    for data in images:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         sample = {"image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB)}
         for op in chain:

@@ -39,16 +39,16 @@ def converter_quirks(official: Ask, _request: Request, _folder: Path) -> dict[st
 def client_quirks(official: Ask, request: Request, _folder: Path) -> dict[str, Any]:
     port = int(request.getfixturevalue("single").endpoint.rpartition(":")[2])
     daisy = (request.getfixturevalue("shared") / "images" / "daisy.jpg").read_bytes()
-    return official("client_quirks", port=port, picture=base64.b64encode(daisy).decode())
+    return official("client_quirks", port=port, image=base64.b64encode(daisy).decode())
 
 
 def predict_by_alias(official: Ask, request: Request, folder: Path) -> dict[str, Any]:
-    np.savez(folder / "arrays.npz", picture=np.zeros((3, 48, 192), np.float32))
+    np.savez(folder / "arrays.npz", image=np.zeros((3, 48, 192), np.float32))
     return official(
         "predict",
         server_dir=str(request.getfixturevalue("bundles") / "anysize" / "serving_server"),
         arrays=str(folder / "arrays.npz"),
-        feed="picture",
+        feed="image",
         fetch=["score"],
         onednn=False,
     )

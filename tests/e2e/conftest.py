@@ -199,7 +199,7 @@ def waste(start_service: Start, root: Path) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[bytes]:
+def images() -> list[bytes]:
     """Sixty-four JPEGs of large coloured shapes, no two alike."""
     rng = np.random.default_rng(7)
     drawn = []

@@ -1,4 +1,4 @@
-"""Pictures among the bytes that schemathesis makes up, so that some requests get far."""
+"""Images among the bytes that schemathesis makes up, so that some requests get far."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import schemathesis
 from hypothesis import strategies as st
 
 
-def _pictures() -> list[bytes]:
+def _images() -> list[bytes]:
     rng = np.random.default_rng(5)
     image = rng.integers(0, 255, (24, 31, 3), np.uint8)
     return [cv2.imencode(suffix, image)[1].tobytes() for suffix in (".jpg", ".png", ".bmp")]
 
 
-_bytes = st.sampled_from(_pictures()) | st.binary(max_size=300)
+_bytes = st.sampled_from(_images()) | st.binary(max_size=300)
 for kind in ("image/*", "application/octet-stream"):
     schemathesis.openapi.media_type(kind, _bytes)

@@ -77,7 +77,7 @@ def shown_certificate(port: int) -> str:
 
 
 def test_tls_on_both_ports_renewed_by_a_reload(
-    start_any_service: Any, config: Path, authority: Authority, pictures: list[bytes]
+    start_any_service: Any, config: Path, authority: Authority, images: list[bytes]
 ) -> None:
     certificate, key = authority.issue("server")
     options = ("op.waste.concurrency=1", f"tls={{certificate: {certificate}, key: {key}}}")
@@ -86,16 +86,16 @@ def test_tls_on_both_ports_renewed_by_a_reload(
         ports = (service.http_port, service.rpc_port)
         url, endpoint = f"https://127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"
         with HttpClient(url, credentials=trusting) as http:
-            best = http.classify(pictures[0])
+            best = http.classify(images[0])
         with RpcClient(endpoint, credentials=trusting) as rpc:
-            assert rpc.classify(pictures[0])[0].class_id == best[0].class_id
+            assert rpc.classify(images[0])[0].class_id == best[0].class_id
         # Who does not trust it, or does not speak it, gets nothing.
         with HttpClient(url) as http, pytest.raises(Unreachable, match=r"(?i)certificate"):
-            http.classify(pictures[0])
+            http.classify(images[0])
         with HttpClient(f"http://127.0.0.1:{ports[0]}") as http, pytest.raises(ConnectionLost):
-            http.classify(pictures[0])
+            http.classify(images[0])
         with RpcClient(endpoint) as rpc, pytest.raises((Unreachable, ConnectionLost)):
-            rpc.classify(pictures[0])
+            rpc.classify(images[0])
         with pytest.raises(ssl.SSLError):
             speak(ports[0], authority.ca, ssl.TLSVersion.TLSv1_1)
         assert speak(ports[0], authority.ca, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
@@ -117,7 +117,7 @@ def test_tls_on_both_ports_renewed_by_a_reload(
         assert "is not the key of" in refused.json()["error"]
         assert {shown_certificate(port) for port in ports} == after
         with HttpClient(url, credentials=trusting) as http:
-            assert http.classify(pictures[0])[0].class_id == best[0].class_id
+            assert http.classify(images[0])[0].class_id == best[0].class_id
 
 
 def speak(port: int, ca: Path, version: ssl.TLSVersion) -> str | None:
@@ -138,7 +138,7 @@ def test_mutual_tls(
     start_any_service: Any,
     config: Path,
     authority: Authority,
-    pictures: list[bytes],
+    images: list[bytes],
     tmp_path: Path,
 ) -> None:
     certificate, key = authority.issue("server")
@@ -150,20 +150,20 @@ def test_mutual_tls(
     with start_any_service(config, "op.waste.concurrency=1", f"tls={files}") as service:
         url = f"https://127.0.0.1:{service.http_port}"
         with HttpClient(url, credentials=mine) as http:
-            best = http.classify(pictures[0])
+            best = http.classify(images[0])
         with RpcClient(service.endpoint, credentials=mine) as rpc:
-            assert rpc.classify(pictures[0])[0].class_id == best[0].class_id
+            assert rpc.classify(images[0])[0].class_id == best[0].class_id
         for shown in (nobody, stranger):
             with (
                 HttpClient(url, credentials=shown) as http,
                 pytest.raises((Unreachable, ConnectionLost)),
             ):
-                http.classify(pictures[0])
+                http.classify(images[0])
             with (
                 RpcClient(service.endpoint, credentials=shown) as rpc,
                 pytest.raises((Unreachable, ConnectionLost)),
             ):
-                rpc.classify(pictures[0])
+                rpc.classify(images[0])
         assert httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).status_code == 200
 
 
@@ -171,7 +171,7 @@ def test_a_client_authority_is_replaced_by_a_reload(
     start_any_service: Any,
     config: Path,
     authority: Authority,
-    pictures: list[bytes],
+    images: list[bytes],
     tmp_path: Path,
 ) -> None:
     certificate, key = authority.issue("server")
@@ -193,7 +193,7 @@ def test_a_client_authority_is_replaced_by_a_reload(
             ):
                 with client:
                     try:
-                        client.classify(pictures[0])
+                        client.classify(images[0])
                     except (Unreachable, ConnectionLost):
                         answers.append(False)
                     else:
@@ -207,13 +207,13 @@ def test_a_client_authority_is_replaced_by_a_reload(
             limits=httpx.Limits(keepalive_expiry=None),
             timeout=PATIENCE_S,
         ) as kept:
-            assert kept.post("/waste/prediction", content=pictures[0], headers=JPEG).is_success
+            assert kept.post("/waste/prediction", content=images[0], headers=JPEG).is_success
             assert (served(of_old), served(of_new)) == ((True, True), (False, False))
             client_ca.write_bytes(new.ca.read_bytes())
             reloaded = httpx.post(f"{service.admin}/-/reload", timeout=PATIENCE_S)
             assert reloaded.json()["status"] == "reloaded"
             assert (served(of_old), served(of_new)) == ((False, False), (True, True))
-            assert kept.post("/waste/prediction", content=pictures[0], headers=JPEG).is_success
+            assert kept.post("/waste/prediction", content=images[0], headers=JPEG).is_success
 
 
 def test_the_containers_health_check_needs_no_certificate_and_no_key(
@@ -251,7 +251,7 @@ def _folder(path: Path) -> Path:
 
 
 def test_who_never_shakes_hands_takes_no_place(
-    start_any_service: Any, config: Path, authority: Authority, pictures: list[bytes]
+    start_any_service: Any, config: Path, authority: Authority, images: list[bytes]
 ) -> None:
     certificate, key = authority.issue("server")
     options = (f"tls={{certificate: {certificate}, key: {key}}}", "max_connections=16")
@@ -266,7 +266,7 @@ def test_who_never_shakes_hands_takes_no_place(
             )
         url = f"https://127.0.0.1:{service.http_port}"
         with HttpClient(url, credentials=Credentials(ca=authority.ca)) as http:
-            http.classify(pictures[0])
+            http.classify(images[0])
         wait_for(lambda: open_descriptors(service.process.pid) <= before + HANDSHAKES + 16)
         assert httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).status_code == 200
 
@@ -282,7 +282,7 @@ def test_wrong_files_are_one_line_at_start(
     other = authority.issue("other")[1]
     text = tmp_path / "text.pem"
     text.write_text("nothing of the kind", encoding="ascii")
-    for files, told in (
+    for files, cause in (
         (f"certificate: {certificate}, key: {other}", "is not the key of"),
         (f"certificate: {text}, key: {key}", "must be a certificate and its key in PEM form"),
         (f"certificate: {certificate}, key: {text}", "must be a certificate and its key"),
@@ -293,7 +293,7 @@ def test_wrong_files_are_one_line_at_start(
         done = in_process(pipeline, "--check", "-ohttp_port=0", f"-otls={{{files}}}")
         assert done.returncode == 1, files
         last = done.stderr.strip().splitlines()
-        assert told in last[-1], done.stderr
+        assert cause in last[-1], done.stderr
         assert len(last) == 1
 
 
@@ -312,14 +312,14 @@ def guarded(start_any_service: Any, config: Path, keys_file: Path) -> Iterator[A
         yield service
 
 
-def test_keys_on_both_ports(guarded: Any, keys_file: Path, pictures: list[bytes]) -> None:
+def test_keys_on_both_ports(guarded: Any, keys_file: Path, images: list[bytes]) -> None:
     app, wrong = Credentials(APP), Credentials("w" * 20)
     with (
         HttpClient(guarded.url, credentials=app) as http,
         RpcClient(guarded.endpoint, credentials=app) as rpc,
     ):
-        best = http.classify(pictures[0])
-        assert rpc.classify(pictures[0])[0].class_id == best[0].class_id
+        best = http.classify(images[0])
+        assert rpc.classify(images[0])[0].class_id == best[0].class_id
     for credentials in (None, wrong):
         with (
             HttpClient(guarded.url, credentials=credentials) as http,
@@ -327,9 +327,9 @@ def test_keys_on_both_ports(guarded: Any, keys_file: Path, pictures: list[bytes]
         ):
             for client in (http, rpc):
                 with pytest.raises(Unauthenticated):
-                    client.classify(pictures[0])
+                    client.classify(images[0])
     answer = httpx.post(
-        f"{guarded.url}/waste/prediction", content=pictures[0], headers=JPEG, timeout=PATIENCE_S
+        f"{guarded.url}/waste/prediction", content=images[0], headers=JPEG, timeout=PATIENCE_S
     )
     assert (answer.status_code, answer.json()["err_no"]) == (401, 3006)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -345,20 +345,20 @@ def test_keys_on_both_ports(guarded: Any, keys_file: Path, pictures: list[bytes]
     for open_to_all in ("/health/live", "/health/ready"):
         assert httpx.get(f"{guarded.url}{open_to_all}", timeout=PATIENCE_S).status_code == 200
 
-    # Rates: three pictures at once, then as good as none.
+    # Rates: three images at once, then as good as none.
     with (
         HttpClient(guarded.url, credentials=Credentials(BATCH)) as http,
         RpcClient(guarded.endpoint, credentials=Credentials(BATCH)) as rpc,
     ):
-        http.classify(pictures[0])
-        http.classify(pictures[1])
-        rpc.classify(pictures[0])
+        http.classify(images[0])
+        http.classify(images[1])
+        rpc.classify(images[0])
         for client in (http, rpc):
             with pytest.raises(RateLimited, match="batch may send"):
-                client.classify(pictures[0])
+                client.classify(images[0])
     refused = httpx.post(
         f"{guarded.url}/waste/prediction",
-        content=pictures[0],
+        content=images[0],
         headers={**JPEG, "X-API-Key": BATCH},
         timeout=PATIENCE_S,
     )
@@ -369,10 +369,10 @@ def test_keys_on_both_ports(guarded: Any, keys_file: Path, pictures: list[bytes]
     keys_file.write_text(f"later: {LATER}\n")
     guarded.process.send_signal(signal.SIGHUP)
     with HttpClient(guarded.url, credentials=Credentials(LATER)) as http:
-        wait_for(lambda: not isinstance(attempt(http, pictures[0]), Unauthenticated))
-        assert http.classify(pictures[0])[0].class_id == best[0].class_id
+        wait_for(lambda: not isinstance(attempt(http, images[0]), Unauthenticated))
+        assert http.classify(images[0])[0].class_id == best[0].class_id
     with HttpClient(guarded.url, credentials=app) as http, pytest.raises(Unauthenticated):
-        http.classify(pictures[0])
+        http.classify(images[0])
 
     assert guarded.stop() == 0
     everything = "".join([*guarded.out, *guarded.err])
@@ -381,9 +381,9 @@ def test_keys_on_both_ports(guarded: Any, keys_file: Path, pictures: list[bytes]
         assert secret not in everything
 
 
-def attempt(client: HttpClient, picture: bytes) -> object:
+def attempt(client: HttpClient, image: bytes) -> object:
     try:
-        return client.classify(picture)
+        return client.classify(image)
     except Unauthenticated as error:
         return error
 
@@ -422,17 +422,17 @@ def test_commands_with_a_key_from_file_and_environment(
     in_process: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    pictures: list[bytes],
+    images: list[bytes],
     wire: str,
 ) -> None:
-    picture, secret = tmp_path / "picture.jpg", tmp_path / "secret"
-    picture.write_bytes(pictures[0])
+    image, secret = tmp_path / "image.jpg", tmp_path / "secret"
+    image.write_bytes(images[0])
     secret.write_text(f"{APP}\n")
     main, *address = {
         "http": (http_client, "--url", guarded.url),
         "rpc": (rpc_client, "--endpoint", guarded.endpoint),
     }[wire]
-    command = (main, *address, picture, "--json")
+    command = (main, *address, image, "--json")
     assert in_process(*command, "--api-key-file", secret).returncode == 0
     without = in_process(*command)
     assert without.returncode == 1

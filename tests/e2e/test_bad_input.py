@@ -38,7 +38,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-PICTURES = [
+IMAGES = [
     pytest.param(b"just some text", 5001, 400, "looks like text", id="text"),
     pytest.param(b"<!DOCTYPE html><html>", 5001, 400, "an HTML page", id="html"),
     pytest.param(jpeg()[:-500], 5001, 400, "cut off", id="truncated-jpeg"),
@@ -61,8 +61,8 @@ def stub(tiny: Any) -> Any:
         yield pb_grpc.PipelineServiceStub(channel)
 
 
-def envelope(*pictures: bytes, **options: Any) -> dict[str, Any]:
-    values = [base64.b64encode(picture).decode() for picture in pictures]
+def envelope(*images: bytes, **options: Any) -> dict[str, Any]:
+    values = [base64.b64encode(image).decode() for image in images]
     return {
         "key": ["image"] * len(values) + list(options),
         "value": values + list(options.values()),
@@ -73,39 +73,39 @@ def assert_goes_on(http: httpx.Client) -> None:
     assert http.post("/waste/prediction", json=envelope(jpeg())).status_code == 200
 
 
-@pytest.mark.parametrize(("picture", "err_no", "status", "told"), PICTURES)
-def test_bad_pictures(
-    http: httpx.Client, stub: Any, picture: bytes, err_no: int, status: int, told: str
+@pytest.mark.parametrize(("image", "err_no", "status", "cause"), IMAGES)
+def test_bad_images(
+    http: httpx.Client, stub: Any, image: bytes, err_no: int, status: int, cause: str
 ) -> None:
-    response = http.post("/waste/prediction", json=envelope(picture))
+    response = http.post("/waste/prediction", json=envelope(image))
     assert (response.status_code, response.json()["err_no"]) == (status, err_no)
-    assert told in response.json()["err_msg"]
-    value = base64.b64encode(picture).decode()
+    assert cause in response.json()["err_msg"]
+    value = base64.b64encode(image).decode()
     answer = stub.inference(
         pb.Request(name="waste", key=["image"], value=[value]), timeout=PATIENCE_S
     )
     assert answer.err_no == err_no
-    assert told in answer.err_msg
+    assert cause in answer.err_msg
     assert_goes_on(http)
 
 
-def test_a_bad_picture_among_good_ones_fails_alone(http: httpx.Client) -> None:
+def test_a_bad_image_among_good_ones_fails_alone(http: httpx.Client) -> None:
     body = envelope(jpeg(), b"text", jpeg(80), png_header(20000, 20000))
     response = http.post("/waste/prediction", json=body)
     assert response.status_code == 200
     fields = response.json()
-    told = {k: json.loads(v) for k, v in zip(fields["key"], fields["value"], strict=True)}
-    assert [label is None for label in told["label"]] == [False, True, False, True]
-    assert [error and error["err_no"] for error in told["errors"]] == [None, 5001, None, 5002]
+    answer = {k: json.loads(v) for k, v in zip(fields["key"], fields["value"], strict=True)}
+    assert [label is None for label in answer["label"]] == [False, True, False, True]
+    assert [error and error["err_no"] for error in answer["errors"]] == [None, 5001, None, 5002]
 
 
-def test_a_picture_of_one_pixel_is_answered(http: httpx.Client) -> None:
+def test_an_image_of_one_pixel_is_answered(http: httpx.Client) -> None:
     pixel = cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()
     response = http.post("/waste/prediction", json=envelope(pixel))
     assert (response.status_code, response.json()["err_no"]) == (200, 0)
 
 
-def test_a_long_thin_picture_is_refused(http: httpx.Client) -> None:
+def test_a_long_thin_image_is_refused(http: httpx.Client) -> None:
     line = cv2.imencode(".png", np.zeros((1, 40000, 3), np.uint8))[1].tobytes()
     response = http.post("/waste/prediction", json=envelope(line))
     assert (response.status_code, response.json()["err_no"]) == (413, 5002)
@@ -126,17 +126,17 @@ def test_topk_beyond_the_classes_answers_all_of_them(http: httpx.Client) -> None
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "cause"),
     [
         (b"", "body is empty"),
         (b'{"key": ["a"], "value": ["!!"]}', "not base64"),
     ],
 )
-def test_bad_bodies(http: httpx.Client, body: bytes, told: str) -> None:
+def test_bad_bodies(http: httpx.Client, body: bytes, cause: str) -> None:
     """One of each room that reads a body; tests/protocol has the others."""
     response = http.post("/waste/prediction", content=body)
     assert (response.status_code, response.json()["err_no"]) == (400, 5000)
-    assert told in response.json()["err_msg"]
+    assert cause in response.json()["err_msg"]
     assert_goes_on(http)
 
 

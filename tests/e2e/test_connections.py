@@ -50,13 +50,13 @@ def greet(connection: socket.socket) -> None:
         connection.sendall(bytes([0, 0, 0, 4, 1, 0, 0, 0, 0]))
 
 
-def ask_until_served(endpoint: str, picture: bytes) -> Any:
+def ask_until_served(endpoint: str, image: bytes) -> Any:
     """Return the answer to a new RPC caller, who tries again while there is no place for it."""
     until = time.monotonic() + PLACE_GUARD_S
     while True:
         try:
             with RpcClient(endpoint, timeout_s=PATIENCE_S, options=OWN_CONNECTION) as newcomer:
-                return newcomer.classify(picture)
+                return newcomer.classify(image)
         except (Unreachable, ConnectionLost):
             if time.monotonic() > until:
                 raise
@@ -66,7 +66,7 @@ def ask_until_served(endpoint: str, picture: bytes) -> Any:
 @pytest.mark.slow
 @pytest.mark.usefixtures("many_descriptors")
 def test_ten_thousand_idle_connections(
-    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
 ) -> None:
     with (
         start_any_service(tiny_config, "op.waste.concurrency=1") as service,
@@ -74,31 +74,31 @@ def test_ten_thousand_idle_connections(
         RpcClient(service.endpoint, timeout_s=PATIENCE_S) as rpc,
         contextlib.ExitStack() as idle,
     ):
-        before = http.classify(pictures[0])
+        before = http.classify(images[0])
         for port in (service.http_port, service.rpc_port):
             for connection in connect(port, IDLE // 2 if port == service.rpc_port else IDLE):
                 idle.callback(connection.close)
                 if port == service.rpc_port:
                     with contextlib.suppress(OSError):  # one too many has been closed already
                         greet(connection)
-            assert http.classify(pictures[0]) == before
-            assert rpc.classify(pictures[0]) == before
+            assert http.classify(images[0]) == before
+            assert rpc.classify(images[0]) == before
             with HttpClient(service.url, timeout_s=PATIENCE_S) as newcomer:
-                assert newcomer.classify(pictures[0]) == before
+                assert newcomer.classify(images[0]) == before
             # Over RPC who is there keeps its place; who asks nothing loses it after a while.
-            assert ask_until_served(service.endpoint, pictures[0]) == before
-            assert rpc.classify(pictures[0]) == before
+            assert ask_until_served(service.endpoint, images[0]) == before
+            assert rpc.classify(images[0]) == before
             assert httpx.get(f"{service.url}/health/ready", timeout=PATIENCE_S).status_code == 200
             assert httpx.get(f"{service.admin}/metrics", timeout=PATIENCE_S).status_code == 200
         descriptors = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
         assert descriptors < 4096 + IDLE // 2 + 500  # HTTP keeps 4096 of its 10,000
         idle.close()
-        assert http.classify(pictures[0]) == before
+        assert http.classify(images[0]) == before
         assert service.stop() == 0
 
 
-def test_few_descriptors_are_told_and_never_run_out(
-    root: Path, tiny_config: Path, pictures: list[bytes]
+def test_few_descriptors_are_reported_and_never_run_out(
+    root: Path, tiny_config: Path, images: list[bytes]
 ) -> None:
     few = 200
     command = [sys.executable, "-m", "pipeline", "-ohost=127.0.0.1", "-oop.waste.concurrency=1"]
@@ -118,12 +118,12 @@ def test_few_descriptors_are_told_and_never_run_out(
         ).partition("/health")[0]
         port = int(url.rpartition(":")[2])
         with contextlib.ExitStack() as idle, HttpClient(url, timeout_s=PATIENCE_S) as http:
-            before = http.classify(pictures[0])
+            before = http.classify(images[0])
             for connection in connect(port, 3 * few):
                 idle.callback(connection.close)
-            assert http.classify(pictures[0]) == before
+            assert http.classify(images[0]) == before
             with HttpClient(url, timeout_s=PATIENCE_S) as newcomer:
-                assert newcomer.classify(pictures[0]) == before
+                assert newcomer.classify(images[0]) == before
             assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < few
         process.terminate()
         _, errors = process.communicate(timeout=PATIENCE_S)

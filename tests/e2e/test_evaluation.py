@@ -106,9 +106,9 @@ def test_a_wrong_name_of_a_service_is_one_line(
     for option, address in (("--url", unsure.url), ("--endpoint", unsure.endpoint)):
         call = [str(samples), "--classes", str(classes), option, address, "--service", "wast"]
         assert main(call) == 2
-        told = capsys.readouterr().err
-        assert "no service 'wast'" in told
-        assert told.count("\n") == 1
+        message = capsys.readouterr().err
+        assert "no service 'wast'" in message
+        assert message.count("\n") == 1
 
 
 def test_a_service_that_goes_away_is_one_line(

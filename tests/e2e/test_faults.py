@@ -24,7 +24,7 @@ from tests.patience import PATIENCE_S
     ("model", "kills", "overrides"),
     [
         pytest.param("waste", 1, [], id="one-kill-with-the-default-retry"),
-        # Faster than workers start: a picture may lose several, so that it needs more tries.
+        # Faster than workers start: an image may lose several, so that it needs more tries.
         pytest.param("tiny", 4, ["op.waste.retry=9"], id="kill-after-kill"),
     ],
 )
@@ -32,13 +32,13 @@ def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
     start_service: Any,
     root: Path,
     tiny_config: Path,
-    pictures: list[bytes],
+    images: list[bytes],
     model: str,
     kills: int,
     overrides: list[str],
 ) -> None:
     config = tiny_config if model == "tiny" else root / "configs" / "waste.yml"
-    images = pictures[:12]
+    images = images[:12]
     options = ["op.waste.concurrency=2", "op.waste.timeout=60000", *overrides]
     with start_service(config, *options) as service:
         with HttpClient(service.url, timeout_s=PATIENCE_S) as http, ThreadPoolExecutor(16) as pool:
@@ -49,10 +49,10 @@ def test_a_worker_killed_in_the_middle_of_a_batch_loses_nothing(
             def ask(number: int) -> None:
                 """Classify until `stop` is set, and count the answers, each of them right."""
                 while not stop.is_set():
-                    picture = (number + counts[number]) % len(images)
-                    (best, *_) = http.classify(images[picture])
-                    assert best.class_id == right[picture].class_id
-                    assert best.score == pytest.approx(right[picture].score, abs=1e-4)
+                    image = (number + counts[number]) % len(images)
+                    (best, *_) = http.classify(images[image])
+                    assert best.class_id == right[image].class_id
+                    assert best.score == pytest.approx(right[image].score, abs=1e-4)
                     counts[number] += 1
 
             asking = [pool.submit(ask, number) for number in range(16)]
@@ -79,9 +79,9 @@ def answered_since(counts: list[int]) -> Callable[[], bool]:
 
 
 def test_sigterm_answers_what_runs_and_exits_0(
-    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
 ) -> None:
-    values = [base64.b64encode(picture).decode() for picture in pictures]
+    values = [base64.b64encode(image).decode() for image in images]
     body = {"key": ["image"] * len(values), "value": values}
     options = ("op.waste.concurrency=1", f"drain_timeout={PATIENCE_S:.0f}")
     with start_any_service(tiny_config, *options) as service:
@@ -167,24 +167,24 @@ def test_live_is_answered_from_the_start_and_ready_only_later(
 
 
 @pytest.mark.parametrize("requests", [pytest.param(300, marks=pytest.mark.slow), 20])
-def test_sixteen_connections_each_get_the_answer_to_their_own_picture(
-    waste: Any, pictures: list[bytes], requests: int
+def test_sixteen_connections_each_get_the_answer_to_their_own_image(
+    waste: Any, images: list[bytes], requests: int
 ) -> None:
     with (
         HttpClient(waste.url, timeout_s=PATIENCE_S) as http,
         RpcClient(waste.endpoint, timeout_s=PATIENCE_S) as rpc,
     ):
-        right = [{c.class_id: c.score for c in http.classify(p, topk=6)} for p in pictures]
-        # The scores tell the pictures apart, or the test would prove nothing.
+        right = [{c.class_id: c.score for c in http.classify(p, topk=6)} for p in images]
+        # The scores tell the images apart, or the test would prove nothing.
         assert len({tuple(round(s, 3) for s in scores.values()) for scores in right}) > 60
 
         def ask(number: int) -> None:
             client = http if number % 2 else rpc
             for asked in range(requests):
-                picture = (number * 5 + asked) % len(pictures)
-                for category in client.classify(pictures[picture], topk=6):
+                image = (number * 5 + asked) % len(images)
+                for category in client.classify(images[image], topk=6):
                     assert category.score == pytest.approx(
-                        right[picture][category.class_id], abs=1e-4
+                        right[image][category.class_id], abs=1e-4
                     )
 
         with ThreadPoolExecutor(16) as pool:

@@ -23,7 +23,7 @@ ERROR = {"error": "err_no 5001: this looks like text; send an image as JPEG, PNG
 
 
 @pytest.fixture
-def picture(root: Path) -> Path:
+def image(root: Path) -> Path:
     return root / "examples" / "images" / "glass_bottle.jpg"
 
 
@@ -34,10 +34,10 @@ def http(waste: Any) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def right(waste: Any, picture: Path) -> Categories:
-    """What the envelope says about the picture."""
+def right(waste: Any, image: Path) -> Categories:
+    """What the envelope says about the image."""
     with HttpClient(waste.url) as client:
-        return client.classify(picture, topk=TOPK)
+        return client.classify(image, topk=TOPK)
 
 
 def in_form(form: str, categories: Categories) -> str:
@@ -52,11 +52,11 @@ def in_form(form: str, categories: Categories) -> str:
 
 
 @pytest.mark.parametrize("form", ["paddlex", "result"])
-def test_one_picture_is_answered_in_the_bare_form(
-    http: httpx.Client, picture: Path, right: Categories, form: str
+def test_one_image_is_answered_in_the_bare_form(
+    http: httpx.Client, image: Path, right: Categories, form: str
 ) -> None:
     assert len(right) == TOPK
-    url, data = f"{ROUTE}?form={form}&topk={TOPK}", picture.read_bytes()
+    url, data = f"{ROUTE}?form={form}&topk={TOPK}", image.read_bytes()
     raw = http.post(url, content=data, headers={"Content-Type": "image/jpeg"})
     uploaded = http.post(url, files={"input_img": data})
     field = http.post(ROUTE, files={"images": data}, data={"form": form, "topk": str(TOPK)})
@@ -67,10 +67,10 @@ def test_one_picture_is_answered_in_the_bare_form(
 
 
 @pytest.mark.parametrize("form", ["paddlex", "result"])
-def test_several_pictures_are_answered_in_order(
-    http: httpx.Client, picture: Path, right: Categories, form: str
+def test_several_images_are_answered_in_order(
+    http: httpx.Client, image: Path, right: Categories, form: str
 ) -> None:
-    files = [("images", ("f", data)) for data in (picture.read_bytes(), TEXT, b"")]
+    files = [("images", ("f", data)) for data in (image.read_bytes(), TEXT, b"")]
     response = http.post(f"{ROUTE}?form={form}&topk={TOPK}", files=files)
     assert response.status_code == 200
     first, second, third = response.json()
@@ -81,15 +81,15 @@ def test_several_pictures_are_answered_in_order(
 
 @pytest.mark.parametrize(("form", "nothing"), [("paddlex", "[]"), ("result", '{"result": null}')])
 def test_a_threshold_that_nothing_reaches_is_no_error(
-    http: httpx.Client, picture: Path, form: str, nothing: str
+    http: httpx.Client, image: Path, form: str, nothing: str
 ) -> None:
     url = f"{ROUTE}?form={form}&threshold=1"
-    response = http.post(url, files={"input_img": picture.read_bytes()})
+    response = http.post(url, files={"input_img": image.read_bytes()})
     assert (response.status_code, response.text) == (200, nothing)
 
 
 @pytest.mark.parametrize(
-    ("path", "pictures", "status", "err_no"),
+    ("path", "images", "status", "err_no"),
     [
         (f"{ROUTE}?form=result", [TEXT], 400, 5001),
         (f"{ROUTE}?form=result", [TEXT, TEXT], 400, 5001),
@@ -98,10 +98,10 @@ def test_a_threshold_that_nothing_reaches_is_no_error(
     ],
     ids=["text", "all-text", "unknown-form", "unknown-service"],
 )
-def test_a_request_that_fails_is_told_in_the_envelope(
-    http: httpx.Client, path: str, pictures: list[bytes], status: int, err_no: int
+def test_a_request_that_fails_is_reported_in_the_envelope(
+    http: httpx.Client, path: str, images: list[bytes], status: int, err_no: int
 ) -> None:
-    response = http.post(path, files=[("images", ("f", data)) for data in pictures])
+    response = http.post(path, files=[("images", ("f", data)) for data in images])
     assert list(response.json()) == ["err_no", "err_msg", "key", "value", "tensors"]
     assert (response.status_code, response.json()["err_no"]) == (status, err_no)
 
@@ -111,7 +111,7 @@ def test_a_request_that_fails_is_told_in_the_envelope(
 def test_both_clients_print_the_form(
     in_process: Callable[..., Any],
     waste: Any,
-    picture: Path,
+    image: Path,
     right: Categories,
     tmp_path: Path,
     wire: str,
@@ -123,7 +123,7 @@ def test_both_clients_print_the_form(
         "http": (http_client, "--url", waste.url),
         "rpc": (rpc_client, "--endpoint", waste.endpoint),
     }[wire]
-    done = in_process(main, *where, "--form", form, "--topk", TOPK, picture, text)
+    done = in_process(main, *where, "--form", form, "--topk", TOPK, image, text)
     assert done.returncode == 1, done.stderr
     first, second = done.stdout.splitlines()
     assert first == in_form(form, right)

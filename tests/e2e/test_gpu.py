@@ -60,10 +60,10 @@ def config(
 
 
 @pytest.fixture(scope="module")
-def on_cpu(start_any_service: Any, config: Path, pictures: list[bytes]) -> list[dict[str, float]]:
-    """The scores of each picture that the same model gives on the CPU."""
+def on_cpu(start_any_service: Any, config: Path, images: list[bytes]) -> list[dict[str, float]]:
+    """The scores of each image that the same model gives on the CPU."""
     with start_any_service(config, f"{LOCAL}.devices=", "op.classifier.concurrency=1") as service:
-        scores = _scores(service, "http", pictures)
+        scores = _scores(service, "http", images)
     # Or answers could change places and nobody would see it.
     for one, other in itertools.combinations(scores[:8], 2):
         assert max(abs(one[label] - other[label]) for label in one) > 2 * TOLERANCE
@@ -86,15 +86,15 @@ def test_it_runs_on_the_gpu_and_says_so(service: Any) -> None:
 @pytest.mark.parametrize("wire", ["http", "rpc"])
 @pytest.mark.parametrize("together", [1, 3, 8, 64])
 def test_scores_are_those_of_the_cpu(
-    service: Any, on_cpu: list[dict[str, float]], pictures: list[bytes], wire: str, together: int
+    service: Any, on_cpu: list[dict[str, float]], images: list[bytes], wire: str, together: int
 ) -> None:
-    scores = _scores(service, wire, pictures[:together], together)
+    scores = _scores(service, wire, images[:together], together)
     for ours, right in zip(scores, on_cpu[:together], strict=True):
         assert ours == pytest.approx(right, abs=TOLERANCE)
 
 
 def test_a_worker_that_dies_comes_back_on_the_gpu(
-    service: Any, on_cpu: list[dict[str, float]], pictures: list[bytes]
+    service: Any, on_cpu: list[dict[str, float]], images: list[bytes]
 ) -> None:
     before = service.workers()
     os.kill(before[0], signal.SIGKILL)
@@ -103,7 +103,7 @@ def test_a_worker_that_dies_comes_back_on_the_gpu(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(before[1], signal.SIGKILL)  # so that the new one answers
-    assert _scores(service, "http", pictures[:8])[7] == pytest.approx(on_cpu[7], abs=TOLERANCE)
+    assert _scores(service, "http", images[:8])[7] == pytest.approx(on_cpu[7], abs=TOLERANCE)
     assert any(map(_on_gpu, set(service.workers()) - set(before)))
 
 
@@ -139,9 +139,9 @@ def _onnx_bundle(folder: Path, write_onnx: Callable[..., Any]) -> Path:
 
 
 def _scores(
-    service: Any, wire: str, pictures: list[bytes], together: int = 8
+    service: Any, wire: str, images: list[bytes], together: int = 8
 ) -> list[dict[str, float]]:
-    """Return the scores of all labels of each picture."""
+    """Return the scores of all labels of each image."""
     client = (
         HttpClient(service.url, service="classifier", timeout_s=PATIENCE_S)
         if wire == "http"
@@ -149,8 +149,8 @@ def _scores(
     )
     results = []
     with client:
-        for at in range(0, len(pictures), together):
-            images = tuple(pictures[at : at + together])
+        for at in range(0, len(images), together):
+            images = tuple(images[at : at + together])
             request = ClassifyRequest(encoded(images, 100), "classifier")
             results += client.send(request).results
     assert not [result for result in results if isinstance(result, ServingError)]

@@ -39,16 +39,16 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_status_command(tiny: Any, in_process: Run, root: Path, pictures: list[bytes]) -> None:
+def test_the_status_command(tiny: Any, in_process: Run, root: Path, images: list[bytes]) -> None:
     with HttpClient(tiny.url) as http:
-        http.classify(pictures[0])
+        http.classify(images[0])
     shown = in_process(pipeline, "status", "--url", tiny.admin, "--seconds", "0.1")
     assert (shown.returncode, shown.stderr) == (0, "")
-    for told in ("ready", "waste", "2 of 2 up", "0 of 256", "waste-0", "waste-1", "answered"):
-        assert told in shown.stdout
+    for cause in ("ready", "waste", "2 of 2 up", "0 of 256", "waste-0", "waste-1", "answered"):
+        assert cause in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 80 or str(root) in shown.stdout
-    told = json.loads(in_process(pipeline, "status", "--url", tiny.admin, "--json").stdout)
-    assert [worker["pid"] for worker in told["services"][0]["workers"]] == tiny.workers()
+    status = json.loads(in_process(pipeline, "status", "--url", tiny.admin, "--json").stdout)
+    assert [worker["pid"] for worker in status["services"][0]["workers"]] == tiny.workers()
 
 
 @pytest.mark.parametrize("path", ["", "/waste/prediction"])
@@ -72,7 +72,7 @@ def test_the_public_ports_tell_nothing_of_the_inside(tiny: Any) -> None:
 
 
 def test_keys_of_the_environment_reach_no_worker_and_stay_at_a_reload(
-    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
 ) -> None:
     app_key = "0123456789abcdef0123"
     key = {"Authorization": f"Bearer {app_key}"}
@@ -84,13 +84,11 @@ def test_keys_of_the_environment_reach_no_worker_and_stay_at_a_reload(
         address = f"{service.url}/waste/prediction"
         for _ in range(2):
             assert (
-                httpx.post(
-                    address, content=pictures[0], headers=JPEG, timeout=PATIENCE_S
-                ).status_code
+                httpx.post(address, content=images[0], headers=JPEG, timeout=PATIENCE_S).status_code
                 == 401
             )
             answer = httpx.post(
-                address, content=pictures[0], headers={**JPEG, **key}, timeout=PATIENCE_S
+                address, content=images[0], headers={**JPEG, **key}, timeout=PATIENCE_S
             )
             assert answer.status_code == 200
             (worker,) = service.workers()
@@ -109,7 +107,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_metrics_count_what_clients_saw(
-    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
 ) -> None:
     with start_any_service(
         tiny_config,
@@ -118,12 +116,12 @@ def test_metrics_count_what_clients_saw(
         "dag.prometheus_port=0",
     ) as service:
         with HttpClient(service.url) as http, RpcClient(service.endpoint) as rpc:
-            for picture in pictures[:3]:
-                http.classify(picture)
-            rpc.classify(pictures[0])
+            for image in images[:3]:
+                http.classify(image)
+            rpc.classify(images[0])
         httpx.post(
             f"{service.url}/waste/prediction",
-            content=b"no picture",
+            content=b"no image",
             headers=JPEG,
             timeout=PATIENCE_S,
         )
@@ -190,9 +188,9 @@ def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
 
 
 def test_a_request_has_one_line_of_json_with_its_log_id(
-    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
 ) -> None:
-    secret = base64.b64encode(pictures[0]).decode()
+    secret = base64.b64encode(images[0]).decode()
     with start_any_service(
         tiny_config, "op.waste.concurrency=1", "log={level: info, format: json}"
     ) as service:
@@ -201,7 +199,7 @@ def test_a_request_has_one_line_of_json_with_its_log_id(
             f"{service.url}/waste/prediction", json=body, timeout=PATIENCE_S
         ).raise_for_status()
         with RpcClient(service.endpoint) as rpc:
-            rpc.classify(pictures[0], log_id=78)
+            rpc.classify(images[0], log_id=78)
         assert service.stop() == 0
     lines = [json.loads(line) for line in service.err]
     requests = [line for line in lines if line["logger"] == "pipeline.requests"]
@@ -214,7 +212,7 @@ def test_a_request_has_one_line_of_json_with_its_log_id(
 
 
 def test_callers_forge_no_line_and_make_no_flood_of_them(
-    start_any_service: Any, root: Path, tiny_config: Path, pictures: list[bytes]
+    start_any_service: Any, root: Path, tiny_config: Path, images: list[bytes]
 ) -> None:
     floods = 300
     with start_any_service(tiny_config, "op.waste.concurrency=1", "log.level=info") as service:
@@ -240,7 +238,7 @@ def test_callers_forge_no_line_and_make_no_flood_of_them(
 
 
 def png_with_profile(name: bytes) -> bytes:
-    """A picture with a colour profile of that name, and broken, so that libpng tells the name."""
+    """An image with a colour profile of that name, and broken, so that libpng tells the name."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + content))
@@ -291,7 +289,7 @@ def start_with_stderr(root: Path, tiny_config: Path) -> Any:
 
 @pytest.mark.parametrize("kind", ["full-disk", "stuck-reader"])
 def test_logs_that_cannot_be_written_cost_no_request(
-    start_with_stderr: Any, pictures: list[bytes], kind: str
+    start_with_stderr: Any, images: list[bytes], kind: str
 ) -> None:
     read, write = os.pipe() if kind == "stuck-reader" else (None, os.open("/dev/full", os.O_WRONLY))
     # With a reader that is stuck: far more lines than a pipe holds, 64 KiB, and than may wait for
@@ -306,12 +304,12 @@ def test_logs_that_cannot_be_written_cost_no_request(
                 http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE_S)
             ) as raw,
         ):
-            before = client.classify(pictures[0])
+            before = client.classify(images[0])
             for _ in range(lines):
                 raw.request("POST", "/waste/prediction", b"{")
                 with raw.getresponse() as answer:
                     assert (answer.status, bool(answer.read())) == (400, True)
-            assert client.classify(pictures[0]) == before
+            assert client.classify(images[0]) == before
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
     finally:
@@ -346,7 +344,7 @@ def test_an_admin_port_of_ones_choice_must_be_free(tiny: Any, in_process: Run) -
 
 
 def test_a_burst_on_one_service_starves_no_other(
-    start_any_service: Any, tmp_path: Path, tiny_model: Path, pictures: list[bytes]
+    start_any_service: Any, tmp_path: Path, tiny_model: Path, images: list[bytes]
 ) -> None:
     op = f"""
     concurrency: 1
@@ -355,7 +353,7 @@ def test_a_burst_on_one_service_starves_no_other(
 """
     config = tmp_path / "config.yml"
     config.write_text(f"dag: {{channel_size: 64}}\nop:\n  busy:{op}  calm:{op}", encoding="utf-8")
-    values = [base64.b64encode(picture).decode() for picture in pictures]
+    values = [base64.b64encode(image).decode() for image in images]
     burst = json.dumps({"key": ["image"] * len(values), "value": values}).encode()
     with (
         start_any_service(config) as service,
@@ -365,21 +363,21 @@ def test_a_burst_on_one_service_starves_no_other(
     ):
         status = httpx.get(f"{service.admin}/-/status", timeout=PATIENCE_S).json()
         workers = {entry["name"]: entry["workers"][0]["pid"] for entry in status["services"]}
-        right = calm.classify(pictures[0])
+        right = calm.classify(images[0])
         os.kill(workers["busy"], signal.SIGSTOP)
         busy = [
             pool.submit(raw.post, f"{service.url}/busy/prediction", content=burst) for _ in range(8)
         ]
         # The queue takes one of the requests. The others are refused while the worker stands still.
         wait_for(lambda: sum(future.done() for future in busy) == 7)
-        assert [calm.classify(pictures[0]) for _ in range(5)] == [right] * 5
+        assert [calm.classify(images[0]) for _ in range(5)] == [right] * 5
         os.kill(workers["busy"], signal.SIGCONT)
         outcomes = sorted(future.result().json()["err_no"] for future in busy)
     assert outcomes == [0] + [3004] * 7
 
 
 def test_a_collector_gets_request_queue_and_predict(
-    start_any_service: Any, tiny_config: Path, pictures: list[bytes]
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
 ) -> None:
     collector_pb2 = pytest.importorskip(
         "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="needs extra tracing"
@@ -408,13 +406,13 @@ def test_a_collector_gets_request_queue_and_predict(
         ) as service:
             answer = httpx.post(
                 f"{service.url}/waste/prediction",
-                content=pictures[0],
+                content=images[0],
                 headers=headers,
                 timeout=PATIENCE_S,
             )
             assert answer.json()["err_no"] == 0
             with RpcClient(service.endpoint) as rpc:
-                rpc.classify(pictures[0])
+                rpc.classify(images[0])
             assert service.stop() == 0  # sends what is left
     finally:
         server.stop(None).wait()

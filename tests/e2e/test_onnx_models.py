@@ -59,7 +59,7 @@ def service(
         yield service
 
 
-def picture(color: tuple[int, int, int]) -> bytes:
+def image(color: tuple[int, int, int]) -> bytes:
     return cv2.imencode(".png", np.full((20, 30, 3), color[::-1], np.uint8))[1].tobytes()
 
 
@@ -84,7 +84,7 @@ def test_probabilities_of_logits(
 ) -> None:
     with client(service, wire, "logits") as asked:
         for color in COLORS:
-            answer = asked.classify(picture(color), topk=3)
+            answer = asked.classify(image(color), topk=3)
             scores = {category.label: category.score for category in answer}
             assert scores == pytest.approx(
                 expected(weights["logits"], color, softmax=True), abs=1e-5
@@ -93,14 +93,14 @@ def test_probabilities_of_logits(
 
 @pytest.mark.parametrize("wire", ["http", "rpc"])
 @pytest.mark.parametrize("threshold", [None, 0.0, 0.7])
-def test_several_labels_a_picture(
+def test_several_labels_an_image(
     service: Any, weights: dict[str, dict[str, np.ndarray]], wire: str, threshold: float | None
 ) -> None:
     """The bundle's threshold, unless the caller gives one."""
     least = 0.3 if threshold is None else threshold
     with client(service, wire, "several") as asked:
         for color in COLORS:
-            answer = asked.classify(picture(color), threshold=threshold)
+            answer = asked.classify(image(color), threshold=threshold)
             scores = {category.label: category.score for category in answer}
             every = expected(weights["several"], color, softmax=False)
             wanted = {label: score for label, score in every.items() if score >= least}
@@ -111,7 +111,7 @@ def test_the_command_shows_them(service: Any, root: Path, tmp_path: Path) -> Non
     import subprocess
     import sys
 
-    (tmp_path / "a.png").write_bytes(picture(COLORS[2]))
+    (tmp_path / "a.png").write_bytes(image(COLORS[2]))
     done = subprocess.run(
         [sys.executable, "client/http_client.py", str(tmp_path / "a.png"),
          "--url", service.url, "--service", "several", "--threshold", "0"],

@@ -18,7 +18,7 @@ from tests.patience import PATIENCE_S
 
 
 def test_nothing_is_written_and_nothing_is_open_for_writing(
-    start_service: Any, root: Path, pictures: list[bytes], tmp_path: Path
+    start_service: Any, root: Path, images: list[bytes], tmp_path: Path
 ) -> None:
     shutil.copytree(root / "serving_model" / "waste", tmp_path / "waste")
     config = tmp_path / "config.yml"
@@ -30,10 +30,10 @@ def test_nothing_is_written_and_nothing_is_open_for_writing(
     environment = {"TMPDIR": str(home), "HOME": str(home)}
     with start_service(config, environment=environment) as service:
         with HttpClient(service.url) as http, RpcClient(service.endpoint) as rpc:
-            assert http.classify(pictures[0]) == rpc.classify(pictures[0])
+            assert http.classify(images[0]) == rpc.classify(images[0])
             answer = httpx.post(f"{service.admin}/-/reload", timeout=PATIENCE_S)
             assert answer.json()["status"] == "reloaded"
-            http.classify(pictures[1])
+            http.classify(images[1])
             for pid in (service.process.pid, *service.workers()):
                 assert set(written_to(pid)) == set()
         assert service.stop() == 0

@@ -123,7 +123,7 @@ def direct(bundles: Path, shared: Path, root: Path) -> dict[str, dict[str, list[
 
 @pytest.mark.parametrize("wire", ["http", "rpc"])
 @pytest.mark.parametrize("name", list(KNOWN))
-def test_known_pictures_get_the_known_answer_and_the_direct_score(
+def test_known_images_get_the_known_answer_and_the_direct_score(
     service: Any, direct: dict[str, dict[str, list[float]]], shared: Path, name: str, wire: str
 ) -> None:
     with (
@@ -131,9 +131,9 @@ def test_known_pictures_get_the_known_answer_and_the_direct_score(
         if wire == "http"
         else RpcClient(service.endpoint, service=name, timeout_s=PATIENCE_S)
     ) as client:
-        for picture, known in KNOWN[name].items():
-            answer = client.classify(shared / "images" / picture, topk=10_000)
-            scores = direct[name][picture]
+        for image, known in KNOWN[name].items():
+            answer = client.classify(shared / "images" / image, topk=10_000)
+            scores = direct[name][image]
             assert answer[0].class_id == known
             assert len(answer) == len(scores)
             for category in answer:

@@ -82,9 +82,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["POST", "SIGHUP"])
 def test_reloads_under_load_lose_nothing(
-    service: Any, folder: Path, pictures: list[bytes], how: str
+    service: Any, folder: Path, images: list[bytes], how: str
 ) -> None:
-    images = pictures[:12]
+    images = images[:12]
     stop = threading.Event()
     with (
         HttpClient(service.url, timeout_s=PATIENCE_S) as http,
@@ -94,14 +94,14 @@ def test_reloads_under_load_lose_nothing(
         right = [http.classify(image)[0] for image in images]
 
         def ask(number: int) -> set[str]:
-            """Classify until told to stop; return the kinds of labels that were seen."""
+            """Classify until `stop` is set; return the kinds of labels that were seen."""
             client = http if number % 2 else rpc
             kinds, asked = set(), number
             while not stop.is_set():
-                picture = asked % len(images)
-                (best, *_) = client.classify(images[picture])
-                assert best.class_id == right[picture].class_id
-                assert best.score == pytest.approx(right[picture].score, abs=1e-4)
+                image = asked % len(images)
+                (best, *_) = client.classify(images[image])
+                assert best.class_id == right[image].class_id
+                assert best.score == pytest.approx(right[image].score, abs=1e-4)
                 kind, class_id = best.label.split()
                 assert int(class_id) == best.class_id
                 kinds.add(kind)
@@ -158,7 +158,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 def test_a_bad_reload_changes_nothing(
-    start_any_service: Any, folder: Path, pictures: list[bytes], tmp_path_factory: Any
+    start_any_service: Any, folder: Path, images: list[bytes], tmp_path_factory: Any
 ) -> None:
     sound = tmp_path_factory.mktemp("sound") / "folder"
     shutil.copytree(folder, sound)
@@ -166,17 +166,17 @@ def test_a_bad_reload_changes_nothing(
         start_any_service(folder / "config.yml", "op.waste.concurrency=1") as service,
         HttpClient(service.url, timeout_s=PATIENCE_S) as http,
     ):
-        before = http.classify(pictures[0])
+        before = http.classify(images[0])
         workers = service.workers()
-        for name, (breaking, told) in BROKEN.items():
+        for name, (breaking, cause) in BROKEN.items():
             breaking(folder)
             response = reload(service)
             assert (response.status_code, response.json()["status"]) == (409, "unchanged"), name
             error = response.json()["error"]
-            assert told in error, name
+            assert cause in error, name
             assert "\n" not in error, name
             assert status(service)["last_reload"]["error"] == error
-            assert http.classify(pictures[0]) == before
+            assert http.classify(images[0]) == before
             assert service.workers() == workers
             shutil.rmtree(folder / "sorter", ignore_errors=True)
             shutil.copytree(sound, folder, dirs_exist_ok=True)
@@ -187,15 +187,15 @@ def test_a_bad_reload_changes_nothing(
     assert sum("not reloaded" in line for line in service.err) == len(BROKEN)
 
 
-def test_services_come_and_go(service: Any, folder: Path, pictures: list[bytes]) -> None:
+def test_services_come_and_go(service: Any, folder: Path, images: list[bytes]) -> None:
     more = CONFIG + CONFIG.partition("op:\n")[2].replace("waste:", "sorting:")
     (folder / "config.yml").write_text(more.replace("concurrency: 2", "concurrency: 1"))
     assert reload(service).json()["services"] == ["waste", "sorting"]
     with HttpClient(service.url, service="sorting") as http:
-        assert http.classify(pictures[0])[0].label.startswith("old")
+        assert http.classify(images[0])[0].label.startswith("old")
     (folder / "config.yml").write_text(CONFIG.replace("waste:", "sorting:"))
     assert reload(service).json()["services"] == ["sorting"]
-    answer = httpx.post(f"{service.url}/waste/prediction", content=pictures[0], timeout=PATIENCE_S)
+    answer = httpx.post(f"{service.url}/waste/prediction", content=images[0], timeout=PATIENCE_S)
     assert (answer.status_code, answer.json()["err_no"]) == (404, 3002)
     assert "services: sorting" in answer.json()["err_msg"]
     assert set(httpx.get(f"{service.url}/health/ready", timeout=PATIENCE_S).json()["services"]) == {
@@ -222,37 +222,37 @@ def test_a_stop_in_the_middle_of_a_reload(service: Any, folder: Path) -> None:
 
 
 def test_a_label_file_that_vanishes_stops_nothing(
-    service: Any, folder: Path, pictures: list[bytes]
+    service: Any, folder: Path, images: list[bytes]
 ) -> None:
     (folder / "labels.txt").unlink()
     with HttpClient(service.url, timeout_s=PATIENCE_S) as http:
-        best = http.classify(pictures[0])[0]
+        best = http.classify(images[0])[0]
         assert best.label == f"old {best.class_id}"
         killed = service.workers()
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
         # The workers that are started in their place have no file to read, and need none.
         wait_for(lambda: len(set(service.workers()) - set(killed)) == 2)
-        for picture in pictures[:8]:
-            best = http.classify(picture)[0]
+        for image in images[:8]:
+            best = http.classify(image)[0]
             assert best.label == f"old {best.class_id}"
 
 
-def test_workers_that_cannot_start_are_told_and_recover(
-    start_any_service: Any, folder: Path, pictures: list[bytes]
+def test_workers_that_cannot_start_are_reported_and_recover(
+    start_any_service: Any, folder: Path, images: list[bytes]
 ) -> None:
     with start_any_service(folder / "config.yml", "op.waste.concurrency=1") as service:
         (folder / "sorter").rename(folder / "elsewhere")
         os.kill(service.workers()[0], signal.SIGKILL)
         ready = f"{service.url}/health/ready"
         address = f"{service.url}/waste/prediction"
-        picture: dict[str, Any] = {
-            "content": pictures[0],
+        image: dict[str, Any] = {
+            "content": images[0],
             "headers": {"Content-Type": "image/jpeg"},
         }
         wait_for(lambda: status(service)["services"][0]["workers"][0]["restarts"] >= 3)
         # No one is kept waiting for what does not come; the process itself is alive.
-        answer = httpx.post(address, **picture, timeout=PATIENCE_S)
+        answer = httpx.post(address, **image, timeout=PATIENCE_S)
         assert (answer.status_code, answer.json()["err_no"]) == (503, 3005)
         assert "Retry-After" in answer.headers
         assert httpx.get(ready, timeout=PATIENCE_S).json()["services"] == {"waste": "not ready"}
@@ -260,11 +260,11 @@ def test_workers_that_cannot_start_are_told_and_recover(
         assert "sorter" in json.dumps(status(service)["services"][0]["workers"][0]["cause"])
         (folder / "elsewhere").rename(folder / "sorter")
         wait_for(lambda: httpx.get(ready, timeout=PATIENCE_S).status_code == 200)
-        assert httpx.post(address, **picture, timeout=PATIENCE_S).json()["err_no"] == 0
+        assert httpx.post(address, **image, timeout=PATIENCE_S).json()["err_no"] == 0
 
 
 def test_a_worker_started_again_takes_no_other_bundle_than_its_neighbours(
-    start_any_service: Any, folder: Path, pictures: list[bytes]
+    start_any_service: Any, folder: Path, images: list[bytes]
 ) -> None:
     """Files are copied over the bundle that is served: labels of another model, as it were."""
     (folder / "config.yml").write_text(CONFIG.replace("    labels: labels.txt\n", ""))
@@ -276,30 +276,30 @@ def test_a_worker_started_again_takes_no_other_bundle_than_its_neighbours(
 
     with start_any_service(folder / "config.yml") as service, HttpClient(service.url) as http:
         wait_for(lambda: workers("state") == ["idle", "idle"])
-        before = http.classify(pictures[0])[0].label
+        before = http.classify(images[0])[0].label
         assert before in text
         description.write_text(text.replace(before, "new"), encoding="utf-8")
         os.kill(service.workers()[0], signal.SIGKILL)
         wait_for(
             lambda: any("inference.yml has another content" in cause for cause in workers("cause"))
         )
-        assert {http.classify(pictures[0])[0].label for _ in range(10)} == {before}
+        assert {http.classify(images[0])[0].label for _ in range(10)} == {before}
         # A reload takes the new files, in all workers.
         assert reload(service).json()["status"] == "reloaded"
-        assert {http.classify(pictures[0])[0].label for _ in range(10)} == {"new"}
+        assert {http.classify(images[0])[0].label for _ in range(10)} == {"new"}
         assert workers("cause") == ["", ""]
         wait_for(lambda: len(service.workers()) == 2)
 
-        # One that is refused leaves the new ones serving, and what no worker can load is told.
+        # One that is refused leaves the new ones serving, and what no worker can load is reported.
         truncate_model(folder)
         assert reload(service).status_code == 409
-        assert http.classify(pictures[0])[0].label == "new"
+        assert http.classify(images[0])[0].label == "new"
         for pid in service.workers():
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: all("inference.onnx" in cause for cause in workers("cause")))
         answer = httpx.post(
             f"{service.url}/waste/prediction",
-            content=pictures[0],
+            content=images[0],
             headers={"Content-Type": "image/jpeg"},
             timeout=PATIENCE_S,
         )
@@ -310,7 +310,7 @@ def test_a_worker_started_again_takes_no_other_bundle_than_its_neighbours(
 
 @pytest.mark.parametrize("end", ["answer", "stop"])
 def test_what_runs_at_a_reload_has_its_own_time_and_not_that_of_a_stop(
-    start_any_service: Any, folder: Path, pictures: list[bytes], end: str
+    start_any_service: Any, folder: Path, images: list[bytes], end: str
 ) -> None:
     overrides = ("op.waste.concurrency=1", "drain_timeout=0")
     with (
@@ -320,11 +320,11 @@ def test_what_runs_at_a_reload_has_its_own_time_and_not_that_of_a_stop(
     ):
         (slow,) = service.workers()
         os.kill(slow, signal.SIGSTOP)
-        asking = pool.submit(http.classify, pictures[0])
+        asking = pool.submit(http.classify, images[0])
         wait_for(lambda: status(service)["services"][0]["open_requests"] == 1)
         assert reload(service).json()["status"] == "reloaded"
         with HttpClient(service.url, timeout_s=PATIENCE_S) as other:
-            other.classify(pictures[0])
+            other.classify(images[0])
         if end == "answer":
             os.kill(slow, signal.SIGCONT)
             assert asking.result()[0].label.startswith("old")

@@ -1,4 +1,4 @@
-"""What is wrong before a service can start is told in one line, and ends it."""
+"""What is wrong before a service can start is cause in one line, and ends it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def arguments_of(bundle: Path, *overrides: str) -> list[str]:
     return ["--check", *(f"-o{override}" for override in every)]
 
 
-def assert_told(done: subprocess.CompletedProcess[str], told: str) -> None:
+def assert_reported(done: subprocess.CompletedProcess[str], cause: str) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, done.stderr
-    assert told in errors[0]
+    assert cause in errors[0]
     assert "Traceback" not in done.stderr
 
 
@@ -73,21 +73,21 @@ def test_a_sound_bundle_passes_the_check(root: Path, bundle: Path) -> None:
 def test_truncated_parameters(check: Run, bundle: Path) -> None:
     params = bundle / "serving_server" / "inference.pdiparams"
     params.write_bytes(params.read_bytes()[:-1000])
-    assert_told(check(), "inference.pdiparams")
+    assert_reported(check(), "inference.pdiparams")
 
 
-@pytest.mark.parametrize(("lines", "told"), [(5, "too few"), (7, "too many")])
+@pytest.mark.parametrize(("lines", "cause"), [(5, "too few"), (7, "too many")])
 def test_labels_that_do_not_fit_the_model(
-    check: Run, tmp_path: Path, lines: int, told: str
+    check: Run, tmp_path: Path, lines: int, cause: str
 ) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"label {i}\n" for i in range(lines)), encoding="utf-8")
     done = check(f"op.waste.labels={labels}")
-    assert_told(done, f"{lines} labels, {told} for the model's 6 classes")
+    assert_reported(done, f"{lines} labels, {cause} for the model's 6 classes")
 
 
 def test_a_typo_in_the_configuration(check: Run) -> None:
-    assert_told(check("op.waste.concurrancy=2"), "did you mean op.waste.concurrency?")
+    assert_reported(check("op.waste.concurrancy=2"), "did you mean op.waste.concurrency?")
 
 
 @pytest.mark.parametrize("key", ["http_port", "rpc_port"])
@@ -97,7 +97,7 @@ def test_a_port_in_use(in_process: Run, key: str, mode: list[str]) -> None:
         port = taken.getsockname()[1]
         other = "rpc_port" if key == "http_port" else "http_port"
         done = in_process(main, *mode, "-o", f"{key}={port}", "-o", f"{other}=0")
-    assert_told(done, f"port {port} ({key}) on 0.0.0.0 is in use")
+    assert_reported(done, f"port {port} ({key}) on 0.0.0.0 is in use")
 
 
 def test_a_wrong_option_is_a_wrong_call(in_process: Run) -> None:
