@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from converter.describing.form import Source
 from converter.describing.paddlex_yml import read_paddlex_yml
 from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
@@ -108,7 +109,7 @@ def images() -> list[bytes]:
 
 def ours(version: str, chain: list[dict[str, dict[str, Any]]], data: bytes) -> np.ndarray:
     document = {"version": version, "Transforms": chain}
-    description = read_paddlex_yml(document, "model.yml", topk=1)
+    description = read_paddlex_yml(document, Source(Path("model.yml")))
     return build_preprocess(description.transform_ops)(decode_image(data))
 
 
