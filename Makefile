@@ -1,6 +1,6 @@
 # The front door. `make` alone lists its targets.
 #
-#   make demo                 set up, serve the embedded model, classify pictures, stop
+#   make demo                 set up, serve the embedded model, classify images, stop
 #   make test PYTHON=python3.13
 #
 # Everything is installed in .venv; nothing outside this folder is touched.
@@ -79,7 +79,7 @@ $(PADDLE_LITE_ENV)/.installed: requirements/paddle-lite.txt
 	@test $(PADDLE_LITE_ENV) = build/paddle-lite-env || echo "==> export PADDLE_LITE_PYTHON=$(abspath $(PADDLE_LITE_ENV))/bin/python for the converter to find it"
 	@touch $@
 
-demo: setup  ## serve the embedded model, classify the sample pictures over HTTP and RPC, stop
+demo: setup  ## serve the embedded model, classify the sample images over HTTP and RPC, stop
 	@$(BIN)/python examples/demo.py
 
 serve: setup  ## serve CONFIG (configs/waste.yml) until Ctrl-C

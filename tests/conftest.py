@@ -86,7 +86,7 @@ def in_process(
 
 @pytest.fixture
 def free_port() -> int:
-    """A port nobody listens on now."""
+    """A port that no process listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

@@ -161,7 +161,7 @@ class OfficialService:
             self.out.append(line)
             if line.startswith("ready on"):
                 self._ready.set()
-        self._ready.set()  # it ended; nobody waits for what cannot come
+        self._ready.set()  # it ended: no line will come any more
 
 
 @pytest.fixture(scope="session")
@@ -274,7 +274,7 @@ def theirs(config: Path, start_official: Any) -> Iterator[Any]:
 
 
 def free_ports() -> dict[str, int]:
-    """Two ports nobody listens on; 0.9 cannot choose one by itself.
+    """Two ports that no process listens on; 0.9 cannot choose one by itself.
 
     Below the range that outgoing connections take theirs from: seconds pass until 0.9 listens.
     """

@@ -49,7 +49,7 @@ def test_every_panel_asks_for_metrics_that_there_are(
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked = set().union(*map(names, queries))
     assert asked <= known
-    # What a service tells about itself is all shown.
+    # Every metric of a service is shown.
     shown = {name for name in known if name.startswith("serving_")} - asked
     assert not {name for name in shown if not name.endswith(("_sum", "_count", "_bucket"))} - {
         "serving_build_info",
@@ -110,10 +110,10 @@ def test_every_query_asks_for_outcomes_that_there_are(root: Path, name: str, som
 @pytest.mark.parametrize("name", ["docs/monitoring.md", "docs/monitoring.zh-CN.md"])
 def test_every_outcome_is_explained(root: Path, name: str) -> None:
     text = (root / name).read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", text, flags=re.MULTILINE))
-    assert set(told) == set(OUTCOMES)
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", text, flags=re.MULTILINE))
+    assert set(documented) == set(OUTCOMES)
     numbers = {kind.__name__.lower(): codes.err_no for kind, codes in WIRE_CODES.items()}
-    for outcome, number in told.items():
+    for outcome, number in documented.items():
         assert int(number) == numbers.get(outcome.replace("_", ""), int(number)), outcome
     assert len(OUTCOMES) == 3 + sum(issubclass(kind, ServingError) for kind in WIRE_CODES)
 
