@@ -110,7 +110,7 @@ def test_a_worker_that_dies_comes_back_on_the_gpu(
 def test_a_gpu_that_is_not_there(start_any_service: Any, config: Path) -> None:
     number = _gpus()
     with (
-        pytest.raises(AssertionError, match=r"a GPU is asked for and .*nvidia-smi"),
+        pytest.raises(AssertionError, match=r"a GPU is requested and .*nvidia-smi"),
         start_any_service(config, f"{LOCAL}.devices={number}"),
     ):
         pass
@@ -150,8 +150,7 @@ def _scores(
     results = []
     with client:
         for at in range(0, len(images), together):
-            images = tuple(images[at : at + together])
-            request = ClassifyRequest(encoded(images, 100), "classifier")
+            request = ClassifyRequest(encoded(images[at : at + together], 100), "classifier")
             results += client.send(request).results
     assert not [result for result in results if isinstance(result, ServingError)]
     return [{best.label: best.score for best in result} for result in results]

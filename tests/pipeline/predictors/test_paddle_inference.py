@@ -71,16 +71,31 @@ def test_a_graph_that_is_none(root: Path, waste: Path) -> None:
     assert_one_line(predict(root, waste, []), "inference.json")
 
 
+@pytest.mark.slow
+def test_a_build_for_the_cpu_says_so(root: Path) -> None:
+    import paddle
+
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("this Paddle is built for GPUs; tests/e2e/test_gpu.py has its cases")
+    waste = root / "serving_model" / "waste"
+    assert_one_line(predict(root, waste, [], device="gpu"), "this Paddle is built for the CPU")
+
+
+DESCRIPTION = "- ResizeImage: {size: 8}\n- NormalizeImage: {order: ''}\n- ToCHWImage:\n"
 EXPORT = """
 import sys, paddle
 
 class Net(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = paddle.nn.Linear(3, 3)  # without any parameters Paddle writes no file of them
+
     def forward(self, x):
         # as ConvNeXt does it, between its stages
         mean = paddle.mean(x, axis=1, keepdim=True)
         spread = paddle.mean((x - mean).pow(2), axis=1, keepdim=True)
         x = (x - mean) / paddle.sqrt(spread + 1e-6)
-        return paddle.nn.functional.softmax(paddle.mean(x, axis=[2, 3]))
+        return paddle.nn.functional.softmax(self.dense(paddle.mean(x, axis=[2, 3])))
 
 spec = [paddle.static.InputSpec([-1, 3, 8, 8], "float32", name="x")]
 paddle.jit.save(Net(), f"{sys.argv[1]}/inference", input_spec=spec)
@@ -94,7 +109,7 @@ def test_onednn_overwrites_no_value_that_is_still_needed(root: Path, tmp_path: P
     (tmp_path / "export.py").write_text(EXPORT, encoding="utf-8")
     export = [sys.executable, "-W", "ignore", str(tmp_path / "export.py"), str(tmp_path / "export")]
     subprocess.run(export, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
-    (tmp_path / "ops.yml").write_text("- ResizeImage: {size: 8}\n- NormalizeImage:\n- ToCHWImage:")
+    (tmp_path / "ops.yml").write_text(DESCRIPTION)
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     overrides = Overrides(tmp_path / "labels.txt", str(tmp_path / "ops.yml"))
     convert(ConvertOptions(tmp_path / "export", tmp_path / "net", overrides))
