@@ -9,7 +9,7 @@ from bundle import Bundle, BundleError, load_bundle
 from bundle.formats import GraphFormat
 from bundle.inference_yml import InferenceDescription
 from bundle.model_config import ModelConfig, TensorSpec
-from pipeline.predictors.registry import PADDLE_SERVING, release_notes
+from pipeline.predictors.registry import release_notes
 
 from ..bundling.record import changed_files, read_record
 from ..bundling.signature import NoAnswerError, answering_scores, model_config, signature
@@ -147,15 +147,13 @@ def _served_by(
     graph_format: GraphFormat, config: ModelConfig, no_answer: str | None
 ) -> dict[str, dict[str, Any]]:
     """Release of a runtime -> {"serves": bool, "note": str}."""
-    notes = release_notes(graph_format)
     if len(config.feeds) != 1:
         hindrance = f"has {len(config.feeds)} inputs; images are fed to one"
     else:
         hindrance = "no output to answer from" if no_answer else ""
-    if hindrance:
-        notes = {release: note or hindrance for release, note in notes.items()}
-    elif any(feed.alias != feed.name for feed in config.feeds):
-        notes[PADDLE_SERVING] = (
-            notes[PADDLE_SERVING] or "its local predictor needs feed alias = input name"
-        )
+    aliased = not hindrance and config.feeds[0].alias != config.feeds[0].name
+    notes = {
+        release: note or hindrance
+        for release, note in release_notes(graph_format, feed_alias=aliased).items()
+    }
     return {release: {"serves": not note, "note": note} for release, note in notes.items()}

@@ -19,8 +19,6 @@ from bundle.formats import FLUID, ONNX, PDMODEL, PIR, GraphFormat
 from .predictor import Predictor, PredictorError, PredictorOptions
 
 AUTO = "auto"
-# A release that feeds the model by alias and not by name.
-PADDLE_SERVING = "Paddle Serving 0.9"
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,13 @@ class Release:
         title: its name.
         formats: the graphs it reads.
         limit: why it does not read the other graphs of its runtime.
+        alias_limit: why it does not serve a feed whose alias is not its name; "": it does.
     """
 
     title: str
     formats: Tuple[GraphFormat, ...]
     limit: str = ""
+    alias_limit: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,12 @@ RUNTIMES: Dict[str, Runtime] = {
                     (PDMODEL, FLUID),
                     "reads .pdmodel and __model__, not inference.json",
                 ),
-                Release(PADDLE_SERVING, (PDMODEL, FLUID), "knows no inference.json"),
+                Release(
+                    "Paddle Serving 0.9",
+                    (PDMODEL, FLUID),
+                    "knows no inference.json",
+                    alias_limit="its local predictor needs feed alias = input name",
+                ),
             ),
         ),
         Runtime(
@@ -117,13 +122,16 @@ def meaning() -> str:
     return "auto: the first of {} that reads the model and is installed".format(", ".join(rows))
 
 
-def release_notes(graph_format: GraphFormat) -> Dict[str, str]:
-    """Return release -> why it cannot read such graphs; "" if it can."""
+def release_notes(graph_format: GraphFormat, *, feed_alias: bool = False) -> Dict[str, str]:
+    """Return release -> why it cannot serve such graphs; "" if it can.
+
+    `feed_alias`: a feed has an alias that is not its name.
+    """
     notes = {}
     for runtime in RUNTIMES.values():
         for release in runtime.releases or (Release(runtime.title, runtime.formats),):
             if graph_format in release.formats:
-                notes[release.title] = ""
+                notes[release.title] = release.alias_limit if feed_alias else ""
             elif graph_format in runtime.formats:
                 notes[release.title] = release.limit
             elif runtime.made_by:
