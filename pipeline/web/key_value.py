@@ -14,10 +14,9 @@ from protocol.codec import Codec
 from protocol.forms import RawCodec, UploadCodec
 from protocol.key_value.codec import JsonCodec
 
-from ..admission.call import CallerLeft
 from ..admission.desk import Desk
 from .call import HttpCall
-from .replies import CLIENT_CLOSED_REQUEST, error_response, json_response
+from .replies import reply_to
 
 _ENVELOPE, _RAW, _UPLOAD = JsonCodec(), RawCodec(), UploadCodec()
 
@@ -27,13 +26,7 @@ def key_value_routes(desk: Desk, max_body_bytes: int) -> list[Route]:
 
     async def predict(request: Request) -> Response:
         call = HttpCall(request, request.path_params["service"], max_body_bytes)
-        try:
-            reply = await desk.answer(call, codec_of(call.content_type))
-        except CallerLeft:
-            return Response(status_code=CLIENT_CLOSED_REQUEST)
-        if reply.error is not None:
-            return error_response(reply.error, reply.body)
-        return json_response(reply.body)
+        return await reply_to(desk, call, codec_of(call.content_type))
 
     return [Route("/{service}/{method}", predict, methods=["POST"])]
 

@@ -1,4 +1,7 @@
-"""HTTP responses: every body is JSON, and the status of an error is that of the one table."""
+"""HTTP responses: every body is JSON, and the status of an error is that of the one table.
+
+`reply_to` is what a binding of any wire calls.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,25 @@ import math
 
 from starlette.responses import Response
 
+from protocol.codec import Codec
 from protocol.errors import wire_codes
+
+from ..admission.call import Call, CallerLeft
+from ..admission.desk import Desk
 
 # nginx's number for "the client closed the connection"; nothing is sent.
 CLIENT_CLOSED_REQUEST = 499
+
+
+async def reply_to(desk: Desk, call: Call, codec: Codec) -> Response:
+    """Return the desk's reply to `call` as a response; an empty one where the caller has left."""
+    try:
+        reply = await desk.answer(call, codec)
+    except CallerLeft:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    if reply.error is not None:
+        return error_response(reply.error, reply.body)
+    return json_response(reply.body)
 
 
 def json_response(
