@@ -60,10 +60,11 @@ def request_from_json(
     return _request(images, service, options, log_id or default_log_id)
 
 
-def request_from_message(data: bytes, service: str | None = None) -> ClassifyRequest:
+def request_from_message(data: bytes, service: str) -> ClassifyRequest:
     """Read a serialised Request, which has passed `sizes.check_proto_size`.
 
-    `service` is what the caller's name of the service means; None: as the message has it.
+    An image is base64 in `value`, or the bytes of a tensor's `byte_data`. `service` is the one that
+    the name in the message means.
 
     Raises:
         InvalidRequest: it is no Request; or as `request_from_json`.
@@ -72,21 +73,6 @@ def request_from_message(data: bytes, service: str | None = None) -> ClassifyReq
         message, values = load_proto(data)
     except DecodeError as error:
         raise InvalidRequest("the message is no Request of Paddle Serving's protocol") from error
-    return _request_from_proto(message, values, message.name if service is None else service)
-
-
-def request_from_proto(message: pb.Request) -> ClassifyRequest:
-    """Read a gRPC Request: base64 in `value`, or an image's bytes in a tensor's `byte_data`.
-
-    Raises:
-        InvalidRequest: as `request_from_json`.
-    """
-    return _request_from_proto(message, message.value, message.name)
-
-
-def _request_from_proto(
-    message: pb.Request, values: Sequence[str | LongString], service: str
-) -> ClassifyRequest:
     if len(message.key) != len(message.value):
         raise InvalidRequest(
             f"key has {len(message.key)} entries and value has {len(message.value)}; "
@@ -123,7 +109,7 @@ def request_to_json(request: ClassifyRequest) -> bytes:
 
 
 def request_to_proto(request: ClassifyRequest) -> pb.Request:
-    """Write the message that `request_from_proto` and a 0.9 server read.
+    """Write the message that a 0.9 server reads too.
 
     Raises:
         ValueError: as `request_to_json`.

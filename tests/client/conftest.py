@@ -29,7 +29,7 @@ from protocol.forms import RawCodec
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.key_value.reply import error_to_json, error_to_proto, reply_to_json, reply_to_proto
-from protocol.key_value.request import request_from_json, request_from_proto
+from protocol.key_value.request import request_from_json, request_from_message
 from protocol.reply import Category, ClassifyReply, whole_failure
 from protocol.request import ClassifyRequest
 from tests.patience import PATIENCE_S
@@ -129,7 +129,7 @@ class _Servicer(pb_grpc.PipelineServiceServicer):
     def inference(self, request: pb.Request, context: grpc.ServicerContext) -> pb.Response:
         try:
             self._fake.deadlines_s.append(context.time_remaining())
-            classify_request = request_from_proto(request)
+            classify_request = request_from_message(request.SerializeToString(), request.name)
             if classify_request.images[0].data.startswith(b"garbage"):
                 return pb.Response(key=["res"], value=["?"])
             return reply_to_proto(self._fake.answer(classify_request))

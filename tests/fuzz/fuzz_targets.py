@@ -53,7 +53,7 @@ from protocol.key_value.reply import (
 )
 from protocol.key_value.request import (
     request_from_json,
-    request_from_proto,
+    request_from_message,
     request_to_json,
     request_to_proto,
 )
@@ -142,7 +142,8 @@ def envelope_proto(data: bytes) -> None:
         request = codec.read(data, Hints(codec.service_in(data)))
     except ServingError:
         return
-    assert request_from_proto(request_to_proto(request)) == request
+    written = request_to_proto(request).SerializeToString()
+    assert request_from_message(written, request.service) == request
 
 
 def reply(data: bytes) -> None:

@@ -17,7 +17,7 @@ from protocol.key_value.reply import (
 )
 from protocol.key_value.request import (
     request_from_json,
-    request_from_proto,
+    request_from_message,
     request_to_json,
     request_to_proto,
 )
@@ -106,16 +106,17 @@ def test_a_threshold_outside_0_to_1_is_refused(threshold: object) -> None:
 def test_requests_survive_both_wires() -> None:
     request = ClassifyRequest(encoded([IMAGE, b"two"], 3, 0.25), "waste", log_id=-5)
     assert request_from_json(request_to_json(request), "waste") == request
-    wire = pb.Request.FromString(request_to_proto(request).SerializeToString())
-    assert wire.method == "prediction"
-    assert request_from_proto(wire) == request
+    message = request_to_proto(request)
+    assert (message.name, message.method) == ("waste", "prediction")
+    assert request_from_message(message.SerializeToString(), "waste") == request
 
 
 def test_images_in_tensors_are_read() -> None:
     message = pb.Request(name="waste")
     message.tensors.add(name="image", elem_type=13, byte_data=IMAGE)
     message.tensors.add(name="more", elem_type=12, str_data=[TEXT])
-    assert request_from_proto(message).images == encoded([IMAGE, IMAGE])
+    request = request_from_message(message.SerializeToString(), "waste")
+    assert request.images == encoded([IMAGE, IMAGE])
 
 
 @pytest.mark.parametrize(
@@ -127,12 +128,12 @@ def test_images_in_tensors_are_read() -> None:
 )
 def test_tensors_without_an_image_are_explained(tensor: pb.Tensor, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        request_from_proto(pb.Request(tensors=[tensor]))
+        request_from_message(pb.Request(tensors=[tensor]).SerializeToString(), "waste")
 
 
 def test_rpc_keys_without_values_are_explained() -> None:
     with pytest.raises(InvalidRequest, match="key has 1 entries and value has 0"):
-        request_from_proto(pb.Request(key=["image"]))
+        request_from_message(pb.Request(key=["image"]).SerializeToString(), "waste")
 
 
 def test_images_with_different_options_do_not_fit_the_envelope() -> None:

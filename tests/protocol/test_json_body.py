@@ -205,7 +205,7 @@ def test_the_reason_why_a_text_is_not_base64(text: str, reason: str) -> None:
             request_from_json(envelope(text + padding), "waste")
         message_bytes = pb.Request(key=["image"], value=[text + padding]).SerializeToString()
         with pytest.raises(InvalidRequest, match=message):
-            request_from_message(message_bytes)
+            request_from_message(message_bytes, "waste")
 
 
 @pytest.mark.parametrize("text", [TEXT, "data:image/png;base64," + TEXT, "\n".join(TEXT)])
@@ -217,7 +217,7 @@ def test_the_images_in_the_long_values_of_a_message(text: str) -> None:
         name="waste",
         logid=7,
     )
-    request = request_from_message(message.SerializeToString())
+    request = request_from_message(message.SerializeToString(), "waste")
     assert request.images == encoded([IMAGE, b"x" * 99, b"y" * 99], 3)
     assert (request.service, request.log_id) == ("waste", 7)
 
@@ -236,7 +236,7 @@ def test_wrong_long_values_of_a_message_are_reported(
 ) -> None:
     message = pb.Request(key=keys, value=values).SerializeToString()
     with pytest.raises(InvalidRequest, match=reason):
-        request_from_message(message)
+        request_from_message(message, "waste")
 
 
 def test_a_long_value_that_is_cut_off_is_reported() -> None:
@@ -244,4 +244,4 @@ def test_a_long_value_that_is_cut_off_is_reported() -> None:
     for cut in (message[:-1], message[:-1000], message + b"\x12\xff\x7fabc"):
         with pytest.raises(InvalidRequest):  # noqa: PT012 - either may find it
             check_proto_size(cut)
-            request_from_message(cut)
+            request_from_message(cut, "waste")

@@ -23,7 +23,7 @@ from pipeline.hosts.paddle_serving.wire import read_request, reply_fields
 from protocol.errors import InvalidRequest, ServingError, TooLarge
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.reply import reply_to_proto
-from protocol.key_value.request import request_from_proto
+from protocol.key_value.request import request_from_message
 from protocol.reply import Category, ClassifyReply
 
 ONE, TWO = base64.b64encode(b"one").decode(), base64.b64encode(b"two").decode()
@@ -59,7 +59,7 @@ def test_requests_are_read_as_by_our_engine(fields: dict[str, Any]) -> None:
             return (str(error),)
 
     def ours(message: pb.Request) -> tuple[Any, ...]:
-        images = request_from_proto(message).images
+        images = request_from_message(message.SerializeToString(), "").images
         return [image.data for image in images], *images[0][1:]
 
     assert read(read_request) == read(ours)
