@@ -120,7 +120,10 @@ class HttpClient(ClassifyClient):
         except _BodyNotRead:
             if self._wire == "raw":
                 raise
-            read = self._send(envelope_body(request), deadline - time.monotonic())
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise self._timed_out() from None
+            read = self._send(envelope_body(request), left_s)
             self._wire = "envelope"
         return _reply(read)
 
