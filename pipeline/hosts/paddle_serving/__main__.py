@@ -37,7 +37,7 @@ from pipeline.stages.preprocess import build_preprocess
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="paddle_serving.py",
+        prog="pipeline/hosts/paddle_serving",
         description="Serve a config.yml inside the official Paddle Serving 0.9.",
     )
     parser.add_argument("--config", type=Path, required=True, help="config.yml")
