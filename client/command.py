@@ -135,7 +135,7 @@ def _line(options: argparse.Namespace) -> Callable[[Outcome], str] | None:
 
 def _run(client: ClassifyClient, call: Call) -> int:
     _set_encoding(call)
-    failed = False
+    failed, done = False, 0
     unreachable: Unreachable | None = None
     for_table: list[Outcome] = []
     # Closed before anything is printed: a bar may be on the terminal, and requests may still run.
@@ -145,6 +145,7 @@ def _run(client: ClassifyClient, call: Call) -> int:
             if isinstance(outcome.error, Unreachable):
                 unreachable = outcome.error
                 break
+            done += 1
             if call.line is None:
                 for_table.append(outcome)
     if for_table:
@@ -153,6 +154,8 @@ def _run(client: ClassifyClient, call: Call) -> int:
         print_table(for_table, rows, sys.stdout)
     if unreachable is not None:
         hint = "is the service running? start it with `make serve`"
+        if done:
+            hint += f"; {len(call.images) - done} of {len(call.images)} images are not classified"
         print(f"error: {unreachable}; {hint}", file=sys.stderr)
         return UNREACHABLE
     return SOME_FAILED if failed else ANSWERED

@@ -36,7 +36,8 @@ def find_images(names: Sequence[str]) -> list[Path]:
             raise NoImage(f"the folder {name} holds no image ({suffixes})")
         if not found:
             raise NoImage(
-                f"there is no image {name}; check the path (the working folder is {Path.cwd()})"
+                f"there is no image or folder {name}; check the path (the working folder is "
+                f"{Path.cwd()})"
             )
         images.extend(found)
     return images

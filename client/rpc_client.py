@@ -153,6 +153,8 @@ class RpcClient(ClassifyClient):
 
 def _reason(details: str) -> str:
     """Return the last of gRPC's chain of causes, which names the reason."""
+    if "failed parsing http/2" in details.lower():
+        return "what listens there does not speak gRPC; give the RPC port"
     return details.rpartition(":")[2].strip(" ]").lower() or "no connection"
 
 

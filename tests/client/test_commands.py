@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from client.classify_client import Outcome
+from client.errors import Unreachable
+from client.http_client import HttpClient
 from client.http_client import main as http_client
 from client.rpc_client import main as rpc_client
 from tests.patience import PATIENCE_S
@@ -115,6 +118,25 @@ def test_no_server_is_exit_code_2_with_a_hint(call: Call, free_port: int, images
         assert "cannot reach" in done.stderr
         assert "make serve" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_images_that_a_lost_service_leaves_are_counted(
+    call: Call, url: str, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_client: HttpClient, sources: list[Path], *_: object, **__: object) -> list[Outcome]:
+        results = [(), Unreachable("cannot reach it"), Unreachable("cannot reach it")]
+        return [Outcome(*pair, 0.1) for pair in zip(sources, results, strict=True)]
+
+    monkeypatch.setattr(HttpClient, "classify_many", lost)
+    done = call("http", url, images)
+    assert done.returncode == 2
+    assert "2 of 3 images are not classified" in done.stderr
+
+
+def test_rpc_to_an_http_port_is_reported_as_such(call: Call, url: str, images: Path) -> None:
+    done = call("rpc", url.removeprefix("http://"), images / "a.jpg")
+    assert done.returncode != 0
+    assert "RPC port" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
