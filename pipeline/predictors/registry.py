@@ -19,6 +19,7 @@ from bundle.formats import FLUID, ONNX, PDMODEL, PIR, GraphFormat
 from .predictor import Predictor, PredictorError, PredictorOptions
 
 AUTO = "auto"
+_PROGRAMS_ONLY = "reads .pdmodel and __model__, not inference.json"
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,11 @@ RUNTIMES: Dict[str, Runtime] = {
             extras={"cpu": "cpu", "gpu": "gpu"},
             releases=(
                 Release("Paddle 3.x", (PIR, PDMODEL, FLUID)),
-                Release(
-                    "Paddle 2.6",
-                    (PDMODEL, FLUID),
-                    "reads .pdmodel and __model__, not inference.json",
-                ),
+                Release("Paddle 2.6", (PDMODEL, FLUID), _PROGRAMS_ONLY),
                 Release(
                     "Paddle Serving 0.9",
                     (PDMODEL, FLUID),
-                    "knows no inference.json",
+                    _PROGRAMS_ONLY,
                     alias_limit="its local predictor needs feed alias = input name",
                 ),
             ),
@@ -119,7 +116,9 @@ BACKENDS = (AUTO, *RUNTIMES)
 def meaning() -> str:
     """Return what the values of `backend` mean, for the table of keys."""
     rows = ["`{}` ({})".format(runtime.name, runtime.reads) for runtime in RUNTIMES.values()]
-    return "auto: the first of {} that reads the model and is installed".format(", ".join(rows))
+    return "auto: the first of {} that reads the model, runs on the device and is installed".format(
+        ", ".join(rows)
+    )
 
 
 def release_notes(graph_format: GraphFormat, *, feed_alias: bool = False) -> Dict[str, str]:
@@ -145,11 +144,11 @@ def release_notes(graph_format: GraphFormat, *, feed_alias: bool = False) -> Dic
     return notes
 
 
-def choose(bundle: Bundle, backend: str = AUTO) -> Runtime:
-    """Return the runtime that `backend` stands for.
+def choose(bundle: Bundle, backend: str = AUTO, device: str = "cpu") -> Runtime:
+    """Return the runtime that `backend` stands for on "cpu" or "gpu".
 
-    "auto" is the first row that reads the bundle's graph and is installed; if none is installed,
-    the first that reads it.
+    "auto" is the first row that reads the bundle's graph, runs on the device and is installed; if
+    none is installed, the first that reads the graph and runs on the device.
 
     Raises:
         PredictorError: there is no such runtime, or it does not read the graph.
@@ -158,7 +157,8 @@ def choose(bundle: Bundle, backend: str = AUTO) -> Runtime:
     if backend == AUTO:
         if not readers:
             raise PredictorError("no runtime reads {}".format(bundle.model_file.name))
-        return next((runtime for runtime in readers if runtime.installed()), readers[0])
+        fitting = [runtime for runtime in readers if device in runtime.devices] or readers
+        return next((runtime for runtime in fitting if runtime.installed()), fitting[0])
     if backend not in RUNTIMES:
         raise PredictorError(
             "there is no backend {!r}; known: {}".format(backend, ", ".join(BACKENDS))
@@ -191,8 +191,8 @@ def create_predictor(
             the model cannot be loaded.
     """
     options = options or PredictorOptions()
-    runtime = choose(bundle, backend)
     device = options.device.partition(":")[0]
+    runtime = choose(bundle, backend, device)
     if device not in runtime.devices:
         raise PredictorError(
             "{} runs on {}, not on {!r}; mend device_type or devices".format(

@@ -65,6 +65,19 @@ def test_auto_takes_the_first_row_that_reads_the_graph_and_is_installed(
     assert choose(of(bundle, "onnx")).name == "absent"  # whose error says how to install it
 
 
+def test_auto_passes_over_a_runtime_that_does_not_run_on_the_device(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = dataclasses.replace(RUNTIMES["onnxruntime"], package="json")  # which is installed
+    rows = {
+        "cpu-only": dataclasses.replace(row, name="cpu-only", extras={"cpu": "onnx"}),
+        "both": dataclasses.replace(row, name="both"),
+    }
+    monkeypatch.setattr(registry, "RUNTIMES", rows)
+    assert choose(of(bundle, "onnx"), device="cpu").name == "cpu-only"
+    assert choose(of(bundle, "onnx"), device="gpu").name == "both"
+
+
 @pytest.mark.parametrize(("device", "extra"), [("cpu", "onnx"), ("gpu", "onnx-gpu")])
 def test_a_missing_package_names_the_extra(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, device: str, extra: str
@@ -72,8 +85,9 @@ def test_a_missing_package_names_the_extra(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert not RUNTIMES["onnxruntime"].installed()
     message = rf"ONNX Runtime cannot be imported \(.*\).*pip install -e '\.\[{extra}\]'"
+    options = PredictorOptions(device=device)
     with pytest.raises(PredictorError, match=message):
-        create_predictor(of(bundle, ONNX.name), options=PredictorOptions(device=device))
+        create_predictor(of(bundle, ONNX.name), "onnxruntime", options)
 
 
 def test_an_unknown_backend_is_named_with_those_that_are_known(bundle: Bundle) -> None:
