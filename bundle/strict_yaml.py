@@ -47,7 +47,7 @@ def parse_yaml(text: str, source: str, *, texts: bool = False) -> object:
     except yaml.YAMLError as error:
         # PyYAML calls a text by its type, where the caller has a name for it.
         reason = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
-        raise BundleError("{} is not YAML as it is read here: {}".format(source, reason)) from error
+        raise BundleError("{} cannot be read as YAML: {}".format(source, reason)) from error
     except _TAG_ERRORS as error:
         raise BundleError(
             "{} has a value that does not fit its tag, or too many brackets: {}; write it "

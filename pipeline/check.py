@@ -58,6 +58,8 @@ async def _predict_once(name: str, engine: Engine) -> str:
         raise ConfigError(f"service {name} does not answer: {error}") from error
     if isinstance(result, ServingError):
         raise ConfigError(f"service {name} does not answer: {result}")
-    best = f"{result[0].label} {result[0].score:.3f}" if result else "nothing over the threshold"
+    best = "no label reaches the threshold"
+    if result:
+        best = f"label {result[0].label}, score {result[0].score:.3f}"
     elapsed_ms = 1e3 * (time.perf_counter() - started)
     return f"  {name}: one prediction of a grey image took {elapsed_ms:.1f} ms ({best})"

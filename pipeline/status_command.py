@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             after = _read_status(client)
             elapsed_s = time.monotonic() - began
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        print(f"error: no status from {url}: {_cause(error)}", file=sys.stderr)
         print(
-            "The service prints its admin address when it is ready; give it with --url.",
+            f"error: no status from {url}: {_cause(error)}; is the service running? It prints its "
+            "admin address when it is ready; give that address with --url",
             file=sys.stderr,
         )
         return 2

@@ -28,6 +28,7 @@ TOPK = "topk"
 THRESHOLD = "threshold"
 PROFILE = "pipeline.profile"  # requests profile data of 0.9; accepted, and no image
 OPTIONS = frozenset({TOPK, THRESHOLD, PROFILE})
+_SEND = 'send {"key": ["image"], "value": ["<base64>"]}'
 
 
 def request_from_json(
@@ -156,18 +157,18 @@ def _request(
 
 def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
     if not body:
-        raise InvalidRequest('the body is empty; send {"key": ["image"], "value": ["<base64>"]}')
+        raise InvalidRequest(f"the body is empty; {_SEND}")
     try:
         fields = load_json(body)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from error
+        raise InvalidRequest(
+            f"the body is not JSON ({error}); {_SEND}, or an image with Content-Type: image/jpeg"
+        ) from error
     if not isinstance(fields, dict):
         raise InvalidRequest(f"the body must be a JSON object, got {_json_type(fields)}")
     for name in ("key", "value"):
         if name not in fields:
-            raise InvalidRequest(
-                f'"{name}" is missing; send {{"key": ["image"], "value": ["<base64>"]}}'
-            )
+            raise InvalidRequest(f'"{name}" is missing; {_SEND}')
         if not isinstance(fields[name], list):
             raise InvalidRequest(f'"{name}" must be a list, got {_json_type(fields[name])}')
     keys, values = fields["key"], fields["value"]

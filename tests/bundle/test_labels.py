@@ -62,7 +62,7 @@ def test_forms(
         ("l.json", "[]", "l.json"),
         ("l.json", "{}", "empty"),
         ("l.yml", "- a\n- no\n", "label is False, not text"),
-        ("l.yml", "a: [\n", "not YAML"),
+        ("l.yml", "a: [\n", "cannot be read as YAML"),
         ("l.yml", "- !!timestamp abc\n", "does not fit its tag"),
         ("l.yml", "- !!bool abc\n", "does not fit its tag"),
         ("l.yml", "- " + "9" * 5000 + "\n", "l.yml"),

@@ -104,7 +104,7 @@ def test_a_description_that_is_unreadable_does_not_hide_the_graph(
     assert "[N, 3, 4, 4]" in shown
     assert main(["inspect", str(export), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert "is not YAML" in facts["description_error"]
+    assert "cannot be read as YAML" in facts["description_error"]
     assert facts["preprocessing"] is None
 
 

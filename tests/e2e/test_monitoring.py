@@ -63,6 +63,8 @@ def test_the_status_where_nobody_is(in_process: Run, free_port: int) -> None:
     shown = in_process(pipeline, "status", "--url", f"127.0.0.1:{free_port}")
     assert shown.returncode == 2
     assert f"no status from http://127.0.0.1:{free_port}" in shown.stderr
+    assert "is the service running?" in shown.stderr
+    assert "--url" in shown.stderr
 
 
 def test_the_public_ports_tell_nothing_of_the_inside(tiny: Any) -> None:

@@ -32,10 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("FLAGS_use_stride_kernel", "0")
     # Paddle warns of compilers that nothing here needs.
     warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
-    from .commands import run
-
     try:
+        from .commands import run
+
         return run(options)
+    except ImportError as error:
+        print(f"error: {error}; install what training needs: make setup-dev", file=sys.stderr)
+        return 1
     except (BundleError, DataError, RunError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

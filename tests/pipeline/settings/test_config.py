@@ -186,8 +186,8 @@ def test_origins_as_browsers_send_them(folder: Path) -> None:
     [
         ("", "must hold keys"),
         ("- a\n", "must hold keys"),
-        ("a: [", "is not YAML"),
-        ("!!python/object/apply:os.system ['true']", "is not YAML"),
+        ("a: [", "cannot be read as YAML"),
+        ("!!python/object/apply:os.system ['true']", "cannot be read as YAML"),
         ("http_port: !!int x", "has a value that does not fit its tag"),
         ("http_port: !!timestamp x", "has a value that does not fit its tag"),
         ("http_port: " + "[" * 1000, "too many brackets"),

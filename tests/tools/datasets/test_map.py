@@ -72,7 +72,7 @@ def test_a_split_dataset_keeps_its_splits_and_null_drops(data: Path, tmp_path: P
         ("glass: no\n", "False is no name of a class; put it in quotes"),
         ("- glass\n", "must hold lines"),
         ("", "must hold lines"),
-        ("glass: [\n", "is not YAML"),
+        ("glass: [\n", "cannot be read as YAML"),
         ("glass: a/b\npaper: b\ntrash: c\n", "cannot be a folder's name"),
         ("glass: ..\npaper: b\ntrash: c\n", "cannot be a folder's name"),
         ("glass: ' '\npaper: b\ntrash: c\n", "cannot be a folder's name"),

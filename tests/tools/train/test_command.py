@@ -15,6 +15,7 @@ import pytest
 
 from bundle.inference_yml import read_inference_yml
 from tests.python_process import answer_of
+from tools.train.__main__ import main
 
 pytest.importorskip("paddle", reason="training needs the extra cpu or gpu")
 pytest.importorskip("tqdm", reason="training needs the extra train")
@@ -36,6 +37,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 image[..., channel] += 150
                 cv2.imwrite(str(folder / split / name / f"{i}.png"), image)
     return folder
+
+
+def test_a_missing_package_is_reported_with_what_installs_it(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tools.train.commands", None)
+    assert main(["fit", str(data), "--run", "unused"]) == 1
+    assert "make setup-dev" in capsys.readouterr().err
 
 
 def train(root: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
