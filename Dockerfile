@@ -11,9 +11,7 @@ RUN python -m venv /venv
 # packages are enough to resolve them. Of the kit itself only its metadata is installed, which tells
 # its version; the code is copied beside its model.
 COPY setup.cfg pyproject.toml constraints.txt LICENSE README.md ./
-RUN mkdir -p protocol/key_value bundle client converter/reading converter/describing converter/bundling converter/checking \
-        converter/targets pipeline/stages pipeline/predictors pipeline/settings pipeline/engine pipeline/observation \
-        pipeline/admission pipeline/web pipeline/rpc pipeline/hosts/paddle_serving \
+RUN python -c 'import configparser, os; c = configparser.ConfigParser(); c.read("setup.cfg"); [os.makedirs(name.replace(".", "/"), exist_ok=True) for name in c["options"]["packages"].split()]' \
  && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,onnx]' \
  && find /venv -name '__pycache__' -prune -exec rm -rf {} + \
  && find /venv -type d \( -name tests -o -name test \) -path '*site-packages/*' -prune -exec rm -rf {} +
