@@ -144,7 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     files = argparse.ArgumentParser(add_help=False)
     files.add_argument("--model-file", metavar="F", help="the graph's file, if not recognised")
-    files.add_argument("--params-file", metavar="F", help="the combined parameter file, likewise")
+    files.add_argument(
+        "--params-file", metavar="F", help="the file of all parameters, if not recognised"
+    )
 
     _add_convert(commands, files)
     _add_inspect(commands, files)
@@ -155,11 +157,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
     command = commands.add_parser(
-        "convert", parents=[files], help="an exported model becomes serving_model/NAME"
+        "convert", parents=[files], help="make a bundle of an exported model"
     )
     command.set_defaults(run=_convert)
     command.add_argument("export_dir", type=Path, help="folder of the exported model")
-    command.add_argument("--output", type=Path, metavar="DIR", help="serving_model/NAME")
+    command.add_argument(
+        "--output", type=Path, metavar="DIR", help="the new bundle: serving_model/NAME"
+    )
     command.add_argument(
         "--labels", type=Path, metavar="FILE", help="one label a line, the first is class 0"
     )
@@ -169,26 +173,31 @@ def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
         help="an inference.yml, model.yml, inference_cls.yaml, a training YAML, a transform_ops"
         f" list, or a preset: {', '.join(PRESETS)}",
     )
-    command.add_argument("--topk", type=int, metavar="K", help="categories an answer holds")
     command.add_argument(
-        "--softmax", action="store_true", help="the model gives logits: make probabilities of them"
+        "--topk", type=int, metavar="K", help="labels in each result; default: the description's"
+    )
+    command.add_argument(
+        "--softmax", action="store_true", help="add a softmax, where the model gives logits"
     )
     command.add_argument(
         "--multi-label",
         action="store_true",
-        help="an image may have several labels, or none: answer with all above the threshold",
+        help="an image may have several labels, or none: return all that reach the threshold",
     )
     command.add_argument(
-        "--threshold", type=float, metavar="T", help="that threshold; default: 0.5"
+        "--threshold", type=float, metavar="T", help="threshold of --multi-label; default: 0.5"
     )
     command.add_argument(
-        "--feed-alias", type=_names, metavar="A,B", help="default: the model's input names"
+        "--feed-alias",
+        type=_names,
+        metavar="A,B",
+        help="names of the inputs; default: the model's own",
     )
     command.add_argument(
         "--fetch-alias",
         type=_names,
         metavar="A,B",
-        help="default of the output that holds the scores: prediction",
+        help="names of the outputs; default of the one with the scores: prediction",
     )
     command.add_argument(
         "--show-proto",
@@ -199,15 +208,18 @@ def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
 
 
 def _add_inspect(commands: Commands, files: argparse.ArgumentParser) -> None:
-    command = commands.add_parser("inspect", parents=[files], help="look at an export or a bundle")
+    command = commands.add_parser(
+        "inspect", parents=[files], help="show what an export or a bundle holds"
+    )
     command.set_defaults(run=_inspect)
     command.add_argument("folder", type=Path, help="an export or a bundle")
-    command.add_argument("--json", action="store_true", help="for scripts")
+    command.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
 def _add_verify(commands: Commands) -> None:
     command = commands.add_parser(
-        "verify", help="run a bundle beside its export and compare; exit 1 if they differ"
+        "verify",
+        help="compare the predictions of a bundle and its export; exit code 1 if they differ",
     )
     command.set_defaults(run=_verify)
     command.add_argument("bundle", type=Path, help="serving_model/NAME")
@@ -215,14 +227,14 @@ def _add_verify(commands: Commands) -> None:
         "--export", type=Path, metavar="DIR", help="the export; default: the copy in the bundle"
     )
     command.add_argument(
-        "--images", type=Path, metavar="DIR", help="images to run; default: drawn ones"
+        "--images", type=Path, metavar="DIR", help="images to run; default: generated ones"
     )
     command.add_argument(
         "--tolerance",
         type=target_command.tolerance,
         default=DEFAULT_TOLERANCE,
         metavar="T",
-        help="the largest difference of a score; default: %(default)g",
+        help="the largest difference of a score that is accepted; default: %(default)g",
     )
 
 

@@ -133,8 +133,8 @@ def _parameter_bytes(export: ExportedModel) -> int:
 
 def _answer(description: InferenceDescription) -> str:
     if description.multi_label:
-        return f"every category from {description.threshold:g} up"
-    return f"the best {description.topk}" if description.topk > 1 else "the best"
+        return f"every label with a score of at least {description.threshold:g}"
+    return f"the best {description.topk} labels" if description.topk > 1 else "the best label"
 
 
 def _tensor_facts(spec: TensorSpec, batch: int | None) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     table.add_row("preprocessing", Text(_steps(facts["preprocessing"])))
     table.add_row("labels", Text(_labels(facts)))
     if facts["answer"]:
-        table.add_row("answer", facts["answer"])
+        table.add_row("result", facts["answer"])
     if "record" in facts:
         for name, text in _made(facts["record"]):
             table.add_row(name, Text(text))

@@ -31,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         nargs="+",
         default=(),
         metavar="PATH",
-        help="images, or folders of them, to compare with; default: drawn ones",
+        help="images, or folders of them, to compare with; default: generated ones",
     )
     command.add_argument(
         "--tolerance",

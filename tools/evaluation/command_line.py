@@ -41,28 +41,34 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--url", help="a service over HTTP: http://HOST:PORT")
     model.add_argument("--endpoint", metavar="HOST:PORT", help="a service over RPC")
     add = group.add_argument
-    add("--service", metavar="NAME", help=f"its name (default: {DEFAULT_SERVICE})")
+    add("--service", metavar="NAME", help=f"name of the service (default: {DEFAULT_SERVICE})")
     add(
         "--jobs",
         type=_count,
         default=DEFAULT_JOBS,
         metavar="N",
-        help="requests at a time; default: 4",
+        help="requests at the same time; default: 4",
     )
     add(
         "--timeout",
         type=_seconds,
         default=DEFAULT_TIMEOUT_S,
         metavar="S",
-        help="of a request; default: 10",
+        help="seconds that a request may take; default: 10",
     )
-    add("--batch-size", type=_count, default=8, metavar="N", help="with --bundle; default: 8")
+    add(
+        "--batch-size",
+        type=_count,
+        default=8,
+        metavar="N",
+        help="images in one run of the model, with --bundle; default: 8",
+    )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--split", metavar="NAME", help="of a split folder; default: val")
+    add("--split", metavar="NAME", help="which split of DATA to read; default: val")
     add("--root", type=Path, help="where the paths in a list begin, if not at its own folder")
     add("--labels", type=Path, help="label file of a list, if not beside it")
     names = group.add_mutually_exclusive_group()
@@ -83,11 +89,11 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("results").add_argument
     add("--report", type=Path, metavar="FOLDER", help="write report.md, report.json, answers.csv")
     add("--json", action="store_true", help="print JSON instead of tables")
-    add("--at-least", type=_share, metavar="A", help="exit code 1 if the accuracy is below")
+    add("--at-least", type=_share, metavar="A", help="exit code 1 if the accuracy is below A")
     add(
         "--thresholds",
         action="store_true",
-        help="what remains if answers below 0.5, 0.6 ... 0.99 go to a person",
+        help="show what remains if results below 0.5, 0.6 ... 0.99 go to a person",
     )
     add(
         "--threshold",
@@ -101,7 +107,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "--wanted",
         type=_share,
         metavar="A",
-        help="the smallest threshold whose answers have this accuracy; confirm it on other data",
+        help="find the smallest threshold with this accuracy; confirm it on other data",
     )
 
 

@@ -7,8 +7,8 @@
 
 `DATA` holds train/<class>/* and val/<class>/*, or the list files of PaddleX (train_list.txt,
 val_list.txt, labels.txt) or PaddleClas (label_list.txt). Any network of `paddle.vision.models` with
-one output can be trained. A run that was stopped goes on with `--resume`. docs/training.md walks
-three roads.
+one output can be trained. `--resume` continues a run that was stopped. docs/training.md has three
+complete examples.
 """
 
 from __future__ import annotations

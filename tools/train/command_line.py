@@ -17,24 +17,27 @@ DEFAULT_ARCH = "shufflenet_v2_x1_0"
 
 # Meanings of the flags that are not clear from their names.
 _MEANINGS = {
-    "size": "side of training views",
-    "head_factor": "times the learning rate for the last layer",
-    "warm_up_epochs": "the learning rate rises for so long",
-    "mixup": "probability that a batch is blended",
-    "cutmix": "probability that a batch is pasted into each other",
+    "epochs": "passes over the training images",
+    "batch_size": "images in one training step",
+    "learning_rate": "its largest value",
+    "size": "side of training images in pixels",
+    "head_factor": "the last layer learns at this multiple of the learning rate",
+    "warm_up_epochs": "epochs in which the learning rate rises",
+    "mixup": "share of batches whose images are blended in pairs",
+    "cutmix": "share of batches in which parts of images are exchanged",
     "balance": "0 draws images as they are, 1 classes equally often",
-    "ema": "share that stays in the averaged weights, which are what is kept",
-    "min_area": "smallest share of an image that a view shows",
-    "aspect": "a view is stretched up to so many times; 1: not at all",
-    "rotation": "degrees, either way",
-    "quarter_turns": "by 0, 90, 180 or 270 degrees",
+    "ema": "decay of the moving average of the weights; the average is saved",
+    "min_area": "smallest part of the image that a random crop shows, 0 to 1",
+    "aspect": "largest stretch of a random crop; 1: none",
+    "rotation": "largest rotation in degrees, to both sides",
+    "quarter_turns": "rotate by 0, 90, 180 or 270 degrees",
     "colour": "largest relative change of brightness, contrast, saturation",
-    "erase": "probability that a part is painted over",
-    "plain_epochs": "without mixup and cutmix, at the end",
-    "drop_epochs": "the learning rate falls to a tenth where these begin",
-    "early_stop": "end after so many epochs without a better validation; 0: never",
+    "erase": "probability that a rectangle is erased",
+    "plain_epochs": "last epochs, without mixup and cutmix",
+    "drop_epochs": "divide the learning rate by 10 at the start of these epochs",
+    "early_stop": "stop after this many epochs without a better validation; 0: never",
 }
-_THREADS = "of the processor (default: OMP_NUM_THREADS, else 1); the last digits depend on it"
+_THREADS = "CPU threads (default: OMP_NUM_THREADS, else 1); the last digits of results depend on it"
 
 
 def command_parser(description: str | None) -> argparse.ArgumentParser:
@@ -57,10 +60,14 @@ def _shared_options() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--threads", type=_positive, metavar="N", help=_THREADS)
     shared.add_argument("data", type=Path, help="folder with train/ and val/, or list files")
-    of = f"of paddle.vision.models (default: the run's own, else {DEFAULT_ARCH})"
+    of = f"a network of paddle.vision.models (default: the run's own, else {DEFAULT_ARCH})"
     shared.add_argument("--arch", help=of)
-    shared.add_argument("--test-resize", type=int, help="short side before the middle is cut out")
-    shared.add_argument("--test-size", type=int, help="side of what is cut out and served")
+    shared.add_argument(
+        "--test-resize", type=int, help="length of the short side before the centre crop"
+    )
+    shared.add_argument(
+        "--test-size", type=int, help="side of the centre crop, the input of the exported model"
+    )
     for name in ("mean", "std"):
         of = f"{name} of red, green and blue in 0..1 (default: ImageNet's)"
         shared.add_argument(f"--{name}", type=float, nargs=3, metavar=("R", "G", "B"), help=of)
@@ -68,11 +75,13 @@ def _shared_options() -> argparse.ArgumentParser:
 
 
 def _add_fit(commands: _Commands, shared: argparse.ArgumentParser) -> None:
-    train = commands.add_parser(FIT, parents=[shared], help="train")
+    train = commands.add_parser(FIT, parents=[shared], help="train a network")
     train.set_defaults(command=FIT)
-    train.add_argument("--run", type=Path, required=True, help="folder of this run")
-    train.add_argument("--init", type=Path, help=".pdparams, or an old export's folder")
-    train.add_argument("--resume", action="store_true", help="go on where the run stopped")
+    train.add_argument("--run", type=Path, required=True, help="folder for the results of this run")
+    train.add_argument(
+        "--init", type=Path, help="weights to start from: .pdparams, or the folder of an old export"
+    )
+    train.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     for field in fields(Recipe):
         if not field.name.startswith("test_") and field.name not in ("mean", "std"):
             _add_recipe_flag(train, field.name, field.default)
@@ -110,9 +119,13 @@ def _add_recipe_flag(parser: argparse.ArgumentParser, name: str, default: Any) -
     else:
         options["type"] = type(default)
     meaning = _MEANINGS.get(name, "")
-    shown = f"default {default}" if default != () else "default: a cosine"
+    shown = f"default {_short(default)}" if default != () else "default: a cosine"
     help_text = f"{meaning} ({shown})" if meaning else shown
     parser.add_argument(f"--{name.replace('_', '-')}", help=help_text, **options)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _positive(text: str) -> int:
