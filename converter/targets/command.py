@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the largest difference that is accepted, as a part of the largest score"
         f" (default {DEFAULT_TOLERANCE:g})",
     )
-    command.add_argument("--force", action="store_true", help="replace an existing export")
+    command.add_argument("--force", action="store_true", help="replace an earlier output")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -17,7 +17,8 @@ class Call(Protocol):
     Attributes:
         wire: its name in metrics, logs and traces.
         client: the address that it came from.
-        headers: by name in lower case: `authorization`, `x-api-key`, `traceparent`; of HTTP all.
+        headers: by name in lower case; at least `authorization`, `x-api-key` and `traceparent`,
+            where the caller sent them.
         from_browsers: whether a web page may have made it, so that its origin is checked.
         service: the service that the address names; None where the body names it.
         content_type: the header of that name, or "".

@@ -36,8 +36,8 @@ class Tls:
         Raises:
             ConfigError: see `__init__`.
         """
-        # Never the context that serves: what is loaded into one is added to what it has, so that an
-        # authority that was replaced would be trusted, and a key of another kind shown, for ever.
+        # A new context each time. Loading adds to a context: in the one that serves, an authority
+        # that was replaced would stay trusted, and a key of another kind would stay in use.
         context = _context(self._settings)
         configuration = self._grpc_configuration()
         self.context, self._grpc = context, configuration

@@ -47,7 +47,7 @@ class Observer:
         return Observation(self, protocol, client, trace_parent)
 
     def no_request(self, error: ServingError) -> None:
-        """Count what came over HTTP and was no request; a line of the log it is not worth."""
+        """Count bytes over HTTP that are no request; they are not logged."""
         self.metrics.request_done(NO_SERVICE, "http", _outcome(error), 0.0)
 
     def refused(self, error: ServingError, client: str) -> None:

@@ -112,8 +112,8 @@ def _providers(device: str) -> list[Provider]:
             'onnxruntime, then pip install onnxruntime-gpu[cuda,cudnn], or set devices to ""'
         )
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
-        # CUDA and cuDNN as pip installs them are on no path where the loader looks. What it prints
-        # of those that it does not find is reported by the session, too.
+        # The loader does not search the folders where pip installs CUDA and cuDNN. This prints the
+        # libraries that it does not find; the session reports them too.
         with contextlib.redirect_stdout(io.StringIO()):
             onnxruntime.preload_dlls()
     return [(_CUDA, dict(_CUDA_OPTIONS)), "CPUExecutionProvider"]

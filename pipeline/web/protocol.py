@@ -36,10 +36,11 @@ BODY_PATIENCE_S = 30.0
 SLOWEST_BYTES_A_SECOND = 4096
 _LOOK_EVERY_S = 10.0
 BODY_LIMIT_S = 600.0
-# Of a head, and of what comes between two pieces of a body: trailers, extensions of chunks.
+# Of a head; also of the bytes between two pieces of a body (trailers, extensions of chunks).
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
-# Lines and parts of bodies: a client may make these small, and others wait for the loop.
+# Pieces are lines, and parts of bodies. A client can make them small; between turns the loop serves
+# other connections.
 _PIECES_A_TURN = 500
 # In the scope's state: the error that the client got while the application waited for the body.
 REFUSED = "refused"
@@ -268,8 +269,8 @@ def bounded_protocol(
 ) -> functools.partial[_BoundedProtocol]:
     """Return what makes the protocols of a server that keeps at most so many connections.
 
-    `error_body` gives the JSON of an error; `on_refused` gets each one that was replied to what no
-    application has seen.
+    `error_body` gives the JSON of an error; `on_refused` gets each error that was sent before the
+    application saw a request.
     """
     connections = Connections(max_connections)
     return functools.partial(_BoundedProtocol, connections, error_body, on_refused or _ignore)

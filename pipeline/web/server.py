@@ -68,15 +68,15 @@ async def serve_app(
 ) -> None:
     """Serve `app` on sockets that listen already, until the stack is closed.
 
-    `error_body` gives the JSON of an error that is replied before `app` sees a request: connections
-    and heads over the bounds, what is no HTTP. `on_refused` gets each such error.
+    `error_body` gives the JSON of an error that is sent before `app` sees a request: a connection
+    or a head is over its bound, or the bytes are no HTTP. `on_refused` gets each such error.
     """
     config = uvicorn.Config(
         app,
         # uvicorn calls it, and needs no class.
         http=bounded_protocol(max_connections, error_body, on_refused),  # type: ignore[arg-type]
         log_config=None,
-        log_level=logging.ERROR,  # what is no request is counted; a line in the log it is not worth
+        log_level=logging.ERROR,  # bytes that are no request are counted, and not logged
         access_log=False,
         server_header=False,
         lifespan="off",
