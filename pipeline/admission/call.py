@@ -51,7 +51,8 @@ class Call(Protocol):
     async def receive(self, deadline: Deadline, reservation: Reservation) -> bytes:
         """Return the whole body, within the transport's bounds and `deadline`.
 
-        A transport that receives in pieces adds each to `reservation` before it takes the next.
+        Its bytes are added to `reservation`; a transport that receives in pieces adds each of them
+        before it takes the next.
 
         Raises:
             ServingError: it is too large, too slow, or finds no room.

@@ -125,7 +125,6 @@ class Desk:
         else:
             body = await call.receive(deadline, reservation)
             service = self._require(codec.service_in(body), observation)
-            reservation.add(len(body))
         reservation.add(codec.extra_bytes(body))
         hints = Hints(service, call.content_type, call.options)
         request = await parsed(codec.parsed_bytes(body), codec.read, body, hints)

@@ -65,7 +65,7 @@ class RpcCall:
         """Return the deadline of the call."""
         return Deadline(self._context.time_remaining())
 
-    async def receive(self, _deadline: Deadline, _reservation: Reservation) -> bytes:
+    async def receive(self, _deadline: Deadline, reservation: Reservation) -> bytes:
         """Return the message; gRPC itself ends the call at its deadline.
 
         Read from the context: gRPC's iterator would keep it until the garbage collector runs.
@@ -73,6 +73,7 @@ class RpcCall:
         Raises:
             DeadlineExceeded: it does not come within `READ_TIMEOUT_S`.
             InvalidRequest: there is none.
+            Overloaded: as `Call.receive`.
             CallerLeft: it is over the limit, and gRPC has ended the call with that error.
         """
         # `wait_for` would swallow the end of a call that comes together with that of its messages.
@@ -92,7 +93,9 @@ class RpcCall:
             reading.cancel()
         if not reading.done():
             raise DeadlineExceeded(f"the message did not come within {READ_TIMEOUT_S:g} s")
-        return bytes(reading.result())
+        message = bytes(reading.result())
+        reservation.add(len(message))
+        return message
 
     def departure(self) -> None:
         """Return None: gRPC cancels the task of a call that its caller leaves."""

@@ -83,10 +83,11 @@ class LinesCall:
     def deadline(self) -> Deadline:
         return Deadline(self.seconds)
 
-    async def receive(self, deadline: Deadline, _reservation: Reservation) -> bytes:
+    async def receive(self, deadline: Deadline, reservation: Reservation) -> bytes:
         self.received = True
         if isinstance(self.body, BaseException):
             raise self.body
+        reservation.add(len(self.body))
         return self.body
 
     def departure(self) -> Awaitable[object] | None:
@@ -114,6 +115,12 @@ async def test_a_wire_of_its_own_needs_a_codec_and_a_call(desk: Desk) -> None:
     assert reply.error is None
     assert b"label='cat'" in reply.body
     assert b"label='dog'" in reply.body
+
+
+@pytest.mark.parametrize("service", [None, "waste"])
+async def test_a_body_counts_once_in_the_budget(desk: Desk, service: str | None) -> None:
+    call = LinesCall(b"waste\n" + bytes(LIMIT * 2 // 3), service=service)
+    assert (await desk.answer(call, LinesCodec())).error is None
 
 
 @pytest.mark.parametrize(
