@@ -115,7 +115,8 @@ class _Bucket:
         # A request larger than the whole bucket waits for a full one and leaves a debt.
         needed = min(float(images), self.burst - taken)
         if self._tokens < needed:
-            return (needed - self._tokens) / self.rate
+            # What was taken is not given back: the next try takes it again.
+            return (needed + taken - self._tokens) / self.rate
         self._tokens -= images
         return 0.0
 

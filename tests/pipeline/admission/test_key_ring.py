@@ -127,8 +127,20 @@ def test_images_beyond_what_is_left_are_refused(ring: KeyRing, clock: Clock) -> 
     send(ring, 8)
     with pytest.raises(RateLimited) as caught:
         send(ring, 3)
-    assert caught.value.retry_after_s == pytest.approx(0.5)
-    send(ring, 1)  # the request that was refused has cost one
+    assert caught.value.retry_after_s == pytest.approx(1)  # the refused request has cost one
+    send(ring, 1)
+
+
+@pytest.mark.parametrize("images", [1, 3, 10, 25])
+def test_a_retry_after_the_named_wait_is_admitted(ring: KeyRing, clock: Clock, images: int) -> None:
+    send(ring, 10)
+    ring_is_full_s = 100.0 + 10 / 2
+    while clock.now <= ring_is_full_s + 1:  # a refusal before the request is read, one after
+        try:
+            return send(ring, images)
+        except RateLimited as limited:
+            clock.now += limited.retry_after_s + 1e-9
+    pytest.fail("each try costs what the wait has brought")
 
 
 def test_a_request_larger_than_the_burst_leaves_a_debt(ring: KeyRing, clock: Clock) -> None:
