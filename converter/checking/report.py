@@ -132,7 +132,7 @@ def print_verification(verification: Verification, console: Console | None = Non
     )
     table.add_row("best class", f"the same for {verification.agreeing} of {verification.images}")
     if not verification.distinguishes:
-        note = "the model answers all of them alike, so this says little; give --images of your own"
+        note = "the best class is the same for all, so this shows little; give --images of your own"
         table.add_row("note", Text(note, style="yellow"))
     console.print(table)
 

@@ -6,6 +6,7 @@ beside it ("external data") that the graph names.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,8 @@ def _load(path: Path) -> Message:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise ConversionError(
-            f"{path}: reading ONNX needs more packages ({error.name}); in the kit's folder: pip"
-            " install -e '.[onnx]'"
+            f"{path}: reading ONNX needs more packages ({error.name}); in the kit's folder:"
+            f" {sys.executable} -m pip install -e '.[onnx]'"
         ) from error
     check_graph_file(path)
     try:
@@ -148,8 +149,8 @@ def _check_loads(path: Path, opset: int) -> None:
         import onnxruntime
     except ImportError as error:
         raise ConversionError(
-            f"{path}: serving ONNX needs the package onnxruntime; in the kit's folder: pip"
-            " install -e '.[onnx]'"
+            f"{path}: serving ONNX needs the package onnxruntime; in the kit's folder:"
+            f" {sys.executable} -m pip install -e '.[onnx]'"
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -101,7 +101,7 @@ def _print_report(result: TargetResult, console: Console) -> None:
         notes.append(f"{len(found.unreadable)} unreadable, and left out: {shown(found.unreadable)}")
     if not found.distinguishes:
         notes.append(
-            "the model answers these images all alike, so the comparison says little; give"
+            "the best class is the same for all these images, so the comparison shows little; give"
             " --images with images of your own"
         )
     for note in notes:

@@ -76,7 +76,7 @@ def _check_packages() -> None:
     where = ", which paddle2onnx asks for, on Python 3.10 to 3.12" if newest else ""
     raise ConversionError(
         f"{' and '.join(missing)} cannot be imported; install the extras cpu and export{where}:"
-        " in the kit's folder, pip install -e '.[cpu,export]'"
+        f" in the kit's folder: {sys.executable} -m pip install -e '.[cpu,export]'"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -204,8 +205,8 @@ def create_predictor(
         return load(bundle, options)
     except ImportError as error:
         raise PredictorError(
-            "{} cannot be imported ({}); in the kit's folder: pip install -e '.[{}]'".format(
-                runtime.title, error, runtime.extras[device]
+            "{} cannot be imported ({}); in the kit's folder: {} -m pip install -e '.[{}]'".format(
+                runtime.title, error, sys.executable, runtime.extras[device]
             )
         ) from error
 

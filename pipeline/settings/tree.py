@@ -6,6 +6,7 @@ file -> mapping -> overrides -> every key checked -> values with defaults, one w
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,11 @@ def _check_value(known: Key, name: str, value: object, source: str) -> None:
 
 
 def _unknown_key(prefix: str, name: str, section: Section, source: str) -> str:
+    for inner, known in section.items():
+        if not isinstance(known, Key) and name in known:
+            place = re.sub(r"^op\.[^.]+", "op.<service>", f"{prefix}{inner}")
+            hint = f"it belongs in {place}; check the indentation"
+            return f"{source}: unknown key {prefix}{name}; {hint}"
     close = difflib.get_close_matches(name, section, n=1, cutoff=0.5)
     hint = f"; did you mean {prefix}{close[0]}?" if close else f"; known: {', '.join(section)}"
     return f"{source}: unknown key {prefix}{name}{hint}"

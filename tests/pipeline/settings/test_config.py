@@ -104,6 +104,7 @@ def test_keys_without_effect_are_named_in_one_warning(folder: Path) -> None:
         ("op.waste.concurency=1", "did you mean op.waste.concurrency?"),
         ("op.waste.local_service_conf.thread_nums=1", "local_service_conf.thread_num?"),
         ("zzz=1", "unknown key zzz; known: http_port"),
+        ("op.waste.devices=1", "it belongs in op.<service>.local_service_conf; check the indent"),
         ("op.waste.concurrency=0", "op.waste.concurrency must be a whole number from 1 to 256"),
         ("op.waste.concurrency=two", "not 'two'"),
         ("op.waste.concurrency=true", "not True"),
