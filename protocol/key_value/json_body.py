@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import msgspec
 
 from .base64_text import decode_base64
-from .sizes import check_json_size
+from .sizes import MOST_PARTS, check_json_size
 
 # Shorter strings are decoded at once.
 LONG = 16 * 1024  # bytes
 PIECE = 256 * 1024  # bytes; pieces of 1 MiB took 1.1 to 2.9 times as long
 _LONGEST_ESCAPE = len(rb"\u0041")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 class _Envelope(msgspec.Struct):
@@ -65,7 +67,8 @@ class LongString:
 def load_json(body: bytes) -> object:
     """Return what `json.loads` returns, except that long strings in `value` are `LongString`.
 
-    Of an envelope, other fields and fields that are null are left out.
+    Of an envelope, other fields and fields that are null are left out, and surrogates become
+    U+FFFD if one of them is without its pair.
 
     Raises:
         InvalidRequest: it has more than `MOST_PARTS` values.
@@ -77,12 +80,43 @@ def load_json(body: bytes) -> object:
         body = body.decode(encoding).encode()
     check_json_size(body)
     try:
-        fields = _envelope.decode(body)
+        fields = _decoded(body)
     except msgspec.ValidationError:
         return _anything.decode(body)  # not the envelope; the caller reports what is wrong
     values = [_value(raw) for raw in fields.value]
     read = msgspec.structs.asdict(fields) | {"value": values}
     return {name: field for name, field in read.items() if field is not None}
+
+
+def _decoded(body: bytes) -> _Envelope:
+    try:
+        return _envelope.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # `json` of Python writes the bytes of a file name that is not UTF-8 as surrogates, and
+        # reads them; msgspec does not. Such a name may be a key.
+        text = _without_surrogates(body)
+        if text is None:
+            raise
+    return _envelope.decode(text)
+
+
+def _without_surrogates(body: bytes) -> bytearray | None:
+    r"""Return `body` with \ufffd for each escaped surrogate; None for none, or too many.
+
+    In pieces, so that other threads run meanwhile.
+    """
+    text = None
+    replaced = 0
+    for begin in range(0, len(body), PIECE):
+        for found in _SURROGATE.finditer(body, begin, begin + PIECE + _LONGEST_ESCAPE - 1):
+            text = bytearray(body) if text is None else text
+            text[found.start() : found.end()] = rb"\ufffd"
+            replaced += 1
+            if replaced > MOST_PARTS:
+                return None
+    return text
 
 
 def _value(raw: msgspec.Raw) -> object:

@@ -86,11 +86,33 @@ def test_bodies_that_are_not_json_are_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"NaN", b"-Infinity", b"1e999", b'"\\ud800"', b'"\xff"', b'"\xed\xa0\x80"', b"9" * 5000],
+    [b"NaN", b"-Infinity", b"1e999", b'"\xff"', b'"\xed\xa0\x80"', b"9" * 5000],
 )
 def test_nan_surrogates_and_huge_numbers_are_refused(value: bytes) -> None:
     with pytest.raises(InvalidRequest, match="not JSON"):
         request_from_json(b'{"key": ["topk"], "value": [' + value + b"]}", "waste")
+
+
+@pytest.mark.parametrize("padding", range(61))  # pieces end everywhere within a surrogate
+def test_a_key_may_be_a_file_name_in_another_encoding(padding: int) -> None:
+    name = "玻璃瓶.jpg".encode("gbk").decode("utf-8", errors="surrogateescape")
+    images = {"x" * padding: "aGk=", name: "aGFs", "한국 \U0001f600 \\ud800": "bG8="}
+    body = json.dumps({"key": list(images), "value": list(images.values())}).encode()
+    assert rb"\udc" in body
+    request = request_from_json(body, "waste")
+    assert [image.data for image in request.images] == [b"hi", b"hal", b"lo"]
+
+
+@pytest.mark.parametrize("value", [r"\ud800", r"\udcc4" + "A" * 20])
+def test_a_value_with_a_surrogate_is_no_base64(value: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not base64"):
+        request_from_json(b'{"key": ["image"], "value": ["%b"]}' % value.encode(), "waste")
+
+
+def test_a_body_of_surrogates_is_refused() -> None:
+    body = b'{"key": ["%b"], "value": [""]}' % (rb"\udcc4" * 10_001)
+    with pytest.raises(InvalidRequest, match="not JSON"):
+        request_from_json(body, "waste")
 
 
 @pytest.mark.parametrize(
