@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-# How much of a .json file is read to tell a PIR graph from other files.
+# How much of a .json file is read to distinguish a PIR graph from other files.
 _HEAD_BYTES = 256
 
 

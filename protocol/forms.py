@@ -47,7 +47,7 @@ class RawCodec(_FormsCodec):
         """Take the body as one image."""
         if not body:
             raise InvalidRequest("the body is empty; send the bytes of one image")
-        return _request([body], hints.service, hints.options)
+        return _request([body], hints.service, _one_name(hints.options))
 
 
 class UploadCodec(_FormsCodec):
@@ -58,7 +58,7 @@ class UploadCodec(_FormsCodec):
         images, fields = read_multipart(body, hints.content_type)
         if not images:
             raise InvalidRequest("no image in the form; upload at least one file")
-        return _request(images, hints.service, {**hints.options, **fields})
+        return _request(images, hints.service, {**_one_name(hints.options), **_one_name(fields)})
 
 
 def _request(images: Sequence[bytes], service: str, options: Mapping[str, str]) -> ClassifyRequest:
@@ -67,9 +67,14 @@ def _request(images: Sequence[bytes], service: str, options: Mapping[str, str]) 
     return ClassifyRequest(
         images=encoded(images, topk, threshold),
         service=service,
-        log_id=read_log_id(options.get("log_id", options.get("logid"))),
+        log_id=read_log_id(options.get("logid")),
         form="" if form is None else check_form(form),
     )
+
+
+def _one_name(options: Mapping[str, str]) -> dict[str, str]:
+    """Return `options` with `logid` for `log_id`: a field takes precedence under both names."""
+    return {"logid" if name == "log_id" else name: value for name, value in options.items()}
 
 
 def check_form(form: str) -> str:

@@ -1,4 +1,4 @@
-"""Images whose right scores are known, and that their scores tell apart."""
+"""Images whose right scores are known, and different for each of them."""
 
 from __future__ import annotations
 

@@ -68,6 +68,19 @@ def test_fields_of_an_upload_come_before_options_in_the_address() -> None:
     assert UploadCodec().read(body, hints) == ClassifyRequest(encoded([b"one"], 2, 0.5), "waste")
 
 
+@pytest.mark.parametrize("address", ["logid", "log_id"])
+@pytest.mark.parametrize("field", ["logid", "log_id"])
+def test_the_number_in_an_upload_comes_before_the_one_in_the_address(
+    address: str, field: str
+) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n7\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\none\r\n--b--\r\n'
+    ) % field.encode()
+    hints = Hints("waste", "multipart/form-data; boundary=b", {address: "9"})
+    assert UploadCodec().read(body, hints).log_id == 7
+
+
 @pytest.mark.parametrize("form", [None, "result"])
 def test_a_reply_has_the_form_of_its_request(form: str | None) -> None:
     options = {} if form is None else {"form": form}
