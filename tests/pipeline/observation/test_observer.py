@@ -18,6 +18,7 @@ from pipeline.observation.tracing import Tracing
 from pipeline.web.app import build_http_app
 from protocol.errors import InvalidRequest, Overloaded
 from protocol.reply import Category
+from tests.patience import PATIENCE_S
 
 PNG = {"Content-Type": "image/png"}
 
@@ -206,7 +207,7 @@ async def test_the_callers_deadline_runs_while_the_body_arrives(
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         headers = {**PNG, "X-Request-Timeout": "0.05"}
         asking = client.post("/waste/prediction", content=stalled(), headers=headers)
-        response = await asyncio.wait_for(asking, 20)
+        response = await asyncio.wait_for(asking, PATIENCE_S)
     assert (response.status_code, response.json()["err_no"]) == (504, 6000)
     assert engine.requests == []
     assert outcomes(metrics) == {("waste", "http", "deadline_exceeded"): 1}

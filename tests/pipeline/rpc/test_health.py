@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -11,11 +10,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from pipeline.admission.desk import Desk
-from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
-from pipeline.observation.observer import Observer
-from pipeline.rpc.server import build_rpc_server
 from tests.patience import PATIENCE_S
 
 Reply = health_pb2.HealthCheckResponse
@@ -23,13 +18,8 @@ Request = health_pb2.HealthCheckRequest
 
 
 @pytest.fixture
-async def stub(services: Services, observer: Observer) -> AsyncIterator[Any]:
-    server = build_rpc_server(Desk(services, observer, Inflight(2000)), max_body_bytes=2000)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield health_pb2_grpc.HealthStub(channel)
-    await server.stop(0)
+def stub(channel: grpc.aio.Channel) -> Any:
+    return health_pb2_grpc.HealthStub(channel)
 
 
 @pytest.mark.parametrize("name", ["", "waste"])

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -30,13 +29,8 @@ IMAGE = base64.b64encode(b"cat").decode()
 
 
 @pytest.fixture
-async def stub(services: Services, observer: Observer) -> AsyncIterator[Any]:
-    server = build_rpc_server(Desk(services, observer, Inflight(2000)), max_body_bytes=2000)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield pb_grpc.PipelineServiceStub(channel)
-    await server.stop(0)
+def stub(channel: grpc.aio.Channel) -> Any:
+    return pb_grpc.PipelineServiceStub(channel)
 
 
 async def test_a_request_is_answered(stub: Any, engine: Any) -> None:
@@ -152,7 +146,7 @@ async def test_a_call_without_a_key_is_refused_before_its_message_is_read(
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     call = await begin(port)
-    assert (await asyncio.wait_for(call, 10)).err_no == 3006
+    assert (await asyncio.wait_for(call, PATIENCE_S)).err_no == 3006
     call = await begin(port, ("authorization", f"Bearer {key}"))
     await asyncio.sleep(0.2)
     assert not call.done()
@@ -170,10 +164,11 @@ async def test_a_message_that_does_not_come_is_not_waited_for(
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     call = await begin(port)
-    assert (await asyncio.wait_for(call, 10)).err_no == 6000
+    assert (await asyncio.wait_for(call, PATIENCE_S)).err_no == 6000
+    monkeypatch.setattr(rpc_call, "READ_TIMEOUT_S", PATIENCE_S)
     call = await begin(port)
     await call.done_writing()
-    response = await asyncio.wait_for(call, 10)
+    response = await asyncio.wait_for(call, PATIENCE_S)
     assert (response.err_no, response.err_msg) == (5000, "the call has no message")
     await server.stop(0)
 

@@ -15,6 +15,7 @@ from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
 from pipeline.web.app import build_http_app
 from protocol.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
+from tests.patience import PATIENCE_S
 
 IMAGE = base64.b64encode(b"cat").decode()
 BAD = base64.b64encode(b"bad").decode()
@@ -279,7 +280,7 @@ async def test_a_client_that_goes_away_cancels_its_request(
     while not engine.requests:
         await asyncio.sleep(0.01)
     messages.put_nowait({"type": "http.disconnect"})
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, PATIENCE_S)
     assert engine.cancelled == 1
 
 

@@ -462,12 +462,21 @@ async def test_what_comes_behind_a_refusal_is_discarded(serve: Any) -> None:
 
 async def test_a_slow_reader_is_disconnected(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "WRITE_TIMEOUT_S", 0.3)
+    lost: list[object] = []
+    connection_lost = http_protocol._BoundedProtocol.connection_lost
+
+    def note(protocol: Any, error: Exception | None) -> None:
+        connection_lost(protocol, error)
+        lost.append(protocol)
+
+    monkeypatch.setattr(http_protocol._BoundedProtocol, "connection_lost", note)
     server = await serve()
     server.size = 64 * 2**20  # more than all buffers on the way
     reader, writer = await server.open()
     writer.transport.pause_reading()
     writer.write(GET)
-    await asyncio.sleep(1.0)
+    while len(lost) < 2:  # the first is that of `serve`
+        await asyncio.sleep(0.01)
     writer.transport.resume_reading()
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await read_reply(reader)
