@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.stages.decode import decode_image
-from pipeline.stages.normalize import NormalizeImage
+from pipeline.stages.operators.normalize import NormalizeImage
 from tests.tools.datasets.calls import (
     checked,
     noise,

@@ -11,7 +11,7 @@ from typing import List, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from .errors import PreprocessError
+from ..errors import PreprocessError
 
 
 class NormalizeImage:
