@@ -18,6 +18,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
@@ -41,11 +42,11 @@ _EXPORTER = "OTEL_TRACES_EXPORTER"
 _PACKAGES = {
     "grpc": (
         "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
-        "'paddle-serving-kit[tracing]'",
+        "-e '.[tracing]'",
     ),
     "http/protobuf": (
         "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-        "'paddle-serving-kit[tracing]' opentelemetry-exporter-otlp-proto-http",
+        "-e '.[tracing]' opentelemetry-exporter-otlp-proto-http",
     ),
 }
 # The span of the request that is being served; the engine keeps a request's context.
@@ -180,8 +181,9 @@ def tracing_from_environment() -> Tracing:
     except ImportError:
         logger.warning(
             "OTEL_* variables request traces over %s, but OpenTelemetry is not installed for it, "
-            "so nothing is traced: pip install %s",
+            "so nothing is traced; in the kit's folder: %s -m pip install %s",
             protocol,
+            sys.executable,
             packages,
         )
         return Tracing()

@@ -73,7 +73,9 @@ LOCAL_SERVICE_CONF: Section = {
     ),
     "devices": Key(devices, "", 'GPU numbers, "0,1": worker i takes number i mod n; "": CPU'),
     "thread_num": Key(
-        whole(1, 1024, also=(None,)), None, "threads a worker; empty: cores / concurrency"
+        whole(1, 1024, also=(None,)),
+        None,
+        "threads a worker; empty: the service's share of the cores / concurrency",
     ),
     "mem_optim": Key(flag, True, "let Paddle reuse memory between layers"),
     "ir_optim": Key(flag, True, "let Paddle optimise the graph (0.9's default was False)"),
@@ -93,7 +95,11 @@ LOCAL_SERVICE_CONF: Section = {
 }
 
 OP: Section = {
-    "concurrency": Key(whole(1, 256, also=(None,)), None, "worker processes; empty: one a core"),
+    "concurrency": Key(
+        whole(1, 256, also=(None,)),
+        None,
+        "worker processes; empty: one a GPU of `devices`, else one a core of the service's share",
+    ),
     "timeout": Key(
         whole(1, 3_600_000, also=(-1,)), -1, "ms within which a request is answered; -1: 10 000"
     ),

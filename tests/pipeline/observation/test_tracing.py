@@ -84,7 +84,7 @@ def test_missing_packages_are_reported_and_stop_nothing(
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.trace_exporter", None)
     with caplog.at_level(logging.WARNING):
         assert type(tracing_from_environment()) is Tracing
-    assert "paddle-serving-kit[tracing]" in caplog.text
+    assert "-m pip install -e '.[tracing]'" in caplog.text
 
 
 @pytest.mark.usefixtures("_no_otel")
