@@ -2,27 +2,87 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, List, Optional
 
 import numpy as np
 
 from protocol.errors import InvalidRequest
 
+from ..errors import PreprocessError
 from .step import Step, pair
 
 
-def crop_image(size: Any) -> Step:  # noqa: ANN401 - YAML
-    """Crop the centre, as PaddleClas does; a smaller image is an InvalidRequest."""
+def crop_image(
+    size: Any,  # noqa: ANN401 - YAML
+    rounding: str = "floor",
+    fill: Any = None,  # noqa: ANN401 - YAML
+) -> Step:
+    """Crop the centre, as PaddleClas does; a smaller image is an InvalidRequest.
+
+    Args:
+        size: one number, or [width, height].
+        rounding: of half a pixel at the left and the top. `floor` rounds down, as PaddleClas does;
+            `even` rounds to the even number, as torchvision does.
+        fill: a grey level, or one a channel; a smaller image is centred on it.
+    """
     width, height = pair(size, "CropImage: size")
+    if rounding not in _OFFSETS:
+        raise PreprocessError(
+            "CropImage: rounding is {}, not {!r}".format(" or ".join(_OFFSETS), rounding)
+        )
+    offset = _OFFSETS[rounding]
+    border = None if fill is None else _levels(fill)
 
     def step(image: np.ndarray) -> np.ndarray:
         have_h, have_w = image.shape[:2]
         if have_h < height or have_w < width:
-            raise InvalidRequest(
-                "the image has {} x {} pixels and the model needs {} x {}; "
-                "send a larger one".format(have_w, have_h, width, height)
-            )
-        left, top = (have_w - width) // 2, (have_h - height) // 2
+            if border is None:
+                raise InvalidRequest(
+                    "the image has {} x {} pixels and the model needs {} x {}; "
+                    "send a larger one".format(have_w, have_h, width, height)
+                )
+            image = _centred(image, width, height, offset, border)
+            have_h, have_w = image.shape[:2]
+        left, top = offset(have_w, width), offset(have_h, height)
         return image[top : top + height, left : left + width]
 
     return step
+
+
+def _centred(
+    image: np.ndarray, width: int, height: int, offset: Callable[[int, int], int], fill: List[float]
+) -> np.ndarray:
+    """`image` on a ground of `fill` that is at least `width` x `height`."""
+    have_h, have_w, channels = image.shape
+    ground = np.empty((max(height, have_h), max(width, have_w), channels), image.dtype)
+    ground[:] = np.asarray(fill).astype(image.dtype)
+    left, top = max(0, -offset(have_w, width)), max(0, -offset(have_h, height))
+    ground[top : top + have_h, left : left + have_w] = image
+    return ground
+
+
+def _floor(have: int, wanted: int) -> int:
+    """Where the crop begins; below zero, how far before the image."""
+    return (have - wanted) // 2
+
+
+def _even(have: int, wanted: int) -> int:
+    """The same in torchvision: before a smaller image it leaves the smaller half."""
+    return int(round((have - wanted) / 2.0)) if have >= wanted else -((wanted - have) // 2)
+
+
+_OFFSETS = {"floor": _floor, "even": _even}
+
+
+def _levels(fill: Any) -> List[float]:  # noqa: ANN401 - YAML
+    values: Optional[List[Any]] = [fill] if isinstance(fill, (int, float)) else None
+    if isinstance(fill, (list, tuple)) and len(fill) > 0:
+        values = list(fill)
+    if values is None or not all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 255
+        for value in values
+    ):
+        raise PreprocessError(
+            "CropImage: fill is a grey level from 0 to 255, or one a channel, not {!r}".format(fill)
+        )
+    return values

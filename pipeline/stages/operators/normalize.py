@@ -15,7 +15,11 @@ from ..errors import PreprocessError
 
 
 class NormalizeImage:
-    """(pixel * scale - mean) / std in float32, channel by channel."""
+    """(pixel * scale - mean) / std in float32, channel by channel.
+
+    With `divisor` it is (pixel / divisor - mean) / std, as torchvision and Keras compute it: the
+    two differ in the last bit.
+    """
 
     def __init__(
         self,
@@ -25,6 +29,7 @@ class NormalizeImage:
         order: Optional[str] = "chw",
         output_fp16: bool = False,
         channel_num: int = 3,
+        divisor: Optional[float] = None,
     ) -> None:
         if channel_num != 3:
             raise PreprocessError("NormalizeImage: channel_num is 3, not {}".format(channel_num))
@@ -35,11 +40,14 @@ class NormalizeImage:
         # '' in exported files means pixels [H, W, 3]; only 'chw' means planes.
         self.by_pixel = order != "chw"
         shape = (1, 1, 3) if self.by_pixel else (3, 1, 1)
+        if scale is not None and divisor is not None:
+            raise PreprocessError("NormalizeImage: takes scale or divisor, not both")
         self._scale = np.float32(_number(scale) if scale is not None else 1.0 / 255.0)
         if not np.isfinite(self._scale):
             raise PreprocessError(
                 "NormalizeImage: scale is a finite number, not {!r}".format(scale)
             )
+        self._divisor = None if divisor is None else _divisor(divisor)
         self._mean = _three(mean or (0.485, 0.456, 0.406), "mean").reshape(shape)
         self._std = _three(std or (0.229, 0.224, 0.225), "std").reshape(shape)
         self._tables: List[np.ndarray] = []
@@ -50,8 +58,9 @@ class NormalizeImage:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Normalise either layout; the result has the layout of `image`."""
-        result = (image.astype(np.float32) * self._scale - self._mean) / self._std
-        return np.asarray(result, np.float32)
+        pixels = image.astype(np.float32)
+        scaled = pixels * self._scale if self._divisor is None else pixels / self._divisor
+        return np.asarray((scaled - self._mean) / self._std, np.float32)
 
     def planes(self, image: np.ndarray) -> np.ndarray:
         """Normalise [H, W, 3] and return [3, H, W]."""
@@ -74,6 +83,16 @@ def _number(value: Union[str, float]) -> float:
                 value
             )
         ) from error
+
+
+def _divisor(value: object) -> np.ndarray:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    divisor = np.asarray(value if number else 0, np.float32)
+    if not np.isfinite(divisor) or not divisor.all():
+        raise PreprocessError(
+            "NormalizeImage: divisor is a number, for example 255, not {!r}".format(value)
+        )
+    return divisor
 
 
 def _three(values: Sequence[float], name: str) -> np.ndarray:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Optional, Tuple
 
-import cv2
 import numpy as np
 
-from protocol.errors import TooLarge
-
 from ..errors import PreprocessError
+from .resampling import Resample, resampler
 from .step import Step, pair
 
-# An image of 1 x 40000 pixels, its short side enlarged to 256, would take gigabytes.
-MAX_RESIZED_PIXELS = 100_000_000
-
-_INTERPOLATIONS = {
-    "nearest": cv2.INTER_NEAREST,
-    "bilinear": cv2.INTER_LINEAR,
-    "area": cv2.INTER_AREA,
-    "bicubic": cv2.INTER_CUBIC,
-    "lanczos": cv2.INTER_LANCZOS4,
-}
+Size = Tuple[int, int]
 
 
 def resize_image(
@@ -31,9 +20,27 @@ def resize_image(
     interpolation: Optional[str] = None,
     backend: str = "cv2",
     return_numpy: bool = True,  # noqa: ARG001 - PaddleClas writes it; arrays are all we have
+    rounding: str = "nearest",
+    fit: Optional[str] = None,
 ) -> Step:
-    """Resize to `size`, or until the short side is `resize_short`; as PaddleClas does."""
-    resize = _resizer(interpolation, backend)
+    """Resize to `size`, or until the short side is `resize_short`; as PaddleClas does.
+
+    Args:
+        size: one number, or [width, height].
+        resize_short: length of the short side in pixels; the long one follows.
+        max_long: limit of the long side with `resize_short`, PaddleX' `max_size`.
+        interpolation: see `resampler`.
+        backend: cv2 or pil.
+        return_numpy: is not read.
+        rounding: of the long side with `resize_short`: `nearest`, or `floor` as torchvision does.
+        fit: how `size` is kept with the ratio of the image: `inside` it, `cover` it (timm), or
+            `crop` (Keras' keep_aspect_ratio: the largest centre of that ratio fills `size`).
+    """
+    resample = resampler(interpolation, backend)
+    if rounding not in ("nearest", "floor"):
+        raise PreprocessError(
+            "ResizeImage: rounding is nearest or floor, not {!r}".format(rounding)
+        )
     if resize_short is not None and (
         isinstance(resize_short, bool) or not isinstance(resize_short, (int, float))
     ):
@@ -41,73 +48,72 @@ def resize_image(
             "ResizeImage: resize_short is a number of pixels, not {!r}".format(resize_short)
         )
     if resize_short is not None and resize_short > 0:  # otherwise size counts, as in PaddleClas
-        short = float(resize_short)
-        if max_long is not None and (not isinstance(max_long, int) or max_long < 1):
-            raise PreprocessError(
-                "ResizeImage: max_long is a number of pixels, not {!r}".format(max_long)
-            )
-
-        def step(image: np.ndarray) -> np.ndarray:
-            height, width = image.shape[:2]
-            # In PaddleClas' order of operations: the rounding depends on it.
-            ratio = short / min(width, height)
-            # PaddleX' max_size: the long side's limit, where both cannot be had
-            if max_long is not None and np.round(ratio * max(width, height)) > max_long:
-                ratio = max_long / max(width, height)
-            return resize(image, (int(round(width * ratio)), int(round(height * ratio))))
-
-        return step
+        if fit is not None:
+            raise PreprocessError("ResizeImage: fit belongs to size, not to resize_short")
+        return _to_short_side(resample, float(resize_short), max_long, floor=rounding == "floor")
     if size is None:
         raise PreprocessError("ResizeImage needs size or resize_short above 0")
-    fixed = pair(size, "ResizeImage: size")
-    return lambda image: resize(image, fixed)
+    return _to_size(resample, pair(size, "ResizeImage: size"), fit)
 
 
-def _resizer(
-    interpolation: Optional[str], backend: str
-) -> Callable[[np.ndarray, Tuple[int, int]], np.ndarray]:
-    name = str(interpolation or "bilinear").lower()
-    if str(backend).lower() == "pil":
-        return _pillow_resizer(name)
-    if str(backend).lower() != "cv2":
-        raise PreprocessError("ResizeImage: backend is cv2 or pil, not {!r}".format(backend))
-    if name not in _INTERPOLATIONS:
+def _to_short_side(
+    resample: Resample,
+    short: float,
+    max_long: Optional[int],
+    floor: bool,
+) -> Step:
+    if max_long is not None and (not isinstance(max_long, int) or max_long < 1):
         raise PreprocessError(
-            "ResizeImage: interpolation is one of {}, not {!r}".format(
-                ", ".join(_INTERPOLATIONS), name
-            )
+            "ResizeImage: max_long is a number of pixels, not {!r}".format(max_long)
         )
-    flag = _INTERPOLATIONS[name]
-
-    def resize(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-        _check_resized(size)
-        return cv2.resize(image, size, interpolation=flag)
-
-    return resize
-
-
-def _pillow_resizer(name: str) -> Callable[[np.ndarray, Tuple[int, int]], np.ndarray]:
-    """Pillow filters differently from OpenCV; some models were trained with it."""
-    try:
-        from PIL import Image
-    except ImportError as error:
+    if floor and (max_long is not None or short != int(short)):
         raise PreprocessError(
-            "ResizeImage: backend pil needs Pillow; pip install pillow"
-        ) from error
-    flag = getattr(Image.Resampling, name.upper(), None)
-    if flag is None:
-        raise PreprocessError("ResizeImage: pil has no interpolation {!r}".format(name))
-
-    def resize(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-        _check_resized(size)
-        return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, flag))
-
-    return resize
-
-
-def _check_resized(size: Tuple[int, int]) -> None:
-    if size[0] * size[1] > MAX_RESIZED_PIXELS:
-        raise TooLarge(
-            "the image is too long and thin: resized for the model it would have "
-            "{} x {} pixels".format(*size)
+            "ResizeImage: rounding floor takes a whole number for resize_short, and no max_long"
         )
+
+    def step(image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        if floor:
+            return resample(image, _floored(width, height, int(short)))
+        # In PaddleClas' order of operations: the rounding depends on it.
+        ratio = short / min(width, height)
+        # PaddleX' max_size: the long side's limit, where both cannot be had
+        if max_long is not None and np.round(ratio * max(width, height)) > max_long:
+            ratio = max_long / max(width, height)
+        return resample(image, (int(round(width * ratio)), int(round(height * ratio))))
+
+    return step
+
+
+def _floored(width: int, height: int, short: int) -> Size:
+    """The size as torchvision computes it: the fraction of the long side is cut off."""
+    if width <= height:
+        return short, int(short * height / width)
+    return int(short * width / height), short
+
+
+def _to_size(resample: Resample, size: Size, fit: Optional[str]) -> Step:
+    if fit is None:
+        return lambda image: resample(image, size)
+    if fit == "crop":
+        return lambda image: resample(image, size, _centre_of_ratio(image, size))
+    if fit not in ("inside", "cover"):
+        raise PreprocessError("ResizeImage: fit is inside, cover or crop, not {!r}".format(fit))
+    choose = max if fit == "inside" else min
+
+    def step(image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        # In timm's order of operations: the rounding depends on it.
+        ratio = choose(height / size[1], width / size[0])
+        return resample(image, (round(width / ratio), round(height / ratio)))
+
+    return step
+
+
+def _centre_of_ratio(image: np.ndarray, size: Size) -> Tuple[int, int, int, int]:
+    """The largest centred box that has the ratio of `size`, as Keras' load_img computes it."""
+    height, width = image.shape[:2]
+    box_height = min(height, max(1, (width * size[1]) // size[0]))
+    box_width = min(width, max(1, (height * size[0]) // size[1]))
+    left, top = (width - box_width) // 2, (height - box_height) // 2
+    return left, top, left + box_width, top + box_height

@@ -40,6 +40,17 @@ def noise(height: int, width: int) -> np.ndarray:
         ([CHW, {"CropImage": {"size": 8}}], "CropImage must come before ToCHWImage"),
         ([CHW, CHW], "ToCHWImage must come before ToCHWImage"),
         (["Blur"], "unknown operator Blur"),
+        ([{"ResizeImage": {"resize_short": 9, "rounding": "up"}}], "rounding is nearest or floor"),
+        ([{"ResizeImage": {"resize_short": 9.5, "rounding": "floor"}}], "takes a whole number"),
+        ([{"ResizeImage": {"resize_short": 9, "fit": "cover"}}], "fit belongs to size"),
+        ([{"ResizeImage": {"size": 9, "fit": "tight"}}], "fit is inside, cover or crop"),
+        ([{"ResizeImage": {"size": 9, "backend": "pil", "interpolation": "area"}}], "with backend"),
+        ([{"CropImage": {"size": 9, "rounding": "up"}}], "rounding is floor or even"),
+        ([{"CropImage": {"size": 9, "fill": 256}}], "fill is a grey level from 0 to 255"),
+        ([{"CropImage": {"size": 9, "fill": [True]}}], "fill is a grey level from 0 to 255"),
+        ([{"NormalizeImage": {"scale": 1, "divisor": 255}}], "scale or divisor, not both"),
+        ([{"NormalizeImage": {"divisor": 0}}], "divisor is a number"),
+        ([{"NormalizeImage": {"divisor": "255"}}], "divisor is a number"),
     ],
 )
 def test_an_impossible_description_is_an_error_at_once(operators: list[Any], message: str) -> None:
@@ -90,3 +101,57 @@ def test_the_descriptions_of_real_exports_build(shared: Any) -> None:
         description = yaml.safe_load(file.read_text(encoding="utf-8"))
         preprocess = build_preprocess(description["PreProcess"]["transform_ops"])
         assert preprocess(noise(300, 401)).shape[0] == 3
+
+
+def shape_of(resize: dict[str, Any], height: int, width: int) -> tuple[int, ...]:
+    return build_preprocess([{"ResizeImage": resize}])(noise(height, width)).shape[:2]
+
+
+def test_rounding_of_the_long_side() -> None:
+    # 457 / 301 * 256 = 388.7
+    assert shape_of({"resize_short": 256}, 301, 457) == (256, 389)
+    assert shape_of({"resize_short": 256, "rounding": "floor"}, 301, 457) == (256, 388)
+    assert shape_of({"resize_short": 256, "rounding": "floor"}, 457, 301) == (388, 256)
+
+
+def test_fit_keeps_the_ratio_of_the_image() -> None:
+    size = {"size": [60, 30], "backend": "pil"}
+    assert shape_of({**size, "fit": "inside"}, 100, 100) == (30, 30)
+    assert shape_of({**size, "fit": "cover"}, 100, 100) == (60, 60)
+    assert shape_of({**size, "fit": "crop"}, 100, 100) == (30, 60)
+    # rounded to nothing, a side keeps one pixel
+    assert shape_of({**size, "fit": "inside"}, 1, 1000) == (1, 60)
+
+
+def test_fit_crop_reads_the_centre_only() -> None:
+    image = np.zeros((40, 100, 3), np.uint8)
+    image[:, 30:70] = 200
+    for backend in ("cv2", "pil"):
+        resize = {"size": 20, "fit": "crop", "backend": backend, "interpolation": "nearest"}
+        assert np.all(build_preprocess([{"ResizeImage": resize}])(image) == 200)
+
+
+def test_a_crop_larger_than_the_image_is_filled() -> None:
+    image = np.full((2, 5, 3), 9, np.uint8)
+    for rounding, rows in (("even", [7, 9, 9, 7, 7]), ("floor", [7, 7, 9, 9, 7])):
+        crop = {"size": [3, 5], "fill": 7, "rounding": rounding}
+        result = build_preprocess([{"CropImage": crop}])(image)
+        assert result.shape == (5, 3, 3)
+        assert result[:, 0, 0].tolist() == rows
+    crop = {"size": [7, 2], "fill": [1, 2, 3]}
+    assert build_preprocess([{"CropImage": crop}])(image)[0, 0].tolist() == [1, 2, 3]
+
+
+def test_rounding_of_a_crop() -> None:
+    image = np.arange(8, dtype=np.uint8).reshape(1, 8, 1).repeat(3, axis=2)
+    # three pixels too many: 1.5 at the left
+    for rounding, first in (("floor", 1), ("even", 2)):
+        crop = {"size": [5, 1], "rounding": rounding}
+        assert build_preprocess([{"CropImage": crop}])(image)[0, 0, 0] == first
+
+
+def test_a_divisor_divides() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(256, 1, 1).repeat(3, axis=2)
+    options = {"order": "", "divisor": 255, "mean": [0.5, 0.5, 0.5], "std": [0.3, 0.3, 0.3]}
+    wanted = (pixels.astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.3)
+    assert np.array_equal(build_preprocess([{"NormalizeImage": options}])(pixels), wanted)

@@ -1,0 +1,116 @@
+"""Pixels at other places: OpenCV's resizing and Pillow's, which filter differently.
+
+Pillow's filter widens with the reduction (antialias); OpenCV's reads the same few neighbours
+however far an image is reduced. Models answer differently to the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from protocol.errors import TooLarge
+
+from ..errors import PreprocessError
+
+# An image of 1 x 40000 pixels, its short side enlarged to 256, would take gigabytes.
+MAX_RESIZED_PIXELS = 100_000_000
+
+_CV2 = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "area": cv2.INTER_AREA,
+    "bicubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+_PIL = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+
+Box = Tuple[int, int, int, int]
+
+
+class Resample:
+    """Callable: an image [H, W, C], (width, height) and a box to read -> the resized image.
+
+    The box is (left, top, right, bottom) in pixels; None is the whole image.
+
+    Raises:
+        TooLarge: the result would exhaust memory.
+    """
+
+    def __call__(
+        self, image: np.ndarray, size: Tuple[int, int], box: Optional[Box] = None
+    ) -> np.ndarray:
+        """Resize `image`; a side is one pixel at least."""
+        size = max(1, size[0]), max(1, size[1])
+        if size[0] * size[1] > MAX_RESIZED_PIXELS:
+            raise TooLarge(
+                "the image is too long and thin: resized for the model it would have "
+                "{} x {} pixels".format(*size)
+            )
+        return self._resize(image, size, box)
+
+    def _resize(self, image: np.ndarray, size: Tuple[int, int], box: Optional[Box]) -> np.ndarray:
+        raise NotImplementedError
+
+
+def resampler(interpolation: Optional[str], backend: str) -> Resample:
+    """The resizing of a library.
+
+    Args:
+        interpolation: nearest, bilinear (the default), bicubic, lanczos; cv2 has area too, pil box
+            and hamming.
+        backend: cv2 or pil.
+
+    Raises:
+        PreprocessError: it is not known.
+    """
+    name = str(interpolation or "bilinear").lower()
+    library = str(backend).lower()
+    if library not in ("cv2", "pil"):
+        raise PreprocessError("ResizeImage: backend is cv2 or pil, not {!r}".format(backend))
+    known = tuple(_CV2) if library == "cv2" else _PIL
+    if name not in known:
+        raise PreprocessError(
+            "ResizeImage: interpolation is one of {}, not {!r}{}".format(
+                ", ".join(known), name, " with backend pil" if library == "pil" else ""
+            )
+        )
+    return _OpenCv(_CV2[name]) if library == "cv2" else _Pillow(name)
+
+
+class _OpenCv(Resample):
+    def __init__(self, flag: int) -> None:
+        self._flag = flag
+
+    def _resize(self, image: np.ndarray, size: Tuple[int, int], box: Optional[Box]) -> np.ndarray:
+        if box is not None:
+            left, top, right, bottom = box
+            image = image[top:bottom, left:right]
+        return cv2.resize(image, size, interpolation=self._flag)
+
+
+class _Pillow(Resample):
+    def __init__(self, name: str) -> None:
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise PreprocessError(
+                "ResizeImage: backend pil needs Pillow; pip install pillow"
+            ) from error
+        self._from_array: Any = Image.fromarray
+        self._flag: Any = getattr(Image.Resampling, name.upper())
+
+    def _resize(self, image: np.ndarray, size: Tuple[int, int], box: Optional[Box]) -> np.ndarray:
+        if image.shape[2] == 3:
+            return self._resize_plain(image, size, box)
+        # Channel by channel: two and four channels would be taken for alpha.
+        planes = [self._resize_plain(plane, size, box) for plane in np.moveaxis(image, 2, 0)]
+        return np.stack(planes, axis=2)
+
+    def _resize_plain(
+        self, image: np.ndarray, size: Tuple[int, int], box: Optional[Box]
+    ) -> np.ndarray:
+        pixels = self._from_array(np.ascontiguousarray(image))
+        return np.asarray(pixels.resize(size, self._flag, box=box))
