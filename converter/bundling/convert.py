@@ -13,8 +13,8 @@ from bundle.inference_yml import InferenceDescription, write_inference_yml
 from bundle.labels import check_count
 from bundle.model_config import SCORE_DTYPES, ModelConfig, write_model_config
 
-from ..describing.collect import collect, labels_beside
-from ..describing.forms import description_beside, label_file_beside
+from ..describing.beside import label_files_beside
+from ..describing.collect import FoundDescription, collect, labels_beside
 from ..describing.overrides import Overrides
 from ..describing.results import describe
 from ..errors import ConversionError
@@ -79,10 +79,11 @@ def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bun
         export, options.feed_aliases, options.fetch_aliases, labels=len(found.labels)
     )
     description = describe(found, options.overrides, export.graph.activations[config.answering])
-    _check_labels(found.labels, config, _labels_source(options, export))
+    _check_labels(found, config, export.folder)
     try_preprocessing(description, config)
     with staged(options.output) as staging:
-        _write(staging, export, description, config, options)
+        _write(staging, export, description, config)
+        write_record(staging, export, found, config.answering, _given(options))
         written = load_bundle(staging)
         # what was copied is a whole model too, in its new place
         read_export(written.server_dir, written.model_file.name)
@@ -105,25 +106,27 @@ def preview(
     return model_config(export, feed_aliases, fetch_aliases, labels=labels_beside(export))
 
 
-def _check_labels(labels: tuple[str, ...], config: ModelConfig, source: str) -> None:
+def _check_labels(found: FoundDescription, config: ModelConfig, folder: Path) -> None:
     try:
-        check_count(labels, config.classes, source)
+        check_count(found.labels, config.classes, str(found.labels_file))
     except BundleError as error:
+        message = f"{error}; {_other_labels(found.labels_file, folder)}"
         if sum(fetch.dtype in SCORE_DTYPES for fetch in config.fetches) == 1:
-            raise
+            raise BundleError(message) from error
         raise ConversionError(
-            f"{error}; the classes are those of the output"
+            f"{message}; the classes are those of the output"
             f" {config.fetches[config.answering].name!r}: another answers if --fetch-alias calls it"
             " prediction"
         ) from error
 
 
+def _other_labels(labels_file: Path, folder: Path) -> str:
+    beside = [str(path) for path in label_files_beside(folder) if path != labels_file]
+    return f"or give others with --labels {' or '.join(beside) if beside else 'FILE'}"
+
+
 def _write(
-    staging: Path,
-    export: ExportedModel,
-    description: InferenceDescription,
-    config: ModelConfig,
-    options: ConvertOptions,
+    staging: Path, export: ExportedModel, description: InferenceDescription, config: ModelConfig
 ) -> None:
     server, client = staging / "serving_server", staging / "serving_client"
     server.mkdir()
@@ -141,7 +144,6 @@ def _write(
     write_inference_yml(description, server / "inference.yml")
     write_model_config(config, server, "serving_server_conf")
     write_model_config(config, client, "serving_client_conf")
-    write_record(staging, export, config.answering, _given(options))
 
 
 def _given(options: ConvertOptions) -> dict[str, object]:
@@ -157,9 +159,3 @@ def _given(options: ConvertOptions) -> dict[str, object]:
     return {
         name: value for name, value in given.items() if value is not None and value is not False
     }
-
-
-def _labels_source(options: ConvertOptions, export: ExportedModel) -> str:
-    overrides = options.overrides
-    beside = description_beside(export.folder) or label_file_beside(export.folder)
-    return str(overrides.labels or overrides.preprocess or beside or "")

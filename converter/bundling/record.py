@@ -13,7 +13,8 @@ import yaml
 
 from bundle.strict_yaml import read_yaml
 
-from ..describing.forms import description_beside, label_file_beside
+from ..describing.beside import label_file_beside
+from ..describing.collect import FoundDescription
 from ..reading.exported_model import ExportedModel
 from ..reading.graph import GraphTensor
 
@@ -22,7 +23,11 @@ _CHUNK_BYTES = 1 << 20
 
 
 def write_record(
-    bundle_dir: Path, export: ExportedModel, answering: int, options: Mapping[str, Any]
+    bundle_dir: Path,
+    export: ExportedModel,
+    found: FoundDescription,
+    answering: int,
+    options: Mapping[str, Any],
 ) -> None:
     """Write bundle.yml into a bundle whose other files all stand.
 
@@ -32,10 +37,11 @@ def write_record(
         bundle_dir: the bundle.
         export: what it was made from. Model files are copied byte for byte, so their hashes under
             `files` are those of the source too.
+        found: the description that was found, of which the files are recorded.
         answering: the position of the output that answers are made from.
         options: what the conversion was given, None left out.
     """
-    source = _source_facts(export, options)
+    source = _source_facts(export, found, options)
     document = {
         "format": 1,
         "made_by": f"paddle-serving-kit {_version()}",
@@ -55,8 +61,10 @@ def write_record(
     (bundle_dir / RECORD).write_text(text, encoding="utf-8")
 
 
-def _source_facts(export: ExportedModel, options: Mapping[str, Any]) -> dict[str, Any]:
-    given = [description_beside(export.folder), label_file_beside(export.folder)]
+def _source_facts(
+    export: ExportedModel, found: FoundDescription, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    given = [found.file, label_file_beside(export.folder), found.labels_file]
     given += [options.get("labels"), options.get("preprocess")]
     descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
     return {

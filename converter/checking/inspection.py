@@ -13,8 +13,8 @@ from pipeline.predictors.registry import release_notes
 
 from ..bundling.record import changed_files, read_record
 from ..bundling.signature import NoAnswerError, answering_scores, model_config, signature
+from ..describing.beside import label_files_beside
 from ..describing.collect import beside_the_model, labels_beside
-from ..describing.forms import label_files_beside
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
 

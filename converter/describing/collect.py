@@ -17,14 +17,15 @@ from bundle.labels import read_labels
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel
 from ..reading.graph import GraphTensor
-from .form import DEFAULT_TOPK, Source
-from .forms import (
+from .beside import (
     description_beside,
     label_file_beside,
     label_files_beside,
     names_beside,
-    read_description,
+    unreadable_beside,
 )
+from .form import DEFAULT_TOPK, Source
+from .forms import read_description
 from .overrides import Overrides
 from .presets import PRESETS, for_pixels
 
@@ -36,12 +37,16 @@ class FoundDescription:
     Attributes:
         description: preprocessing, labels, and what was said of results.
         labels: those labels, which are known here.
+        labels_file: the file that they stand in.
         settled: it says what a result holds.
+        file: the description beside the model; None if there is none, or several that differ.
     """
 
     description: InferenceDescription
     labels: tuple[str, ...]
+    labels_file: Path
     settled: bool
+    file: Path | None
 
 
 def collect(
@@ -59,11 +64,11 @@ def collect(
         BundleError: a file that is needed is not what it must be.
     """
     beside = _beside(export, overrides, warn)
-    description, settled = _found(export, overrides, beside, warn)
-    labels = description.labels
+    found, settled = _found(export, overrides, beside, warn)
+    labels, labels_file = found.description.labels, found.labels_file
     label_file = overrides.labels or (label_file_beside(export.folder) if labels is None else None)
     if label_file is not None:
-        labels = read_labels(label_file, warn)
+        labels, labels_file = read_labels(label_file, warn), label_file
     if labels is None:
         raise _no_labels(export.folder, beside.unreadable)
     if beside.unreadable:
@@ -71,7 +76,8 @@ def collect(
             "the description beside the model is unreadable and not needed; nothing of it is used:"
             f" {beside.unreadable}"
         )
-    return FoundDescription(replace(description, labels=labels), labels, settled)
+    described = replace(found.description, labels=labels)
+    return FoundDescription(described, labels, labels_file, settled, beside.file)
 
 
 def _no_labels(folder: Path, unreadable: str) -> ConversionError:
@@ -112,32 +118,54 @@ def beside_the_model(export: ExportedModel) -> InferenceDescription | None:
 
 
 @dataclass(frozen=True)
-class _Beside:
-    """The description beside a model, and why it is None though a file is there."""
+class _Read:
+    """A description, and the file its labels stand in: its own, or the one that it names."""
 
-    description: InferenceDescription | None = None
+    description: InferenceDescription
+    labels_file: Path
+
+    @property
+    def settled(self) -> bool:
+        """Whether it says what a result holds; a preset or a list does not."""
+        described = self.description
+        return described.labels is not None or "PostProcess" in described.document
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """The description beside a model, its file, and why it is None though a file is there."""
+
+    file: Path | None = None
+    read: _Read | None = None
     unreadable: str = ""
+
+
+def _read(source: Source) -> _Read:
+    named: list[Path] = []
+    description = read_description(replace(source, note_label_file=named.append))
+    return _Read(description, named[-1] if named else source.path)
 
 
 def _beside(export: ExportedModel, overrides: Overrides, warn: Callable[[str], None]) -> _Beside:
     """Read the description beside the model, as far as the overrides leave a need for it."""
-    file = description_beside(export.folder)
-    if file is None:
-        return _Beside()
-    source = Source(
-        file,
-        (export.folder,),
-        need_labels=_lacks_labels(export, overrides) and not overrides.preprocess,
-        labels_given=overrides.labels is not None,
-        steps_given=overrides.preprocess is not None,
-        warn=warn,
-    )
+    file = None
     try:
-        return _Beside(read_description(source))
+        file = description_beside(export.folder)
+        if file is None:
+            return _Beside()
+        source = Source(
+            file,
+            (export.folder,),
+            need_labels=_lacks_labels(export, overrides) and not overrides.preprocess,
+            labels_given=overrides.labels is not None,
+            steps_given=overrides.preprocess is not None,
+            warn=warn,
+        )
+        return _Beside(file, _read(source))
     except (ConversionError, BundleError) as error:
         if overrides.preprocess is None:
             raise
-        return _Beside(unreadable=str(error))
+        return _Beside(file, unreadable=str(error))
 
 
 def _lacks_labels(export: ExportedModel, overrides: Overrides) -> bool:
@@ -146,37 +174,56 @@ def _lacks_labels(export: ExportedModel, overrides: Overrides) -> bool:
 
 def _found(
     export: ExportedModel, overrides: Overrides, found: _Beside, warn: Callable[[str], None]
-) -> tuple[InferenceDescription, bool]:
-    """The description, and whether it says what a result holds (a preset or a list does not)."""
-    beside = found.description
+) -> tuple[_Read, bool]:
+    """The description, and whether it says what a result holds."""
+    beside = found.read
     if overrides.preprocess is None:
         if beside is None:
-            raise ConversionError(
-                f"{export.folder}: holds no {names_beside()}, so how images are prepared is"
-                " unknown; give --preprocess FILE (one of those, or a transform_ops list) or a"
-                f" preset: {', '.join(PRESETS)}"
-            )
-        return beside, _says_what_a_result_holds(beside)
-    lacks_labels = _lacks_labels(export, overrides) and (beside is None or not beside.labels)
-    given = _preset(overrides.preprocess, export.graph.feeds[0]) or read_description(
+            raise _no_description(export.folder)
+        return beside, beside.settled
+    given = _given(export, overrides, beside, warn)
+    if beside is None:
+        return given, given.settled
+    if given.settled:
+        if given.description.labels:
+            return given, True
+        labelled = replace(given.description, labels=beside.description.labels)
+        return _Read(labelled, beside.labels_file), True
+    kept = replace(beside.description, transform_ops=given.description.transform_ops)
+    return _Read(kept, beside.labels_file), beside.settled
+
+
+def _given(
+    export: ExportedModel,
+    overrides: Overrides,
+    beside: _Read | None,
+    warn: Callable[[str], None],
+) -> _Read:
+    """What --preprocess names."""
+    name = str(overrides.preprocess)
+    preset = _preset(name, export.graph.feeds[0])
+    if preset is not None:
+        return _Read(preset, export.folder)
+    lacks_labels = _lacks_labels(export, overrides)
+    return _read(
         Source(
-            _given_file(overrides.preprocess),
+            _given_file(name),
             (export.folder,),
-            need_labels=lacks_labels,
+            need_labels=lacks_labels and (beside is None or not beside.description.labels),
             labels_given=overrides.labels is not None,
             warn=warn,
         )
     )
-    if beside is None:
-        return given, _says_what_a_result_holds(given)
-    if _says_what_a_result_holds(given):
-        return replace(given, labels=given.labels or beside.labels), True
-    kept = replace(beside, transform_ops=given.transform_ops)
-    return kept, _says_what_a_result_holds(beside)
 
 
-def _says_what_a_result_holds(description: InferenceDescription) -> bool:
-    return description.labels is not None or "PostProcess" in description.document
+def _no_description(folder: Path) -> ConversionError:
+    unreadable = unreadable_beside(folder)
+    why = f" ({unreadable[0]})" if unreadable else ""
+    return ConversionError(
+        f"{folder}: holds no {names_beside()}, nor a file of another name that holds the same{why},"
+        " so how images are prepared is unknown; give --preprocess FILE (one of those, or a"
+        f" transform_ops list) or a preset: {', '.join(PRESETS)}"
+    )
 
 
 def _preset(name: str, feed: GraphTensor) -> InferenceDescription | None:

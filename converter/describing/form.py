@@ -17,6 +17,10 @@ def _no_warning(_text: str) -> None:
     """The default of `Source.warn`: `inspect` shows what is there and warns of nothing."""
 
 
+def _no_note(_path: Path) -> None:
+    """The default of `Source.note_label_file`."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a description comes from, and what is needed of it.
@@ -29,6 +33,7 @@ class Source:
             them.
         steps_given: preprocessing comes from elsewhere, likewise.
         warn: gets one line on what is odd and prevents nothing.
+        note_label_file: gets the path of a label file that the labels are read from.
     """
 
     path: Path
@@ -37,6 +42,7 @@ class Source:
     labels_given: bool = False
     steps_given: bool = False
     warn: Callable[[str], None] = _no_warning
+    note_label_file: Callable[[Path], None] = _no_note
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,18 @@ class Form:
 
     Attributes:
         title: its name for people: the file that has it.
-        beside: names of its files beside a model, as patterns; none: it is given by option only.
+        usual_names: the names that its exporter gives it beside a model, which win over others.
         key: what such a document holds, for errors.
-        recognises: whether a loaded YAML document is of this form; no two forms take the same.
+        recognises: whether a loaded document is of this form; no two forms take the same.
         read: the loaded document and its source -> the description. It raises ConversionError or
             BundleError, in one line, if it is not what it must be.
+        any_name: a file of this form beside a model is found under any name; False: one under
+            another name is given by option only.
     """
 
     title: str
-    beside: tuple[str, ...]
+    usual_names: tuple[str, ...]
     key: str
     recognises: Callable[[Any], bool]
     read: Callable[[Any, Source], InferenceDescription]
+    any_name: bool = True

@@ -64,6 +64,7 @@ def read_deploy_yaml(document: Mapping[str, Any], source: Source) -> InferenceDe
         return described
     found = _find(str(label_file), [path.parent, path.parent.parent, Path(), *source.folders])
     if found is not None:
+        source.note_label_file(found)
         return replace(described, labels=() if labels_given else read_labels(found, source.warn))
     if source.need_labels:
         raise ConversionError(

@@ -9,7 +9,7 @@ import pytest
 
 from bundle import BundleError
 from converter.describing.form import Source
-from converter.describing.forms import FORMS, description_beside, read_description
+from converter.describing.forms import FORMS, read_description
 
 STEPS = [{"ToCHWImage": None}]
 DOCUMENTS: dict[str, Any] = {
@@ -28,15 +28,6 @@ DOCUMENTS: dict[str, Any] = {
 def test_a_document_is_of_one_form_only(form: Any) -> None:
     document = DOCUMENTS[form.title]
     assert [other.title for other in FORMS if other.recognises(document)] == [form.title]
-
-
-def test_the_file_beside_a_model_is_found_in_the_order_of_the_table(tmp_path: Path) -> None:
-    assert description_beside(tmp_path) is None
-    for name in ("inference_cls_peach.yaml", "model.yml", "inference.yml"):
-        (tmp_path / name).touch()
-        found = description_beside(tmp_path)
-        assert found is not None
-        assert found.name == name
 
 
 def test_a_file_of_no_form_is_refused_with_what_is_known(tmp_path: Path) -> None:

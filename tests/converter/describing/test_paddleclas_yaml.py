@@ -169,3 +169,18 @@ def test_what_cannot_be_served_is_refused(
         convert_with(text)
     assert "inference_cls.yaml" in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_do_not_fit_are_blamed_on_their_file(
+    make_export: MakeExport, tmp_path: Path
+) -> None:
+    export = make_export("pdmodel", description=None)
+    section = nested("Topk", "{topk: 2, class_id_map_file: ../utils/imagenet1k_label_list.txt}")
+    (export / "inference_cls.yaml").write_text(DEPLOY + section)
+    (export / "imagenet1k_label_list.txt").write_text("a\nb\n")
+    with pytest.raises(BundleError, match=r"imagenet1k_label_list\.txt has 2 labels") as error:
+        convert(ConvertOptions(export, tmp_path / "out"))
+    assert str(error.value).endswith("or give others with --labels FILE")
+    (export / "labels.txt").write_text("a\nb\nc\n")
+    with pytest.raises(BundleError, match=r"--labels .*export/pdmodel/labels\.txt$"):
+        convert(ConvertOptions(export, tmp_path / "out"))

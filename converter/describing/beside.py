@@ -1,0 +1,89 @@
+"""What lies beside a model: its description, found by what it holds, and its label file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bundle.errors import BundleError
+
+from ..errors import ConversionError
+from .document import load_document
+from .forms import FORMS, form_of
+
+LABEL_FILES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
+_SUFFIXES = (".yml", ".yaml", ".json")
+_NO_DESCRIPTIONS = (*LABEL_FILES, "bundle.yml")
+
+
+def description_beside(folder: Path) -> Path | None:
+    """The description file beside a model; None if there is none.
+
+    A file under its form's usual name wins, in the order of the table. Otherwise every YAML and
+    JSON file is looked into, and the one that a form recognises is taken.
+
+    Raises:
+        ConversionError: several files are recognised, and they do not hold the same.
+    """
+    for form in FORMS:
+        for name in form.usual_names:
+            if (folder / name).is_file():
+                return folder / name
+    documents, _ = _look_into(folder)
+    if len({repr(document) for document in documents.values()}) > 1:
+        names = ", ".join(path.name for path in documents)
+        raise ConversionError(
+            f"{folder}: holds {len(documents)} descriptions of how images are prepared ({names}),"
+            " and they differ; choose one with --preprocess"
+        )
+    return next(iter(documents), None)
+
+
+def unreadable_beside(folder: Path) -> tuple[str, ...]:
+    """Why YAML files beside a model, which may be descriptions, cannot be read."""
+    _, unreadable = _look_into(folder)
+    return unreadable
+
+
+def _look_into(folder: Path) -> tuple[dict[Path, object], tuple[str, ...]]:
+    """The files that a form recognises, with what they hold; and why others are unreadable."""
+    documents: dict[Path, object] = {}
+    unreadable = []
+    for path in sorted(folder.iterdir()):
+        if not _may_be_description(path):
+            continue
+        try:
+            document = load_document(path)
+        except BundleError as error:
+            if path.suffix.lower() != ".json":  # which graphs have too
+                unreadable.append(str(error))
+            continue
+        form = form_of(document)
+        if form is not None and form.any_name:
+            documents[path] = document
+    return documents, tuple(unreadable)
+
+
+def _may_be_description(path: Path) -> bool:
+    return (
+        path.suffix.lower() in _SUFFIXES
+        and not path.name.startswith(".")
+        and path.name not in _NO_DESCRIPTIONS
+        and path.is_file()
+    )
+
+
+def names_beside() -> str:
+    """The usual names of description files beside a model, for errors."""
+    names = [name for form in FORMS for name in form.usual_names]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def label_files_beside(folder: Path) -> tuple[Path, ...]:
+    """The label files beside a model."""
+    return tuple(folder / name for name in LABEL_FILES if (folder / name).is_file())
+
+
+def label_file_beside(folder: Path) -> Path | None:
+    """The label file beside a model; None if there is none, or more than one."""
+    found = label_files_beside(folder)
+    return found[0] if len(found) == 1 else None

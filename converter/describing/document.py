@@ -1,0 +1,76 @@
+"""A description file as plain data, YAML or JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bundle.errors import BundleError
+from bundle.strict_yaml import parse_yaml
+
+# 21,841 classes of ImageNet-22k with their names in full take one; a larger file is a mistake.
+MAX_BYTES = 4 << 20
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def load_document(path: Path) -> object:
+    """Return what a description file holds: JSON if its name or its first character says so.
+
+    Raises:
+        BundleError: missing, empty, too large, not UTF-8, not YAML or JSON, or a key is given
+            twice.
+    """
+    text = _text(path)
+    if path.suffix.lower() == ".json":
+        return _json(text, path)
+    if text.lstrip()[0] == "{":
+        # YAML can be written so too, and reads 1e-5 as text, where JSON reads a number
+        try:
+            return _json(text, path)
+        except BundleError:
+            pass
+    return parse_yaml(text, str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise BundleError(f"there is no {path}; check the path") from error
+    except OSError as error:
+        raise BundleError(
+            f"cannot read {path}: {error.strerror}; give a file that you may read"
+        ) from error
+    if len(content) > MAX_BYTES:
+        raise BundleError(
+            f"{path} is larger than {MAX_BYTES >> 20} MiB, so it is no description; give the file"
+            " that says how images are prepared"
+        )
+    if content.startswith(_UTF16):
+        raise BundleError(f"{path} is UTF-16; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise BundleError(f"{path} is not YAML in UTF-8 (line {line}); save it as UTF-8") from error
+    if not text.strip():
+        raise BundleError(f"{path} is empty; export the model again, or give a whole file")
+    return text
+
+
+def _json(text: str, path: Path) -> object:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        document: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in document:
+                raise BundleError(f"{path}: the key {key!r} is given twice")
+            document[key] = value
+        return document
+
+    try:
+        document: object = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} cannot be read as JSON: {error}") from error
+    return document
