@@ -2,6 +2,9 @@
 
     SOI, segments (a marker, a length, content), SOS, coded pixels, further segments and scans, EOI
 
+Markers are found as libjpeg finds them (`_markers`), stray bytes included. Otherwise a file could
+show its limits one size and libjpeg another.
+
 Every scan visits every block of 8 x 8 pixels, whether it has bits for it or not: 324 KB with 3000
 scans of 49 million pixels took 11 s. Progressive files of libjpeg have 10 scans, optimised ones a
 few more. The budget is the work of 50 megapixels with 20 scans; at most that took, on one core of
@@ -25,10 +28,13 @@ _END = 0xD9
 # Sequential, by Huffman or arithmetic coding: one scan may hold all components.
 _SEQUENTIAL = (0xC0, 0xC1, 0xC9)
 
-# Before the first scan: any number of fill bytes, then the marker.
-_MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
-# Among coded pixels: neither a byte FF of the pixels nor a marker without content.
-_MARKER_AMONG_PIXELS = re.compile(rb"\xff+([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+# The next marker, wherever it stands. Neither FF 00 (a byte FF of the pixels) nor further FFs are
+# one; TEM (01) and the restart markers (D0 to D7) have no content and change nothing here.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+# A marker below has no meaning.
+_FIRST_MARKER = 0xC0
+# Second SOI, JPG, DHP, EXP, and all that T.81 reserves: libjpeg reads no further.
+_REFUSED = (0xC8, 0xD8, 0xDE, 0xDF, *range(0xF0, 0xFE))
 # Real files have a few hundred segments. A file of nothing else must not keep a worker busy.
 _MAX_SEGMENTS = 10_000
 
@@ -44,7 +50,7 @@ def matches(data: bytes) -> bool:
 
 def size(data: bytes) -> Optional[Tuple[int, int]]:
     """Return width and height, from the frame segment."""
-    for marker, position in _segments(data):
+    for marker, position in _header(data):
         if _is_frame(marker):
             height, width = struct.unpack_from(">HH", data, position + 3)
             return width, height
@@ -58,7 +64,7 @@ def complete(data: bytes) -> bool:
     end mark are common (cameras pad) and fine. An end mark before the pixels is that of the
     thumbnail in a photo's EXIF data, which is a whole JPEG.
     """
-    pixels = next((at for marker, at in _segments(data) if marker == _SCAN), len(data))
+    pixels = next((at for marker, at in _header(data) if marker == _SCAN), len(data))
     return data.rfind(b"\xff\xd9", pixels) > 0
 
 
@@ -89,21 +95,37 @@ def check_scans(data: bytes, pixels: int) -> None:
     )
 
 
-def _segments(data: bytes) -> Iterator[Tuple[int, int]]:
-    """Yield each marker with the position after it, up to and with the first scan."""
+def _markers(data: bytes) -> Iterator[Tuple[int, int]]:
+    """Yield each marker that libjpeg reads, at most _MAX_SEGMENTS, with the position after it.
+
+    This is next_marker of its jdmarker.c: bytes up to the next marker are skipped, in the header
+    too, and the content of a segment is stepped over by its length. The search takes one byte FF,
+    since a run of them, taken at every start, costs the square of its length.
+    """
     position = 2
+    in_pixels = False
     for _ in range(_MAX_SEGMENTS):
-        match = _MARKER.match(data, position)
+        match = _MARKER.search(data, position)
         if match is None:
             return
         marker, position = match.group(1)[0], match.end()
         yield marker, position
-        if marker in (_END, _SCAN):
-            return
-        if marker != 0x01 and not 0xD0 <= marker <= 0xD8:  # all others have a length
-            if position + 2 > len(data):
+        if marker < _FIRST_MARKER:
+            if not in_pixels:
                 return
-            position += int(struct.unpack_from(">H", data, position)[0])
+            continue  # libjpeg may look for the next restart marker from here
+        if marker == _END or marker in _REFUSED or position + 2 > len(data):
+            return
+        in_pixels = in_pixels or marker == _SCAN
+        position += max(2, int(struct.unpack_from(">H", data, position)[0]))
+
+
+def _header(data: bytes) -> Iterator[Tuple[int, int]]:
+    """Yield what `_markers` yields, up to and with the first scan."""
+    for marker, position in _markers(data):
+        yield marker, position
+        if marker == _SCAN:
+            return
 
 
 def _is_frame(marker: int) -> bool:
@@ -114,7 +136,7 @@ def _is_frame(marker: int) -> bool:
 def _ends_with_first_scan(data: bytes) -> bool:
     """Return whether the first scan has every component; libjpeg then reads no second one."""
     components = 0
-    for marker, position in _segments(data):
+    for marker, position in _header(data):
         if _is_frame(marker):
             if marker not in _SEQUENTIAL or position + 8 > len(data):
                 return False
@@ -136,18 +158,12 @@ def _most_scans(data: bytes) -> int:
 def _count_scans(data: bytes) -> int:
     """Return the number of scans up to the end mark; one more than allowed if it cannot be found.
 
-    This walks as libjpeg does: segments are stepped over by their length, so that neither a
-    thumbnail in EXIF data nor a video behind the image counts.
+    Neither a thumbnail in EXIF data nor a video behind the image counts.
     """
-    scans = 0
-    position = 2
-    for _ in range(_MAX_SEGMENTS):
-        match = _MARKER_AMONG_PIXELS.search(data, position)
-        if match is None or match.group(1)[0] == _END or match.end() + 2 > len(data):
-            return scans
-        scans += match.group(1)[0] == _SCAN
+    scans = segments = 0
+    for marker, _ in _markers(data):
+        segments += 1
+        scans += marker == _SCAN
         if scans > _MAX_SCANS:
             return scans
-        (length,) = struct.unpack_from(">H", data, match.end())
-        position = match.end() + max(2, int(length))
-    return _MAX_SCANS + 1
+    return scans if segments < _MAX_SEGMENTS else _MAX_SCANS + 1
