@@ -18,7 +18,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import yaml
 
 from .errors import BundleError
-from .strict_yaml import read_yaml
+from .labels import label_text
+from .strict_yaml import DocumentDumper, read_yaml
 
 TOPK, MULTI_LABEL = "Topk", "MultiLabelThreshOutput"
 # Operators of PostProcess that make scores of logits, and what they are called elsewhere.
@@ -60,7 +61,7 @@ def read_inference_yml(path: Path) -> InferenceDescription:
     Raises:
         BundleError: missing, not YAML, or a part that is read is not as it should be.
     """
-    document = read_yaml(path)
+    document = read_yaml(path, label_keys=("label_list",))
     if not isinstance(document, dict):
         raise BundleError("{} must hold PreProcess and PostProcess".format(path))
     return description_of(document, str(path))
@@ -123,15 +124,8 @@ def _labels(labels: object, where: str) -> Optional[Tuple[str, ...]]:
         return None
     if not isinstance(labels, list) or not labels:
         raise BundleError("{}.label_list must be a list".format(where))
-    for class_id, label in enumerate(labels):
-        # 007 or no without quotes are a number and a truth value; their text is lost
-        if not isinstance(label, str):
-            raise BundleError(
-                "{}.label_list: label {} is {!r}, not text; put it in quotes".format(
-                    where, class_id, label
-                )
-            )
-    return tuple(labels)
+    source = where + ".label_list"
+    return tuple(label_text(label, class_id, source) for class_id, label in enumerate(labels))
 
 
 def write_inference_yml(description: InferenceDescription, path: Path) -> None:
@@ -146,7 +140,14 @@ def write_inference_yml(description: InferenceDescription, path: Path) -> None:
     document["PreProcess"] = {**(document.get("PreProcess") or {}), "transform_ops": operators}
     document["PostProcess"] = _postprocess(description, document.get("PostProcess") or {})
     with path.open("w", encoding="utf-8") as out:
-        yaml.safe_dump(document, out, allow_unicode=True, sort_keys=False, width=1000)
+        yaml.dump(
+            document,
+            out,
+            DocumentDumper,
+            allow_unicode=True,
+            sort_keys=False,
+            width=1000,
+        )
 
 
 def _postprocess(description: InferenceDescription, kept: Mapping[str, Any]) -> Dict[str, Any]:

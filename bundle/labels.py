@@ -7,10 +7,10 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional, Tuple
 
 from .errors import BundleError
-from .strict_yaml import parse_yaml
+from .strict_yaml import NotText, is_canonical, parse_yaml
 
 # The ImageNet list's form: "n01440764 tench, Tinca tinca".
 _SYNSET = re.compile(r"n\d{8}\s+(\S.*)")
@@ -46,7 +46,7 @@ def read_labels(path: Path, warn: Callable[[str], object] = logger.warning) -> T
     - `0 name` a line, as PaddleClas writes it; the lines may stand in any order;
     - `n01440764 name` a line, ImageNet's list; the WordNet id is left out;
     - JSON or YAML: a list of labels, `{"0": "name"}`, or Keras' `{"name": 0}`; JSON also in a
-      file of another name that begins with "{".
+      file of another name that begins with "{". What is no text there is read by `label_text`.
 
     Blank lines at the end are left out; one between labels would shift every class behind it and
     is an error.
@@ -84,10 +84,53 @@ def _labels(text: str, path: Path) -> Tuple[str, ...]:
     if not text.strip():
         raise BundleError("the label file {} is empty; write one label a line".format(path))
     if path.suffix.lower() in (".yml", ".yaml"):
-        return _from_document(parse_yaml(text, str(path)), path)
+        return _from_document(parse_yaml(text, str(path), all_labels=True), path)
     if path.suffix.lower() == ".json" or text.lstrip()[0] == "{":
         return _from_document(_json(text, path), path)
     return _from_lines(text, path)
+
+
+def label_text(label: object, class_id: int, source: str) -> str:
+    """Return the text of a label of a YAML or JSON document.
+
+    Text is taken, and an integer that is written as its digits, for nothing of it is lost. Other
+    values without quotes are not: `yes`, `1.0` and `0777` would become True, 1.0 and 511.
+
+    Args:
+        label: what the document holds; `bundle.strict_yaml` keeps what is lost as a `NotText`.
+        class_id: the class that it is the label of, for the error.
+        source: the file and the place in it, for the error.
+
+    Raises:
+        BundleError: it is something else; the text has the line, where it is known.
+    """
+    if isinstance(label, str):
+        return label
+    if isinstance(label, int) and not isinstance(label, bool):
+        return str(label)
+    if not isinstance(label, NotText):
+        raise BundleError(
+            "{}: the label of class {} is {!r}, not text; put it in quotes".format(
+                source, class_id, label
+            )
+        )
+    if not label.written:
+        raise BundleError(
+            "{} line {}: the label of class {} is empty; write its name".format(
+                source, label.line, class_id
+            )
+        )
+    raise BundleError(
+        "{} line {}: the label of class {} is {}, which YAML reads as {}; put it in quotes: "
+        "'{}'".format(
+            source,
+            label.line,
+            class_id,
+            label.written,
+            label.kind,
+            label.written.replace("'", "''"),
+        )
+    )
 
 
 def check_count(labels: Tuple[str, ...], classes: int, source: str) -> None:
@@ -211,7 +254,11 @@ def _json(text: str, path: Path) -> object:
         return dict(pairs)
 
     try:
-        document: object = json.loads(text, object_pairs_hook=unique)
+        document: object = json.loads(
+            text,
+            object_pairs_hook=unique,
+            parse_int=lambda digits: int(digits) if is_canonical(digits) else float(digits),
+        )
     except (ValueError, RecursionError) as error:
         raise BundleError("the label file {} is not JSON: {}".format(path, error)) from error
     return document
@@ -219,21 +266,48 @@ def _json(text: str, path: Path) -> object:
 
 def _from_document(document: object, path: Path) -> Tuple[str, ...]:
     if isinstance(document, list) and document:
-        return tuple(_name(label, path) for label in document)
+        return tuple(_name(label, at, path) for at, label in enumerate(document))
     if isinstance(document, dict) and document:
         by_number = {key: _class_id(key) for key in document}
-        if all(number is not None for number in by_number.values()):
-            return _in_order(
-                [(by_number[key] or 0, _name(name, path)) for key, name in document.items()], path
-            )
         by_name = {key: _class_id(value) for key, value in document.items()}
-        if all(number is not None for number in by_name.values()):
-            return _in_order([(by_name[key] or 0, _name(key, path)) for key in document], path)
+        numbered, named = (None not in ids.values() for ids in (by_number, by_name))
+        if numbered and not (named and _are_classes(document, by_number, by_name, path)):
+            return _in_order(
+                [(at or 0, _name(document[key], at or 0, path)) for key, at in by_number.items()],
+                path,
+            )
+        if named:
+            return _in_order(
+                [(at or 0, _name(key, at or 0, path)) for key, at in by_name.items()], path
+            )
     raise BundleError(
         '{} must hold a list of labels, or {{"0": "name", ...}}'.format(path)
         if document
         else "the label file {} is empty; write one label a class".format(path)
     )
+
+
+def _are_classes(
+    document: Mapping[Any, object],
+    by_number: Mapping[Any, Optional[int]],
+    by_name: Mapping[Any, Optional[int]],
+    path: Path,
+) -> bool:
+    """Whether in `{"10": 0, "20": 1}` the values are the classes, and the keys their labels.
+
+    Raises:
+        BundleError: in `{"1": 0, "0": 1}` either may be.
+    """
+    count = list(range(len(document)))
+    quoted = all(isinstance(value, str) for value in document.values())
+    if quoted or by_number == by_name or sorted(at or 0 for at in by_name.values()) != count:
+        return False
+    if sorted(at or 0 for at in by_number.values()) == count:
+        raise BundleError(
+            "{}: holds numbers for numbers, and which of them are the labels is not clear; write a "
+            "list of labels in the order of the classes".format(path)
+        )
+    return True
 
 
 def _class_id(value: Hashable) -> Optional[int]:
@@ -242,11 +316,13 @@ def _class_id(value: Hashable) -> Optional[int]:
     return int(value) if _CLASS_ID.fullmatch(str(value)) else None
 
 
-def _name(label: object, path: Path) -> str:
-    # YAML's 0 and no without quotes are a number and a truth value; their text is lost
-    if not isinstance(label, str) or not label.strip():
-        raise BundleError("{}: a label is {!r}, not text; put it in quotes".format(path, label))
-    return label.strip()
+def _name(label: object, class_id: int, path: Path) -> str:
+    name = label_text(label, class_id, str(path)).strip()
+    if not name:
+        raise BundleError(
+            "{}: the label of class {} is empty; write its name".format(path, class_id)
+        )
+    return name
 
 
 def _in_order(pairs: List[Tuple[int, str]], path: Path) -> Tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.errors import BundleError
-from bundle.strict_yaml import parse_yaml
+from bundle.strict_yaml import LABEL_KEYS, parse_yaml
 
 # 21,841 classes of ImageNet-22k with their names in full take one; a larger file is a mistake.
 MAX_BYTES = 4 << 20
@@ -30,7 +30,7 @@ def load_document(path: Path) -> object:
             return _json(text, path)
         except BundleError:
             pass
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, str(path), label_keys=LABEL_KEYS)
 
 
 def _text(path: Path) -> str:

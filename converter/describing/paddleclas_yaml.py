@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.inference_yml import MULTI_LABEL, TOPK, InferenceDescription, description_of
-from bundle.labels import read_labels
+from bundle.labels import label_text, read_labels
 
 from ..errors import ConversionError
 from .form import Source
@@ -113,7 +113,10 @@ def _postprocess(given: object, path: Path) -> dict[str, dict[str, Any]]:
     section.pop("delimiter", None)  # a blank or a tab; both are read
     if kinds[0] == "ThreshOutput" and section.get("threshold") == 0.5:
         # With two classes and one half between them, the better one is the result.
-        labels = [str(section.get("label_0", "0")), str(section.get("label_1", "1"))]
+        labels = [
+            label_text(section.get(f"label_{number}", str(number)), number, str(path))
+            for number in (0, 1)
+        ]
         return {TOPK: {"topk": 1, "label_list": labels}}
     if len(kinds) > 1 or kinds[0] not in (TOPK, MULTI_LABEL):
         raise ConversionError(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bundle.inference_yml import InferenceDescription, TransformOp
+from bundle.labels import label_text
 
 from ..errors import ConversionError
 from .form import DEFAULT_TOPK, Source
@@ -157,10 +158,7 @@ def _labels(labels: object, source: str) -> tuple[str, ...] | None:
         return None
     if not isinstance(labels, list) or not labels:
         raise ConversionError(f"{source}: _Attributes.labels must be a list")
-    for label in labels:
-        # PaddleX writes the label 5 as 5; what no and 1.50 were is lost
-        if not isinstance(label, (str, int)) or isinstance(label, bool):
-            raise ConversionError(
-                f"{source}: the label {label!r} is not text; put it in quotes, or give --labels"
-            )
-    return tuple(str(label) for label in labels)
+    return tuple(
+        label_text(label, class_id, f"{source}: _Attributes.labels")
+        for class_id, label in enumerate(labels)
+    )

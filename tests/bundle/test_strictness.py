@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -95,12 +96,56 @@ def test_the_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_bundle(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("label", ["0", "007", "no", "1.5", "null", "2024-01-01"])
+LOST = ["007", "0777", "0x1F", "1_000", "1:30", "+5", "-0", "0b1", "no", "on", "Yes", "1.0", ".5",
+        "1.e+3", ".inf", "null", "~", "2024-01-01", "2024-13-45", "="]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", LOST)
 def test_a_label_without_quotes_is_not_guessed(tmp_path: Path, label: str) -> None:
-    text = OPS + f"PostProcess: {{Topk: {{topk: 1, label_list: [a, {label}]}}}}\n"
+    text = OPS + f"PostProcess:\n  Topk:\n    label_list:\n    - a\n    - {label}\n"
     (tmp_path / "a.yml").write_text(text)
-    with pytest.raises(BundleError, match=r"label 1 .* put it in quotes"):
+    cause = re.escape(
+        f"a.yml: PostProcess.Topk.label_list line 6: the label of class 1 is {label},"
+    )
+    with pytest.raises(BundleError, match=cause + f".* put it in quotes: '{re.escape(label)}'$"):
         read_inference_yml(tmp_path / "a.yml")
+    (tmp_path / "a.yml").write_text(text.replace(f"- {label}", f"- '{label}'"))
+    assert read_inference_yml(tmp_path / "a.yml").labels == ("a", label)
+
+
+@pytest.mark.parametrize("label", ["0", "5", "-1", "1000", "1e3", "0o7", "1.2.3", "n", "y"])
+def test_a_label_that_loses_nothing_without_quotes(tmp_path: Path, label: str) -> None:
+    """Integers as PaddleX writes them, and what YAML reads as text."""
+    (tmp_path / "a.yml").write_text(OPS + f"PostProcess: {{Topk: {{label_list: [a, {label}]}}}}\n")
+    description = read_inference_yml(tmp_path / "a.yml")
+    assert description.labels == ("a", label)
+    write_inference_yml(description, tmp_path / "b.yml")
+    assert read_inference_yml(tmp_path / "b.yml").labels == ("a", label)
+
+
+@pytest.mark.parametrize(
+    ("label", "cause"),
+    [
+        ("", "the label of class 1 is empty; write its name"),
+        ("# 5", "the label of class 1 is empty; write its name"),
+        ("a: b", "is a: b, which YAML reads as a mapping; put it in quotes: 'a: b'"),
+        ("[it's]", r"is \[it's\], which YAML reads as a list; put it in quotes: '\[it''s\]'"),
+    ],
+)
+def test_labels_that_yaml_takes_apart(tmp_path: Path, label: str, cause: str) -> None:
+    text = OPS + f"PostProcess:\n  Topk:\n    label_list:\n    - a\n    - {label}\n    - c\n"
+    (tmp_path / "a.yml").write_text(text)
+    with pytest.raises(BundleError, match=cause):
+        read_inference_yml(tmp_path / "a.yml")
+
+
+def test_what_is_not_read_is_written_back_as_it_was(tmp_path: Path) -> None:
+    text = OPS + "Other: {label_list: [no, 0777, 2024-01-01, 'no'], x: no}\n"
+    (tmp_path / "a.yml").write_text(text)
+    write_inference_yml(read_inference_yml(tmp_path / "a.yml"), tmp_path / "b.yml")
+    written = (tmp_path / "b.yml").read_text()
+    assert yaml.safe_load(written)["Other"] == yaml.safe_load(text)["Other"]
+    assert "- 0777" in written
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.errors import BundleError
-from bundle.strict_yaml import read_yaml
+from bundle.strict_yaml import NotText, read_yaml
 
 from .errors import DatasetError
 from .images import Dataset, Image
@@ -33,16 +33,29 @@ def read_renaming(path: Path) -> dict[str, str | None]:
         DatasetError: the file cannot be read, or holds something else than names.
     """
     try:
-        document = read_yaml(path)
+        document = read_yaml(path, all_labels=True)
     except BundleError as error:
         raise DatasetError(str(error)) from error
     if not isinstance(document, dict) or not document:
         raise DatasetError(f"{path} must hold lines `old class: new class` (null drops a class)")
-    for old, new in document.items():
-        if not isinstance(old, str) or not isinstance(new, str | None):
-            wrong = old if not isinstance(old, str) else new
-            raise DatasetError(f"{path}: {wrong!r} is no name of a class; put it in quotes")
-    return document
+    return {
+        _name(old, path): None if _drops(new) else _name(new, path) for old, new in document.items()
+    }
+
+
+def _drops(new: object) -> bool:
+    return isinstance(new, NotText) and new.kind == "nothing"
+
+
+def _name(value: object, path: Path) -> str:
+    if isinstance(value, NotText):
+        raise DatasetError(
+            f"{path} line {value.line}: {value.written or 'nothing'} is no name of a class, for"
+            f" YAML reads it as {value.kind}; put it in quotes"
+        )
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DatasetError(f"{path}: {value!r} is no name of a class; put it in quotes")
+    return str(value)
 
 
 def regroup(

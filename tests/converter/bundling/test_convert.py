@@ -37,7 +37,7 @@ UNREADABLE = {
     "inference.yml": "PreProcess: [\n",
 }
 WRONG_LABELS = {
-    "inference.yml": OPS + "PostProcess: {Topk: {topk: 1, label_list: [0, 1, 2]}}\n",
+    "inference.yml": OPS + "PostProcess: {Topk: {topk: 1, label_list: [0, 1, no]}}\n",
     "inference_cls.yaml": OPS + "PostProcess: {Topk: {topk: 1, class_id_map_file: names.txt}}\n",
     "model.yml": "{Transforms: [Resize: {target_size: 4}], _Attributes: {labels: [0, 1, no]}}\n",
 }

@@ -158,6 +158,10 @@ def test_a_label_file_beside_the_model_is_taken(make_export: MakeExport, tmp_pat
         (GLOBAL + nested("Topk", "{topk: 1}"), "transform_ops must be a list"),
         ("Infer: {PostProcess: {name: Topk}}\n", "neither Infer.transforms nor DataLoader"),
         ("Arch: {name: x}\n", "holds none of PreProcess"),
+        (
+            DEPLOY + nested("ThreshOutput", "{threshold: 0.5, label_0: no, label_1: yes}"),
+            "line .*: the label of class 0 is no, which YAML reads as a truth value",
+        ),
         (DEPLOY + nested("Topk", "{topk: two}"), "topk must be 1 or more"),
         (DEPLOY + nested("MultiLabelThreshOutput", "{threshold: 2}"), "number from 0 to 1"),
     ],
