@@ -82,27 +82,38 @@ def many_scans(scans: int, side: int, frame: int = 0xC2) -> bytes:
 
 
 def tiff(
-    fields: Mapping[int, Sequence[int]], pixels: bytes, types: Mapping[int, int] | None = None
+    fields: Mapping[int, Sequence[int]],
+    pixels: bytes,
+    types: Mapping[int, int] | None = None,
+    *,
+    big: bool = False,
 ) -> bytes:
-    """Return a grey TIFF with `pixels` at 8; numbers are LONG unless `types` says otherwise."""
-    data = b"II*\0" + bytes(4) + pixels + bytes(len(pixels) % 2)
+    """Return a grey TIFF, or BigTIFF, with `pixels` at 8, or 16.
+
+    Numbers are LONG unless `types` says otherwise.
+    """
+    offset, entry, first = ("<Q", "<HHQ", 16) if big else ("<I", "<HHI", 8)
+    data = bytes(first) + pixels + bytes(len(pixels) % 2)
     entries = b""
     all_fields = {258: [8], 259: [1], 262: [1], 277: [1], 284: [1], **fields}
     for tag, numbers in sorted(all_fields.items()):
         kind = (types or {}).get(tag, 4)
         value = np.asarray(numbers, "<u8" if kind == 16 else "<u4").tobytes()
-        if len(value) > 4:
-            data, value = data + value, struct.pack("<I", len(data))
-        entries += struct.pack("<HHI", tag, kind, len(numbers)) + value
-    directory = struct.pack("<H", len(all_fields)) + entries + bytes(4)
-    return data[:4] + struct.pack("<I", len(data)) + data[8:] + directory
+        if len(value) > struct.calcsize(offset):
+            data, value = data + value, struct.pack(offset, len(data))
+        entries += struct.pack(entry, tag, kind, len(numbers)) + value.ljust(
+            struct.calcsize(offset), b"\0"
+        )
+    directory = struct.pack("<Q" if big else "<H", len(all_fields)) + entries + bytes(8)
+    head = (b"II+\0\x08\0\0\0" if big else b"II*\0") + struct.pack(offset, len(data))
+    return head + data[first:] + directory
 
 
-def shared_strips(strips: int) -> bytes:
+def shared_strips(strips: int, *, big: bool = False) -> bytes:
     """Return a TIFF whose strips are all the same 64 KiB of the file."""
     size = 2**16
-    fields = {256: [8], 257: [strips], 266: [2], 273: [8] * strips, 278: [1]}
-    return tiff(fields | {279: [size] * strips}, bytes(size))
+    fields = {256: [8], 257: [strips], 266: [2], 273: [16 if big else 8] * strips, 278: [1]}
+    return tiff(fields | {279: [size] * strips}, bytes(size), big=big)
 
 
 def wide_tiles(tiles: int, across: int = 262_144) -> bytes:
@@ -132,6 +143,7 @@ def seeds() -> list[bytes]:
         scans,
         many_scans(101, 8),
         shared_strips(9),
+        shared_strips(9, big=True),
         wide_tiles(2, 1024),
         tiff({256: [16], 257: [16], 259: [7], 273: [8], 278: [16], 279: [len(scans)]}, scans),
     ]

@@ -45,7 +45,8 @@ _MAX_SCANNED_PIXELS = 20 * 50_000_000
 
 def matches(data: bytes) -> bool:
     """Return whether the data begins as a JPEG does."""
-    return data[:3] == b"\xff\xd8\xff"
+    # F7 is the frame of a JPEG-LS, which libjpeg refuses.
+    return data[:3] == b"\xff\xd8\xff" and data[3:4] != b"\xf7"
 
 
 def size(data: bytes) -> Optional[Tuple[int, int]]:

@@ -11,11 +11,12 @@ versions would read the frame in its place.
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import Iterator, Optional, Set, Tuple
 
 from protocol.errors import UndecodableImage
 
-from .exif import check_exif_size
+from .exif import check_exif_size, without_mark
 from .png_inflation import check_inflation
 
 NAME = "PNG"
@@ -71,18 +72,30 @@ def guard(data: bytes, _width: int, _height: int) -> bytes:
             raise UndecodableImage(
                 "the PNG has chunks that only some programs know; save it again as an ordinary one"
             )
+        chunk = b""
         if (critical or kind in _KEPT) and kind not in seen:
-            if kind == b"eXIf":
-                check_exif_size(end - begin - 12)
             seen.add(kind)
-            continue
-        pieces.append(data[start:begin])
+            chunk = _as_read(kind, data[begin:end])
+            if len(chunk) == end - begin:
+                continue
+        pieces += [data[start:begin], chunk]
         start = end
     check_inflation(data, pixels)
     if not pieces:
         return data
     pieces.append(data[start:])
     return b"".join(pieces)
+
+
+def _as_read(kind: bytes, chunk: bytes) -> bytes:
+    """Return the chunk, if it is EXIF data without the mark that libpng refuses."""
+    if kind != b"eXIf":
+        return chunk
+    check_exif_size(len(chunk) - 12)
+    exif = without_mark(chunk[8:-4])
+    if len(exif) == len(chunk) - 12:
+        return chunk
+    return struct.pack(">I4s", len(exif), kind) + exif + struct.pack(">I", zlib.crc32(kind + exif))
 
 
 def _chunks(data: bytes) -> Iterator[Tuple[bytes, int, int]]:

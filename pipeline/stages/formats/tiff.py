@@ -1,4 +1,6 @@
-"""TIFF 6.0: the first page alone is read, as OpenCV reads it.
+"""TIFF 6.0 and BigTIFF: the first page alone is read, as OpenCV reads it.
+
+A BigTIFF is a TIFF whose offsets and counts have 64 bits.
 
 Nothing in the format keeps tiles from being larger than the image, or a thousand strips from being
 the same bytes of the file. 5 KB with tiles 262144 wide for 16 x 1600 pixels took 1.5 s, 1 MB of
@@ -8,7 +10,7 @@ overlapping strips 5.5 s, and more of them take longer. A JPEG of 60 scans insid
 from __future__ import annotations
 
 import struct
-from typing import Dict, Optional, Set, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
@@ -23,12 +25,13 @@ _STRIP_OFFSETS, _STRIP_BYTES = 273, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _STRIPS = {_STRIP_OFFSETS, _STRIP_BYTES}
 _TILES = {_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES}
-# SHORT and LONG, the only types that these tags may have. libtiff takes LONG8 too, which hid
-# 9000 x 9000 pixels behind two offsets.
-_TYPES = {3: "u2", 4: "u4"}
 _UNCOMPRESSED = 1
 _JPEG = 7
 
+# libtiff reads no longer directory of a BigTIFF.
+_MAX_ENTRIES = 2**16 - 1
+# What a number of 64 bits may be: no body is as large, and sums stay within 64 bits.
+_LARGEST = 2**32 - 1
 # 50 megapixels in tiles of 16 x 16, or as many rows. A million strips took 1.9 s.
 _MAX_PIECES = 262_144
 # Old writers get some sizes wrong, and equal tiles may be written once.
@@ -36,10 +39,29 @@ _MAX_SHARING = 4
 # Tiles may reach over the right and lower edge: by any size in use, or by half of the image.
 _TILES_OF_ANY_SIZE = 2048 * 2048
 
+_BIG = (b"II+\x00\x08\x00\x00\x00", b"MM\x00+\x00\x08\x00\x00")
+
+
+class _Layout(NamedTuple):
+    """How a directory is written; types as `struct` and NumPy name them.
+
+    `types` are those that a tag may have: SHORT, LONG, and LONG8 of a BigTIFF only. libtiff takes
+    LONG8 in a TIFF too, which hid 9000 x 9000 pixels behind two offsets.
+    """
+
+    first: int  # the place of the offset of the first directory
+    offset: str
+    entries: str
+    types: Mapping[int, str]
+
+
+_CLASSIC_LAYOUT = _Layout(4, "I", "H", {3: "u2", 4: "u4"})
+_BIG_LAYOUT = _Layout(8, "Q", "Q", {3: "u2", 4: "u4", 16: "u8"})
+
 
 def matches(data: bytes) -> bool:
     """Return whether the data begins as a TIFF does, of either byte order."""
-    return data[:4] in (b"II*\x00", b"MM\x00*")
+    return data[:4] in (b"II*\x00", b"MM\x00*") or data[:8] in _BIG
 
 
 def size(data: bytes) -> Optional[Tuple[int, int]]:
@@ -102,24 +124,34 @@ def _read_tags(data: bytes, wanted: Set[int]) -> Dict[int, np.ndarray]:
     Raises:
         struct.error: the directory or a number lies outside the data, or is of a wrong type.
     """
+    layout = _CLASSIC_LAYOUT if data[2:4] in (b"*\x00", b"\x00*") else _BIG_LAYOUT
     order = "<" if data[:2] == b"II" else ">"
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, directory)
+    (directory,) = struct.unpack_from(order + layout.offset, data, layout.first)
+    if directory > len(data):
+        raise struct.error("a directory beyond the end")
+    (entries,) = struct.unpack_from(order + layout.entries, data, directory)
+    if entries > _MAX_ENTRIES:
+        raise struct.error("a directory of too many entries")
+    first = directory + struct.calcsize("=" + layout.entries)
+    head = order + "HH" + layout.offset  # tag, type, number of numbers; then these or their place
+    inline = struct.calcsize("=" + layout.offset)
     found: Dict[int, np.ndarray] = {}
-    for at in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind, count = struct.unpack_from(order + "HHI", data, at)
+    for at in range(first, first + (4 + 2 * inline) * entries, 4 + 2 * inline):
+        tag, kind, count = struct.unpack_from(head, data, at)
         if tag not in wanted:
             continue
-        if kind not in _TYPES or count == 0:
+        if kind not in layout.types or count == 0:
             raise struct.error("a tag of the wrong type")
-        dtype = np.dtype(order + _TYPES[kind])
-        start = at + 8
-        if count * dtype.itemsize > 4:  # else the numbers stand in the entry itself
-            (start,) = struct.unpack_from(order + "I", data, start)
+        dtype = np.dtype(order + layout.types[kind])
+        start = at + 4 + inline
+        if count * dtype.itemsize > inline:
+            (start,) = struct.unpack_from(order + layout.offset, data, start)
         if start + count * dtype.itemsize > len(data):
             raise struct.error("a tag beyond the end")
-        numbers = np.frombuffer(data, dtype, count, start).astype(np.int64)
-        found[tag] = np.concatenate([_numbers(found, tag), numbers])
+        numbers = np.frombuffer(data, dtype, count, start)
+        if numbers.max() > _LARGEST:
+            raise struct.error("a number beyond the end")
+        found[tag] = np.concatenate([_numbers(found, tag), numbers.astype(np.int64)])
     return found
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 from protocol.errors import UndecodableImage
 
-from .exif import check_exif_size
+from .exif import check_exif_size, without_mark
 
 NAME = "WebP"
 # An animation has one chunk for each of its frames.
@@ -42,18 +42,42 @@ def complete(data: bytes) -> bool:
 
 
 def guard(data: bytes, _width: int, _height: int) -> bytes:
-    """Check each piece of EXIF data.
+    """Check each piece of EXIF data; return the WebP with them as OpenCV reads them.
 
     Raises:
         UndecodableImage: one is too large, or there are far too many chunks.
     """
+    pieces: List[bytes] = []
+    copied = 0  # of the data, into `pieces`
+    for kind, start, end in _chunks(data):
+        if kind != b"EXIF":
+            continue
+        check_exif_size(end - start)
+        exif = without_mark(data[start:end])
+        if len(exif) != end - start and end <= len(data):
+            pieces += [data[copied : start - 4], struct.pack("<I", len(exif)), exif]
+            pieces.append(bytes(len(exif) % 2))
+            copied = end + (end - start) % 2
+    if not pieces:
+        return data
+    pieces.append(data[copied:])
+    body = b"".join(pieces)
+    (declared,) = struct.unpack_from("<I", data, 4)
+    return b"RIFF" + struct.pack("<I", declared + len(body) - len(data)) + body[8:]
+
+
+def _chunks(data: bytes) -> Iterator[Tuple[bytes, int, int]]:
+    """Yield the kind of each chunk, and the start and the end of its content.
+
+    Raises:
+        UndecodableImage: there are far too many.
+    """
     position = _FIRST_CHUNK
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(data):
-            return data
+            return
         kind, length = struct.unpack_from("<4sI", data, position)
-        if kind == b"EXIF":
-            check_exif_size(int(length))
+        yield kind, position + 8, position + 8 + length
         position += 8 + length + length % 2
     raise UndecodableImage(
         "the WebP has more than {:,} chunks; save it again as an ordinary one".format(_MAX_CHUNKS)

@@ -6,9 +6,11 @@ import struct
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from pipeline.stages.decode import decode_image
+from pipeline.stages.decode import DecodeLimits, decode_image
 from protocol.errors import TooLarge, UndecodableImage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fuzz"))
@@ -28,7 +30,14 @@ def test_a_size_given_twice_counts_as_the_larger(sizes: tuple[tuple[int, int], .
         decode_image(tiff(*sizes))
 
 
-@pytest.mark.parametrize("data", [bombs.shared_strips(100), bombs.shared_strips(300_000)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        bombs.shared_strips(100),
+        bombs.shared_strips(300_000),
+        bombs.shared_strips(100, big=True),
+    ],
+)
 def test_strips_that_lie_over_each_other(data: bytes) -> None:
     with pytest.raises(UndecodableImage, match="over each other"):
         decode_image(data)
@@ -59,3 +68,55 @@ def test_a_size_of_64_bits_does_not_hide_the_pixels() -> None:
     fields = {256: [20_000], 257: [20_000], 273: [8], 278: [20_000], 279: [64]}
     with pytest.raises(UndecodableImage, match="in its header"):
         decode_image(bombs.tiff(fields, bytes(64), types={256: 16, 257: 16}))
+
+
+def big_tiff(image: np.ndarray, order: str, size_type: str) -> bytes:
+    """A BigTIFF of one strip, in either byte order; `size_type` is the letter of a tag type."""
+    kinds = {"H": 3, "I": 4, "Q": 16}
+    head = (b"II+\0" if order == "<" else b"MM\0+") + struct.pack(order + "HHQ", 8, 0, 16)
+    height, width = image.shape[:2]
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 2, 277: 3, 278: height, 284: 1}
+    tags |= {273: 16 + 8 + 20 * 10 + 8, 279: image.size}
+    entries = b""
+    for tag, number in sorted(tags.items()):
+        letter = "H" if tag in (258, 259, 262, 277, 284) else size_type
+        value = struct.pack(order + letter, number).ljust(8, b"\0")
+        entries += struct.pack(order + "HHQ", tag, kinds[letter], 1) + value
+    directory = struct.pack(order + "Q", len(tags)) + entries + bytes(8)
+    return head + directory + image.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("size_type", ["H", "I", "Q"])
+def test_a_bigtiff_is_read_as_opencv_reads_it(
+    image: np.ndarray, order: str, size_type: str
+) -> None:
+    image = image[:20, :30]
+    data = big_tiff(np.ascontiguousarray(image), order, size_type)
+    opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(decode_image(data), opencv[:, :, ::-1])
+    with pytest.raises(TooLarge, match="30 x 20"):
+        decode_image(data, DecodeLimits(max_pixels=500))
+
+
+@pytest.mark.parametrize("number", [2**64 - 1, 2**63, 2**32])
+@pytest.mark.parametrize("tag", [256, 273, 279])
+def test_numbers_of_a_bigtiff_beyond_any_file_are_refused(number: int, tag: int) -> None:
+    fields = {256: [8], 257: [8], 273: [16], 278: [8], 279: [64]} | {tag: [number]}
+    data = bombs.tiff(fields, bytes(64), types={tag: 16}, big=True)
+    with pytest.raises(UndecodableImage, match="in its header"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("at", [0, 16, 2**16, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("entries", [2**16, 2**32, 2**64 - 1])
+def test_a_directory_of_a_bigtiff_that_cannot_be_there(at: int, entries: int) -> None:
+    data = b"II+\0\x08\0\0\0" + struct.pack("<Q", at) + struct.pack("<Q", entries) + bytes(64)
+    with pytest.raises(UndecodableImage, match="in its header"):
+        decode_image(data)
+
+
+def test_tiles_of_a_bigtiff_have_their_limit() -> None:
+    fields = {256: [16], 257: [1600], 322: [262_144], 323: [16], 324: [16] * 100, 325: [9] * 100}
+    with pytest.raises(UndecodableImage, match="tiles of 262144 x 16"):
+        decode_image(bombs.tiff(fields, bytes(64), big=True))
