@@ -8,17 +8,16 @@ a channel: exact, and several times faster than arithmetic on the whole image.
 from __future__ import annotations
 
 import inspect
-import math
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from .errors import PreprocessError
-from .operators.crop import crop_image
-from .operators.layout import decode_image, to_chw_image, to_float32
-from .operators.normalize import NormalizeImage
-from .operators.resize import resize_image
-from .operators.step import Step, pair
+from .operators.grayscale import Grayscale
+from .operators.normalize import Normalization
+from .operators.refused import reason_against
+from .operators.step import Step
+from .operators.table import OPERATORS, PIXELS, PLANES, TO_PLANES, Row
 
 
 class Operator(NamedTuple):
@@ -36,13 +35,13 @@ class Preprocess:
 
     def __init__(self, operators: Sequence[Operator]) -> None:
         self._steps: List[Step] = [_build(operator) for operator in operators]
-        _check_layout(operators)
+        _check_chain(operators, self._steps)
         self.short_side = _short_side(operators)
-        self._fused: Optional[NormalizeImage] = None
+        self._fused: Optional[Normalization] = None
         # The usual end: normalise pixel by pixel, then planes. One pass does both.
-        if len(self._steps) >= 2 and operators[-1].name == "ToCHWImage":
+        if len(self._steps) >= 2 and operators[-1].name in ("ToCHWImage", "Permute"):
             last = self._steps[-2]
-            if isinstance(last, NormalizeImage) and last.by_pixel:
+            if isinstance(last, Normalization) and last.by_pixel:
                 self._fused = last
                 self._steps = self._steps[:-2]
 
@@ -82,32 +81,75 @@ def _operator(entry: Any) -> Operator:  # noqa: ANN401 - YAML, or a bundle's Tra
     return Operator(entry.name, entry.options or {})
 
 
-def _check_layout(operators: Sequence[Operator]) -> None:
-    """Find operators on the wrong side of ToCHWImage; they would take rows for channels."""
-    planes = floats = False
-    for name, options in operators:
-        floats = floats or name == "ToFloat32"
-        if floats and name == "ResizeImage" and str(options.get("backend", "")).lower() == "pil":
-            raise PreprocessError("ResizeImage: pil resizes 8-bit pixels; take out ToFloat32")
-        if planes and name != "NormalizeImage":
-            raise PreprocessError("{} must come before ToCHWImage, not after it".format(name))
-        if name == "NormalizeImage":
-            by_planes = options.get("order", "chw") == "chw"
-            if by_planes != planes:
+def _check_chain(operators: Sequence[Operator], steps: Sequence[Step]) -> None:
+    """Find operators that do not fit what those before them give.
+
+    Rows are taken for channels on the wrong side of ToCHWImage; a mean of each channel needs as
+    many channels.
+    """
+    planes = floats = turned = False
+    channels = 3
+    for (name, options), step in zip(operators, steps):
+        row = OPERATORS[name]
+        if floats and row.needs_bytes(options):
+            raise PreprocessError(
+                "{}: {} 8-bit pixels, and an operator before it makes floats of them".format(
+                    name, "pil resizes" if name.startswith("Resize") else "takes"
+                )
+            )
+        _check_layout(name, row, step, planes)
+        if isinstance(step, Grayscale):
+            if turned or channels != 3:
                 raise PreprocessError(
-                    "NormalizeImage: order is {} ToCHWImage".format(
-                        "chw after" if planes else "'' before"
+                    "Grayscale: takes RGB; take out {}".format(
+                        "to_rgb: False before it" if turned else "the second one"
                     )
                 )
-        planes = planes or name == "ToCHWImage"
+            channels = step.channels
+        if isinstance(step, Normalization):
+            _check_channels(name, step, channels)
+            channels += step.zero_planes
+        floats = floats or row.floats(options)
+        planes = planes or row.layout == TO_PLANES
+        turned = turned or (name == "DecodeImage" and options.get("to_rgb") is False)
+
+
+def _check_layout(name: str, row: Row, step: Step, planes: bool) -> None:
+    if planes and row.layout in (PIXELS, TO_PLANES):
+        raise PreprocessError("{} must come before ToCHWImage, not after it".format(name))
+    if not planes and row.layout == PLANES:
+        raise PreprocessError("{} must come after ToCHWImage, not before it".format(name))
+    if isinstance(step, Normalization) and step.by_pixel == planes:
+        raise PreprocessError(
+            "NormalizeImage: order is {} ToCHWImage".format("chw after" if planes else "'' before")
+        )
+
+
+def _check_channels(name: str, step: Normalization, channels: int) -> None:
+    if step.channels in (None, channels):
+        return
+    mend = "give one mean" if channels == 1 else "give three, or one for all"
+    if step.channels == 4:
+        mend = (
+            "images are decoded without alpha; for the fourth plane of zeros of PaddleClas, give "
+            "three and channel_num: 4"
+        )
+    raise PreprocessError(
+        "{}: mean has {} numbers and the image {} {} here; {}".format(
+            name, step.channels, channels, "channel" if channels == 1 else "channels", mend
+        )
+    )
 
 
 def _build(operator: Operator) -> Step:
-    build = _OPERATORS.get(operator.name)
-    if build is None:
+    row = OPERATORS.get(operator.name)
+    if row is None:
+        reason = reason_against(operator.name)
+        if reason:
+            raise PreprocessError("{} {}".format(operator.name, reason))
         raise PreprocessError(
             "unknown operator {} in transform_ops; known: {}".format(
-                operator.name, ", ".join(_OPERATORS)
+                operator.name, ", ".join(OPERATORS)
             )
         )
     if not isinstance(operator.options, Mapping):
@@ -115,34 +157,20 @@ def _build(operator: Operator) -> Step:
             "{} takes options by name, not {!r}".format(operator.name, operator.options)
         )
     try:
-        return build(**operator.options)
+        return row.build(**operator.options)
     except TypeError as error:
         raise PreprocessError(
             "{} does not take these options: {}; it takes {}".format(
                 operator.name,
                 dict(operator.options),
-                ", ".join(inspect.signature(build).parameters) or "none",
+                ", ".join(inspect.signature(row.build).parameters) or "none",
             )
         ) from error
 
 
 def _short_side(operators: Sequence[Operator]) -> Optional[int]:
     for operator in operators:
-        if operator.name == "CropImage":
-            return None  # it counts in pixels of the whole image
-        if operator.name == "ResizeImage":
-            short = operator.options.get("resize_short") or 0
-            if short > 0:
-                return math.ceil(short)
-            return max(pair(operator.options.get("size"), "ResizeImage: size"))
+        longest = OPERATORS[operator.name].longest
+        if longest is not None:
+            return longest(operator.options) or None
     return None
-
-
-_OPERATORS: Dict[str, Callable[..., Step]] = {
-    "DecodeImage": decode_image,
-    "ToFloat32": to_float32,
-    "ResizeImage": resize_image,
-    "CropImage": crop_image,
-    "NormalizeImage": NormalizeImage,
-    "ToCHWImage": to_chw_image,
-}

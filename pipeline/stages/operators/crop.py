@@ -1,4 +1,4 @@
-"""CropImage: the centre of an image."""
+"""The centre of an image: of a size, or of a share of the short side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from protocol.errors import InvalidRequest
 
 from ..errors import PreprocessError
+from .number import whole
+from .resampling import resampler
 from .step import Step, pair
 
 
@@ -45,6 +47,28 @@ def crop_image(
             have_h, have_w = image.shape[:2]
         left, top = offset(have_w, width), offset(have_h, height)
         return image[top : top + height, left : left + width]
+
+    return step
+
+
+def crop_image_at_ratio(size: int, pad: int, interpolation: str = "bilinear") -> Step:
+    """Crop the largest centred square, less a margin, and resize it; as PaddleClas does.
+
+    Args:
+        size: the side of the result.
+        pad: the margin, in pixels of a square of size + pad.
+        interpolation: nearest, bilinear, area, bicubic or lanczos.
+    """
+    side = whole(size, "CropImageAtRatio: size")
+    ratio = side / (side + whole(pad, "CropImageAtRatio: pad", 0))
+    resample = resampler(interpolation, "cv2")
+
+    def step(image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        # Of one pixel at least: PaddleClas fails with an image of one pixel.
+        crop = max(1, int(ratio * min(height, width)))
+        left, top = (width - crop) // 2, (height - crop) // 2
+        return resample(image, (side, side), (left, top, left + crop, top + crop))
 
     return step
 

@@ -6,7 +6,7 @@ however far an image is reduced. Models answer differently to the two.
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Tuple, Union
 
 import cv2
 import numpy as np
@@ -26,6 +26,8 @@ _CV2 = {
     "lanczos": cv2.INTER_LANCZOS4,
 }
 _PIL = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+# Names that PaddleX and OpenCV have for the same.
+_ALIASES = {"linear": "bilinear", "cubic": "bicubic", "lanczos4": "lanczos"}
 
 Box = Tuple[int, int, int, int]
 
@@ -44,11 +46,7 @@ class Resample:
     ) -> np.ndarray:
         """Resize `image`; a side is one pixel at least."""
         size = max(1, size[0]), max(1, size[1])
-        if size[0] * size[1] > MAX_RESIZED_PIXELS:
-            raise TooLarge(
-                "the image is too long and thin: resized for the model it would have "
-                "{} x {} pixels".format(*size)
-            )
+        check_pixels(size)
         return self._resize(image, size, box)
 
     def _resize(self, image: np.ndarray, size: Tuple[int, int], box: Optional[Box]) -> np.ndarray:
@@ -67,6 +65,7 @@ def resampler(interpolation: Optional[str], backend: str) -> Resample:
         PreprocessError: it is not known.
     """
     name = str(interpolation or "bilinear").lower()
+    name = _ALIASES.get(name, name)
     library = str(backend).lower()
     if library not in ("cv2", "pil"):
         raise PreprocessError("ResizeImage: backend is cv2 or pil, not {!r}".format(backend))
@@ -80,6 +79,43 @@ def resampler(interpolation: Optional[str], backend: str) -> Resample:
     return _OpenCv(_CV2[name]) if library == "cv2" else _Pillow(name)
 
 
+def opencv_flag(interp: Union[int, str], what: str) -> int:
+    """OpenCV's number of an interpolation, of that number or its name.
+
+    Raises:
+        PreprocessError: it is not known; `what` names it.
+    """
+    name = str(interp).lower()
+    name = _ALIASES.get(name, name)
+    flag = interp if isinstance(interp, int) and not isinstance(interp, bool) else _CV2.get(name)
+    if flag is None or flag not in _CV2.values():
+        raise PreprocessError(
+            "{} is one of {}, or OpenCV's number of it, not {!r}".format(
+                what, ", ".join(_CV2), interp
+            )
+        )
+    return flag
+
+
+def opencv_resampler(interp: Union[int, str], what: str) -> Resample:
+    """OpenCV's resizing; `interp` and errors are those of `opencv_flag`."""
+    return _OpenCv(opencv_flag(interp, what))
+
+
+def check_pixels(size: Tuple[int, int], change: str = "resized") -> None:
+    """Refuse a size (width, height) that would exhaust memory.
+
+    Raises:
+        TooLarge: it has more than MAX_RESIZED_PIXELS.
+    """
+    if size[0] * size[1] > MAX_RESIZED_PIXELS:
+        raise TooLarge(
+            "the image is too long and thin: {} for the model it would have {} x {} pixels".format(
+                change, *size
+            )
+        )
+
+
 class _OpenCv(Resample):
     def __init__(self, flag: int) -> None:
         self._flag = flag
@@ -88,7 +124,9 @@ class _OpenCv(Resample):
         if box is not None:
             left, top, right, bottom = box
             image = image[top:bottom, left:right]
-        return cv2.resize(image, size, interpolation=self._flag)
+        resized = cv2.resize(image, size, interpolation=self._flag)
+        # OpenCV drops the last axis of [H, W, 1].
+        return resized.reshape(size[1], size[0], image.shape[2])
 
 
 class _Pillow(Resample):

@@ -33,8 +33,9 @@ def resize_image(
         backend: cv2 or pil.
         return_numpy: is not read.
         rounding: of the long side with `resize_short`: `nearest`, or `floor` as torchvision does.
-        fit: how `size` is kept with the ratio of the image: `inside` it, `cover` it (timm), or
-            `crop` (Keras' keep_aspect_ratio: the largest centre of that ratio fills `size`).
+        fit: how `size` is kept with the ratio of the image: `inside` it, `cover` it (timm),
+            `paddlex` (inside it, rounded as PaddleX rounds), or `crop` (Keras' keep_aspect_ratio:
+            the largest centre of that ratio fills `size`).
     """
     resample = resampler(interpolation, backend)
     if rounding not in ("nearest", "floor"):
@@ -97,8 +98,12 @@ def _to_size(resample: Resample, size: Size, fit: Optional[str]) -> Step:
         return lambda image: resample(image, size)
     if fit == "crop":
         return lambda image: resample(image, size, _centre_of_ratio(image, size))
+    if fit == "paddlex":
+        return lambda image: resample(image, _inside(image, size))
     if fit not in ("inside", "cover"):
-        raise PreprocessError("ResizeImage: fit is inside, cover or crop, not {!r}".format(fit))
+        raise PreprocessError(
+            "ResizeImage: fit is inside, cover, crop or paddlex, not {!r}".format(fit)
+        )
     choose = max if fit == "inside" else min
 
     def step(image: np.ndarray) -> np.ndarray:
@@ -108,6 +113,13 @@ def _to_size(resample: Resample, size: Size, fit: Optional[str]) -> Step:
         return resample(image, (round(width / ratio), round(height / ratio)))
 
     return step
+
+
+def _inside(image: np.ndarray, size: Size) -> Size:
+    """The size inside `size`, in PaddleX' order of operations."""
+    height, width = image.shape[:2]
+    scale = min(size[1] / height, size[0] / width)
+    return int(round(width * scale)), int(round(height * scale))
 
 
 def _centre_of_ratio(image: np.ndarray, size: Size) -> Tuple[int, int, int, int]:
