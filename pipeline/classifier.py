@@ -46,7 +46,8 @@ class ClassifierSettings:
     backend: str = "auto"
     topk: int = 0
     labels: tuple[str, ...] | None = None
-    labels_file: str = ""  # for messages
+    labels_file: str = ""  # for messages and the status
+    labels_sha256: str = ""
     predictor: PredictorOptions = dataclasses.field(default_factory=PredictorOptions)
     max_image_pixels: int = DEFAULT_MAX_PIXELS
     batch_size: int = 8
@@ -127,6 +128,10 @@ class Classifier:
         feed = self.bundle.model_config.feeds[0]
         return {
             "model": self.bundle.description.model_name or self.bundle.path.name,
+            "model_file": str(self.bundle.model_file),
+            "labels_file": str(self.bundle.server_dir / "inference.yml")
+            if self.bundle.labels is not None
+            else None,
             "backend": self.predictor.name,
             "classes": len(self.labels) if self.labels else self.bundle.classes,
             "feed": feed.name,

@@ -15,8 +15,10 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from .serving_report import served_text
 from .settings.keys import DEFAULT_ADMIN_PORT
 
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_ADMIN_PORT}"
@@ -86,10 +88,14 @@ def _show(
 ) -> None:
     console.print(
         f"paddle-serving-kit {after['version']}, {after['phase']}, process {after['pid']}, "
-        f"up {_duration(after['uptime_s'])}\n{after['source']}",
+        f"up {_duration(after['uptime_s'])}\n{escape(str(after.get('file', after['source'])))}",
         soft_wrap=True,
         highlight=False,
     )
+    for service in after["services"]:
+        if "served" in service:
+            text = f"{service['name']}: {served_text(service['served'])}"
+            console.print(escape(text), soft_wrap=True, highlight=False)
     last = after["last_reload"]
     if last is not None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last["at"]))

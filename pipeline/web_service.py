@@ -30,6 +30,7 @@ from pipeline.settings.api_keys import hide_environment  # noqa: E402
 from pipeline.settings.config import ServiceSettings, load_settings  # noqa: E402
 from pipeline.settings.errors import ConfigError  # noqa: E402
 from pipeline.settings.keys import FORMS, LEVELS  # noqa: E402
+from pipeline.settings.paths import absolute, working_folder  # noqa: E402
 from pipeline.summary import summary  # noqa: E402
 from pipeline.version import version  # noqa: E402
 
@@ -45,20 +46,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A core dump would hold images and the keys of TLS.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        settings = load_settings(options.config, overrides)
+        settings, load = _settings(options.config, overrides)
         log = set_up_logging(settings.log.level, settings.log.form)
         if settings.warning:
             logging.getLogger("pipeline").warning("%s", settings.warning)
         if options.check:
             return _run(check_settings(settings))
-        # A reload reads the same file, also if the working folder has changed.
-        path = options.config.absolute()
-        return _run(_serve(settings, lambda: load_settings(path, overrides)))
+        return _run(_serve(settings, load))
     except (ConfigError, EngineStartError) as error:
         if log is not None:
             log.close()  # writes what led to the error first
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _settings(
+    config: Path, overrides: Sequence[str]
+) -> tuple[ServiceSettings, Callable[[], ServiceSettings]]:
+    """Return the settings of the file `config`, and a function that reads them again.
+
+    Raises:
+        ConfigError: see `load_settings`.
+    """
+    working = working_folder()
+    if working is None and not config.is_absolute():
+        raise ConfigError(
+            f"{config}: the working folder does not exist any more; change to another folder, or "
+            "give --config from the root on"
+        )
+    settings = load_settings(config, overrides, working=working)
+    path = absolute(config, working)
+    keys = settings.in_working_folder
+
+    def load() -> ServiceSettings:
+        # The links in these names are followed anew, so that a release may be switched by a link.
+        return load_settings(path, overrides, working=working, working_keys=keys)
+
+    return settings, load
 
 
 async def _serve(settings: ServiceSettings, load: Callable[[], ServiceSettings]) -> int:

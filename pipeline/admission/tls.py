@@ -28,19 +28,21 @@ class Tls:
         """
         self._settings = settings
         self.context = _context(settings)
-        self._grpc = self._grpc_configuration()
+        self._grpc = _grpc_configuration(settings)
 
-    def renew(self) -> None:
-        """Read the files again; if anything is wrong with them, the earlier ones stay.
+    def renew(self, settings: TlsSettings | None = None) -> None:
+        """Read the files again, or those of `settings`; if one is wrong, the earlier ones stay.
+
+        Whether clients need a certificate cannot change.
 
         Raises:
             ConfigError: see `__init__`.
         """
         # A new context each time. Loading adds to a context: in the one that serves, an authority
         # that was replaced would stay trusted, and a key of another kind would stay in use.
-        context = _context(self._settings)
-        configuration = self._grpc_configuration()
-        self.context, self._grpc = context, configuration
+        settings = settings or self._settings
+        context, configuration = _context(settings), _grpc_configuration(settings)
+        self._settings, self.context, self._grpc = settings, context, configuration
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """Return credentials that ask for the newest certificate at each new connection."""
@@ -50,11 +52,11 @@ class Tls:
             require_client_authentication=self._settings.client_ca is not None,
         )
 
-    def _grpc_configuration(self) -> grpc.ServerCertificateConfiguration:
-        settings = self._settings
-        pair = (_read(settings.key, "tls.key"), _read(settings.certificate, "tls.certificate"))
-        ca = _read(settings.client_ca, "tls.client_ca") if settings.client_ca else None
-        return grpc.ssl_server_certificate_configuration([pair], ca)
+
+def _grpc_configuration(settings: TlsSettings) -> grpc.ServerCertificateConfiguration:
+    pair = (_read(settings.key, "tls.key"), _read(settings.certificate, "tls.certificate"))
+    ca = _read(settings.client_ca, "tls.client_ca") if settings.client_ca else None
+    return grpc.ssl_server_certificate_configuration([pair], ca)
 
 
 def _context(settings: TlsSettings) -> ssl.SSLContext:

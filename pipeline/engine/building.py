@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from protocol.reply import ImageResult
@@ -63,7 +66,7 @@ class _Classifying:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self.facts = classifier.facts
+        self.facts = {**classifier.facts, **_code_of(type(classifier))}
 
     @property
     def stages_s(self) -> Mapping[str, float]:
@@ -71,3 +74,16 @@ class _Classifying:
 
     def answer(self, images: Sequence[EncodedImage]) -> Sequence[ImageResult]:
         return self._classifier.classify(images)
+
+
+def _code_of(kind: type) -> dict[str, Any]:
+    """Return the file of a user's own class, and its hash; {} for ours, and where it has none."""
+    if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return {}
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    try:
+        file = Path(str(path)).resolve()
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return {}
+    return {"code": {"file": str(file), "sha256": digest}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundle.bundle import served_paths
 
+from .folders import PYTHON, real_import_path, real_working_folder
 from .served_files import ServedFiles, mark_files
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class WorkerCommand:
         environment: variables on top of the service's own, which come without its secrets.
         roots: files and folders whose content all workers must find the same.
         files: what lies under `roots`, once `marked`.
+        working: the working folder of the workers, once `marked`; None where it is gone.
+        import_path: what workers add to their `sys.path`, once `marked`.
     """
 
     settings_json: str
@@ -46,6 +48,8 @@ class WorkerCommand:
     environment: Mapping[str, str] = field(default_factory=dict)
     roots: tuple[str, ...] = ()
     files: ServedFiles | None = None
+    working: str | None = None
+    import_path: tuple[str, ...] = ()
 
     @classmethod
     def for_classifier(
@@ -59,16 +63,21 @@ class WorkerCommand:
         return cls(settings.to_json(), devices=devices, environment=environment, roots=roots)
 
     def marked(self) -> WorkerCommand:
-        """Return the command for workers that take the files as they are now, or none.
+        """Return the command for workers that take files and folders as they are now, or none.
 
-        Reads each of them once, which takes its time.
+        Reads each file once, which takes its time.
         """
-        return replace(self, files=mark_files(self.roots))
+        return replace(
+            self,
+            files=mark_files(self.roots),
+            working=real_working_folder(),
+            import_path=real_import_path(),
+        )
 
     def arguments(self, descriptor: int) -> list[str]:
         """Return the command line of a worker whose end of the socket is `descriptor`."""
         return [
-            sys.executable,
+            PYTHON,
             "-m",
             "pipeline.engine.worker",
             "--fd",
@@ -107,8 +116,8 @@ class WorkerCommand:
             "settings": self.settings_json,
             "files": None if self.files is None else self.files.header(),
             "log_token": log_token,
-            "folder": str(Path.cwd()),
-            "import_path": [str(Path(entry).absolute()) for entry in sys.path],
+            "folder": self.working,
+            "import_path": self.import_path,
         }
 
 

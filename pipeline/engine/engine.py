@@ -72,6 +72,7 @@ class Engine:
         self._open: set[Request] = set()
         self._started: asyncio.Future[None] | None = None
         self._wants_all = False
+        self._code: list[Any] = []  # what the first worker reported of its classifier's code
         self._drained: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -86,6 +87,12 @@ class Engine:
     def facts(self) -> Mapping[str, Any]:
         """What a worker reported about model and backend when it was ready; empty before."""
         return next((worker.facts for worker in self._workers if worker.facts), {})
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """The SHA-256 of each file that the workers load, by its path; empty before the start."""
+        files = self._command.files
+        return {} if files is None else {path: mark.sha256 for path, mark in files.marks.items()}
 
     @property
     def longest_s(self) -> float:
@@ -131,9 +138,24 @@ class Engine:
         loop = asyncio.get_running_loop()
         for index in range(self._settings.workers):
             name = f"{self.name}-{index}"
-            worker = Supervisor(name, index, self._command, self._settings, self._dispatcher)
+            worker = Supervisor(
+                name, index, self._command, self._settings, self._dispatcher, self._unfit
+            )
             self._workers.append(worker)
             self._tasks.append(loop.create_task(worker.run(self._worker_started), name=name))
+
+    def _unfit(self, facts: Mapping[str, Any]) -> str | None:
+        """Return why a worker must not serve beside the others: its classifier is another one."""
+        code = facts.get("code")
+        if not self._code:
+            self._code = [code]
+        if code == self._code[0]:
+            return None
+        file = (code or self._code[0])["file"]
+        return (
+            f"the code of the classifier changed since it was loaded ({file}); reload to take it, "
+            "or put it back"
+        )
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no new work; return whether the open requests ended within `timeout_s`."""

@@ -125,18 +125,24 @@ def _started(
     command: WorkerCommand, index: int, connection: int, output: int
 ) -> subprocess.Popen[bytes]:
     """Start worker `index` with its ends of the connection and of the output pipe."""
-    return subprocess.Popen(
-        command.arguments(connection),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        cwd=command.folder,
-        env=command.environment_of(index),
-        pass_fds=(connection,),
-        # A group of its own: Ctrl-C in a terminal reaches the service alone, and a kill reaches
-        # everything that the worker has started.
-        start_new_session=True,
-    )
+    try:
+        return subprocess.Popen(
+            command.arguments(connection),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=command.folder,
+            env=command.environment_of(index),
+            pass_fds=(connection,),
+            # A group of its own: Ctrl-C in a terminal reaches the service alone, and a kill reaches
+            # everything that the worker has started.
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error.filename} of this program does not exist any more; put it back, or start the "
+            "service from where the program is now"
+        ) from error
 
 
 def _how_it_ended(code: int, by_us: bool) -> str:

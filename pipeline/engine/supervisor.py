@@ -20,6 +20,7 @@ from .command import WorkerCommand
 from .entries import Entry
 from .frames import Frame, Header, batch_header
 from .process import WorkerProcess
+from .served_files import FilesChangedError
 from .starts import Starts
 from .status import WorkerState, WorkerStatus
 
@@ -73,8 +74,13 @@ class Supervisor:
         command: WorkerCommand,
         settings: EngineSettings,
         source: WorkSource,
+        unfit: Callable[[Mapping[str, Any]], str | None],
     ) -> None:
-        """Prepare worker `index` of a service; `run` starts it."""
+        """Prepare worker `index` of a service; `run` starts it.
+
+        `unfit` gets the facts of a worker that is ready, and returns why it must not serve, or
+        None.
+        """
         self.name = name
         self.state = WorkerState.STARTING
         self.facts: Mapping[str, Any] = {}
@@ -83,6 +89,7 @@ class Supervisor:
         self._command = command
         self._settings = settings
         self._source = source
+        self._unfit = unfit
         self._loop = asyncio.get_running_loop()
         self.starts = Starts(settings, self._loop.time)
         self._process: WorkerProcess | None = None
@@ -206,6 +213,11 @@ class Supervisor:
         if kind == "results" and self._run is not None:
             self._answered(frame.header, self._run)
         elif kind == "ready" and self.state is WorkerState.STARTING:
+            unfit = self._unfit(frame.header["facts"])
+            if unfit is not None:
+                self._public_cause = FilesChangedError.public_cause
+                self._kill(unfit)
+                return
             self.facts = frame.header["facts"]
             self.state = WorkerState.IDLE
             self.starts.succeed()

@@ -97,7 +97,7 @@ def _is_ours(error: BaseException) -> bool:
 
 def _build(start: Header) -> Answering:
     sys.path.extend(entry for entry in start["import_path"] if entry not in sys.path)
-    os.chdir(start["folder"])
+    _change_to(start["folder"])
     files = None if start["files"] is None else ServedFiles.from_header(start["files"])
     if files is not None:
         files.check()
@@ -105,6 +105,20 @@ def _build(start: Header) -> Answering:
     if files is not None:
         files.check()  # they did not change while they were loaded
     return answering
+
+
+def _change_to(folder: str | None) -> None:
+    """Work in `folder`, the service's own; without it a worker can still serve."""
+    try:
+        os.chdir(folder or "")
+    except OSError as error:
+        logger.warning(
+            "the working folder %s cannot be used (%s); the worker goes on in /, where a "
+            "classifier of your own finds no relative path",
+            folder or "of the service",
+            error.strerror,
+        )
+        os.chdir("/")
 
 
 def _answer(answering: Answering, frame: Frame) -> Header:

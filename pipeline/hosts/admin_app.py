@@ -41,6 +41,10 @@ class Administered(Protocol):
         """Reload; return the seconds it took. Raises ReloadError: nothing has changed."""
         ...
 
+    def served(self) -> dict[str, Any]:
+        """Return the files that are served, with their hashes, by service; JSON-able."""
+        ...
+
 
 def build_metrics_app(metrics: Metrics) -> Starlette:
     """Return an application that serves /metrics and nothing else."""
@@ -62,9 +66,13 @@ def build_admin_app(
             seconds = await host.reload()
         except ReloadError as error:
             return _json({"status": "unchanged", "error": str(error)}, 409)
-        return _json(
-            {"status": "reloaded", "seconds": round(seconds, 3), "services": services.names}, 200
-        )
+        report = {
+            "status": "reloaded",
+            "seconds": round(seconds, 3),
+            "services": services.names,
+            "served": host.served(),
+        }
+        return _json(report, 200)
 
     return Starlette(
         middleware=[Middleware(_NoRebinding)] if local else [],

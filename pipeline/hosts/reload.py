@@ -17,15 +17,29 @@ from typing import Any
 
 from ..admission.services import Services
 from ..engine.engine import Engine, EngineStartError
+from ..serving_report import served_text
+from ..settings.access import AccessSettings
 from ..settings.config import ServiceSettings
 from ..settings.errors import ConfigError
 from ..settings.op import OpSettings
 from .engines import Engines
+from .served import served
 
 logger = logging.getLogger(__name__)
 
-# What can change while the ports stay open.
-_RELOADABLE = frozenset({"ops", "api_keys", "max_images", "drain_timeout_s", "warning", "source"})
+# What can change while the ports stay open. Of `access` it is the files of TLS.
+_RELOADABLE = frozenset(
+    {
+        "ops",
+        "api_keys",
+        "max_images",
+        "drain_timeout_s",
+        "warning",
+        "source",
+        "file",
+        "in_working_folder",
+    }
+)
 _KEYS = {
     "access": "tls, cors_origins, max_connections or max_inflight_mb",
     "max_body_bytes": "max_body_mb",
@@ -108,11 +122,12 @@ class Reloader:
         succeeded = False
         try:
             async with self._one_at_a_time:
+                before = served(self.settings, self._engines.serving)
                 await self._replace()
                 succeeded = True
                 seconds = time.monotonic() - began
                 self._note("reloaded", None)
-                logger.warning("reloaded %s in %.1f s", self.settings.source, seconds)
+                self._log(before, seconds)
                 return seconds
         except ReloadError as error:
             self._note("unchanged", str(error))
@@ -160,6 +175,12 @@ class Reloader:
         if self._services.phase != "ready":
             raise ReloadError(f"the service is {self._services.phase}")
 
+    def _log(self, before: Mapping[str, Any], seconds: float) -> None:
+        """Say what is served from now on, by the names of real files."""
+        logger.warning("reloaded %s in %.1f s", self.settings.file, seconds)
+        for name, files in served(self.settings, self._engines.serving).items():
+            logger.warning("service %s: %s", name, served_text(files, before.get(name)))
+
     def _note(self, outcome: str, error: str | None) -> None:
         self.last = {"at": time.time(), "outcome": outcome, "error": error}
 
@@ -180,8 +201,16 @@ def _changed(old: ServiceSettings, new: ServiceSettings) -> set[str]:
     return {
         _KEYS.get(field.name, field.name)
         for field in dataclasses.fields(ServiceSettings)
-        if getattr(old, field.name) != getattr(new, field.name)
+        if _fixed_part(getattr(old, field.name)) != _fixed_part(getattr(new, field.name))
     }
+
+
+def _fixed_part(value: object) -> object:
+    """Return what of a setting must not change: of TLS not its files, which are often renewed."""
+    if not isinstance(value, AccessSettings):
+        return value
+    tls = value.tls
+    return dataclasses.replace(value, tls=None), tls and tls.client_ca is not None
 
 
 def _log_unforeseen(task: asyncio.Task[float]) -> None:

@@ -42,6 +42,7 @@ from .admin_app import build_admin_app, build_metrics_app
 from .engines import Engines, engine_of
 from .ports import Addresses, OpenPorts, add_rpc_port, is_loopback, open_ports
 from .reload import Reloader
+from .served import served
 from .signals import handled_signals
 
 logger = logging.getLogger(__name__)
@@ -136,18 +137,28 @@ class StandaloneHost:
 
     def status(self) -> dict[str, Any]:
         """Return what `python -m pipeline status` shows."""
+        served = self.served()
         return {
             "version": version(),
             "pid": os.getpid(),
             "source": self._reloader.settings.source,
+            "file": self._reloader.settings.file,
             "uptime_s": round(time.monotonic() - self._since, 1),
             "phase": self._services.phase,
             "last_reload": self._reloader.last,
             "services": [
-                {**dataclasses.asdict(engine.status()), "facts": dict(engine.facts)}
-                for engine in self.engines.values()
+                {
+                    **dataclasses.asdict(engine.status()),
+                    "facts": dict(engine.facts),
+                    "served": served[name],
+                }
+                for name, engine in self.engines.items()
             ],
         }
+
+    def served(self) -> dict[str, Any]:
+        """Return what is served now, by service: see `hosts.served`."""
+        return served(self._reloader.settings, self.engines)
 
     async def _serve_http(self, stack: contextlib.AsyncExitStack, ports: OpenPorts) -> None:
         public = build_http_app(self._desk, max_body_bytes=self._settings.max_body_bytes)
@@ -216,5 +227,5 @@ class StandaloneHost:
     def _apply(self, settings: ServiceSettings) -> None:
         """Take over keys and certificates of new settings; what can fail comes first."""
         if self._tls is not None:
-            self._tls.renew()
+            self._tls.renew(settings.access.tls)
         self._keys.replace(settings.api_keys)

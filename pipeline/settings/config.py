@@ -10,7 +10,7 @@ warning.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .access import AccessSettings, access_settings, api_keys
 from .api_keys import ApiKey, ApiKeysError
 from .errors import ConfigError
 from .op import OpSettings, op_settings
+from .paths import Places
 from .tree import ConfigTree, read_tree
 
 DEFAULT_QUEUE_SIZE = 256
@@ -42,9 +43,18 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """What one service process listens on and serves; ports are None where not served."""
+    """What one service process listens on and serves; ports are None where not served.
+
+    Attributes:
+        source: the configuration's file, as it was given.
+        file: the same with all links followed: what was really read.
+        in_working_folder: keys whose path was found in the working folder only; a later reading may
+            look there too, and no other one.
+    """
 
     source: str
+    file: str
+    in_working_folder: tuple[str, ...]
     host: str
     http_port: int | None
     rpc_port: int | None
@@ -60,20 +70,32 @@ class ServiceSettings:
     warning: str | None
 
 
-def load_settings(path: Path, overrides: Sequence[str] = ()) -> ServiceSettings:
+def load_settings(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    working: Path | None = None,
+    working_keys: Collection[str] | None = None,
+) -> ServiceSettings:
     """Read `path`, apply `overrides` ("op.waste.concurrency=4"), check, and freeze.
+
+    `working` is the working folder, in which paths are looked for last, with `working_keys` only
+    those of these keys; None: no path is.
 
     Raises:
         ConfigError: with the file, the key, and what it should be.
     """
-    tree = read_tree(path, overrides)
+    tree = read_tree(path, overrides, Places(path, working, working_keys))
     values = tree.values
     http_port, rpc_port = _public_ports(tree)
     ops = _ops(tree)
     access, keys, key_warning = _access(tree)
     dag, log = values["dag"], values["log"]
+    warnings = (tree.warning, key_warning, _outside_warning(tree))
     return ServiceSettings(
         source=str(path),
+        file=os.path.realpath(tree.places.file),
+        in_working_folder=tuple(key for key, _ in tree.places.from_working_folder),
         host=values["host"],
         http_port=http_port,
         rpc_port=rpc_port,
@@ -86,7 +108,19 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> ServiceSettings:
         max_images=values["max_images"],
         drain_timeout_s=float(values["drain_timeout"]),
         ops=ops,
-        warning="; ".join(filter(None, (tree.warning, key_warning))) or None,
+        warning="; ".join(filter(None, warnings)) or None,
+    )
+
+
+def _outside_warning(tree: ConfigTree) -> str | None:
+    """Return a warning about paths that come from the working folder."""
+    found = tree.places.from_working_folder
+    if not found:
+        return None
+    listed = ", ".join(f"{key} is {path}" for key, path in found)
+    return (
+        f"{tree.path}: found in the working folder, not beside the configuration: {listed}; write "
+        "paths relative to the configuration file, so that every start and reload finds the same"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +57,17 @@ def _classifier(tree: ConfigTree, name: str, options: PredictorOptions) -> Class
             "give the bundle's folder, for example serving_model/waste"
         )
     labels_file = tree.find(op["labels"], f"{where}.labels") if op["labels"] else None
+    labels, digest = None, ""
+    if labels_file is not None:
+        labels, digest = _labels(labels_file, f"{tree.path}: {where}.labels")
     bundle = tree.find(local["model_config"], f"{where}.local_service_conf.model_config")
     return ClassifierSettings(
         model_dir=str(bundle),
         backend=local["backend"],
         topk=op["topk"] or 0,
-        labels=_labels(labels_file, f"{tree.path}: {where}.labels") if labels_file else None,
+        labels=labels,
         labels_file=str(labels_file or ""),
+        labels_sha256=digest,
         predictor=options,
         max_image_pixels=op["max_image_pixels"],
         batch_size=op["batch_size"],
@@ -122,8 +127,9 @@ def _gpus(tree: ConfigTree, name: str) -> tuple[int, ...]:
     return listed
 
 
-def _labels(file: Path, where: str) -> tuple[str, ...]:
+def _labels(file: Path, where: str) -> tuple[tuple[str, ...], str]:
+    """Return the labels of a file, and the SHA-256 of its bytes."""
     try:
-        return read_labels(file)
-    except BundleError as error:
+        return read_labels(file), hashlib.sha256(file.read_bytes()).hexdigest()
+    except (BundleError, OSError) as error:
         raise ConfigError(f"{where}: {error}") from error

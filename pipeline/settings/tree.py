@@ -17,6 +17,7 @@ from bundle.strict_yaml import parse_yaml, read_yaml
 
 from .errors import ConfigError
 from .keys import TOP, Key, Section
+from .paths import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,55 +25,57 @@ class ConfigTree:
     """A configuration whose keys and values are each of the right kind.
 
     Attributes:
-        path: of the file; errors name it.
+        path: of the file as it was given; errors name it.
+        places: where its relative paths are looked for.
         given: the keys that the file and the overrides have.
         values: every key of the table, with its default where it is not given.
         warning: names the keys that are accepted without effect; None if there are none.
     """
 
     path: Path
+    places: Places
     given: Mapping[str, Any]
     values: Mapping[str, Any]
     warning: str | None
 
     def find(self, name: str, key: str) -> Path:
-        """Return an existing path, from the working directory as in 0.9, else near the config file.
+        """Return the real path of a file or folder that exists; see `settings.paths`.
 
         Raises:
             ConfigError: there is none; `key` says which key has the name.
         """
-        candidate = Path(name).expanduser()
-        for folder in (Path(), self.path.parent, self.path.parent.parent):
-            if (folder / candidate).exists():
-                return (folder / candidate).resolve()
-        raise ConfigError(
-            f"{self.path}: {key}: there is no {name} (looked in the working directory "
-            f"{Path.cwd()} and beside the configuration)"
-        )
+        found = self.places.find(name, key)
+        if found is None:
+            raise ConfigError(f"{self.path}: {key}: {self.places.missing(name)}")
+        return found
 
 
-def read_tree(path: Path, overrides: Sequence[str]) -> ConfigTree:
+def read_tree(path: Path, overrides: Sequence[str], places: Places | None = None) -> ConfigTree:
     """Read `path`, apply `overrides` ("op.waste.concurrency=4"), and check every key.
 
     Raises:
         ConfigError: with the file, the key, and what it should be.
     """
-    given = _read(path)
+    places = places or Places(path)
+    given = _read(places.file, path)
     for override in overrides:
         _apply(given, override)
     values = _checked(given, TOP, "", str(path))
     ignored = tuple(_without_effect(given, TOP, ""))
     if not ignored:
-        return ConfigTree(path, given, values, None)
+        return ConfigTree(path, places, given, values, None)
     reasons = "; ".join(f"{name}: {why}" for name, why in ignored)
-    return ConfigTree(path, given, values, f"{path}: accepted without effect ({reasons})")
+    warning = f"{path}: accepted without effect ({reasons})"
+    return ConfigTree(path, places, given, values, warning)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(file: Path, path: Path) -> dict[str, Any]:
+    """Return the keys of `file`, which was given as `path`."""
     try:
-        tree = read_yaml(path)
+        tree = read_yaml(file)
     except BundleError as error:
-        raise ConfigError(str(error)) from error
+        # The error names the real file; a user knows it by the name that was given.
+        raise ConfigError(str(error).replace(str(file), str(path))) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold keys such as http_port and op")
     return tree

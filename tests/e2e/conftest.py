@@ -38,12 +38,17 @@ class Service:
         )
         self.out: list[str] = []
         self.err: list[str] = []
-        self._readers = [
+        self._readers = self.read_output()
+
+    def read_output(self) -> list[threading.Thread]:
+        """Collect the lines of stdout and stderr in threads; return these."""
+        readers = [
             threading.Thread(target=self._read, args=(stream, lines), daemon=True)
             for stream, lines in ((self.process.stdout, self.out), (self.process.stderr, self.err))
         ]
-        for reader in self._readers:
+        for reader in readers:
             reader.start()
+        return readers
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE_S

@@ -20,6 +20,7 @@ from bundle.labels import check_count, read_labels
 from bundle.model_config import TensorSpec
 from bundle.strict_yaml import read_yaml
 from pipeline.settings.checks import Check
+from pipeline.settings.paths import Places, working_folder
 from pipeline.stages.decode import DEFAULT_MAX_PIXELS
 
 from .errors import ConfigurationError
@@ -216,16 +217,12 @@ def _op(
 
 
 def _find(given: str, path: Path) -> Path:
-    """Return an existing path: from the working directory as in 0.9, else near the config file."""
-    candidate = Path(given).expanduser()
-    for folder in (Path(), path.parent, path.parent.parent):
-        if (folder / candidate).exists():
-            return (folder / candidate).resolve()
-    raise BundleError(
-        "{}: there is no {} (looked in {} and beside the configuration)".format(
-            path, given, Path.cwd()
-        )
-    )
+    """Return the real path of what exists; see `settings.paths`."""
+    places = Places(path, working_folder())
+    found = places.find(given, "")
+    if found is None:
+        raise BundleError("{}: {}".format(path, places.missing(given)))
+    return found
 
 
 def _mapping(value: object, name: str) -> dict[str, Any]:

@@ -25,6 +25,9 @@ class Host:
     def status(self) -> dict[str, Any]:
         return {"state": WorkerState.BUSY, "services": []}
 
+    def served(self) -> dict[str, Any]:
+        return {"waste": {"bundle": "/releases/2/model"}}
+
     async def reload(self) -> float:
         self.reloads += 1
         if self.error is not None:
@@ -58,7 +61,12 @@ async def test_a_reload_replies_with_its_seconds(admin: httpx.AsyncClient, host:
     response = await admin.post("/-/reload")
     assert (response.status_code, response.json()) == (
         200,
-        {"status": "reloaded", "seconds": 1.235, "services": ["waste"]},
+        {
+            "status": "reloaded",
+            "seconds": 1.235,
+            "services": ["waste"],
+            "served": {"waste": {"bundle": "/releases/2/model"}},
+        },
     )
     assert host.reloads == 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -24,6 +24,8 @@ class FakeEngine:
     """Starts and drains when the test lets it."""
 
     longest_s = 1.0
+    facts: ClassVar[dict[str, Any]] = {}
+    digests: ClassVar[dict[str, str]] = {}
 
     def __init__(self, name: str) -> None:
         self.name = name
