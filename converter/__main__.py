@@ -103,13 +103,7 @@ def _convert(options: argparse.Namespace) -> None:
             force=options.force,
         )
     )
-    facts = bundle_facts(bundle)
-    print_report(facts)
-    if not any(answer["serves"] for answer in facts["served_by"].values()):
-        sys.stderr.write(
-            f"warning: nothing can serve {options.output}; the rows above say why, runtime by"
-            " runtime\n"
-        )
+    print_report(bundle_facts(bundle))
 
 
 def _inspect(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from protocol.reply import Category, ImageResult
 from protocol.request import EncodedImage
 
 from .predictors import Predictor, PredictorError, PredictorOptions, create_predictor
+from .predictors.feed import doubt, misfit, survey
 from .stages.activation import activate
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeLimits, decode_image
 from .stages.preprocess import build_preprocess
@@ -189,9 +190,13 @@ class Classifier:
         """Predict grey images in batches of these sizes, so that no caller pays for the first.
 
         Raises:
-            PredictorError: the model does not run, or gives no numbers for a grey image.
+            PredictorError: preprocessing gives what the model does not take, or the model does not
+                run, or gives no numbers for a grey image.
             BundleError: there are not as many labels as classes.
         """
+        if not batch_sizes:
+            return
+        self._check_feed()
         array = self.preprocess(np.full((512, 512, 3), 127, np.uint8))
         for size in batch_sizes:
             row = self._predict([array] * size)[0]
@@ -199,6 +204,17 @@ class Classifier:
                 raise PredictorError(f"{row}: not even for a grey image; export it again")
             if self.labels is not None:
                 check_count(tuple(self.labels), len(row), f"the labels of {self.bundle.path}")
+
+    def _check_feed(self) -> None:
+        """Compare what preprocessing gives with the feed: bundles may be old, or edited by hand."""
+        feed = self.bundle.model_config.feeds[0]
+        prepared = survey(self.preprocess, (512, 512))
+        wrong = misfit(prepared, feed, open_left_out=True)
+        if wrong is not None:
+            raise PredictorError(f"{self.bundle.server_dir / 'inference.yml'}: {wrong}")
+        doubtful = doubt(prepared, feed)
+        if doubtful is not None:
+            logger.warning("%s: %s", self.bundle.server_dir / "inference.yml", doubtful)
 
     def _predict(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray | ServingError]:
         """Return a row of scores, or an error, for each array."""

@@ -21,6 +21,7 @@ from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
 from .output_folder import check_output, staged
 from .record import write_record
+from .servable import check_servable
 from .signature import check_scores, model_config
 from .trial import try_preprocessing
 
@@ -78,9 +79,10 @@ def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bun
     config = model_config(
         export, options.feed_aliases, options.fetch_aliases, labels=len(found.labels)
     )
+    check_servable(export, config)
     description = describe(found, options.overrides, export.graph.activations[config.answering])
     _check_labels(found, config, export.folder)
-    try_preprocessing(description, config)
+    try_preprocessing(description, config, warn)
     with staged(options.output) as staging:
         _write(staging, export, description, config)
         write_record(staging, export, found, config.answering, _given(options))

@@ -10,6 +10,7 @@ import numpy as np
 
 from bundle import Bundle
 from pipeline.predictors import PredictorError, create_predictor
+from pipeline.predictors.feed import as_feed
 from pipeline.stages.decode import decode_image
 from pipeline.stages.errors import PreprocessError
 from pipeline.stages.preprocess import build_preprocess
@@ -145,9 +146,9 @@ def open_trial(bundle: Bundle, prepared: Prepared, fixed_batch: int | None) -> T
     """
     groups = _groups(prepared.arrays, fixed_batch)
     # a predictor turns what preprocessing gives into what the feed takes; the target gets the same
-    dtype = np.dtype(bundle.model_config.feeds[0].dtype)
+    feed = bundle.model_config.feeds[0]
     stacked = (np.stack([prepared.arrays[i] for i in group]) for group in groups)
-    batches = tuple(np.ascontiguousarray(batch, dtype) for batch in stacked)
+    batches = tuple(as_feed(batch, feed) for batch in stacked)
     try:
         predictor = create_predictor(bundle)
         scores = tuple(predictor.predict(batch) for batch in batches)

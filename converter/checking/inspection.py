@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from bundle import Bundle, BundleError, load_bundle
-from bundle.formats import GraphFormat
 from bundle.inference_yml import InferenceDescription
 from bundle.model_config import ModelConfig, TensorSpec
-from pipeline.predictors.registry import release_notes
 
 from ..bundling.record import changed_files, read_record
+from ..bundling.servable import served_by
 from ..bundling.signature import NoAnswerError, answering_scores, model_config, signature
+from ..bundling.trial import try_preprocessing
 from ..describing.beside import label_files_beside
 from ..describing.collect import beside_the_model, labels_beside
 from ..errors import ConversionError
@@ -119,8 +119,9 @@ def _facts(
         "activation": description.activation if description else None,
         "topk": description.topk if description else None,
         "labels": len(description.labels) if description and description.labels else None,
+        "label_names": list(description.labels) if description and description.labels else None,
         "label_files": [path.name for path in label_files_beside(export.folder)],
-        "served_by": _served_by(export.graph_format, config, no_answer),
+        "served_by": _served_by(export, config, no_answer, description),
     }
 
 
@@ -144,16 +145,25 @@ def _tensor_facts(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
 
 
 def _served_by(
-    graph_format: GraphFormat, config: ModelConfig, no_answer: str | None
+    export: ExportedModel,
+    config: ModelConfig,
+    no_answer: str | None,
+    description: InferenceDescription | None,
 ) -> dict[str, dict[str, Any]]:
     """Release of a runtime -> {"serves": bool, "note": str}."""
-    if len(config.feeds) != 1:
-        hindrance = f"has {len(config.feeds)} inputs; images are fed to one"
-    else:
-        hindrance = "no output to answer from" if no_answer else ""
-    aliased = not hindrance and config.feeds[0].alias != config.feeds[0].name
-    notes = {
-        release: note or hindrance
-        for release, note in release_notes(graph_format, feed_alias=aliased).items()
-    }
+    notes = served_by(export, config)
+    hindrance = ""
+    if no_answer:
+        hindrance = "no output to answer from"
+    elif description is not None and not all(notes.values()):
+        hindrance = _preprocessing_hindrance(description, config)
+    notes = {release: note or hindrance for release, note in notes.items()}
     return {release: {"serves": not note, "note": note} for release, note in notes.items()}
+
+
+def _preprocessing_hindrance(description: InferenceDescription, config: ModelConfig) -> str:
+    try:
+        try_preprocessing(description, config, lambda _: None)
+    except ConversionError as error:
+        return str(error)
+    return ""

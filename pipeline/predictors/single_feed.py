@@ -7,12 +7,11 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from bundle import Bundle
-from bundle.model_config import SCORE_DTYPES, TensorSpec
+from bundle.model_config import TensorSpec
 
+from .feed import as_feed, fits
 from .predictor import PredictorError
-
-# Numbers that a prepared image can be given as.
-_FEED_DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int32", "int64")
+from .servable import feed_hindrance, fetch_hindrance
 
 
 class SingleFeedPredictor(ABC):
@@ -22,7 +21,6 @@ class SingleFeedPredictor(ABC):
         self._feed = _only_feed(bundle)
         self._fetch = _answering_fetch(bundle, fetch)
         self._fixed_batch = bundle.fixed_batch
-        self._feed_dtype = np.dtype(self._feed.dtype)
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
         """Return scores, float32 [N, classes]; see `Predictor.predict`.
@@ -51,7 +49,7 @@ class SingleFeedPredictor(ABC):
         """
 
     def _scores(self, batch: np.ndarray) -> np.ndarray:
-        scores = self._run(np.ascontiguousarray(batch, self._feed_dtype))
+        scores = self._run(as_feed(batch, self._feed))
         if scores.shape[:1] != (len(batch),):
             raise PredictorError(
                 f"the fetch {self._fetch.name} has the shape {_shape(scores.shape)} for "
@@ -60,29 +58,19 @@ class SingleFeedPredictor(ABC):
         return scores.reshape(len(batch), -1).astype(np.float32, copy=False)
 
     def _check_shape(self, batch: np.ndarray) -> None:
-        wanted = self._feed.shape
         # 0.9's converter leaves open dimensions out: `shape: 3` may stand for 3 x any x any.
-        whole = len(wanted) == batch.ndim - 1
-        if whole and not all(
-            want in (-1, have) for want, have in zip(wanted, batch.shape[1:], strict=True)
-        ):
+        if not fits(batch.shape[1:], self._feed.shape, open_left_out=True):
             raise PredictorError(
-                f"the model's feed {self._feed.name} takes {_shape(wanted)} and the "
+                f"the model's feed {self._feed.name} takes {_shape(self._feed.shape)} and the "
                 f"preprocessing makes {_shape(batch.shape[1:])}; mend PreProcess in inference.yml"
             )
 
 
 def _only_feed(bundle: Bundle) -> TensorSpec:
-    feeds = bundle.model_config.feeds
-    if len(feeds) != 1:
-        names = ", ".join(feed.name for feed in feeds)
-        raise PredictorError(f"a classifier has one feed; this model has {len(feeds)}: {names}")
-    if feeds[0].dtype not in _FEED_DTYPES:
-        raise PredictorError(
-            f"the model's feed {feeds[0].name} takes {feeds[0].dtype}; images are fed as "
-            f"{', '.join(_FEED_DTYPES)}"
-        )
-    return feeds[0]
+    hindrance = feed_hindrance(bundle.model_config)
+    if hindrance:
+        raise PredictorError(f"the model cannot be served: {hindrance}; export it again")
+    return bundle.model_config.feeds[0]
 
 
 def _answering_fetch(bundle: Bundle, alias: str | None) -> TensorSpec:
@@ -96,10 +84,11 @@ def _answering_fetch(bundle: Bundle, alias: str | None) -> TensorSpec:
                 f"the model has no fetch {alias!r}; mend fetch_list: it has {known}"
             )
         fetch = named[0]
-    if fetch.dtype not in SCORE_DTYPES:
+    hindrance = fetch_hindrance(fetch)
+    if hindrance:
         raise PredictorError(
-            f"scores are needed, of {', '.join(SCORE_DTYPES)}, and the model gives {known}; "
-            "export it with its softmax output"
+            f"the model cannot be served: {hindrance}; it has {known}: name one of scores in"
+            " fetch_list, or export it with its softmax output"
         )
     return fetch
 

@@ -56,7 +56,11 @@ def record(values: np.ndarray, levels: Sequence[bytes] = ()) -> bytes:
 
 
 def program(
-    shapes: Mapping[str, tuple[int, ...]], *, height: int = 4, last: str = "softmax"
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    height: int = 4,
+    last: str = "softmax",
+    feed_type: int = 5,
 ) -> bytes:
     """A ProgramDesc with feed and fetch operators around an fc and, if given, a `last` one."""
     desc = MESSAGES["ProgramDesc"]()
@@ -66,7 +70,7 @@ def program(
     for name, dims in dense.items():
         var = block.vars.add(name=name, persistable=name in shapes)
         var.type.type = 7
-        var.type.lod_tensor.tensor.data_type = 5
+        var.type.lod_tensor.tensor.data_type = feed_type if name == "x" else 5
         var.type.lod_tensor.tensor.dims.extend(dims)
     for name, kind in (("feed", 9), ("fetch", 10)):
         block.vars.add(name=name, persistable=True).type.type = kind
@@ -86,13 +90,15 @@ def program(
     return content
 
 
-def pir(shapes: Mapping[str, tuple[int, ...]], *, last: str = "softmax") -> str:
+def pir(
+    shapes: Mapping[str, tuple[int, ...]], *, last: str = "softmax", feed_type: str = "t_f32"
+) -> str:
     """The JSON of the same classifier as a PIR program."""
 
-    def value(number: int, dims: Sequence[int]) -> dict[str, Any]:
+    def value(number: int, dims: Sequence[int], dtype: str = "t_f32") -> dict[str, Any]:
         return {
             "%": number,
-            "TT": {"#": "0.t_dtensor", "D": [{"#": "0.t_f32"}, list(dims), "NCHW", [], 0]},
+            "TT": {"#": "0.t_dtensor", "D": [{"#": f"0.{dtype}"}, list(dims), "NCHW", [], 0]},
         }
 
     def named(name: str) -> list[dict[str, Any]]:
@@ -102,7 +108,8 @@ def pir(shapes: Mapping[str, tuple[int, ...]], *, last: str = "softmax") -> str:
         {"#": "p", "A": [0, 1, 1, name], "O": value(number, dims), "OA": [1, 0, 1]}
         for number, (name, dims) in enumerate(shapes.items(), 1)
     ]
-    ops.append({"#": "1.data", "A": named("x"), "I": [], "O": [value(10, (-1, 3, 4, 4))], "OA": []})
+    feed = value(10, (-1, 3, 4, 4), feed_type)
+    ops.append({"#": "1.data", "A": named("x"), "I": [], "O": [feed], "OA": []})
     ops.append({"#": "1.matmul", "A": [], "I": [{"%": 10}], "O": [value(11, (-1, CLASSES))]})
     ops.append({"#": f"1.{last}", "A": [], "I": [{"%": 11}], "O": [value(12, (-1, CLASSES))]})
     ops.append(

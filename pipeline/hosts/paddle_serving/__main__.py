@@ -25,11 +25,13 @@ if __package__ in (None, ""):
 # Paddle writes pages of output for each model it loads.
 os.environ.setdefault("GLOG_minloglevel", "2")
 
-from bundle import BundleError
+from bundle import Bundle, BundleError
 from pipeline.hosts.paddle_serving.config import plan_of
 from pipeline.hosts.paddle_serving.errors import ConfigurationError
 from pipeline.hosts.paddle_serving.ports import check_free
 from pipeline.hosts.paddle_serving.service import serve
+from pipeline.predictors.feed import misfit, survey
+from pipeline.predictors.servable import feed_hindrance
 from pipeline.stages.errors import PreprocessError
 from pipeline.stages.preprocess import build_preprocess
 
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         plan = plan_of(path)
         for service in plan.services:
-            build_preprocess(service.bundle.description.transform_ops)
+            _check_feed(service.bundle)
         if plan.left_out:
             print(
                 "{}: left out, Paddle Serving 0.9 does nothing with: {}".format(
@@ -63,6 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationError, BundleError, PreprocessError) as error:
         print("error: {}".format(error), file=sys.stderr)
     return 1
+
+
+def _check_feed(bundle: Bundle) -> None:
+    """Compare what preprocessing gives with what the model takes, as our own engine does.
+
+    Raises:
+        ConfigurationError: the model cannot be fed, or not with this.
+        PreprocessError: an operator or an option is unknown.
+    """
+    hindrance = feed_hindrance(bundle.model_config)
+    if hindrance:
+        raise ConfigurationError("{} cannot be served: {}".format(bundle.path, hindrance))
+    prepared = survey(build_preprocess(bundle.description.transform_ops), (512, 512))
+    wrong = misfit(prepared, bundle.model_config.feeds[0], open_left_out=True)
+    if wrong is not None:
+        raise ConfigurationError("{}: {}".format(bundle.server_dir / "inference.yml", wrong))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any, Mapping, Sequence
 import cv2
 import numpy as np
 
+from pipeline.predictors.feed import as_feed
 from pipeline.stages.activation import activate
 from pipeline.stages.decode import DecodeLimits, decode_image
 from pipeline.stages.preprocess import build_preprocess
@@ -133,6 +134,7 @@ class ClassifyOp:
     def _predict(self, arrays: np.ndarray, size: int) -> np.ndarray:
         """Return a row of scores for each of `arrays`; `size` rows go in, the last one repeated."""
         batch = np.stack([arrays[min(i, len(arrays) - 1)] for i in range(size)])
+        batch = as_feed(batch, self.service.bundle.model_config.feeds[0])
         outputs = self.client.predict(feed={self._feed: batch}, fetch=None, batch=True)
         fetches = self.service.bundle.model_config.fetches
         # Paddle names outputs anew in some exports; their order stays.

@@ -17,6 +17,7 @@ from bundle.inference_yml import InferenceDescription, TransformOp
 from bundle.model_config import ModelConfig, TensorSpec, read_model_config, write_model_config
 from converter.bundling.convert import ConvertOptions, convert, preview
 from converter.bundling.trial import try_preprocessing
+from converter.checking.inspection import inspect_folder
 from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
 from tests.patience import PATIENCE_S
@@ -372,6 +373,28 @@ class TestDescriptions:
             convert(ConvertOptions(make_export(), tmp_path / "out", Overrides(preprocess=str(ops))))
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.parametrize("layout", ["pdmodel", "fluid", "pir"])
+    def test_fractions_for_a_feed_of_bytes(
+        self, make_export: MakeExport, tmp_path: Path, layout: str
+    ) -> None:
+        """test_onnx_graph.py has the same of ONNX."""
+        export = make_export(layout, feed_type="t_ui8" if layout == "pir" else 20)
+        cause = r"gives fractions from -1 to 1, .* 'x' takes .* 0 to 255 \(uint8\)"
+        with pytest.raises(ConversionError, match=cause):
+            convert(ConvertOptions(export, tmp_path / "out"))
+        assert not (tmp_path / "out").exists()
+        (served,) = {
+            answer["note"]
+            for answer in inspect_folder(export)["served_by"].values()
+            if "fractions" in answer["note"]
+        }
+        assert served.startswith("preprocessing gives fractions from -1 to 1")
+        ops = tmp_path / "ops.yml"
+        ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
+        bundle = convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess=str(ops))))
+        assert bundle.model_config.feeds[0].dtype == "uint8"
+        assert inspect_folder(bundle.path)["served_by"]["Paddle 3.x"]["serves"]
+
     @pytest.mark.parametrize("planes", [True, False])
     def test_a_model_of_grey_images(self, tmp_path: Path, planes: bool) -> None:
         shape = (1, 8, 8) if planes else (8, 8, 1)
@@ -381,7 +404,7 @@ class TestDescriptions:
         steps = [TransformOp("ResizeImage", {"size": [8, 8]})]
         steps += [TransformOp("ToCHWImage", {})] if planes else []
         with pytest.raises(ConversionError, match="three channels, so no preprocessing helps"):
-            try_preprocessing(InferenceDescription("", tuple(steps)), config)
+            try_preprocessing(InferenceDescription("", tuple(steps)), config, warn=print)
 
     def test_preprocessing_from_a_pipe(self, make_export: MakeExport, tmp_path: Path) -> None:
         """As a shell makes one of <(...)."""

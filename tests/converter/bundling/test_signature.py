@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,7 @@ def test_class_numbers_are_no_scores(
     shown = " ".join(capsys.readouterr().out.split())
     assert "and no scores" in shown
     assert "--softmax" not in shown
-    assert "Paddle 3.x no: no output to answer from" in shown
+    assert "Paddle 3.x no: its output 'argmax' is int64, and scores are float32" in shown
 
 
 def test_class_numbers_called_prediction(export: Path) -> None:
@@ -165,28 +166,80 @@ def test_show_proto_prints_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_several_feeds_are_converted_and_not_served_as_a_classifier(
+def test_several_feeds_are_no_classifier_of_images(
     tmp_path: Path, write_onnx: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx = pytest.importorskip("onnx")
     export = tmp_path / "export"
     export.mkdir()
     write_onnx(export / "net.onnx")
+    (export / "labels.txt").write_text("a\nb\nc\n")
+    (export / "inference.yml").write_text(
+        "PreProcess: {transform_ops: [ResizeImage: {size: [8, 8]}, ToCHWImage: null]}\n"
+    )
+    bundle = convert(ConvertOptions(export, tmp_path / "before"))
     model = onnx.load(str(export / "net.onnx"))
     model.graph.input.append(
         onnx.helper.make_tensor_value_info("scale_factor", onnx.TensorProto.FLOAT, ["N", 2])
     )
     onnx.save(model, str(export / "net.onnx"))
-    (export / "labels.txt").write_text("a\nb\nc\n")
-    (export / "inference.yml").write_text("PreProcess: {transform_ops: [ToCHWImage: null]}\n")
-    bundle = convert(ConvertOptions(export, tmp_path / "out"))
-    assert [feed.name for feed in bundle.model_config.feeds] == ["x", "scale_factor"]
-    served = inspect_folder(bundle.path)["served_by"]["ONNX Runtime"]
-    assert served == {"serves": False, "note": "has 2 inputs; images are fed to one"}
-    with pytest.raises(PredictorError, match="has one feed; this model has 2: x, scale_factor"):
-        create_predictor(load_bundle(tmp_path / "out"))
-    assert main(["convert", str(export), "--output", str(tmp_path / "other")]) == 0
-    assert "warning: nothing can serve" in capsys.readouterr().err
+    note = "has 2 inputs (x, scale_factor); images are fed to one"
+    served = inspect_folder(export)["served_by"]["ONNX Runtime"]
+    assert served == {"serves": False, "note": note}
+    assert main(["convert", str(export), "--output", str(tmp_path / "out")]) == 1
+    assert f"nothing can serve this model: {note}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    # a bundle that was made before is refused by the runtime
+    two = replace(bundle.model_config.feeds[0], name="scale_factor")
+    config = replace(bundle.model_config, feeds=(bundle.model_config.feeds[0], two))
+    with pytest.raises(PredictorError, match=r"has 2 inputs \(x, scale_factor\)"):
+        create_predictor(replace(load_bundle(tmp_path / "before"), model_config=config))
+
+
+@pytest.mark.parametrize(
+    ("feed", "scores", "cause"),
+    [
+        (
+            ("complex64", (-1, 3, 8, 8), 0),
+            (-1, 7),
+            "'x' takes complex64; images are fed as float32",
+        ),
+        (("bool", (-1, 3, 8, 8), 0), (-1, 7), "'x' takes bool; images are fed as"),
+        (("bfloat16", (-1, 3, 8, 8), 0), (-1, 7), "'x' takes bfloat16; images are fed as"),
+        (("int16", (-1, 3, 8, 8), 0), (-1, 7), "'x' takes int16; images are fed as"),
+        (("float32", (-1, 3, 8, 8), 1), (-1, 7), "'x' takes sequences (LoD)"),
+        (("float32", (-1, 784), 0), (-1, 7), "'x' takes [any, 784], and images are [N, C, H, W]"),
+        (
+            ("float32", (224, 224, 3), 0),
+            (-1, 7),
+            "[224, 224, 3], and images are [N, C, H, W] or [N",
+        ),
+        (
+            ("float32", (1, 3, 8, 8), 0),
+            (7,),
+            "takes 1 images a run, and its output 'scores' is [7]",
+        ),
+        (("float32", (4, 3, 8, 8), 0), (1, 7), "4 images a run, and its output 'scores' is [1, 7]"),
+    ],
+)
+def test_what_cannot_be_served_is_said_by_inspect_and_refused_by_convert(
+    export: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    feed: tuple[str, tuple[int, ...], int],
+    scores: tuple[int, ...],
+    cause: str,
+) -> None:
+    write_program(export, {"x": feed}, {"scores": ("float32", scores)})
+    (tmp_path / "labels.txt").write_text("\n".join("abcdefg"))
+    served = inspect_folder(export)["served_by"]["Paddle 3.x"]
+    assert not served["serves"]
+    assert cause in served["note"]
+    options = ["--preprocess", "imagenet-224", "--labels", str(tmp_path / "labels.txt")]
+    assert main(["convert", str(export), "--output", str(tmp_path / "out"), *options]) == 1
+    error = capsys.readouterr().err
+    assert "nothing can serve this model: " in error
+    assert cause in error
 
 
 def test_aliases_by_number(make_export: MakeExport) -> None:

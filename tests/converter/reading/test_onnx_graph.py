@@ -12,12 +12,14 @@ import pytest
 from bundle import BundleError, load_bundle
 from bundle.formats import ONNX
 from converter.bundling.convert import ConvertOptions, convert
+from converter.checking.inspection import inspect_folder
 from converter.checking.verify import verify
 from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
 from converter.reading.exported_model import read_export
-from pipeline.classifier import Classifier
-from pipeline.predictors import create_predictor
+from pipeline.classifier import Classifier, ClassifierSettings
+from pipeline.engine.building import build_classifier
+from pipeline.predictors import PredictorError, create_predictor
 from protocol.request import EncodedImage
 
 WriteOnnx = Callable[..., dict[str, np.ndarray]]
@@ -350,3 +352,34 @@ class TestBadInput:
         (bundle.server_dir / "net.onnx.data").unlink()
         with pytest.raises(BundleError, match=r"net\.onnx\.data is missing from the bundle"):
             load_bundle(bundle.path)
+
+
+def test_fractions_for_a_feed_of_bytes(
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
+) -> None:
+    """A model of Keras: bytes in, pixel by pixel; at conversion, and of an edited bundle."""
+    weights = write_onnx(export / "net.onnx", feed_type="UINT8", pixels=True, last=None)
+    with pytest.raises(ConversionError, match=r"takes whole numbers from 0 to 255 \(uint8\)"):
+        convert(
+            ConvertOptions(
+                export, tmp_path / "out", Overrides(overrides.labels, preprocess="imagenet-224")
+            )
+        )
+    (tmp_path / "ops.yml").write_text("- ResizeImage: {size: [8, 8]}\n")
+    bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
+    (answer,) = answers(bundle.path, image(200, 3, 77))
+    expected = np.array([200, 3, 77]) @ weights["fc.w"] + weights["fc.b"]
+    assert answer[max(answer, key=lambda label: answer[label])] == pytest.approx(expected.max())
+    description = bundle.server_dir / "inference.yml"
+    resize = "  - ResizeImage:\n      size:\n      - 8\n      - 8\n"
+    assert resize in description.read_text()
+    description.write_text(
+        description.read_text().replace(resize, resize + "  - NormalizeImage: {order: ''}\n")
+    )
+    settings = ClassifierSettings(model_dir=str(bundle.path)).to_json()
+    with pytest.raises(
+        PredictorError, match=r"inference.yml: preprocessing gives fractions .*uint8"
+    ):
+        build_classifier(settings)
+    served = inspect_folder(bundle.path)["served_by"]["ONNX Runtime"]
+    assert served["note"].startswith("preprocessing gives fractions from -2.118 to 2.64")
