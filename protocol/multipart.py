@@ -1,77 +1,147 @@
-"""multipart/form-data out of a body that is in memory already: its files, and its other fields.
+"""A multipart body that is in memory already: its files, and its other fields.
 
 Format: RFC 7578 over RFC 2046. The body is cut where its boundary stands, at the speed of
 `bytes.find`: a parser that reads every byte in Python blocked the service for half a minute over
 60 MB that were made for it.
+
+Programs write uploads in many ways. A part is a file if it has a file name, in either of its forms
+(`filename=`, `filename*=`), or a Content-Type that is none of text, or bytes that are no text. The
+others are fields. If the Content-Type of the request does not name the boundary, the first line of
+the body does. Line ends are those of the first line: CR LF, or LF alone from programs that write
+their heads by hand.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-
-from python_multipart.multipart import parse_options_header
+from typing import NamedTuple
 
 from .errors import InvalidRequest
+from .first_bytes import is_binary
 
 MAX_PARTS = 1000
 MAX_PART_HEAD_BYTES = 4096
 _PIECE = 256 * 1024
-_LINE_END, _HEAD_END = b"\r\n", b"\r\n\r\n"
+# `; name=value`, the value with quotes or without; read once from left to right.
+_PARAMETER = re.compile(
+    rb""";\s*(?P<name>[^\s;="]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^;]*))""",
+    re.DOTALL,
+)
+_FIRST_LINE = re.compile(rb"\A(?:\r?\n)?--(?P<boundary>[^\r\n]{1,200})(?P<end>\r?\n)")
+# Content types of fields that are no files: .NET and Java's HttpClient name one for every field.
+_TEXT_TYPE = re.compile(rb"text/|application/(json|x-www-form-urlencoded)\b|[^;]*\+json\b")
 
 
-def read_multipart(body: bytes, content_type: str) -> tuple[list[bytes], dict[str, str]]:
-    """Return the files in their order, and the fields; of a field given twice the last.
+class Part(NamedTuple):
+    """One part: its name, "" where it has none, whether it is a file, and its content."""
+
+    name: str
+    is_file: bool
+    content: bytes
+
+
+class _Cut(NamedTuple):
+    """Where to cut: before `delimiter`, a line end with the boundary; heads have `line_end`."""
+
+    delimiter: bytes
+    line_end: bytes
+
+
+def read_multipart(body: bytes, content_type: str) -> list[Part]:
+    """Return the parts in their order.
 
     Raises:
         InvalidRequest: it is no form, or was cut off.
     """
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary")
+    cut = _cut(body, content_type)
+    return [_part(body, begin, end, cut.line_end) for begin, end in _parts(body, cut)]
+
+
+def is_multipart(body: bytes) -> bool:
+    """Return whether the body begins as an upload does, whatever its Content-Type says."""
+    first = _FIRST_LINE.match(body[:MAX_PART_HEAD_BYTES])
+    return first is not None and body[first.end() : first.end() + 8].lower() == b"content-"
+
+
+def _cut(body: bytes, content_type: str) -> _Cut:
+    first = _FIRST_LINE.match(body[:MAX_PART_HEAD_BYTES])
+    boundary = _parameters(content_type.encode("latin-1", errors="replace")).get(b"boundary")
     if not boundary:
-        raise _broken("its Content-Type must name its boundary")
-    files: list[bytes] = []
-    fields: dict[str, str] = {}
-    for begin, end in _parts(body, _LINE_END + b"--" + boundary):
-        # From the line's end on, so that an empty head is found too.
-        head_end = body.find(_HEAD_END, begin - len(_LINE_END), begin + MAX_PART_HEAD_BYTES)
-        if not 0 <= head_end < end:
-            raise _broken(f"the head of a part does not end within {MAX_PART_HEAD_BYTES} bytes")
-        disposition = _disposition(body[begin:head_end])
-        content = body[head_end + len(_HEAD_END) : end]
-        if b"filename" in disposition:
-            files.append(content)
-        else:
-            name = disposition[b"name"].decode("utf-8", errors="replace")
-            fields[name] = content.decode("utf-8", errors="replace")
-    return files, fields
+        if not is_multipart(body) or first is None:
+            raise _broken("its Content-Type must name its boundary")
+        boundary = first["boundary"]
+    lines = b"\r\n"
+    if first is not None and first["boundary"] == boundary:
+        lines = first["end"]
+    return _Cut(lines + b"--" + boundary, lines)
 
 
-def _parts(body: bytes, delimiter: bytes) -> Iterator[tuple[int, int]]:
+def _part(body: bytes, begin: int, end: int, line_end: bytes) -> Part:
+    # From the line's end on, so that an empty head is found too.
+    head_end = body.find(2 * line_end, begin - len(line_end), begin + MAX_PART_HEAD_BYTES)
+    if not 0 <= head_end < end:
+        raise _broken(f"the head of a part does not end within {MAX_PART_HEAD_BYTES} bytes")
+    headers = _headers(body[begin:head_end], line_end)
+    content = body[head_end + 2 * len(line_end) : end]
+    disposition = _parameters(headers.get(b"content-disposition", b""))
+    kind = headers.get(b"content-type", b"").lower()
+    encoding = headers.get(b"content-transfer-encoding", b"binary").lower()
+    if encoding not in (b"binary", b"8bit", b"7bit"):
+        raise _broken(
+            f"a part has Content-Transfer-Encoding: {encoding[:40].decode(errors='replace')}; "
+            "send its bytes as they are"
+        )
+    is_file = bool({b"filename", b"filename*"} & disposition.keys())
+    is_file = is_file or bool(kind and not _TEXT_TYPE.match(kind)) or is_binary(content)
+    if not is_file and b"name" not in disposition:
+        raise _broken('a part has no name: Content-Disposition: form-data; name="image"')
+    name = disposition.get(b"name", b"").decode("utf-8", errors="replace")
+    return Part(name, is_file, content)
+
+
+def _headers(head: bytes, line_end: bytes) -> dict[bytes, bytes]:
+    """Return the headers of a part by their names in lower case."""
+    lines = (line.partition(b":") for line in head.split(line_end))
+    return {name.strip().lower(): value.strip() for name, _, value in lines}
+
+
+def _parameters(value: bytes) -> dict[bytes, bytes]:
+    """Return the parameters of a header's value by their names in lower case."""
+    return {
+        found["name"].lower(): found["plain"].strip()
+        if found["quoted"] is None
+        else re.sub(rb"\\(.)", rb"\1", found["quoted"], flags=re.DOTALL)
+        for found in _PARAMETER.finditer(value)
+    }
+
+
+def _parts(body: bytes, cut: _Cut) -> Iterator[tuple[int, int]]:
     """Yield where each part begins, behind its delimiter's line, and where it ends."""
     begin = None
-    for count, position in enumerate(_delimiters(body, delimiter)):
+    for count, position in enumerate(_delimiters(body, cut)):
         if count > MAX_PARTS:
             raise _broken(f"it has more than {MAX_PARTS} parts")
-        after = position + len(delimiter)
-        behind = body[after : after + 2]
+        after = position + len(cut.delimiter)
+        is_last = body.startswith(b"--", after)
         # With anything else behind it, it is content that contains the delimiter's text.
-        if behind in (_LINE_END, b"--"):
+        if is_last or body.startswith(cut.line_end, after):
             if begin is not None:
                 yield begin, position
-            if behind == b"--":
+            if is_last:
                 return
-            begin = after + len(_LINE_END)
+            begin = after + len(cut.line_end)
     raise _broken("it does not end with its boundary; it was not uploaded whole")
 
 
-def _delimiters(body: bytes, delimiter: bytes) -> Iterator[int]:
+def _delimiters(body: bytes, cut: _Cut) -> Iterator[int]:
     """Yield where each delimiter begins; the first may do without the line end before it."""
-    if body.startswith(delimiter[len(_LINE_END) :]):
-        yield -len(_LINE_END)
-    position = _find(body, delimiter, 0)
+    if body.startswith(cut.delimiter[len(cut.line_end) :]):
+        yield -len(cut.line_end)
+    position = _find(body, cut.delimiter, 0)
     while position >= 0:
         yield position
-        position = _find(body, delimiter, position + len(delimiter))
+        position = _find(body, cut.delimiter, position + len(cut.delimiter))
 
 
 def _find(body: bytes, delimiter: bytes, begin: int) -> int:
@@ -81,17 +151,6 @@ def _find(body: bytes, delimiter: bytes, begin: int) -> int:
         if position >= 0:
             return position
     return -1
-
-
-def _disposition(head: bytes) -> dict[bytes, bytes]:
-    """Return the options of the part's Content-Disposition."""
-    for line in head.split(_LINE_END):
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-disposition":
-            _, options = parse_options_header(value)
-            if b"name" in options:
-                return options
-    raise _broken('a part has no name: Content-Disposition: form-data; name="image"')
 
 
 def _broken(why: str) -> InvalidRequest:

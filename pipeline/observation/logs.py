@@ -27,8 +27,8 @@ _WAITING_LINES = 2000
 _END_LIMIT_S = 2.0
 _SECOND_S = 1.0
 
-# Records a second of a level: of all libraries together (python-multipart has one for every bad
-# request, at warning), and of one logger of ours.
+# Records a second of a level: of all libraries together (some have one for every bad request), and
+# of one logger of ours.
 _FOREIGN_LINES = 10
 _OWN_LINES = 50
 # These keep to limits of their own.

@@ -14,11 +14,13 @@ from typing import Any
 
 import msgspec
 
-from .base64_text import decode_base64
+from ..option_names import check_field
+from .base64_text import decode_base64, decode_plain_base64
 from .sizes import MOST_PARTS, check_json_size
 
 # Shorter strings are decoded at once.
 LONG = 16 * 1024  # bytes
+LONGEST_NUMBER = 100  # digits
 PIECE = 256 * 1024  # bytes; pieces of 1 MiB took 1.1 to 2.9 times as long
 _LONGEST_ESCAPE = len(rb"\u0041")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -30,11 +32,21 @@ class _Envelope(msgspec.Struct):
     key: list[str]
     value: list[msgspec.Raw]
     tensors: Any = None
-    logid: Any = None
-    log_id: Any = None
+    logid: msgspec.Raw = msgspec.Raw(b"null")
+    log_id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _StrictEnvelope(_Envelope, forbid_unknown_fields=True):
+    """The same, with the other fields of 0.9's Request, which are skipped; no others."""
+
+    name: msgspec.Raw = msgspec.Raw(b"null")
+    method: msgspec.Raw = msgspec.Raw(b"null")
+    clientip: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
+_strict_envelope = msgspec.json.Decoder(_StrictEnvelope)
+_names = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything = msgspec.json.Decoder()
 
 
@@ -56,22 +68,34 @@ class LongString:
         Raises:
             ValueError: it is not base64.
         """
-        try:
+        if not self._escaped:
             return decode_base64(self._text)
+        try:
+            return decode_plain_base64(self._text)
         except ValueError:
-            if not self._escaped:
-                raise
-        return decode_base64(_unescaped(self._text))
+            return decode_base64(_unescaped(self._text))
+
+
+class LongNumber:
+    """A number of so many digits that Python would refuse to read or to write it."""
+
+    def __init__(self, text: memoryview) -> None:
+        """Refer to its digits."""
+        self._text = text
+
+    def start(self) -> str:
+        """Return its first digits, for an error message."""
+        return str(self._text[:LONGEST_NUMBER], "latin-1") + "..."
 
 
 def load_json(body: bytes) -> object:
     """Return what `json.loads` returns, except that long strings in `value` are `LongString`.
 
     Of an envelope, other fields and fields that are null are left out, and surrogates become
-    U+FFFD if one of them is without its pair.
+    U+FFFD if one of them is without its pair. Numbers of many digits are `LongNumber`.
 
     Raises:
-        InvalidRequest: it has more than `MOST_PARTS` values.
+        InvalidRequest: it has more than `MOST_PARTS` values, or an option beside `key` and `value`.
         ValueError: it is not JSON.
         RecursionError: it is nested too deeply.
     """
@@ -83,23 +107,36 @@ def load_json(body: bytes) -> object:
         fields = _decoded(body)
     except msgspec.ValidationError:
         return _anything.decode(body)  # not the envelope; the caller reports what is wrong
-    values = [_value(raw) for raw in fields.value]
-    read = msgspec.structs.asdict(fields) | {"value": values}
+    read: dict[str, object] = {
+        "key": fields.key,
+        "value": [_value(raw) for raw in fields.value],
+        "tensors": fields.tensors,
+        "logid": _value(fields.logid),
+        "log_id": _value(fields.log_id),
+    }
     return {name: field for name, field in read.items() if field is not None}
 
 
 def _decoded(body: bytes) -> _Envelope:
     try:
-        return _envelope.decode(body)
+        return _strict_envelope.decode(body)
     except msgspec.ValidationError:
-        raise
+        return _with_other_fields(body)
     except msgspec.DecodeError:
         # `json` of Python writes the bytes of a file name that is not UTF-8 as surrogates, and
         # reads them; msgspec does not. Such a name may be a key.
         text = _without_surrogates(body)
         if text is None:
             raise
-    return _envelope.decode(text)
+    return _with_other_fields(text)
+
+
+def _with_other_fields(body: bytes | bytearray) -> _Envelope:
+    """Read an envelope that may have fields which are skipped, but no option beside `key`."""
+    envelope = _envelope.decode(body)
+    for name in _names.decode(body):
+        check_field(name)
+    return envelope
 
 
 def _without_surrogates(body: bytes) -> bytearray | None:
@@ -123,6 +160,8 @@ def _value(raw: msgspec.Raw) -> object:
     text = memoryview(raw)
     if len(text) > LONG and text[0] == ord('"'):
         return LongString(text[1:-1], escaped=True)
+    if len(text) > LONGEST_NUMBER and text[0] in b"-0123456789":
+        return LongNumber(text)
     return _anything.decode(raw)
 
 

@@ -17,18 +17,23 @@ from typing import Any, cast
 from google.protobuf.message import DecodeError
 
 from ..errors import InvalidRequest
+from ..option_names import KEY_RULE, OPTION_KEYS, THRESHOLD, TOPK, check_key, check_query
 from ..options import read_log_id, read_threshold, read_topk, shown
 from ..request import ClassifyRequest, EncodedImage, encoded
 from . import pipeline_service_pb2 as pb
 from .base64_text import decode_base64
-from .json_body import LongString, load_json
+from .json_body import LongNumber, LongString, load_json
 from .proto_body import load_proto
 
-TOPK = "topk"
-THRESHOLD = "threshold"
-PROFILE = "pipeline.profile"  # requests profile data of 0.9; accepted, and no image
-OPTIONS = frozenset({TOPK, THRESHOLD, PROFILE})
-_SEND = 'send {"key": ["image"], "value": ["<base64>"]}'
+# A field of the requests that other servers read.
+_OTHER_WIRES = {
+    "image": "PaddleX 3",
+    "images": "PaddleHub Serving",
+    "feed": "Paddle Serving's WebService without a pipeline",
+    "inputs": "KServe v2 and Triton",
+    "instances": "KServe v1 and TensorFlow Serving",
+}
+SEND = 'send {"key": ["image"], "value": ["<base64>"]}'
 
 
 def request_from_json(
@@ -42,22 +47,13 @@ def request_from_json(
         InvalidRequest: the body is not the envelope; the text says which part and how it should be.
     """
     keys, values, log_id = _json_fields(body)
-    images = []
+    check_query(defaults)
     options: dict[str, Any] = {
         TOPK: read_topk(defaults.get(TOPK)),
         THRESHOLD: read_threshold(defaults.get(THRESHOLD)),
     }
     default_log_id = read_log_id(defaults.get("log_id", defaults.get("logid")))
-    for position, (key, value) in enumerate(zip(keys, values, strict=True)):
-        if key in OPTIONS:
-            options[key] = value.start() if isinstance(value, LongString) else value
-        elif isinstance(value, (str, LongString)):
-            images.append(_decode_base64(value, key, position))
-        else:
-            raise InvalidRequest(
-                f"value[{position}] (key {shown(key)}) must be a base64 string of the "
-                f"image's bytes, got {_json_type(value)}"
-            )
+    images = _images(keys, values, options)
     return _request(images, service, options, log_id or default_log_id)
 
 
@@ -79,13 +75,8 @@ def request_from_message(data: bytes, service: str) -> ClassifyRequest:
             f"key has {len(message.key)} entries and value has {len(message.value)}; "
             "each key needs its value"
         )
-    images = []
     options: dict[str, Any] = {}
-    for position, (key, value) in enumerate(zip(message.key, values, strict=True)):
-        if key in OPTIONS:
-            options[key] = value.start() if isinstance(value, LongString) else value
-        else:
-            images.append(_decode_base64(value, key, position))
+    images = _images(message.key, values, options)
     for tensor in message.tensors:
         images.extend(_tensor_images(tensor))
     return _request(images, service, options, message.logid)
@@ -146,6 +137,23 @@ def _options(images: Sequence[EncodedImage]) -> list[tuple[str, float | None]]:
     return [(TOPK, topk) for topk, _ in different] + [(THRESHOLD, least) for _, least in different]
 
 
+def _images(keys: Sequence[str], values: Sequence[Any], options: dict[str, Any]) -> list[bytes]:
+    """Return the images of the envelope, and put its options into `options`."""
+    images = []
+    for position, (key, value) in enumerate(zip(keys, values, strict=True)):
+        if key in OPTION_KEYS:
+            options[key] = value.start() if isinstance(value, (LongString, LongNumber)) else value
+            continue
+        check_key(key)
+        if not isinstance(value, (str, LongString)):
+            raise InvalidRequest(
+                f"value[{position}] (key {shown(key)}) must be a base64 string of the "
+                f"image's bytes, got {_json_type(value)}; {KEY_RULE}"
+            )
+        images.append(_decode_base64(value, key, position))
+    return images
+
+
 def _request(
     images: list[bytes], service: str, options: Mapping[str, Any], log_id: int
 ) -> ClassifyRequest:
@@ -157,20 +165,15 @@ def _request(
 
 def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
     if not body:
-        raise InvalidRequest(f"the body is empty; {_SEND}")
+        raise InvalidRequest(f"the body is empty; {SEND}")
     try:
         fields = load_json(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
-            f"the body is not JSON ({error}); {_SEND}, or an image with Content-Type: image/jpeg"
+            f"the body is not JSON ({error}); {SEND}, the image itself (curl --data-binary "
+            "@a.jpg), or an upload (curl -F image=@a.jpg)"
         ) from error
-    if not isinstance(fields, dict):
-        raise InvalidRequest(f"the body must be a JSON object, got {_json_type(fields)}")
-    for name in ("key", "value"):
-        if name not in fields:
-            raise InvalidRequest(f'"{name}" is missing; {_SEND}')
-        if not isinstance(fields[name], list):
-            raise InvalidRequest(f'"{name}" must be a list, got {_json_type(fields[name])}')
+    fields = _checked_envelope(fields)
     keys, values = fields["key"], fields["value"]
     if len(keys) != len(values):
         raise InvalidRequest(
@@ -180,7 +183,8 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
         raise InvalidRequest("every entry of key must be a string")
     if fields.get("tensors"):
         raise InvalidRequest("tensors are read over RPC only; over HTTP send base64 in value")
-    return keys, values, read_log_id(fields.get("logid", fields.get("log_id")))
+    log_id = fields.get("logid", fields.get("log_id"))
+    return keys, values, read_log_id(log_id.start() if isinstance(log_id, LongNumber) else log_id)
 
 
 def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
@@ -188,8 +192,30 @@ def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
         return text.decoded() if isinstance(text, LongString) else decode_base64(text)
     except ValueError as error:
         raise InvalidRequest(
-            f"value[{position}] (key {shown(key)}) is not base64: {str(error).lower()}"
+            f"value[{position}] (key {shown(key)}) is not base64: {_lower(error)}; {KEY_RULE}"
         ) from error
+
+
+def _checked_envelope(fields: object) -> dict[str, Any]:
+    """Return the fields if there are two lists; else say what is sent instead."""
+    if not isinstance(fields, dict):
+        raise InvalidRequest(f"the body must be a JSON object, got {_json_type(fields)}; {SEND}")
+    for name in ("key", "value"):
+        if name not in fields:
+            other = next((whose for mark, whose in _OTHER_WIRES.items() if mark in fields), "")
+            known = (
+                f"; this is a request to {other}, which this address does not read" if other else ""
+            )
+            raise InvalidRequest(f'"{name}" is missing{known}; {SEND}')
+        if not isinstance(fields[name], list):
+            raise InvalidRequest(f'"{name}" must be a list, got {_json_type(fields[name])}; {SEND}')
+    return fields
+
+
+def _lower(error: ValueError) -> str:
+    """Return the text without its capital letter, as part of a sentence."""
+    text = str(error)
+    return text[:1].lower() + text[1:]
 
 
 def _tensor_images(tensor: pb.Tensor) -> list[bytes]:

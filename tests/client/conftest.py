@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import grpc
 import pytest
 
+from protocol.bodies import RawCodec
 from protocol.codec import Hints
 from protocol.errors import (
     NotReady,
@@ -25,7 +26,6 @@ from protocol.errors import (
     UndecodableImage,
     wire_codes,
 )
-from protocol.forms import RawCodec
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.key_value.reply import error_to_json, error_to_proto, reply_to_json, reply_to_proto

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from protocol.bodies import RawCodec, UploadCodec
 from protocol.codec import Hints
 from protocol.errors import InvalidRequest, UndecodableImage
-from protocol.forms import RawCodec, UploadCodec, check_form, reply_in_form
+from protocol.forms import check_form, reply_in_form
 from protocol.key_value.reply import reply_from_json
 from protocol.reply import Category, ClassifyReply
 from protocol.request import ClassifyRequest, encoded
@@ -54,7 +55,7 @@ def test_an_unknown_form_is_refused() -> None:
 
 
 def test_options_of_a_raw_image_come_as_text() -> None:
-    options = {"topk": "2", "threshold": "0.5", "logid": "9", "form": "result", "other": "x"}
+    options = {"topk": "2", "threshold": "0.5", "logid": "9", "form": "result", "_": "x"}
     request = RawCodec().read(b"image", Hints("waste", "image/png", options))
     assert request == ClassifyRequest(encoded([b"image"], 2, 0.5), "waste", 9, "result")
 

@@ -58,6 +58,13 @@ def test_short_strings_and_other_values_are_read_as_json_reads_them(
     assert load_json(body) == json.loads(body)
 
 
+@pytest.mark.parametrize("name", ["topk", "top_k", "topK", "Threshold"])
+def test_an_option_beside_the_keys_is_no_field_to_skip(name: str) -> None:
+    body = json.dumps({"key": ["a"], "value": [TEXT], "other": 1, name: 3}).encode()
+    with pytest.raises(InvalidRequest, match=f'^\'{name}\' stands beside "key" and "value"'):
+        request_from_json(body, "waste")
+
+
 def test_fields_that_are_no_part_of_the_envelope_are_left_out() -> None:
     body = json.dumps({"x": {"y": [TEXT]}, "key": ["a"], "value": ["b"], "name": None}).encode()
     assert load_json(body) == {"key": ["a"], "value": ["b"]}
@@ -86,11 +93,26 @@ def test_bodies_that_are_not_json_are_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"NaN", b"-Infinity", b"1e999", b'"\xff"', b'"\xed\xa0\x80"', b"9" * 5000],
+    [b"NaN", b"-Infinity", b"1e999", b'"\xff"', b'"\xed\xa0\x80"'],
 )
-def test_nan_surrogates_and_huge_numbers_are_refused(value: bytes) -> None:
+def test_nan_and_surrogates_are_refused(value: bytes) -> None:
     with pytest.raises(InvalidRequest, match="not JSON"):
         request_from_json(b'{"key": ["topk"], "value": [' + value + b"]}", "waste")
+
+
+@pytest.mark.parametrize("digits", [99, 101, 4301, 5000])
+def test_a_number_of_thousands_of_digits_is_no_option(digits: int) -> None:
+    number = "9" * digits
+    for option in ("topk", "threshold"):
+        if (option, digits) == ("topk", 99):
+            continue
+        body = f'{{"key": ["image", "{option}"], "value": ["", {number}]}}'
+        with pytest.raises(InvalidRequest, match=f"{option} must be a .*number"):
+            request_from_json(body.encode(), "waste")
+    with pytest.raises(InvalidRequest, match="logid must be a whole number of 64 bits"):
+        request_from_json(f'{{"key": [], "value": [], "logid": {number}}}'.encode(), "waste")
+    with pytest.raises(InvalidRequest, match="got a number; every key but topk and threshold"):
+        request_from_json(f'{{"key": ["image"], "value": [{number}]}}'.encode(), "waste")
 
 
 @pytest.mark.parametrize("padding", range(61))  # pieces end everywhere within a surrogate
@@ -215,7 +237,7 @@ def test_base64_of_any_length(length: int) -> None:
         ("QUJ", "incorrect padding"),
         ("QUI=QUI=", "excess data after padding"),
         ("QUJD=", "excess padding"),
-        ("QU-_", "non-base64 digit"),
+        ("QU-+", "both alphabets"),
         ("QUJDQ", "number of data characters"),
         ("data:image/png;base64QUJD", "non-base64 digit"),
     ],

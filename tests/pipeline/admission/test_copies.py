@@ -21,8 +21,8 @@ from pipeline.admission.deadline import Deadline
 from pipeline.admission.inflight import Inflight
 from pipeline.engine.frames import batch_header, pack, read_frame
 from pipeline.web.call import HttpCall
+from protocol.bodies import RawCodec, UploadCodec
 from protocol.codec import Codec, Hints
-from protocol.forms import RawCodec, UploadCodec
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.codec import JsonCodec, ProtoCodec
 from protocol.request import EncodedImage, encoded

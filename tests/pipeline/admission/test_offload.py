@@ -18,8 +18,8 @@ from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
 from pipeline.rpc.server import build_rpc_server
 from pipeline.web.app import build_http_app
+from protocol.bodies import RawCodec, UploadCodec
 from protocol.errors import InvalidRequest
-from protocol.forms import RawCodec, UploadCodec
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.key_value.codec import JsonCodec, ProtoCodec
@@ -116,7 +116,10 @@ async def test_which_bodies_are_parsed_in_the_thread(
         forms: dict[str, Any] = {
             "json": {"json": {"key": ["image"], "value": [LARGE]}},
             "multipart": {"files": [("a", ("a.jpg", LARGE.encode()))]},
-            "raw": {"content": LARGE.encode(), "headers": {"Content-Type": "image/jpeg"}},
+            "raw": {
+                "content": b"\xff\xd8\n" + LARGE.encode(),
+                "headers": {"Content-Type": "image/jpeg"},
+            },
         }
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://test"

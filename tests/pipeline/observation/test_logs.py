@@ -72,7 +72,7 @@ def test_a_flood_is_a_few_lines_and_their_number(monkeypatch: pytest.MonkeyPatch
     writer = set_up_logging("info", "json", stream)
     for _ in range(500):
         logging.getLogger("httpx").warning("Invalid HTTP request received.")
-        logging.getLogger("python_multipart.multipart").warning("Did not find CR")
+        logging.getLogger("urllib3.connection").warning("Did not find CR")
         logging.getLogger("pipeline.x").error("of ours")
         logging.getLogger("pipeline.requests").info("has a limit of its own")
     logging.getLogger("asyncio").error("an error of another library")
@@ -80,7 +80,7 @@ def test_a_flood_is_a_few_lines_and_their_number(monkeypatch: pytest.MonkeyPatch
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert writer.lost == 0
     written = Counter((line["logger"], line["level"]) for line in lines)
-    foreign = written["httpx", "WARNING"] + written["python_multipart.multipart", "WARNING"]
+    foreign = written["httpx", "WARNING"] + written["urllib3.connection", "WARNING"]
     assert foreign == 10
     assert written["asyncio", "ERROR"] == 1
     assert written["pipeline.x", "ERROR"] == 50
