@@ -21,7 +21,7 @@ from .checking.inspection import bundle_facts, inspect_folder
 from .checking.report import print_report, print_verification
 from .checking.verify import DEFAULT_TOLERANCE, verify
 from .describing.overrides import Overrides
-from .describing.presets import PRESETS
+from .describing.presets import preset_names
 from .errors import ConversionError
 from .targets import command as target_command
 
@@ -165,7 +165,8 @@ def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
         "--preprocess",
         metavar="FILE",
         help="an inference.yml, model.yml, inference_cls.yaml, a training YAML, a transform_ops"
-        f" list, or a preset: {', '.join(PRESETS)}",
+        f" list, or a preset: {', '.join(preset_names())}; those of frameworks take options, for"
+        " example torchvision:resize=232,crop=224",
     )
     command.add_argument(
         "--topk", type=int, metavar="K", help="labels in each result; default: the description's"

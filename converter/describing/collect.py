@@ -16,7 +16,7 @@ from bundle.labels import read_labels
 
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel
-from ..reading.graph import GraphTensor
+from ..reading.graph import Graph, GraphTensor
 from .beside import (
     description_beside,
     label_file_beside,
@@ -27,7 +27,8 @@ from .beside import (
 from .form import DEFAULT_TOPK, Source
 from .forms import read_description
 from .overrides import Overrides
-from .presets import PRESETS, for_pixels
+from .presets import for_pixels, preset, preset_names
+from .producers import paddle_preset_warning
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,9 @@ def _given(
 ) -> _Read:
     """What --preprocess names."""
     name = str(overrides.preprocess)
-    preset = _preset(name, export.graph.feeds[0])
-    if preset is not None:
-        return _Read(preset, export.folder)
+    named = _preset(name, export.graph, warn)
+    if named is not None:
+        return _Read(named, export.folder)
     lacks_labels = _lacks_labels(export, overrides)
     return _read(
         Source(
@@ -222,15 +223,18 @@ def _no_description(folder: Path) -> ConversionError:
     return ConversionError(
         f"{folder}: holds no {names_beside()}, nor a file of another name that holds the same{why},"
         " so how images are prepared is unknown; give --preprocess FILE (one of those, or a"
-        f" transform_ops list) or a preset: {', '.join(PRESETS)}"
+        f" transform_ops list) or a preset: {', '.join(preset_names())}"
     )
 
 
-def _preset(name: str, feed: GraphTensor) -> InferenceDescription | None:
-    if name not in PRESETS:
+def _preset(name: str, graph: Graph, warn: Callable[[str], None]) -> InferenceDescription | None:
+    operators = preset(name)
+    if operators is None:
         return None
-    operators = PRESETS[name]
-    if _takes_pixels(feed):
+    odd = paddle_preset_warning(name, graph.written_by)
+    if odd:
+        warn(odd)
+    if _takes_pixels(graph.feeds[0]):
         operators = for_pixels(operators)
     return InferenceDescription("", operators, topk=DEFAULT_TOPK)
 
@@ -239,10 +243,11 @@ def _given_file(preprocess: str) -> Path:
     path = Path(preprocess)
     if path.exists() and not path.is_dir():  # a pipe, <(...) of a shell, is as good as a file
         return path
-    close = difflib.get_close_matches(preprocess.lower(), PRESETS, n=1)
+    names = preset_names()
+    close = difflib.get_close_matches(preprocess.partition(":")[0].lower(), names, n=1)
     meant = f"; did you mean {close[0]}?" if close else ""
     raise ConversionError(
-        f"--preprocess {preprocess}: neither a file nor a preset ({', '.join(PRESETS)}){meant}"
+        f"--preprocess {preprocess}: neither a file nor a preset ({', '.join(names)}){meant}"
     )
 
 

@@ -15,7 +15,8 @@ from bundle.labels import label_text
 
 from ..errors import ConversionError
 from .form import DEFAULT_TOPK, Source
-from .presets import IMAGENET_MEAN, IMAGENET_STD, normalize
+from .framework_ops import IMAGENET_MEAN, IMAGENET_STD
+from .presets import normalize
 
 # PaddleX' names of interpolations, and OpenCV's numbers for them in PaddleX 1.x.
 _INTERPOLATIONS = {

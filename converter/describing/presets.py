@@ -1,4 +1,8 @@
-"""Preprocessing that tutorials write into code, by name."""
+"""Preprocessing that tutorials write into code, by name.
+
+The names without a framework are Paddle's: images are resized with OpenCV. Those that begin with a
+framework are in framework_presets.py.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ from collections.abc import Sequence
 
 from bundle.inference_yml import TransformOp
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from .framework_ops import IMAGENET_MEAN, IMAGENET_STD, TO_PLANES
+from .framework_presets import FRAMEWORK_PRESETS, framework_preset
+
 # The statistics of the 40-class household waste contest's training images.
 GARBAGE40_MEAN = (0.56719673, 0.5293289, 0.48351972)
 GARBAGE40_STD = (0.20874391, 0.21455203, 0.22451781)
-
-_TO_PLANES = TransformOp("ToCHWImage", {})
 
 
 def normalize(mean: Sequence[float], std: Sequence[float], scale: float = 1 / 255) -> TransformOp:
@@ -26,11 +30,11 @@ _SHORT_SIDE_AND_CENTRE = (
     TransformOp("ResizeImage", {"resize_short": 256}),
     TransformOp("CropImage", {"size": 224}),
     normalize(IMAGENET_MEAN, IMAGENET_STD),
-    _TO_PLANES,
+    TO_PLANES,
 )
 
 PRESETS: dict[str, tuple[TransformOp, ...]] = {
-    # What nearly every classifier trained on ImageNet expects; three names that readers know.
+    # What nearly every classifier of Paddle's expects; three names that readers know.
     "imagenet-224": _SHORT_SIDE_AND_CENTRE,
     "paddle-serving-sample": _SHORT_SIDE_AND_CENTRE,
     "paddlex": _SHORT_SIDE_AND_CENTRE,
@@ -38,11 +42,25 @@ PRESETS: dict[str, tuple[TransformOp, ...]] = {
     "garbage40": (
         TransformOp("ResizeImage", {"size": [456, 456]}),
         normalize(GARBAGE40_MEAN, GARBAGE40_STD),
-        _TO_PLANES,
+        TO_PLANES,
     ),
 }
 
 
+def preset(name: str) -> tuple[TransformOp, ...] | None:
+    """The transform_ops of a preset, of Paddle or of a framework; None if there is none.
+
+    Raises:
+        ConversionError: an option of a framework's preset is not known, or its value.
+    """
+    return PRESETS.get(name) or framework_preset(name)
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names for lists and errors; those of frameworks take options too."""
+    return (*PRESETS, *(known.example for known in FRAMEWORK_PRESETS.values()))
+
+
 def for_pixels(operators: Sequence[TransformOp]) -> tuple[TransformOp, ...]:
     """The same for a model that takes [N, H, W, 3], as those of Keras and TensorFlow do."""
-    return tuple(operator for operator in operators if operator != _TO_PLANES)
+    return tuple(operator for operator in operators if operator != TO_PLANES)
