@@ -104,12 +104,34 @@ def _resize_by_short(options: Options) -> TransformOp:
 
 
 def _resize(options: Options) -> TransformOp:
-    if options.get("keep_ratio"):
-        raise ValueError("keep_ratio")
-    size = options["target_size"]
-    # PaddleX counts [height, width], PaddleClas [width, height]
-    size = [size, size] if isinstance(size, int) else [size[1], size[0]]
-    return TransformOp("ResizeImage", {"size": size, **_interpolation(options)})
+    fit = {"fit": "paddlex"} if options.get("keep_ratio") else {}
+    size = _width_and_height(options["target_size"])
+    return TransformOp("ResizeImage", {"size": size, **fit, **_interpolation(options)})
+
+
+def _resize_by_long(options: Options) -> TransformOp:
+    interpolation = _interpolation(options).get("interpolation")
+    interp = {"interp": interpolation} if interpolation else {}
+    return TransformOp("ResizeByLong", {"long_size": options.get("long_size", 256), **interp})
+
+
+def _padding(options: Options) -> TransformOp:
+    """Padding without a size pads to a multiple."""
+    padded: dict[str, Any] = {"fill_value": options.get("im_padding_value", [127.5] * 3)}
+    if options.get("target_size"):
+        padded["size"] = _width_and_height(options["target_size"])
+    else:
+        padded["size_divisor"] = options.get("size_divisor", 32)
+    if options.get("pad_mode", 0):
+        padded["pad_mode"] = options["pad_mode"]
+    if options.get("pad_mode") == -1:
+        padded["offsets"] = options["offsets"]
+    return TransformOp("Padv2", padded)
+
+
+def _width_and_height(size: int | list[int]) -> list[int]:
+    """PaddleX counts [height, width], PaddleClas [width, height]."""
+    return [size, size] if isinstance(size, int) else [size[1], size[0]]
 
 
 def _interpolation(options: Options) -> dict[str, Any]:
@@ -149,6 +171,8 @@ def _range(options: Options, name: str, usual: float) -> list[float]:
 _TRANSLATORS: dict[str, Callable[[Options], TransformOp]] = {
     "ResizeByShort": _resize_by_short,
     "Resize": _resize,
+    "ResizeByLong": _resize_by_long,
+    "Padding": _padding,
     "CenterCrop": _center_crop,
     "Normalize": _normalize,
 }

@@ -134,6 +134,16 @@ CHAINS: dict[str, list[dict[str, Any]]] = {
         CHW,
     ],
     "planes first": [{"ResizeImage": {"size": 96}}, CHW, normalize(order="chw")],
+    "fourth plane of zeros": [{"ResizeImage": {"size": 96}}, normalize(channel_num=4), CHW],
+    "fourth plane after planes": [
+        {"ResizeImage": {"size": 96}},
+        CHW,
+        normalize(order="chw", channel_num=4),
+    ],
+    "fourth channel of pixels": [{"ResizeImage": {"size": 96}}, normalize(channel_num=4)],
+    "half floats": [{"ResizeImage": {"size": 96}}, normalize(output_fp16=True), CHW],
+    "scale without digits": [{"ResizeImage": {"size": 96}}, normalize(scale="1./255."), CHW],
+    "scale in parentheses": [{"ResizeImage": {"size": 96}}, normalize(scale="(1 / 255.) * 2"), CHW],
     "defaults": [{"ResizeImage": {"size": 96}}, CHW, {"NormalizeImage": None}],
 }
 

@@ -48,6 +48,15 @@ ONLY_2: list[list[dict[str, dict[str, Any]]]] = [
      {"Normalize": {**NORMALIZE, "is_scale": False}}],
     [{"ResizeByShort": {"short_size": 100, "interp": "NEAREST"}},
      {"CenterCrop": {"crop_size": 99}}, {"Normalize": NORMALIZE}],
+    [{"Resize": {"target_size": [80, 120], "keep_ratio": True}},
+     {"Padding": {"target_size": [90, 130], "pad_mode": 1}}, {"Normalize": NORMALIZE}],
+    [{"ResizeByLong": {"long_size": 100, "interp": "LANCZOS4"}},
+     {"Padding": {"im_padding_value": [0, 10.5, 255], "size_divisor": 64}},
+     {"Normalize": NORMALIZE}],
+    [{"ResizeByLong": {}}, {"Padding": {"target_size": 300, "pad_mode": -1, "offsets": [3, 9]}},
+     {"Normalize": NORMALIZE}],
+    [{"ResizeByLong": {"long_size": 90}}, {"Padding": {"target_size": 100, "pad_mode": 2}},
+     {"Normalize": NORMALIZE}],
 ]  # fmt: skip
 
 

@@ -164,11 +164,29 @@ def test_a_label_without_quotes_is_refused_with_its_line(
         convert(ConvertOptions(export, tmp_path / "out", overrides))
 
 
+def test_what_keeps_the_ratio_and_pads_is_translated() -> None:
+    description = read(
+        {
+            "version": "2.1.0",
+            "Transforms": [
+                {"Resize": {"target_size": [80, 120], "keep_ratio": True, "interp": "CUBIC"}},
+                {"ResizeByLong": {"long_size": 64}},
+                {"Padding": {"target_size": [90, 130], "pad_mode": 1}},
+            ],
+        }
+    )
+    assert [(each.name, each.options) for each in description.transform_ops[:-1]] == [
+        ("ResizeImage", {"size": [120, 80], "fit": "paddlex", "interpolation": "bicubic"}),
+        ("ResizeByLong", {"long_size": 64}),
+        ("Padv2", {"fill_value": [127.5] * 3, "size": [130, 90], "pad_mode": 1}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        ({"Transforms": [{"Padding": {"target_size": 9}}]}, "Padding of Transforms is not known"),
-        ({"Transforms": [{"Resize": {"target_size": 9, "keep_ratio": True}}]}, "keep_ratio"),
+        ({"Transforms": [{"Clip": {"min_val": [0]}}]}, "Clip of Transforms is not known"),
+        ({"Transforms": [{"Padding": {"pad_mode": -1}}]}, "Padding cannot be read: 'offsets'"),
         (
             {"Transforms": [{"RandomRotate": {"prob": 1}}]},
             "RandomRotate .* at random, .* remove it",
