@@ -37,7 +37,11 @@ _SHOWN = 5  # labels in the warning about a file that is not UTF-8
 logger = logging.getLogger(__name__)
 
 
-def read_labels(path: Path, warn: Callable[[str], object] = logger.warning) -> Tuple[str, ...]:
+def read_labels(
+    path: Path,
+    warn: Callable[[str], object] = logger.warning,
+    delimiter: Optional[str] = None,
+) -> Tuple[str, ...]:
     """Return the labels of a file in UTF-8 (with or without BOM) or GBK (GB18030).
 
     The form is recognised by the content, `.json`, `.yml` and `.yaml` by the file's name:
@@ -56,6 +60,8 @@ def read_labels(path: Path, warn: Callable[[str], object] = logger.warning) -> T
         warn: gets one line with the first labels of a file in GBK. Words of Cyrillic and Korean
             encodings can be read as common Chinese characters too, and no program can distinguish
             short lists, so a person must see what was read.
+        delimiter: what stands between number and name in PaddleClas' form, where it is neither a
+            space nor a tab.
 
     Raises:
         BundleError: the file cannot be read, has another encoding, is empty, holds a blank line,
@@ -70,7 +76,7 @@ def read_labels(path: Path, warn: Callable[[str], object] = logger.warning) -> T
             )
         ) from error
     text, encoding = _decode(content, path)
-    labels = _labels(text, path)
+    labels = _labels(text, path, delimiter)
     if encoding != "UTF-8":
         first = ", ".join(labels[:_SHOWN])
         warn(
@@ -80,14 +86,14 @@ def read_labels(path: Path, warn: Callable[[str], object] = logger.warning) -> T
     return labels
 
 
-def _labels(text: str, path: Path) -> Tuple[str, ...]:
+def _labels(text: str, path: Path, delimiter: Optional[str]) -> Tuple[str, ...]:
     if not text.strip():
         raise BundleError("the label file {} is empty; write one label a line".format(path))
     if path.suffix.lower() in (".yml", ".yaml"):
         return _from_document(parse_yaml(text, str(path), all_labels=True), path)
     if path.suffix.lower() == ".json" or text.lstrip()[0] == "{":
         return _from_document(_json(text, path), path)
-    return _from_lines(text, path)
+    return _from_lines(text, path, delimiter)
 
 
 def label_text(label: object, class_id: int, source: str) -> str:
@@ -191,9 +197,14 @@ def _wrong_encoding(path: Path, what: str) -> BundleError:
     return BundleError("the label file {} {}; save it as UTF-8".format(path, what))
 
 
-def _from_lines(text: str, path: Path) -> Tuple[str, ...]:
+def _from_lines(text: str, path: Path, delimiter: Optional[str]) -> Tuple[str, ...]:
     # not splitlines(): it also splits at characters that may stand inside a label
     labels = [line.strip() for line in text.rstrip().split("\n")]
+    if delimiter and not delimiter.isspace():
+        delimited = re.compile(r"([0-9]{1,9})\s*" + re.escape(delimiter) + "(.*)")
+        found = [delimited.fullmatch(label) for label in labels]
+        if all(found):
+            labels = [" ".join(match.groups()) for match in found if match]
     for number, label in enumerate(labels, 1):
         if not label:
             raise BundleError(

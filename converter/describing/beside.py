@@ -8,7 +8,7 @@ from bundle.errors import BundleError
 
 from ..errors import ConversionError
 from .document import load_document
-from .forms import FORMS, form_of
+from .forms import FORMS, form_of, why_not
 
 LABEL_FILES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
 _SUFFIXES = (".yml", ".yaml", ".json")
@@ -38,16 +38,16 @@ def description_beside(folder: Path) -> Path | None:
     return next(iter(documents), None)
 
 
-def unreadable_beside(folder: Path) -> tuple[str, ...]:
-    """Why YAML files beside a model, which may be descriptions, cannot be read."""
-    _, unreadable = _look_into(folder)
-    return unreadable
+def unusable_beside(folder: Path) -> tuple[str, ...]:
+    """Why YAML files beside a model, which may be descriptions, cannot be used."""
+    _, unusable = _look_into(folder)
+    return unusable
 
 
 def _look_into(folder: Path) -> tuple[dict[Path, object], tuple[str, ...]]:
-    """The files that a form recognises, with what they hold; and why others are unreadable."""
+    """The files that a form recognises, with what they hold; and why others are of no use."""
     documents: dict[Path, object] = {}
-    unreadable = []
+    unusable = []
     for path in sorted(folder.iterdir()):
         if not _may_be_description(path):
             continue
@@ -55,12 +55,14 @@ def _look_into(folder: Path) -> tuple[dict[Path, object], tuple[str, ...]]:
             document = load_document(path)
         except BundleError as error:
             if path.suffix.lower() != ".json":  # which graphs have too
-                unreadable.append(str(error))
+                unusable.append(str(error))
             continue
-        form = form_of(document)
+        form, other = form_of(document), why_not(document)
         if form is not None and form.any_name:
             documents[path] = document
-    return documents, tuple(unreadable)
+        elif form is None and other is not None:
+            unusable.append(f"{path}: {other}")
+    return documents, tuple(unusable)
 
 
 def _may_be_description(path: Path) -> bool:

@@ -22,7 +22,7 @@ from .beside import (
     label_file_beside,
     label_files_beside,
     names_beside,
-    unreadable_beside,
+    unusable_beside,
 )
 from .form import DEFAULT_TOPK, Source
 from .forms import read_description
@@ -128,8 +128,7 @@ class _Read:
     @property
     def settled(self) -> bool:
         """Whether it says what a result holds; a preset or a list does not."""
-        described = self.description
-        return described.labels is not None or "PostProcess" in described.document
+        return "PostProcess" in self.description.document
 
 
 @dataclass(frozen=True)
@@ -185,13 +184,14 @@ def _found(
     given = _given(export, overrides, beside, warn)
     if beside is None:
         return given, given.settled
-    if given.settled:
-        if given.description.labels:
-            return given, True
-        labelled = replace(given.description, labels=beside.description.labels)
-        return _Read(labelled, beside.labels_file), True
-    kept = replace(beside.description, transform_ops=given.description.transform_ops)
-    return _Read(kept, beside.labels_file), beside.settled
+    settling = given if given.settled else beside
+    labelled = beside if given.description.labels is None else given
+    description = replace(
+        settling.description,
+        transform_ops=given.description.transform_ops,
+        labels=labelled.description.labels,
+    )
+    return _Read(description, labelled.labels_file), settling.settled
 
 
 def _given(
@@ -218,8 +218,8 @@ def _given(
 
 
 def _no_description(folder: Path) -> ConversionError:
-    unreadable = unreadable_beside(folder)
-    why = f" ({unreadable[0]})" if unreadable else ""
+    unusable = unusable_beside(folder)
+    why = f" ({unusable[0]})" if unusable else ""
     return ConversionError(
         f"{folder}: holds no {names_beside()}, nor a file of another name that holds the same{why},"
         " so how images are prepared is unknown; give --preprocess FILE (one of those, or a"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from bundle.errors import BundleError
 from bundle.inference_yml import InferenceDescription
 
+from ..errors import ConversionError
 from .document import load_document
 from .form import Form, Source
 from .inference_yml import is_inference_yml, is_operator_list, read_document, read_operator_list
-from .paddleclas_yaml import is_deploy_yaml, is_training_yaml, read_deploy_yaml, read_training_yaml
+from .paddleclas_training import is_training_yaml, read_training_yaml
+from .paddleclas_yaml import is_deploy_yaml, read_deploy_yaml
 from .paddlex_yml import is_paddlex_yml, read_paddlex_yml
 
 FORMS = (
@@ -31,11 +33,27 @@ FORMS = (
         any_name=False,
     ),
 )
+# Files of the same families that are of no classifier: what they hold -> what they are of.
+_OF_OTHERS = {
+    "RecPreProcess": "image retrieval by PaddleClas, which finds similar images and has no classes",
+    "DetPreProcess": "a detector within PaddleClas' image retrieval",
+    "IndexProcess": "image retrieval by PaddleClas, which finds similar images and has no classes",
+    "base_config_file": "a search over trainings by PaddleClas, and says nothing of images itself",
+    "Deploy": "a segmentation by PaddleSeg",
+}
 
 
 def form_of(document: object) -> Form | None:
     """The form of a loaded document; None if it is of none."""
     return next((form for form in FORMS if form.recognises(document)), None)
+
+
+def why_not(document: object) -> str | None:
+    """Why a loaded document of no form cannot be served, where its family is known."""
+    for key, what in _OF_OTHERS.items():
+        if isinstance(document, dict) and key in document:
+            return f"holds {key}: it is of {what}; only classifiers are served here"
+    return None
 
 
 def read_description(source: Source) -> InferenceDescription:
@@ -48,6 +66,9 @@ def read_description(source: Source) -> InferenceDescription:
     document = load_document(source.path)
     form = form_of(document)
     if form is None:
+        other = why_not(document)
+        if other is not None:
+            raise ConversionError(f"{source.path}: {other}")
         known = ", ".join(f"{form.key} ({form.title})" for form in FORMS)
         raise BundleError(f"{source.path}: is no description: it holds none of {known}")
     return form.read(document, source)

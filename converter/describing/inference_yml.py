@@ -8,7 +8,8 @@ from typing import Any
 from bundle.inference_yml import InferenceDescription, description_of
 
 from .form import DEFAULT_TOPK, Source
-from .paddleclas_yaml import is_deploy_yaml, is_training_yaml
+from .paddleclas_training import is_training_yaml
+from .paddleclas_yaml import is_deploy_yaml
 from .paddlex_yml import is_paddlex_yml
 
 

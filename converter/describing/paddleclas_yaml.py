@@ -1,30 +1,25 @@
-"""PaddleClas' own YAML files -> transform_ops, labels and the kind of result.
+"""PaddleClas' deploy configurations -> transform_ops, labels and the kind of result.
 
-`deploy/configs/inference_cls.yaml` and its kin hold PreProcess and PostProcess; training
-configurations hold Infer.transforms and Infer.PostProcess. Both name a label file instead of
-holding labels, by a path from the folder that PaddleClas is run in.
+`deploy/configs/inference_cls.yaml` and its kin hold PreProcess and PostProcess. They name a label
+file instead of holding labels, by a path from the folder that PaddleClas is run in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bundle.inference_yml import MULTI_LABEL, TOPK, InferenceDescription, description_of
-from bundle.labels import label_text, read_labels
+from bundle.labels import label_text
 
 from ..errors import ConversionError
 from .form import Source
+from .label_file import labels_of
 
 # Keys of PostProcess that say how files are written, not what a result holds.
 _SIDE_EFFECTS = ("SavePreLabel", "main_indicator")
-
-
-def is_training_yaml(document: object) -> bool:
-    """Whether a loaded YAML document is a training configuration of PaddleClas."""
-    return isinstance(document, dict) and ("Infer" in document or "DataLoader" in document)
 
 
 def is_deploy_yaml(document: object) -> bool:
@@ -51,50 +46,21 @@ def read_deploy_yaml(document: Mapping[str, Any], source: Source) -> InferenceDe
             missing.
         BundleError: another part is not what it must be.
     """
-    path, labels_given = source.path, source.labels_given
+    path = source.path
+    preprocess = {"transform_ops": [{"ToCHWImage": None}]}
+    if not source.steps_given:
+        preprocess = _mapping(document.get("PreProcess"))
     postprocess = _postprocess(document.get("PostProcess"), path)
     kind = next(iter(postprocess))
-    label_file = postprocess[kind].pop("class_id_map_file", None)
-    listed = postprocess[kind].pop("label_list", None) if labels_given else None
-    described = description_of(
-        {"PreProcess": document.get("PreProcess"), "PostProcess": postprocess}, str(path)
-    )
-    described = replace(described, document={}, labels=described.labels if listed is None else ())
-    if described.labels is not None or label_file is None:
-        return described
-    found = _find(str(label_file), [path.parent, path.parent.parent, Path(), *source.folders])
-    if found is not None:
-        source.note_label_file(found)
-        return replace(described, labels=() if labels_given else read_labels(found, source.warn))
-    if source.need_labels:
-        raise ConversionError(
-            f"{path}: its label file {label_file} is not here; give it with --labels"
-        )
-    return described
-
-
-def read_training_yaml(document: Mapping[str, Any], source: Source) -> InferenceDescription:
-    """Translate a loaded training configuration: what it does to images when it infers.
-
-    Errors are those of `read_deploy_yaml`.
-    """
-    infer = _mapping(document.get("Infer"))
-    transforms = infer.get("transforms")
-    if transforms is None:
-        dataset = _mapping(
-            _mapping(_mapping(document.get("DataLoader")).get("Eval")).get("dataset")
-        )
-        transforms = dataset.get("transform_ops")
-    if transforms is None:
-        raise ConversionError(
-            f"{source.path}: holds neither Infer.transforms nor"
-            " DataLoader.Eval.dataset.transform_ops"
-        )
-    described = read_deploy_yaml(
-        {"PreProcess": {"transform_ops": transforms}, "PostProcess": infer.get("PostProcess")},
-        source,
-    )
-    return replace(described, model_name=str(_mapping(document.get("Arch")).get("name", "")))
+    section = postprocess[kind]
+    label_file, delimiter = section.pop("class_id_map_file", None), section.pop("delimiter", None)
+    listed = section.pop("label_list", None) if source.labels_given else None
+    described = description_of({"PreProcess": preprocess, "PostProcess": postprocess}, str(path))
+    labels = described.labels if listed is None else ()
+    if labels is None:
+        labels = labels_of(label_file, source, None if delimiter is None else str(delimiter))
+    said = {"PostProcess": {kind: None}} if document.get("PostProcess") else {}
+    return replace(described, labels=labels, document=said)
 
 
 def _postprocess(given: object, path: Path) -> dict[str, dict[str, Any]]:
@@ -110,7 +76,6 @@ def _postprocess(given: object, path: Path) -> dict[str, dict[str, Any]]:
     if not kinds:
         return {TOPK: {"topk": 5}}
     section = dict(_mapping(sections[kinds[0]]))
-    section.pop("delimiter", None)  # a blank or a tab; both are read
     if kinds[0] == "ThreshOutput" and section.get("threshold") == 0.5:
         # With two classes and one half between them, the better one is the result.
         labels = [
@@ -124,14 +89,6 @@ def _postprocess(given: object, path: Path) -> dict[str, dict[str, Any]]:
             " ThreshOutput at 0.5; give a list of transform_ops with --preprocess, and --labels"
         )
     return {kinds[0]: section}
-
-
-def _find(name: str, folders: Sequence[Path]) -> Path | None:
-    given = Path(name)
-    candidates = [folder / given for folder in folders]
-    # from deploy/, the file is ../ppcls/utils/...; a copy often lies beside the configuration
-    candidates += [folder / given.name for folder in folders]
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bundle.inference_yml import InferenceDescription, TransformOp
+from bundle.inference_yml import TOPK, InferenceDescription, TransformOp
 from bundle.labels import label_text
 
 from ..errors import ConversionError
@@ -69,6 +69,7 @@ def read_paddlex_yml(document: Mapping[str, Any], given: Source) -> InferenceDes
         transform_ops=tuple(operators),
         topk=DEFAULT_TOPK,
         labels=() if given.labels_given and labels is not None else _labels(labels, source),
+        document={"PostProcess": {TOPK: None}},  # of a classifier, which ends in a softmax
     )
 
 

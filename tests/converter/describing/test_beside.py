@@ -11,7 +11,7 @@ import pytest
 from bundle import BundleError
 from converter.bundling.convert import ConvertOptions, convert
 from converter.describing import document as document_module
-from converter.describing.beside import description_beside, unreadable_beside
+from converter.describing.beside import description_beside, unusable_beside
 from converter.describing.document import load_document
 from converter.describing.overrides import Overrides
 from converter.errors import ConversionError
@@ -84,6 +84,7 @@ def test_several_descriptions_that_differ_are_listed(
         (DESCRIPTION.encode("utf-16"), "is UTF-16; save it as UTF-8"),
         (b"PreProcess: {\n", "cannot be read as YAML"),
         (b" \n", "is empty"),
+        (b"Deploy: {transforms: []}", "holds Deploy: it is of a segmentation by PaddleSeg"),
         (b"a: " + b"x" * document_module.MAX_BYTES, "larger than 4 MiB"),
     ],
 )
@@ -97,7 +98,7 @@ def test_a_file_that_cannot_be_read_is_named(
             convert(ConvertOptions(export, tmp_path / "out"))
         assert str(export / name) in str(error.value)
         (export / name).unlink()
-    assert unreadable_beside(export) == ()
+    assert unusable_beside(export) == ()
 
 
 def test_json_keeps_numbers_that_yaml_takes_for_text(tmp_path: Path) -> None:
