@@ -30,7 +30,15 @@ def load_document(path: Path) -> object:
             return _json(text, path)
         except BundleError:
             pass
-    return parse_yaml(text, str(path), label_keys=LABEL_KEYS)
+    try:
+        return parse_yaml(text, str(path), label_keys=LABEL_KEYS)
+    except BundleError as error:
+        if "escape" not in str(error):
+            raise
+        raise BundleError(
+            f"{error}; \\ in double quotes is read as an escape: write a path of Windows without"
+            " quotes"
+        ) from error
 
 
 def _text(path: Path) -> str:

@@ -11,6 +11,7 @@ from .form import Form, Source
 from .inference_yml import is_inference_yml, is_operator_list, read_document, read_operator_list
 from .paddleclas_training import is_training_yaml, read_training_yaml
 from .paddleclas_yaml import is_deploy_yaml, read_deploy_yaml
+from .paddledetection_yml import is_paddledetection_yml, read_paddledetection_yml
 from .paddlex_yml import is_paddlex_yml, read_paddlex_yml
 
 FORMS = (
@@ -22,6 +23,13 @@ FORMS = (
         "PreProcess",
         is_deploy_yaml,
         read_deploy_yaml,
+    ),
+    Form(
+        "infer_cfg.yml",
+        ("infer_cfg.yml",),
+        "Preprocess",
+        is_paddledetection_yml,
+        read_paddledetection_yml,
     ),
     Form("a training YAML", (), "Infer", is_training_yaml, read_training_yaml),
     Form(

@@ -10,6 +10,14 @@ from bundle.labels import read_labels
 from ..errors import ConversionError
 from .form import Source
 
+# What a path of Windows in double quotes becomes in YAML: "D:\new" holds the end of a line.
+_ESCAPED = str.maketrans(
+    {
+        "\0": "\\0", "\a": "\\a", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v",
+        "\f": "\\f", "\r": "\\r", "\x1b": "\\e",
+    }
+)  # fmt: skip
+
 
 def labels_of(name: object, source: Source, delimiter: str | None = None) -> tuple[str, ...] | None:
     """Read the label file that a description names.
@@ -29,12 +37,13 @@ def labels_of(name: object, source: Source, delimiter: str | None = None) -> tup
     """
     if name is None:
         return None
-    found = next((path for path in _places(str(name), source) if path.is_file()), None)
+    name = str(name).translate(_ESCAPED)
+    found = next((path for path in _places(name, source) if _is_file(path)), None)
     if found is None:
         if source.need_labels:
             raise ConversionError(
                 f"{source.path}: its label file {name} is not here; give it with --labels, or put"
-                f" {_last_part(str(name))} beside {source.path.name}"
+                f" {_last_part(name)} beside {source.path.name}"
             )
         return None
     source.note_label_file(found)
@@ -56,6 +65,13 @@ def _places(name: str, source: Source) -> Iterator[Path]:
     # a copy often lies beside the configuration
     for folder in near:
         yield folder / _last_part(name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long, or a folder above it may not be read
+        return False
 
 
 def _last_part(name: str) -> str:

@@ -84,6 +84,7 @@ def test_several_descriptions_that_differ_are_listed(
         (DESCRIPTION.encode("utf-16"), "is UTF-16; save it as UTF-8"),
         (b"PreProcess: {\n", "cannot be read as YAML"),
         (b" \n", "is empty"),
+        (b'a: "C:\\Users\\me"', "write a path of Windows without quotes"),
         (b"Deploy: {transforms: []}", "holds Deploy: it is of a segmentation by PaddleSeg"),
         (b"a: " + b"x" * document_module.MAX_BYTES, "larger than 4 MiB"),
     ],

@@ -19,6 +19,7 @@ DOCUMENTS: dict[str, Any] = {
         "PreProcess": {"transform_ops": STEPS},
         "PostProcess": {"Topk": {"class_id_map_file": "labels.txt"}},
     },
+    "infer_cfg.yml": {"Preprocess": [{"type": "Permute"}], "arch": "PPLCNet"},
     "a training YAML": {"Infer": {"transforms": STEPS}},
     "a transform_ops list": STEPS,
 }

@@ -137,6 +137,16 @@ def test_label_files_are_found_from_any_folder_above_and_by_their_last_part(
     assert [path.resolve() for path in noted] == [labels / "names.txt"]
 
 
+def test_a_path_of_windows_in_double_quotes(tmp_path: Path) -> None:
+    """YAML reads \\n in double quotes as the end of a line."""
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    (tmp_path / "x.yaml").write_text(
+        "Infer:\n  transforms: [ToCHWImage]\n"
+        '  PostProcess: {name: Topk, class_id_map_file: "D:\\train\\names.txt"}\n'
+    )
+    assert read_description(Source(tmp_path / "x.yaml")).labels == ("a", "b")
+
+
 def test_the_delimiter_of_a_label_file(
     read: Callable[..., InferenceDescription], tmp_path: Path
 ) -> None:
