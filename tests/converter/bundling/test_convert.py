@@ -326,7 +326,7 @@ class TestDescriptions:
     ) -> None:
         export = make_export(description=None)
         (export / "model.yml").write_text(
-            "{Transforms: [Padding: {target_size: 4}], _Attributes: {labels: [a, b, c]}}"
+            "{Transforms: [Equalize: {}], _Attributes: {labels: [a, b, c]}}"
         )
         ops = tmp_path / "ops.yml"
         ops.write_text("- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n")
