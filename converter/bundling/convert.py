@@ -105,7 +105,9 @@ def preview(
         ConversionError: as `convert`.
     """
     export = read_export(export_dir, model_file, params_file)
-    return model_config(export, feed_aliases, fetch_aliases, labels=labels_beside(export))
+    labels = labels_beside(export)
+    count = None if labels is None else len(labels)
+    return model_config(export, feed_aliases, fetch_aliases, labels=count)
 
 
 def _check_labels(found: FoundDescription, config: ModelConfig, folder: Path) -> None:

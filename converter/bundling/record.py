@@ -65,6 +65,8 @@ def _source_facts(
     export: ExportedModel, found: FoundDescription, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     given = [found.file, label_file_beside(export.folder), found.labels_file]
+    # labels of the graph stand in the model's own file
+    given = [path for path in given if path != export.model_file]
     given += [options.get("labels"), options.get("preprocess")]
     descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
     return {

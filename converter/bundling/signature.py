@@ -130,7 +130,7 @@ def _answering(graph: Graph, config: ModelConfig, labels: int | None) -> int:
     Raises:
         NoAnswerError: several may be.
     """
-    scores = _scores(config)
+    scores = _tensors_before_maps(graph, config)
     ended = [i for i in scores if graph.activations[i] != "none"]
     likely = ended or scores
     counts = {i: config.fetches[i].classes for i in likely}
@@ -147,6 +147,17 @@ def _answering(graph: Graph, config: ModelConfig, labels: int | None) -> int:
 
 def _scores(config: ModelConfig) -> list[int]:
     return [i for i, fetch in enumerate(config.fetches) if fetch.dtype in SCORE_DTYPES]
+
+
+def _tensors_before_maps(graph: Graph, config: ModelConfig) -> list[int]:
+    """The fetches that may hold scores: where a map and a tensor may, it is the tensor."""
+    scores = _scores(config)
+    if graph.labels is None:
+        return scores
+    tensors = [i for i in scores if not graph.fetches[i].classes]
+    return [i for i in tensors if config.fetches[i].classes in (-1, len(graph.labels))] or [
+        i for i in scores if graph.fetches[i].classes
+    ]
 
 
 def _way_out(config: ModelConfig, may_answer: Sequence[int]) -> str:

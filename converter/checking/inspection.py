@@ -60,11 +60,12 @@ def _export_facts(export: ExportedModel) -> dict[str, Any]:
         description, unreadable = None, " ".join(str(error).split())
     labels = labels_beside(export)
     try:
-        config, undecided = model_config(export, labels=labels), None
+        count = None if labels is None else len(labels)
+        config, undecided = model_config(export, labels=count), None
     except NoAnswerError as error:
         config, undecided = signature(export), str(error)
     facts = _facts("export", export, config, description, undecided)
-    return {**facts, "labels": labels, "description_error": unreadable}
+    return {**facts, **_label_facts(labels), "description_error": unreadable}
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, Any]:
@@ -108,6 +109,7 @@ def _facts(
         "fetches": [_tensor_facts(spec, graph.fixed_batch) for spec in config.fetches],
         "output_activation": None if no_answer else graph.activations[config.answering],
         "output_error": no_answer,
+        "outputs_left_out": list(graph.left_out),
         "description_error": None,
         "model_name": (description.model_name or None) if description else None,
         "preprocessing": (
@@ -118,11 +120,16 @@ def _facts(
         "answer": _answer(description) if description else None,
         "activation": description.activation if description else None,
         "topk": description.topk if description else None,
-        "labels": len(description.labels) if description and description.labels else None,
-        "label_names": list(description.labels) if description and description.labels else None,
+        **_label_facts(description.labels if description else None),
         "label_files": [path.name for path in label_files_beside(export.folder)],
         "served_by": _served_by(export, config, no_answer, description),
     }
+
+
+def _label_facts(labels: tuple[str, ...] | None) -> dict[str, Any]:
+    if not labels:
+        return {"labels": None, "label_names": None}
+    return {"labels": len(labels), "label_names": list(labels)}
 
 
 def _parameter_bytes(export: ExportedModel) -> int:

@@ -15,6 +15,7 @@ from bundle.formats import FORMATS
 from .images import shown
 from .verify import Verification
 
+_FIRST = 5  # of the labels, and the last one
 _ACTIVATIONS = {
     "softmax": "softmax: scores are probabilities",
     "sigmoid": "sigmoid: each score is a probability of its own",
@@ -52,6 +53,9 @@ def _overview(facts: Mapping[str, Any]) -> Table:
         table.add_row("batch", f"fixed: {facts['fixed_batch']} a run")
     color = "yellow" if facts["output_error"] else ""
     table.add_row("output", Text(_output(facts), style=color))
+    if facts["outputs_left_out"]:
+        left_out = f"no tensors, and left out: {', '.join(facts['outputs_left_out'])}"
+        table.add_row("outputs", Text(left_out))
     if facts["description_error"]:
         cause = f"unreadable, because {facts['description_error']}"
         table.add_row("description", Text(cause, style="yellow"))
@@ -69,8 +73,11 @@ def _overview(facts: Mapping[str, Any]) -> Table:
 
 
 def _labels(facts: Mapping[str, Any]) -> str:
-    if facts["labels"] is not None:
-        return str(facts["labels"])
+    names = facts["label_names"]
+    if names is not None:
+        first = ", ".join(map(repr, names[:_FIRST]))
+        more = f", ... {names[-1]!r}" if len(names) > _FIRST else ""
+        return f"{len(names)}: {first}{more}"
     files = facts["label_files"]
     return f"in one of {', '.join(files)}; choose with --labels" if files else "none; give --labels"
 

@@ -1,6 +1,6 @@
 """Where preprocessing, labels and the kind of result come from.
 
-In this order: overrides, a description beside the model, a label file beside it.
+In this order: overrides, a description beside the model, a label file beside it, the graph.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ def collect(
     label_file = overrides.labels or (label_file_beside(export.folder) if labels is None else None)
     if label_file is not None:
         labels, labels_file = read_labels(label_file, warn), label_file
+    of_graph = export.graph.labels
+    if labels is None and of_graph is not None:
+        labels, labels_file = of_graph, export.model_file
     if labels is None:
         raise _no_labels(export.folder, beside.unreadable)
     if beside.unreadable:
@@ -77,8 +80,27 @@ def collect(
             "the description beside the model is unreadable and not needed; nothing of it is used:"
             f" {beside.unreadable}"
         )
+    _check_order(labels, labels_file, export)
     described = replace(found.description, labels=labels)
     return FoundDescription(described, labels, labels_file, settled, beside.file)
+
+
+def _check_order(labels: tuple[str, ...], file: Path, export: ExportedModel) -> None:
+    """Compare labels with the classes that the graph names itself.
+
+    Raises:
+        ConversionError: they are the same in another order, so that every result would have a wrong
+            name.
+    """
+    of_graph = export.graph.labels
+    if of_graph is None or labels == of_graph or set(labels) != set(of_graph):
+        return
+    at = next(i for i, (a, b) in enumerate(zip(labels, of_graph, strict=False)) if a != b)
+    raise ConversionError(
+        f"{file}: has the classes of the graph in another order: class {at} is {labels[at]!r} there"
+        f" and {of_graph[at]!r} in {export.model_file.name}; leave the labels out, and those of the"
+        " graph are taken"
+    )
 
 
 def _no_labels(folder: Path, unreadable: str) -> ConversionError:
@@ -95,8 +117,8 @@ def _no_labels(folder: Path, unreadable: str) -> ConversionError:
     )
 
 
-def labels_beside(export: ExportedModel) -> int | None:
-    """How many labels lie beside a model; None if none do, or they are unreadable."""
+def labels_beside(export: ExportedModel) -> tuple[str, ...] | None:
+    """The labels beside a model or in its graph; None if there are none, or they are unreadable."""
     try:
         description = beside_the_model(export)
         labels = description.labels if description else None
@@ -105,7 +127,7 @@ def labels_beside(export: ExportedModel) -> int | None:
             labels = read_labels(label_file, lambda _: None)
     except (ConversionError, BundleError):
         return None
-    return None if labels is None else len(labels)
+    return export.graph.labels if labels is None else labels
 
 
 def beside_the_model(export: ExportedModel) -> InferenceDescription | None:
@@ -169,7 +191,8 @@ def _beside(export: ExportedModel, overrides: Overrides, warn: Callable[[str], N
 
 
 def _lacks_labels(export: ExportedModel, overrides: Overrides) -> bool:
-    return overrides.labels is None and label_file_beside(export.folder) is None
+    known = export.graph.labels or label_file_beside(export.folder)
+    return overrides.labels is None and known is None
 
 
 def _found(

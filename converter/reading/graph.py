@@ -16,12 +16,15 @@ class GraphTensor:
         dtype: numpy's name of its element type, or "bfloat16".
         shape: all its dimensions, the batch included; -1 is dynamic.
         is_lod: it is a LoD tensor (sequences of several lengths).
+        classes: it is a map from each of these classes to its score, one an image; `shape` is that
+            of the scores in this order.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     is_lod: bool = False
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Graph:
         parameters: sorted by name, which is their order in a combined parameter file.
         activations: what gives each output: "softmax", "sigmoid", or "none" (logits).
         written_by: what the file says of its writer: a version of Paddle or of PyTorch, a format.
+        left_out: outputs that are neither tensors nor maps, with their types: nothing is made of
+            them.
         data_files: files beside the graph that hold parameters, where the graph names them itself.
     """
 
@@ -42,7 +47,13 @@ class Graph:
     parameters: tuple[GraphTensor, ...]
     activations: tuple[str, ...]
     written_by: str = ""
+    left_out: tuple[str, ...] = ()
     data_files: tuple[Path, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The classes that the graph itself names, in the order of their scores."""
+        return next((fetch.classes for fetch in self.fetches if fetch.classes), None)
 
     @property
     def fixed_batch(self) -> int | None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.predictors.onnx_maps import classes_of_map
 from pipeline.predictors.onnx_runtime import cause_of
 
 from ..errors import ConversionError
@@ -35,7 +36,7 @@ _DTYPES = {
 }
 _ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 # Operators that pass scores on unchanged, between a softmax and the output.
-_PASSING = frozenset({"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+_PASSING = frozenset({"ZipMap", "Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 # Sets of operators that ONNX Runtime brings along.
 _STANDARD = ("", "ai.onnx")
 _KNOWN_DOMAINS = frozenset({*_STANDARD, "ai.onnx.ml", "com.microsoft"})
@@ -60,15 +61,17 @@ def read_graph(path: Path) -> Graph:
     feeds = [value for value in model.graph.input if value.name not in stored]
     if not feeds:
         raise ConversionError(f"{path}: has no input; export it again")
+    fetches, left_out = _fetches(path, model.graph)
     graph = Graph(
         feeds=tuple(_tensor(path, value) for value in feeds),
-        fetches=tuple(_tensor(path, value) for value in model.graph.output),
+        fetches=fetches,
         parameters=tuple(
             GraphTensor(tensor.name, _DTYPES.get(tensor.data_type, "?"), tuple(tensor.dims))
             for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name))
         ),
-        activations=tuple(_activation(model.graph, value.name) for value in model.graph.output),
+        activations=tuple(_activation(model.graph, value.name) for value in fetches),
         written_by=_producer(model, opset),
+        left_out=left_out,
         data_files=files,
     )
     _check_loads(path, opset)
@@ -114,6 +117,27 @@ def _check_operators(path: Path, model: Message) -> None:
             f"{path}: has operators of its own ({', '.join(own[:3])}), which no runtime here knows;"
             " export it with standard ONNX operators"
         )
+
+
+def _fetches(path: Path, graph: Message) -> tuple[tuple[GraphTensor, ...], tuple[str, ...]]:
+    """The outputs that are tensors or maps of scores, and what the others are."""
+    fetches: list[GraphTensor] = []
+    left_out: list[str] = []
+    for value in graph.output:
+        kind = value.type.WhichOneof("value")
+        classes = classes_of_map(graph, value.name) if kind == "sequence_type" else ()
+        if classes:
+            names = tuple(str(name) for name in classes)
+            fetches.append(GraphTensor(value.name, "float32", (-1, len(names)), classes=names))
+        elif kind == "tensor_type":
+            fetches.append(_tensor(path, value))
+        else:
+            left_out.append(f"{value.name!r} ({str(kind).removesuffix('_type')})")
+    if not fetches:
+        raise ConversionError(
+            f"{path}: gives {', '.join(left_out)}, and no tensor; export it with its scores as one"
+        )
+    return tuple(fetches), tuple(left_out)
 
 
 def _tensor(path: Path, value: Message) -> GraphTensor:

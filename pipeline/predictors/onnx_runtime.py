@@ -12,13 +12,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bundle import Bundle
+from bundle.model_config import TensorSpec
 
+from .onnx_maps import Key, read_classes, scores_of_maps
 from .predictor import PredictorError, PredictorOptions
 from .single_feed import SingleFeedPredictor
 
 Session: TypeAlias = Any  # onnxruntime.InferenceSession, which has no types
 Provider: TypeAlias = str | tuple[str, dict[str, Any]]
 
+# ONNX Runtime's names of element types, where they are not numpy's.
+_TYPES = {"float32": "float", "float64": "double"}
 _CUDA = "CUDAExecutionProvider"
 # The default, EXHAUSTIVE, tries all kernels of each convolution: the first runs of a ConvNeXt-Base
 # in sizes 1 to 8 took 3.9 seconds on an H200, against 0.2, and those after them 0.96 of the time.
@@ -47,7 +51,9 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
         self._device = options.device
         self._load = partial(_session, bundle.model_file, options, _providers(options.device))
         self._sessions: dict[int, Session] = {}
-        self._session_for(bundle.fixed_batch or 1)
+        session = self._session_for(bundle.fixed_batch or 1)
+        _check_types(session, self._feed)
+        self._classes = _classes(session, self._fetch.name, bundle.model_file)
         self.name = f"ONNX Runtime {onnxruntime.__version__} on {options.device}"
 
     def _run_size(self, images: int) -> int:
@@ -66,7 +72,34 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
             (scores,) = session.run([self._fetch.name], {self._feed.name: feed})
         except Exception as error:
             raise PredictorError(f"ONNX Runtime failed: {cause_of(error)}") from error
+        if self._classes:
+            return scores_of_maps(scores, self._classes, self._fetch.name)
         return np.asarray(scores)
+
+
+def _check_types(session: Session, feed: TensorSpec) -> None:
+    """Compare the feed that the bundle's configuration names with the graph's."""
+    real = {entry.name: entry.type for entry in session.get_inputs()}
+    stated = f"tensor({_TYPES.get(feed.dtype, feed.dtype)})"
+    if real.get(feed.name) != stated:
+        has = ", ".join(f"{name} ({kind})" for name, kind in real.items())
+        raise PredictorError(
+            f"serving_server_conf.prototxt says that the model's feed is {feed.name} ({stated}),"
+            f" and the graph has {has}; convert the model again"
+        )
+
+
+def _classes(session: Session, fetch: str, model_file: Path) -> tuple[Key, ...]:
+    """The classes of a fetch that is a map from each to its score; () for one of scores alone."""
+    kind = {entry.name: entry.type for entry in session.get_outputs()}.get(fetch, "")
+    if kind.startswith("seq(map("):
+        return read_classes(model_file, fetch)
+    if not kind.startswith("tensor("):
+        raise PredictorError(
+            f"the model's fetch {fetch} is {kind or 'not in the graph'}, and no tensor of scores;"
+            " convert the model again"
+        )
+    return ()
 
 
 def _session(model_file: Path, options: PredictorOptions, providers: list[Provider]) -> Session:

@@ -194,7 +194,7 @@ def test_the_scores_are_found_beside_class_numbers(
     both = bundles(graph_format, "ids")
     assert np.allclose(load(both).predict(images(3)), expected(images(3)), atol=1e-5)
     (numbers,) = [fetch for fetch in both.model_config.fetches if fetch.alias != "prediction"]
-    with pytest.raises(PredictorError, match="scores are needed"):
+    with pytest.raises(PredictorError, match="and scores are float32"):
         load(both, fetch=numbers.alias)
 
 
