@@ -16,7 +16,7 @@ from bundle.labels import read_labels
 
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel
-from ..reading.graph import Graph, GraphTensor
+from ..reading.graph import Graph
 from .beside import (
     description_beside,
     label_file_beside,
@@ -25,9 +25,9 @@ from .beside import (
     unusable_beside,
 )
 from .form import DEFAULT_TOPK, Source
-from .forms import read_description
+from .forms import read_description, read_metadata
 from .overrides import Overrides
-from .presets import for_pixels, preset, preset_names
+from .presets import for_graph, preset, preset_names
 from .producers import paddle_preset_warning
 
 
@@ -137,7 +137,9 @@ def beside_the_model(export: ExportedModel) -> InferenceDescription | None:
         ConversionError, BundleError: it is not readable.
     """
     file = description_beside(export.folder)
-    return None if file is None else read_description(Source(file, (export.folder,)))
+    if file is not None:
+        return read_description(Source(file, (export.folder,), graph=export.graph))
+    return read_metadata(Source(export.model_file, graph=export.graph))
 
 
 @dataclass(frozen=True)
@@ -169,21 +171,23 @@ def _read(source: Source) -> _Read:
 
 
 def _beside(export: ExportedModel, overrides: Overrides, warn: Callable[[str], None]) -> _Beside:
-    """Read the description beside the model, as far as the overrides leave a need for it."""
+    """Read the description beside the model, or within, as far as the overrides need one."""
     file = None
     try:
         file = description_beside(export.folder)
-        if file is None:
-            return _Beside()
         source = Source(
-            file,
+            file or export.model_file,
             (export.folder,),
             need_labels=_lacks_labels(export, overrides) and not overrides.preprocess,
             labels_given=overrides.labels is not None,
             steps_given=overrides.preprocess is not None,
             warn=warn,
+            graph=export.graph,
         )
-        return _Beside(file, _read(source))
+        if file is not None:
+            return _Beside(file, _read(source))
+        within = read_metadata(source)
+        return _Beside(None, None if within is None else _Read(within, source.path))
     except (ConversionError, BundleError) as error:
         if overrides.preprocess is None:
             raise
@@ -236,6 +240,7 @@ def _given(
             need_labels=lacks_labels and (beside is None or not beside.description.labels),
             labels_given=overrides.labels is not None,
             warn=warn,
+            graph=export.graph,
         )
     )
 
@@ -257,9 +262,7 @@ def _preset(name: str, graph: Graph, warn: Callable[[str], None]) -> InferenceDe
     odd = paddle_preset_warning(name, graph.written_by)
     if odd:
         warn(odd)
-    if _takes_pixels(graph.feeds[0]):
-        operators = for_pixels(operators)
-    return InferenceDescription("", operators, topk=DEFAULT_TOPK)
+    return InferenceDescription("", for_graph(operators, graph), topk=DEFAULT_TOPK)
 
 
 def _given_file(preprocess: str) -> Path:
@@ -272,8 +275,3 @@ def _given_file(preprocess: str) -> Path:
     raise ConversionError(
         f"--preprocess {preprocess}: neither a file nor a preset ({', '.join(names)}){meant}"
     )
-
-
-def _takes_pixels(feed: GraphTensor) -> bool:
-    """[N, H, W, 3] and not [N, 3, H, W]."""
-    return len(feed.shape) == 4 and feed.shape[3] == 3 and feed.shape[1] != 3

@@ -9,6 +9,8 @@ from typing import Any
 
 from bundle.inference_yml import InferenceDescription
 
+from ..reading.graph import Graph
+
 # Where no description says how many categories a result holds; PaddleClas' own default.
 DEFAULT_TOPK = 5
 
@@ -34,6 +36,7 @@ class Source:
         steps_given: preprocessing comes from elsewhere, likewise.
         warn: gets one line on what is odd and prevents nothing.
         note_label_file: gets the path of a label file that the labels are read from.
+        graph: the model it describes, where that is known.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class Source:
     steps_given: bool = False
     warn: Callable[[str], None] = _no_warning
     note_label_file: Callable[[Path], None] = _no_note
+    graph: Graph | None = None
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ from bundle.inference_yml import InferenceDescription
 from ..errors import ConversionError
 from .document import load_document
 from .form import Form, Source
+from .huggingface_json import is_huggingface_json, read_huggingface_json
 from .inference_yml import is_inference_yml, is_operator_list, read_document, read_operator_list
 from .paddleclas_training import is_training_yaml, read_training_yaml
 from .paddleclas_yaml import is_deploy_yaml, read_deploy_yaml
 from .paddledetection_yml import is_paddledetection_yml, read_paddledetection_yml
 from .paddlex_yml import is_paddlex_yml, read_paddlex_yml
+from .timm_json import is_timm_json, read_timm_json
+from .ultralytics_metadata import is_ultralytics_metadata, read_ultralytics_metadata
 
 FORMS = (
     Form("inference.yml", ("inference.yml",), "PreProcess", is_inference_yml, read_document),
@@ -30,6 +33,21 @@ FORMS = (
         "Preprocess",
         is_paddledetection_yml,
         read_paddledetection_yml,
+    ),
+    Form(
+        "preprocessor_config.json",
+        ("preprocessor_config.json",),
+        "image_mean",
+        is_huggingface_json,
+        read_huggingface_json,
+    ),
+    Form("timm's config.json", (), "pretrained_cfg", is_timm_json, read_timm_json),
+    Form(
+        "Ultralytics' metadata.yaml",
+        (),
+        "task",
+        is_ultralytics_metadata,
+        read_ultralytics_metadata,
     ),
     Form("a training YAML", (), "Infer", is_training_yaml, read_training_yaml),
     Form(
@@ -80,3 +98,15 @@ def read_description(source: Source) -> InferenceDescription:
         known = ", ".join(f"{form.key} ({form.title})" for form in FORMS)
         raise BundleError(f"{source.path}: is no description: it holds none of {known}")
     return form.read(document, source)
+
+
+def read_metadata(source: Source) -> InferenceDescription | None:
+    """Read the description that an exporter wrote into the graph; None if there is none.
+
+    Raises:
+        ConversionError: it cannot be served.
+    """
+    metadata = {} if source.graph is None else dict(source.graph.metadata)
+    return (
+        read_ultralytics_metadata(metadata, source) if is_ultralytics_metadata(metadata) else None
+    )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from bundle.inference_yml import TransformOp
 
+from ..reading.graph import Graph, GraphTensor
 from .framework_ops import IMAGENET_MEAN, IMAGENET_STD, TO_PLANES
 from .framework_presets import FRAMEWORK_PRESETS, framework_preset
 
@@ -61,6 +62,13 @@ def preset_names() -> tuple[str, ...]:
     return (*PRESETS, *(known.example for known in FRAMEWORK_PRESETS.values()))
 
 
-def for_pixels(operators: Sequence[TransformOp]) -> tuple[TransformOp, ...]:
-    """The same for a model that takes [N, H, W, 3], as those of Keras and TensorFlow do."""
+def for_graph(operators: Sequence[TransformOp], graph: Graph | None) -> tuple[TransformOp, ...]:
+    """The same for what a graph takes: [N, H, W, 3], as Keras and TensorFlow do, has no planes."""
+    if graph is None or not _takes_pixels(graph.feeds[0]):
+        return tuple(operators)
     return tuple(operator for operator in operators if operator != TO_PLANES)
+
+
+def _takes_pixels(feed: GraphTensor) -> bool:
+    """[N, H, W, 3] and not [N, 3, H, W]."""
+    return len(feed.shape) == 4 and feed.shape[3] == 3 and feed.shape[1] != 3

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -40,6 +40,7 @@ class Graph:
         left_out: outputs that are neither tensors nor maps, with their types: nothing is made of
             them.
         data_files: files beside the graph that hold parameters, where the graph names them itself.
+        metadata: what its exporter wrote into it besides, as texts by name.
     """
 
     feeds: tuple[GraphTensor, ...]
@@ -49,6 +50,7 @@ class Graph:
     written_by: str = ""
     left_out: tuple[str, ...] = ()
     data_files: tuple[Path, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...] | None:

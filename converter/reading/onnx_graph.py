@@ -73,6 +73,7 @@ def read_graph(path: Path) -> Graph:
         written_by=_producer(model, opset),
         left_out=left_out,
         data_files=files,
+        metadata={entry.key: entry.value for entry in model.metadata_props},
     )
     _check_loads(path, opset)
     return graph

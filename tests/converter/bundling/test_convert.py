@@ -423,7 +423,9 @@ class TestDescriptions:
     ) -> None:
         export = make_export()
         for typed in "imagenet", "ImageNet224":
-            with pytest.raises(ConversionError, match=r"keras-pixels-224\); did you mean imagenet-224\?"):
+            with pytest.raises(
+                ConversionError, match=r"keras-pixels-224\); did you mean imagenet-224\?"
+            ):
                 convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess=typed)))
         with pytest.raises(ConversionError, match=r"preset \(imagenet-224, .*keras-pixels-224\)$"):
             convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess="none.yml")))

@@ -20,6 +20,9 @@ DOCUMENTS: dict[str, Any] = {
         "PostProcess": {"Topk": {"class_id_map_file": "labels.txt"}},
     },
     "infer_cfg.yml": {"Preprocess": [{"type": "Permute"}], "arch": "PPLCNet"},
+    "preprocessor_config.json": {"image_processor_type": "ViTImageProcessor", "size": 224},
+    "timm's config.json": {"architecture": "resnet18", "pretrained_cfg": {"mean": [0, 0, 0]}},
+    "Ultralytics' metadata.yaml": {"task": "classify", "names": {0: "a"}, "imgsz": [32, 32]},
     "a training YAML": {"Infer": {"transforms": STEPS}},
     "a transform_ops list": STEPS,
 }
