@@ -68,7 +68,12 @@ def _source_facts(
     # labels of the graph stand in the model's own file
     given = [path for path in given if path != export.model_file]
     given += [options.get("labels"), options.get("preprocess")]
-    descriptions = [Path(path) for path in given if path is not None and Path(path).is_file()]
+    descriptions = [
+        Path(path)
+        for path in given
+        # labels within the graph: it is the model file already
+        if path is not None and path != export.model_file and Path(path).is_file()
+    ]
     return {
         "folder": export.folder.resolve().name,
         "model_file": _within(export.folder, export.model_file),

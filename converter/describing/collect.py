@@ -259,7 +259,7 @@ def _preset(name: str, graph: Graph, warn: Callable[[str], None]) -> InferenceDe
     operators = preset(name)
     if operators is None:
         return None
-    odd = paddle_preset_warning(name, graph.written_by)
+    odd = paddle_preset_warning(name, graph)
     if odd:
         warn(odd)
     return InferenceDescription("", for_graph(operators, graph), topk=DEFAULT_TOPK)
