@@ -29,8 +29,9 @@ _SIGNATURES: Tuple[Tuple[int, bytes, str], ...] = (
     (0, b"#?RADIANCE", "a Radiance HDR"),
     (0, b"#?RGBE", "a Radiance HDR"),
     (0, b"\x59\xa6\x6a\x95", "a Sun raster image"),
-    (0, b"\x01\xda\x00\x01", "an SGI image"),
-    (0, b"\x01\xda\x01\x01", "an SGI image"),
+    (0, b"\x01\xda\x00", "an SGI image"),
+    (0, b"\x01\xda\x01", "an SGI image"),
+    (0, b"/* XPM", "an XPM"),
     (0, b"\x0a\x05\x01", "a PCX"),
     (0, b"DDS ", "a DirectDraw texture (DDS)"),
     (0, b"qoif", "a QOI"),
@@ -89,6 +90,7 @@ _BRANDS = {
     b"jp2 ": _JPEG_2000,
     b"crx ": "a raw photo",
 }
+_TGA_END = b"TRUEVISION-XFILE.\0"
 _TEXT = 512
 
 
@@ -101,6 +103,8 @@ def foreign_name(data: bytes) -> str:
         return _BRANDS.get(data[8:12], "a video")
     if _NETPBM.match(data):
         return "a Netpbm image (PNM, PAM or PFM)"
+    if data.endswith(_TGA_END):
+        return "a TGA"
     if _PICKLE.match(data):
         return "a Python pickle"
     if not data[:_TEXT].strip(b"\0"):

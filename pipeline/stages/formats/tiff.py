@@ -91,6 +91,8 @@ def guard(data: bytes, width: int, height: int) -> bytes:
         _check_tiles(int(tags[_TILE_WIDTH].max()), int(tags[_TILE_HEIGHT].max()), width, height)
     offsets = np.concatenate([_numbers(tags, _STRIP_OFFSETS), _numbers(tags, _TILE_OFFSETS)])
     sizes = np.concatenate([_numbers(tags, _STRIP_BYTES), _numbers(tags, _TILE_BYTES)])
+    # Old writers give sizes beyond the file; libtiff reads up to its end.
+    sizes = np.minimum(sizes, len(data))
     compression = tags.get(_COMPRESSION, np.array([_UNCOMPRESSED]))
     if len(sizes) == 0 and np.any(compression != _UNCOMPRESSED):
         sizes = np.full(len(offsets), len(data))  # as libtiff guesses

@@ -89,6 +89,8 @@ def test_one_pixel() -> None:
         (b"\xff\xd8\xff\xf7\0\x0b", "a JPEG-LS"),
         (b"II\xbc\x01\x20\0\0\0", "a JPEG XR"),
         (b"8BPS\0\x01", "PSD"),
+        (bytes(18) + b"pixels" + bytes(8) + b"TRUEVISION-XFILE.\0", "a TGA"),
+        (b"/* XPM */\nstatic", "an XPM"),
         (b"\0\0\x01\0\x01\0", "an icon"),
         (b"P6\n17 12\n255\n" + bytes(9), "a Netpbm image"),
         (b"Pf\n8 8\n-1.0\n", "a Netpbm image"),

@@ -43,6 +43,15 @@ def test_strips_that_lie_over_each_other(data: bytes) -> None:
         decode_image(data)
 
 
+def test_a_strip_that_goes_beyond_the_file_by_its_size_is_read_as_opencv_reads_it() -> None:
+    fields = {256: [8], 257: [8], 273: [8], 278: [2545], 279: [35_711_440]}
+    data = bombs.tiff(fields, bytes(range(64)))
+    assert decode_image(data)[:, :, 0].tobytes() == bytes(range(64))
+    many = {256: [8], 257: [80], 273: [8] * 80, 278: [1], 279: [2**32 - 1] * 80}
+    with pytest.raises(UndecodableImage, match="over each other"):
+        decode_image(bombs.tiff(many, bytes(1000)))
+
+
 def test_strips_of_unknown_size_are_taken_for_the_whole_file() -> None:
     fields = {256: [8], 257: [80], 259: [8], 273: [8] * 80, 278: [1]}
     with pytest.raises(UndecodableImage, match="over each other"):
