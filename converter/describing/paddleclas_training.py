@@ -1,8 +1,8 @@
 """PaddleClas' training configurations -> transform_ops, labels and the kind of result.
 
-What counts is what PaddleClas does when it infers: `Infer.transforms`. Without it, it is what it
-does when it evaluates: `DataLoader.Eval.dataset.transform_ops`, after which the dataset class turns
-pixels into planes.
+What counts is what PaddleClas does when it infers: `Infer.transforms`. Without it, or if it does
+not fit the exported graph, it is what PaddleClas does when it evaluates:
+`DataLoader.Eval.dataset.transform_ops`, after which the dataset class turns pixels into planes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from bundle.inference_yml import MULTI_LABEL, InferenceDescription
+from pipeline.predictors.feed import SURVEY_SIZE
+from pipeline.stages.errors import PreprocessError
+from pipeline.stages.preprocess import build_preprocess
+from protocol.errors import ServingError
 
 from ..errors import ConversionError
 from .form import Source
@@ -48,11 +54,8 @@ def read_training_yaml(document: Mapping[str, Any], source: Source) -> Inference
         BundleError: as `read_deploy_yaml`.
     """
     _refuse_features(document, source)
-    infer = _mapping(document.get("Infer"))
-    transforms = infer.get("transforms")
-    if transforms is None and not source.steps_given:
-        transforms = _of_evaluation(document, source)
-    postprocess = infer.get("PostProcess")
+    transforms = None if source.steps_given else _transforms(document, source)
+    postprocess = _mapping(document.get("Infer")).get("PostProcess")
     if postprocess is None and _exports_sigmoid(document):
         postprocess = {"name": MULTI_LABEL}
     described = read_deploy_yaml(
@@ -81,6 +84,42 @@ def _refuse_features(document: Mapping[str, Any], source: Source) -> None:
         f"{source.path}: {why}: the model gives features, to search similar images by, and no"
         " classes; only classifiers are served here"
     )
+
+
+def _transforms(document: Mapping[str, Any], source: Source) -> object:
+    """The list of Infer, unless its images do not fit the exported graph and evaluation's do.
+
+    PaddleClas' own files have such lists: of MobileNetV4 and SVTR all say 224 x 224 in Infer.
+    """
+    inferring = _mapping(document.get("Infer")).get("transforms")
+    if inferring is None:
+        return _of_evaluation(document, source)
+    shape = _mapping(document.get("Global")).get("image_shape")
+    if not isinstance(shape, list) or _shape_of(inferring) == shape:
+        return inferring
+    try:
+        evaluating = _of_evaluation(document, replace(source, warn=lambda _: None))
+    except ConversionError:
+        return inferring
+    if _shape_of(evaluating) != shape:
+        return inferring
+    source.warn(
+        f"{source.path}: Infer.transforms gives {_shape_of(inferring)} and the graph is exported"
+        f" for Global.image_shape, {shape}: the list of DataLoader.Eval.dataset is taken, which"
+        " gives that"
+    )
+    return evaluating
+
+
+def _shape_of(transforms: object) -> list[int] | None:
+    """The shape that a list gives of an image; None if it is not carried out."""
+    if not isinstance(transforms, list):
+        return None
+    try:
+        prepared = build_preprocess(transforms)(np.zeros((*SURVEY_SIZE, 3), np.uint8))
+    except (ServingError, PreprocessError, AttributeError):
+        return None
+    return list(prepared.shape)
 
 
 def _of_evaluation(document: Mapping[str, Any], source: Source) -> list[Any]:

@@ -69,6 +69,24 @@ def test_infer_comes_before_evaluation_and_is_as_it_stands(
     assert names(read(document)) == ["NormalizeImage"]
 
 
+def test_evaluation_counts_where_infer_does_not_fit_the_exported_graph(
+    read: Callable[..., InferenceDescription],
+) -> None:
+    """As in PaddleClas' own MobileNetV4_conv_large.yaml, SVTR and EfficientNetV2_S."""
+    warnings: list[str] = []
+    infer = {"transforms": [{"ResizeImage": {"size": 6}}, {"ToCHWImage": None}]}
+    document = {**evaluated("ImageNetDataset"), "Infer": infer}
+    for shape, count, size in (([3, 4, 4], 1, 4), ([3, 6, 6], 0, 6), ([3, 9, 9], 0, 6)):
+        warnings.clear()
+        described = read({**document, "Global": {"image_shape": shape}}, warn=warnings.append)
+        resize = next(o for o in described.transform_ops if o.name == "ResizeImage")
+        assert resize.options == {"size": size}
+        assert len(warnings) == count
+    infer["transforms"] = ["?", 5]
+    described = read({**document, "Global": {"image_shape": [3, 4, 4]}})
+    assert described.transform_ops[-1].name == "ToCHWImage"
+
+
 def test_images_of_cifar_have_one_size(read: Callable[..., InferenceDescription]) -> None:
     warnings: list[str] = []
     described = read(evaluated("Cifar100", NORMALIZE), warn=warnings.append)
