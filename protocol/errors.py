@@ -4,6 +4,7 @@
     ├── InvalidRequest          the caller's request is wrong; its text says what to change
     │   ├── UndecodableImage    one image is of no format that is read, or damaged
     │   ├── TooLarge            a body, or an image's pixels, over the limit
+    │   ├── UnsupportedEncoding a body is packed in a way that is not read
     │   └── MethodNotAllowed    the route exists, the HTTP method does not
     ├── ServiceNotFound         no service of that name
     ├── Unauthenticated         no API key, or none that is known
@@ -17,8 +18,8 @@
     └── UnreadableReply         for clients: what came back is not the serving envelope
 
 Numbers below 3004 and the families 4000 to 10000 are Paddle Serving 0.9's (error_catch.py); 3004 to
-3008, 5001 and 5002 are ours. 0.9 answers with err_no inside a Response and status OK, and so do we;
-the gRPC status names are for gateways and tools that need one.
+3008 and 5001 to 5003 are ours. 0.9 answers with err_no inside a Response and status OK, and so do
+we; the gRPC status names are for gateways and tools that need one.
 
 Kept clean for Python 3.8: the stages raise these inside the official engine too.
 """
@@ -42,6 +43,10 @@ class UndecodableImage(InvalidRequest):
 
 class TooLarge(InvalidRequest):
     """A request body or an image is over the configured limit."""
+
+
+class UnsupportedEncoding(InvalidRequest):
+    """A request body is packed in a way that is not read; its Content-Encoding names it."""
 
 
 class MethodNotAllowed(InvalidRequest):
@@ -110,6 +115,7 @@ WIRE_CODES: Dict[Type[BaseException], WireCodes] = {
     InvalidRequest: WireCodes(5000, 400, "INVALID_ARGUMENT"),
     UndecodableImage: WireCodes(5001, 400, "INVALID_ARGUMENT"),
     TooLarge: WireCodes(5002, 413, "INVALID_ARGUMENT"),
+    UnsupportedEncoding: WireCodes(5003, 415, "UNIMPLEMENTED"),
     MethodNotAllowed: WireCodes(3000, 405, "UNIMPLEMENTED"),
     ServiceClosed: WireCodes(3001, 503, "UNAVAILABLE"),
     ServiceNotFound: WireCodes(3002, 404, "NOT_FOUND"),

@@ -16,6 +16,7 @@ from protocol.errors import TooLarge
 from ..admission.call import CallerLeft
 from ..admission.deadline import TIMEOUT_HEADER, Deadline
 from ..admission.inflight import Reservation
+from .content_encoding import encoding_of, unpacked
 from .protocol import REFUSED
 
 # A body over the limit is read on and thrown away up to this factor, so that the client gets to
@@ -44,19 +45,27 @@ class HttpCall:
         return Deadline.from_header(self.headers.get(TIMEOUT_HEADER))
 
     async def receive(self, deadline: Deadline, reservation: Reservation) -> bytes:
-        """Return the whole body.
+        """Return the whole body, unpacked where its Content-Encoding says that it is packed.
 
         Raises:
             TooLarge: it is, or its Content-Length is.
+            UnsupportedEncoding, InvalidRequest: it is packed in a way that is not read, or badly.
             DeadlineExceeded, Overloaded: as `Call.receive`.
             ServingError: the connection has refused it, and has sent the client this error.
             CallerLeft: the client has closed the connection.
         """
-        return await deadline.within(self._receive(reservation))
+        encoding = encoding_of(self._request.headers.getlist("content-encoding"))
+        return await deadline.within(self._received(encoding, reservation))
 
     def departure(self) -> Awaitable[object]:
         """Wait for the next message: after the body it can only be the disconnect."""
         return self._request.receive()
+
+    async def _received(self, encoding: str, reservation: Reservation) -> bytes:
+        body = await self._receive(reservation)
+        if not encoding:
+            return body
+        return await unpacked(body, encoding, self._limit, reservation)
 
     async def _receive(self, reservation: Reservation) -> bytes:
         declared = self.headers.get("content-length", "")

@@ -14,6 +14,7 @@ from protocol.errors import wire_codes
 
 from ..admission.call import Call, CallerLeft
 from ..admission.desk import Desk
+from .content_encoding import ENCODINGS
 
 # nginx's number for "the client closed the connection"; nothing is sent.
 CLIENT_CLOSED_REQUEST = 499
@@ -43,6 +44,8 @@ def error_response(error: BaseException, body: bytes) -> Response:
     headers = {}
     if codes.http_status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(getattr(error, "retry_after_s", 1))))
+    elif codes.http_status == 415:
+        headers["Accept-Encoding"] = ", ".join(ENCODINGS)
     elif codes.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return json_response(body, codes.http_status, headers)

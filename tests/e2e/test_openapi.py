@@ -89,7 +89,7 @@ def test_the_document_names_what_is_served(tiny: Any) -> None:
     document = httpx.get(f"{tiny.url}/openapi.json", timeout=PATIENCE_S).json()
     operation = document["paths"]["/{service}/prediction"]["post"]
     assert operation["parameters"][0]["schema"]["enum"] == ["waste"]
-    assert {"200", "400", "401", "403", "404", "413", "429", "500", "503", "504"} == set(
+    assert {"200", "400", "401", "403", "404", "413", "415", "429", "500", "503", "504"} == set(
         operation["responses"]
     )
     assert "security" not in operation

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import struct
 import tempfile
@@ -44,6 +45,7 @@ from pipeline.web.app import build_http_app
 from protocol.codec import Hints
 from protocol.errors import ServingError
 from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.base64_text import decode_base64
 from protocol.key_value.codec import ProtoCodec
 from protocol.key_value.reply import (
     reply_from_json,
@@ -57,6 +59,7 @@ from protocol.key_value.request import (
     request_to_json,
     request_to_proto,
 )
+from protocol.multipart import read_multipart
 from protocol.reply import Category, ClassifyReply
 from protocol.request import ClassifyRequest, encoded
 
@@ -146,6 +149,24 @@ def envelope_proto(data: bytes) -> None:
     assert request_from_message(written, request.service) == request
 
 
+def base64_text(data: bytes) -> None:
+    """A value in base64, in any of its forms: bytes that are the same in the plain form."""
+    try:
+        found = decode_base64(data)
+    except ValueError:
+        return
+    assert decode_base64(base64.b64encode(found)) == found
+
+
+def multipart(data: bytes) -> None:
+    """An upload: parts that are cut out of the body, or an error."""
+    try:
+        parts = read_multipart(data, "multipart/form-data; boundary=b")
+    except ServingError:
+        return
+    assert sum(len(part.content) for part in parts) <= len(data)
+
+
 def reply(data: bytes) -> None:
     """What a client received: a reply or an error, as JSON or as a message."""
     with contextlib.suppress(ServingError):
@@ -184,6 +205,7 @@ _app = build_http_app(
     max_body_bytes=1 << 20,
 )
 _TYPES = (b"multipart/form-data; boundary=b", b"application/json", b"image/png", b"", b"a/b;c=d")
+_ENCODINGS = (b"", b"gzip", b"deflate", b"")
 
 
 def http(data: bytes) -> None:
@@ -191,6 +213,7 @@ def http(data: bytes) -> None:
     if not data:
         return
     kind, body = _TYPES[data[0] % len(_TYPES)], data[1:]
+    packed = _ENCODINGS[data[0] >> 5 & 3]
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -213,7 +236,7 @@ def http(data: bytes) -> None:
         "raw_path": b"/waste/prediction",
         "query_string": body[:20] if data[0] & 0x80 else b"",
         "root_path": "",
-        "headers": [(b"content-type", kind)] if kind else [],
+        "headers": [*([(b"content-type", kind)] if kind else []), (b"content-encoding", packed)],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 1),
     }
@@ -285,6 +308,18 @@ def _message(reply: ClassifyReply) -> bytes:
     return reply_to_proto(reply).SerializeToString()
 
 
+def _base64_seeds() -> list[bytes]:
+    text = base64.b64encode(bytes(range(256)))
+    return [
+        text,
+        b"data:image/png;base64," + text.replace(b"+", b"%2B"),
+        str(base64.encodebytes(bytes(range(256)))).encode(),
+        base64.urlsafe_b64encode(bytes(range(256))).rstrip(b"="),
+        text.replace(b"+", b" "),
+        b"/data/a.jpg",
+    ]
+
+
 def _http_seeds() -> list[bytes]:
     part = (
         b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\n\r\nxx\r\n--b--\r\n'
@@ -298,6 +333,11 @@ def _http_seeds() -> list[bytes]:
         b"\x01" + body,
         b"\x02\x89PNG",
         b"\x82topk=3&form=result",
+        b"\x03image=" + image.encode() * 30 + b"&topk=3",
+        b"\x03image=" + image.replace("=", "%3D").encode() * 30,
+        b"\x03" + image.encode() * 30,
+        b"\x23" + gzip.compress(body),
+        b"\x43" + zlib.compress(body),
     ]
 
 
@@ -319,6 +359,8 @@ TARGETS: dict[str, Target] = {
     "envelope_proto": Target(
         envelope_proto, lambda: [request_to_proto(r).SerializeToString() for r in _requests()]
     ),
+    "base64_text": Target(base64_text, _base64_seeds),
+    "multipart": Target(multipart, lambda: [seed[1:] for seed in _http_seeds()]),
     "reply": Target(reply, _reply_seeds),
     "frames": Target(frames, _frame_seeds),
     "http": Target(http, _http_seeds),

@@ -13,9 +13,9 @@ import base64
 import json
 from typing import Any, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
+from protocol.base64_repair import repaired
 from protocol.errors import InvalidRequest, ServingError, public_message, wire_codes
-
-OPTIONS = frozenset({"topk", "threshold", "pipeline.profile"})
+from protocol.option_names import KEY_RULE, OPTION_KEYS, check_key
 
 Categories = List[Tuple[int, str, float]]  # class_id, label, score
 Result = Union[Categories, ServingError]
@@ -44,9 +44,10 @@ def read_request(message: Any) -> RequestFields:  # noqa: ANN401 - the official 
     images = []
     options = {}
     for position, (key, value) in enumerate(zip(message.key, message.value)):
-        if key in OPTIONS:
+        if key in OPTION_KEYS:
             options[key] = value
         else:
+            check_key(key)
             images.append(_decode_base64(value, key, position))
     for tensor in message.tensors:
         images.extend(_tensor_images(tensor))
@@ -81,14 +82,18 @@ def reply_fields(results: Sequence[Result]) -> Mapping[str, str]:
 
 
 def _decode_base64(text: str, key: str, position: int) -> bytes:
-    # A data URL's head and the line breaks of MIME encoders are harmless and common in browsers.
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        try:
+            # What needs no repair; line breaks and the head of a data URL do.
+            return base64.b64decode(text, validate=True)
+        except ValueError:
+            return base64.b64decode(repaired(text.encode(errors="replace")), validate=True)
     except ValueError as error:
+        reason = str(error)
         raise InvalidRequest(
-            "value[{}] (key {!r}) is not base64: {}".format(position, key, str(error).lower())
+            "value[{}] (key {!r}) is not base64: {}; {}".format(
+                position, key, reason[:1].lower() + reason[1:], KEY_RULE
+            )
         ) from error
 
 
