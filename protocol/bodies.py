@@ -33,6 +33,7 @@ from .urlencoded import begins_a_form, read_form
 # be base64 by chance.
 _LEAST_BASE64 = 32
 _BASE64_HEAD = re.compile(rb"\s*(b?['\"])?(data:[^,\s]{0,100},)?[a-z0-9+/_-]*\Z", re.IGNORECASE)
+_GZIP = b"\x1f\x8b"
 # Fewer bytes are no image, and need no line end.
 _LEAST_IMAGE = 32
 
@@ -104,6 +105,10 @@ class RawCodec(_OtherCodec):
         """Take the body as one image."""
         if not body:
             raise InvalidRequest("the body is empty; send the bytes of one image")
+        if body.startswith(_GZIP):
+            raise InvalidRequest(
+                "the body is packed with gzip; add the header Content-Encoding: gzip, or unpack it"
+            )
         if lost_its_line_ends(body):
             raise UndecodableImage(
                 "the image has lost its line ends, as curl does with -d and --data; send it with "
@@ -190,7 +195,7 @@ def _image_in_field(name: str, value: bytes) -> bytes:
     Raises:
         InvalidRequest: the field is none, or it is an option in another spelling.
     """
-    reason = "it is too short"
+    reason = ""
     if len(value) >= _LEAST_BASE64:
         try:
             image = decode_base64(memoryview(value))

@@ -76,17 +76,24 @@ def is_option(name: str) -> bool:
 
 
 def field_error(name: str, value: str, reason: str) -> InvalidRequest:
-    """Return the error for a field of an upload or a form that is no option and no image."""
+    """Return the error for a field of an upload or a form that is no option and no image.
+
+    `reason` says why it is no base64; it is "" for a value that is too short to be an image.
+    """
+    if reason:
+        return InvalidRequest(
+            "the field {!r} is no image in base64: {}; send the image as a file, with curl "
+            "-F image=@a.jpg".format(name[:40], reason)
+        )
     return InvalidRequest(
-        "the field {!r} ({}) is no option{}, and no image in base64: {}; leave it out, or send the "
-        "image as a file, with curl -F image=@a.jpg".format(name[:40], value, _hint(name), reason)
+        "the field {!r} ({}) is no option{}".format(name[:40], value, _hint(name))
     )
 
 
 def _hint(name: str) -> str:
     close = difflib.get_close_matches(_plain(name[:40]), _NAMED, 1, _LIKELY)
-    mean = "; did you mean {}?".format(close[0]) if close else ""
-    return "{} (options: {})".format(mean, ", ".join(_NAMED))
+    mean = "did you mean {}?".format(close[0]) if close else "leave it out"
+    return "; {} (options: {})".format(mean, ", ".join(_NAMED))
 
 
 def _plain(name: str) -> str:

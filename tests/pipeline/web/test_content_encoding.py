@@ -130,11 +130,10 @@ async def test_a_body_that_is_not_packed_well_is_explained(
     assert reason in response.json()["err_msg"]
 
 
-async def test_gzip_data_without_its_header_is_named_by_the_decoder(
-    http: httpx.AsyncClient, engine: Any
-) -> None:
-    await http.post("/waste/prediction", content=gzip.compress(JSON))
-    assert engine.requests  # it is a file; the worker says that it looks like gzip data
+async def test_gzip_data_without_its_header_names_the_header(http: httpx.AsyncClient) -> None:
+    response = await http.post("/waste/prediction", content=gzip.compress(JSON))
+    assert (response.status_code, response.json()["err_no"]) == (400, 5000)
+    assert "add the header Content-Encoding: gzip" in response.json()["err_msg"]
 
 
 async def test_a_body_that_unpacks_to_more_than_the_limit_is_refused_on_the_way(
