@@ -1,4 +1,4 @@
-"""What PyTorch's and Keras' libraries do to an image before their classifiers, as transform_ops.
+"""What PyTorch's and Keras' libraries and PaddleOCR do to an image, as transform_ops.
 
 Each function has the parameters of the framework, under its names and in its order: a pair of sizes
 is (height, width). tests/conformance compares each with the real package.
@@ -14,6 +14,8 @@ from bundle.inference_yml import TransformOp
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TO_PLANES = TransformOp("ToCHWImage", {})
+# Pillow's convert("L"): torchvision's Grayscale() and Keras' color_mode="grayscale".
+GREY = TransformOp("Grayscale", {"num_output_channels": 1})
 
 # Pillow's filters, by the names that torchvision, timm and Keras share.
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
@@ -27,7 +29,7 @@ def divided(mean: Sequence[float], std: Sequence[float], divisor: float = 255) -
     return TransformOp(
         "NormalizeImage",
         {
-            "channel_num": 3,
+            "channel_num": len(mean),
             "divisor": divisor,
             "mean": list(mean),
             "order": "",
@@ -65,9 +67,15 @@ def torchvision(
     interpolation: str = "bilinear",
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    *,
+    grayscale: bool = False,
 ) -> tuple[TransformOp, ...]:
-    """torchvision.transforms._presets.ImageClassification, of all its weights."""
+    """torchvision.transforms._presets.ImageClassification, of all its weights.
+
+    With `grayscale`, Grayscale() stands before it, and mean and std have one number.
+    """
     return (
+        *((GREY,) if grayscale else ()),
         short_side(resize, interpolation),
         centre_crop((crop, crop)),
         divided(mean, std),
@@ -116,6 +124,7 @@ def keras(
     loader: str = "load_img",
     *,
     keep_aspect_ratio: bool = False,
+    color_mode: str = "rgb",
 ) -> tuple[TransformOp, ...]:
     """An image of Keras, and keras.applications.imagenet_utils.preprocess_input in a mode.
 
@@ -126,8 +135,9 @@ def keras(
         loader: load_img resizes with Pillow; dataset (image_dataset_from_directory) without
             antialias, in floats.
         keep_aspect_ratio: of load_img, crop_to_aspect_ratio of dataset.
+        color_mode: rgb or grayscale, of load_img and the modes tf and pixels.
     """
-    operators: list[TransformOp] = []
+    operators: list[TransformOp] = [GREY] if color_mode == "grayscale" else []
     if mode == "caffe":
         operators.append(TransformOp("DecodeImage", {"to_rgb": False}))
     options: dict[str, Any] = {"size": width_height(size)}
@@ -138,9 +148,20 @@ def keras(
         operators += [TransformOp("ToFloat32", {}), TransformOp("ResizeImage", options)]
     else:
         operators.append(pillow_resize(interpolation or "nearest", **options))
-    if mode != "pixels":
+    if mode == "tf" and color_mode == "grayscale":
+        operators.append(divided((1.0,), (1.0,), 127.5))
+    elif mode != "pixels":
         operators.append(_KERAS_MODES[mode])
     return *operators, TO_PLANES
+
+
+def paddleocr_cls(size: Size = (48, 192)) -> tuple[TransformOp, ...]:
+    """tools/infer/predict_cls.py of PaddleOCR: BGR, the ratio kept, zeros at the right."""
+    shape = [3, *size]
+    return (
+        TransformOp("DecodeImage", {"to_rgb": False}),
+        TransformOp("ClsResizeImg", {"image_shape": shape}),
+    )
 
 
 _KERAS_MODES = {

@@ -17,7 +17,15 @@ from typing import Any
 from bundle.inference_yml import TransformOp
 
 from ..errors import ConversionError
-from .framework_ops import CROP_MODES, INTERPOLATIONS, keras, timm, torchvision, ultralytics
+from .framework_ops import (
+    CROP_MODES,
+    INTERPOLATIONS,
+    keras,
+    paddleocr_cls,
+    timm,
+    torchvision,
+    ultralytics,
+)
 
 Reader = Callable[[list[str]], Any]
 
@@ -107,12 +115,19 @@ _KERAS_OPTIONS: dict[str, Reader] = {
     "interpolation": _INTERPOLATION,
     "keep_aspect_ratio": _yes_or_no,
     "loader": _choice("load_img", "dataset"),
+    "color_mode": _choice("rgb", "grayscale"),
 }
 
 FRAMEWORK_PRESETS: dict[str, FrameworkPreset] = {
     "torchvision": FrameworkPreset(
         torchvision,
-        {"resize": _pixels, "crop": _pixels, "interpolation": _INTERPOLATION, **_NORMALIZATION},
+        {
+            "resize": _pixels,
+            "crop": _pixels,
+            "interpolation": _INTERPOLATION,
+            **_NORMALIZATION,
+            "grayscale": _yes_or_no,
+        },
         "torchvision-224",
     ),
     "timm": FrameworkPreset(
@@ -131,6 +146,7 @@ FRAMEWORK_PRESETS: dict[str, FrameworkPreset] = {
         f"keras-{mode}": FrameworkPreset(partial(keras, mode), _KERAS_OPTIONS, f"keras-{mode}-224")
         for mode in ("caffe", "tf", "torch", "pixels")
     },
+    "paddleocr-cls": FrameworkPreset(paddleocr_cls, {"size": _size}, "paddleocr-cls"),
 }
 
 
@@ -155,7 +171,9 @@ def framework_preset(text: str) -> tuple[TransformOp, ...] | None:
             raise ConversionError(
                 f"--preprocess {text}: {option} is {error}, not {given!r}"
             ) from error
-    _check(values, text)
+    _check(name, values, text)
+    if values.get("grayscale"):
+        values.update({option: values[option][:1] for option in ("mean", "std")})
     return preset.build(**values)
 
 
@@ -202,10 +220,26 @@ def _pairs(rest: str, text: str, options: dict[str, Reader]) -> list[tuple[str, 
     return pairs
 
 
-def _check(values: dict[str, Any], text: str) -> None:
-    """Refuse what is not known to be equal: TensorFlow's other filters are not those of OpenCV."""
+def _check(name: str, values: dict[str, Any], text: str) -> None:
+    """Refuse what is not known to be equal to the framework."""
     if values.get("loader") == "dataset" and values.get("interpolation", "bilinear") != "bilinear":
+        # TensorFlow's other filters are not those of OpenCV.
         raise ConversionError(
             f"--preprocess {text}: with loader=dataset the interpolation is bilinear, not"
             f" {values['interpolation']}; others are not served"
+        )
+    if values.get("color_mode") == "grayscale" and (
+        values.get("loader") == "dataset" or name not in ("keras-tf", "keras-pixels")
+    ):
+        # TensorFlow takes the luminance plane of a JPEG; caffe and torch have three means.
+        raise ConversionError(
+            f"--preprocess {text}: color_mode=grayscale goes with loader=load_img and with"
+            " keras-tf or keras-pixels; for another normalisation give a list of transform_ops"
+        )
+    if values.get("grayscale") and any(
+        len(set(values.get(option, (0, 1)))) > 1 for option in ("mean", "std")
+    ):
+        raise ConversionError(
+            f"--preprocess {text}: grayscale=true needs mean and std of one number each, those of"
+            " Normalize in your training (mean=0,std=1 where there is none)"
         )

@@ -70,5 +70,6 @@ def for_graph(operators: Sequence[TransformOp], graph: Graph | None) -> tuple[Tr
 
 
 def _takes_pixels(feed: GraphTensor) -> bool:
-    """[N, H, W, 3] and not [N, 3, H, W]."""
-    return len(feed.shape) == 4 and feed.shape[3] == 3 and feed.shape[1] != 3
+    """[N, H, W, C] and not [N, C, H, W]: of one, three or four channels."""
+    counts = (1, 3, 4)
+    return len(feed.shape) == 4 and feed.shape[3] in counts and feed.shape[1] not in counts

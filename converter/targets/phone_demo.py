@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bundle.inference_yml import InferenceDescription
+from pipeline.stages.operators.number import number
 
 from .target import Source
 
@@ -85,6 +86,7 @@ def _demo_sizes(source: Source) -> tuple[int, int]:
     if width != height:
         raise _BeyondDemoError(f"it cuts out a square; the model needs {width} x {height}")
     _check_normalisation(normalize)
+    _check_options(steps)
     if str(resize.get("interpolation") or "bilinear").lower() != "bilinear":
         raise _BeyondDemoError(f"it resizes bilinearly; the model needs {resize['interpolation']}")
     return short_side, int(width)
@@ -108,7 +110,33 @@ def _check_normalisation(options: Mapping[str, Any]) -> None:
             raise _BeyondDemoError(
                 f"it normalises with ImageNet's {key} {list(numbers)}; the model needs {given}"
             )
-    scale = options.get("scale")
-    numerator, _, denominator = str(1 / 255 if scale is None else scale).partition("/")
-    if abs(float(numerator) / float(denominator or 1) - 1 / 255) > 1e-6:
-        raise _BeyondDemoError(f"it scales pixels by 1/255; the model needs {scale}")
+    divisor = options.get("divisor")
+    if divisor is not None:
+        factor = 1 / number(divisor, "divisor")
+    else:
+        scale = options.get("scale")
+        factor = number(1 / 255 if scale is None else scale, "scale")
+    if abs(factor - 1 / 255) > 1e-6:
+        raise _BeyondDemoError(f"it scales pixels by 1/255; the model needs {factor:.6g}")
+
+
+def _check_options(steps: Mapping[str, Mapping[str, Any]]) -> None:
+    """Every option that the demo does not have leaves images as it prepares them."""
+    for name, usual in _USUAL.items():
+        for option, values in usual.items():
+            given = steps[name].get(option)
+            if given is not None and given not in values:
+                raise _BeyondDemoError(f"it has no {option}; the model needs {given} ({name})")
+
+
+# Options whose usual values are what the demo does; other options are compared by their numbers.
+_USUAL: dict[str, dict[str, tuple[Any, ...]]] = {
+    "ResizeImage": {"backend": ("cv2",), "rounding": ("nearest",), "max_long": (), "fit": ()},
+    "CropImage": {"rounding": ("floor",)},
+    "NormalizeImage": {
+        "channel_num": (3,),
+        "output_fp16": (False,),
+        "is_scale": (True,),
+        "norm_type": ("mean_std",),
+    },
+}

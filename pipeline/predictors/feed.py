@@ -28,6 +28,15 @@ _COLOURS = (
     (127, 127, 127),
     (128, 128, 128),
 )
+_CHANNELS = (1, 3, 4)
+# What to do for a model of so many channels, where preprocessing gives other ones.
+_MEND_CHANNELS = {
+    1: "the model takes one channel: begin transform_ops with Grayscale and give NormalizeImage one"
+    " mean and one std, as the model was trained (docs/preprocessing.md, Grey and four channels)",
+    3: "the model takes three channels: take Grayscale or channel_num: 4 out of transform_ops",
+    4: "the model takes four channels: channel_num: 4 of NormalizeImage adds PaddleClas' plane of"
+    " zeros; an alpha channel is not decoded, so a model that needs it cannot be served",
+}
 # From black to white, models of images take a range of 1 to 255: pixels, or a few deviations.
 _NARROWEST, _WIDEST = 0.25, 256.0
 
@@ -164,19 +173,30 @@ def _without_channel(shape: Tuple[int, ...]) -> Tuple[int, ...]:
 
 def _mend_shape(given: Tuple[int, ...], feed: TensorSpec) -> str:
     wanted = feed.shape
-    if given[-1] == 3 and wanted[:1] == (3,):
+    if given[-1] in _CHANNELS and wanted[:1] == given[-1:]:
         return "end transform_ops with ToCHWImage"
-    if given[0] == 3 and wanted[-1:] == (3,):
+    if given[0] in _CHANNELS and wanted[-1:] == given[:1]:
         return "take ToCHWImage out of transform_ops"
     if len(wanted) != 3:
         return "images are [C, H, W] or [H, W, C]: export a model that takes those, with a batch"
-    ends = {wanted[0], wanted[-1]}
-    if 3 not in ends and (ends & {1, 4} or -1 not in ends):
+    have = _channels(given)
+    need = _channels(wanted)
+    if need != have and need in _MEND_CHANNELS:
+        return _MEND_CHANNELS[need]
+    if need is None and -1 not in (wanted[0], wanted[-1]):
         return (
-            "images have three channels, so no preprocessing helps: export a model that takes"
-            " [N, 3, H, W] or [N, H, W, 3]"
+            "images have one, three or four channels, so no preprocessing helps: export a model"
+            " that takes [N, 3, H, W] or [N, H, W, 3]"
         )
     return "correct the sizes in transform_ops"
+
+
+def _channels(shape: Tuple[int, ...]) -> Optional[int]:
+    """How many channels an array of one image has, by its first or last side; None: no image's."""
+    for side in (shape[0], shape[-1]):
+        if side in _CHANNELS:
+            return side
+    return None
 
 
 def _mend_numbers(feed: TensorSpec) -> str:
@@ -194,7 +214,7 @@ def _mend_numbers(feed: TensorSpec) -> str:
 
 def _lines(feed: TensorSpec) -> str:
     """The shortest list of operators that gives such a feed its pixels."""
-    planes = len(feed.shape) == 3 and feed.shape[0] in (1, 3, 4)
+    planes = len(feed.shape) == 3 and feed.shape[0] in _CHANNELS
     sides = feed.shape[1:] if planes else feed.shape[:2]
     height, width = (side if side > 0 else 224 for side in (*sides, -1, -1)[:2])
     lines = ["- ResizeImage: {{size: [{}, {}]}}".format(width, height)]

@@ -403,8 +403,10 @@ class TestDescriptions:
         )
         steps = [TransformOp("ResizeImage", {"size": [8, 8]})]
         steps += [TransformOp("ToCHWImage", {})] if planes else []
-        with pytest.raises(ConversionError, match="three channels, so no preprocessing helps"):
+        with pytest.raises(ConversionError, match="begin transform_ops with Grayscale"):
             try_preprocessing(InferenceDescription("", tuple(steps)), config, warn=print)
+        steps.insert(0, TransformOp("Grayscale", {}))
+        try_preprocessing(InferenceDescription("", tuple(steps)), config, warn=print)
 
     def test_preprocessing_from_a_pipe(self, make_export: MakeExport, tmp_path: Path) -> None:
         """As a shell makes one of <(...)."""
@@ -424,10 +426,10 @@ class TestDescriptions:
         export = make_export()
         for typed in "imagenet", "ImageNet224":
             with pytest.raises(
-                ConversionError, match=r"keras-pixels-224\); did you mean imagenet-224\?"
+                ConversionError, match=r"paddleocr-cls\); did you mean imagenet-224\?"
             ):
                 convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess=typed)))
-        with pytest.raises(ConversionError, match=r"preset \(imagenet-224, .*keras-pixels-224\)$"):
+        with pytest.raises(ConversionError, match=r"preset \(imagenet-224, .*paddleocr-cls\)$"):
             convert(ConvertOptions(export, tmp_path / "out", Overrides(preprocess="none.yml")))
 
     @pytest.mark.parametrize("topk", [0, -1, 4])

@@ -105,6 +105,8 @@ def test_what_the_demo_cannot_do_is_said(
         ("NormalizeImage", {"mean": [0.5, 0.5, 0.5]}, "ImageNet's mean"),
         ("NormalizeImage", {"scale": 1.0}, "scales pixels by 1/255"),
         ("ResizeImage", {"interpolation": "area"}, "resizes bilinearly"),
+        ("ResizeImage", {"backend": "pil"}, "it has no backend; the model needs pil"),
+        ("CropImage", {"rounding": "even"}, "it has no rounding; the model needs even"),
     ],
 )
 def test_other_preprocessing_than_the_demos_gets_no_config(

@@ -96,13 +96,26 @@ def test_a_range_that_no_model_is_trained_on_is_doubted(
     [
         ((3, 6, 8), "gives [6, 8, 3], the model's input 'x' is [3, 6, 8]; end transform_ops with"),
         ((6, 9, 3), "correct the sizes in transform_ops"),
-        ((-1, -1, 1), "three channels"),
-        ((4, -1, -1), "three channels"),
+        ((-1, -1, 1), "begin transform_ops with Grayscale"),
+        ((4, -1, -1), "channel_num: 4 of NormalizeImage adds PaddleClas' plane of zeros"),
+        ((9, 6, 8), "images have one, three or four channels, so no preprocessing helps"),
         ((144,), "[C, H, W] or [H, W, C]"),
     ],
 )
 def test_channels_and_layout(shape: tuple[int, ...], cause: str) -> None:
     assert cause in (wrong([RESIZE], feed("float32", *shape)) or "")
+
+
+def test_channels_and_layout_of_grey_images() -> None:
+    grey: dict[str, Any] = {"Grayscale": {}}
+    assert wrong([grey, RESIZE], feed("float32", 6, 8, 1)) is None
+    assert wrong([grey, RESIZE, PLANES], feed("float32", 1, 6, 8)) is None
+    for steps, shape, mend in (
+        ([grey, RESIZE], (1, 6, 8), "end transform_ops with ToCHWImage"),
+        ([grey, RESIZE, PLANES], (6, 8, 1), "take ToCHWImage out of transform_ops"),
+        ([grey, RESIZE], (6, 8, 3), "the model takes three channels: take Grayscale"),
+    ):
+        assert mend in (wrong(steps, feed("float32", *shape)) or "")
 
 
 def test_open_dimensions_take_any_size() -> None:
