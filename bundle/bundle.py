@@ -23,7 +23,7 @@ from .parameter_file import check_whole
 from .strict_yaml import read_yaml
 
 SERVER, CLIENT = "serving_server", "serving_client"
-_OUTPUT_ACTIVATIONS = ("softmax", "sigmoid", "none")
+_OUTPUT_ACTIVATIONS = ("softmax", "sigmoid", "log_softmax", "log_sigmoid", "none")
 _CONF_ENDS = (".prototxt", ".stream.prototxt")
 
 
@@ -43,8 +43,9 @@ class GraphFiles:
 class Bundle:
     """One model, ready to serve.
 
-    `output_activation` is "softmax", "sigmoid" or "none" (the scores are raw logits), as found at
-    conversion; None if unknown. `fixed_batch` is the only batch size the graph takes, or None.
+    `output_activation` is "softmax", "sigmoid", their logarithm "log_softmax" or "log_sigmoid", or
+    "none" (the scores are raw logits), as found at conversion; None if unknown. `fixed_batch` is
+    the only batch size the graph takes, or None.
     """
 
     path: Path

@@ -19,6 +19,8 @@ _FIRST = 5  # of the labels, and the last one
 _ACTIVATIONS = {
     "softmax": "softmax: scores are probabilities",
     "sigmoid": "sigmoid: each score is a probability of its own",
+    "log_softmax": "log-softmax: scores are logarithms of probabilities",
+    "log_sigmoid": "log-sigmoid: scores are logarithms of probabilities, each of its own",
     "none": "no softmax at the end: scores are raw logits",
 }
 _MADE = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 from bundle.inference_yml import DEFAULT_THRESHOLD, InferenceDescription
 
 from ..errors import ConversionError
+from ..reading.activation import SCORES
 from .collect import FoundDescription
 from .overrides import Overrides
 
@@ -52,7 +53,7 @@ def _with_answer(
 
 def _check(overrides: Overrides, activation: str, *, multi_label: bool) -> None:
     """Refuse overrides that contradict the graph or one another."""
-    if overrides.softmax and (activation != "none" or multi_label):
+    if overrides.softmax and (activation in SCORES or multi_label):
         raise ConversionError(
             "--softmax: the graph ends with a softmax already; leave the option out"
             if activation == "softmax"

@@ -35,7 +35,8 @@ class Graph:
         feeds: inputs, in the model's order.
         fetches: outputs, in the model's order.
         parameters: sorted by name, which is their order in a combined parameter file.
-        activations: what gives each output: "softmax", "sigmoid", or "none" (logits).
+        activations: what gives each output: "softmax", "sigmoid", "log_softmax", "log_sigmoid", or
+            "none" (logits, as far as can be seen).
         written_by: what the file says of its writer: a version of Paddle or of PyTorch, a format.
         left_out: outputs that are neither tensors nor maps, with their types: nothing is made of
             them.
@@ -67,10 +68,3 @@ class Graph:
 # A reader of one format, `read_graph` in its module: the graph's file -> the graph. It raises
 # ConversionError if the file is no such graph, is damaged, or is newer than what is known here.
 GraphReader = Callable[[Path], Graph]
-
-ACTIVATIONS = frozenset({"softmax", "sigmoid"})
-
-# Operators that pass scores on unchanged, between a softmax and the output.
-PASSING = frozenset(
-    {"assign", "cast", "flatten", "reshape", "reshape2", "share_data_", "squeeze", "squeeze2"}
-)

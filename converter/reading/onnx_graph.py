@@ -7,6 +7,7 @@ beside it ("external data") that the graph names.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.predictors.onnx_maps import classes_of_map
 from pipeline.predictors.onnx_runtime import cause_of
 
 from ..errors import ConversionError
+from .activation import SIGMOID, SOFTMAX, Maker, Value, activation_of
 from .graph import Graph, GraphTensor
 from .graph_file import check_graph_file
 from .onnx_data import data_files, every_graph
@@ -34,9 +36,10 @@ _DTYPES = {
     15: "complex128",
     16: "bfloat16",
 }
-_ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
-# Operators that pass scores on unchanged, between a softmax and the output.
-_PASSING = frozenset({"ZipMap", "Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+# What scikit-learn's classifiers give as their second output, by `post_transform`.
+_POST_TRANSFORMS = {"SOFTMAX": SOFTMAX, "SOFTMAX_ZERO": SOFTMAX, "LOGISTIC": SIGMOID}
+# Those whose scores are shares of votes, or probabilities, without a transform.
+_VOTING = frozenset({"TreeEnsembleClassifier", "SVMClassifier"})
 # Sets of operators that ONNX Runtime brings along.
 _STANDARD = ("", "ai.onnx")
 _KNOWN_DOMAINS = frozenset({*_STANDARD, "ai.onnx.ml", "com.microsoft"})
@@ -69,7 +72,7 @@ def read_graph(path: Path) -> Graph:
             GraphTensor(tensor.name, _DTYPES.get(tensor.data_type, "?"), tuple(tensor.dims))
             for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name))
         ),
-        activations=tuple(_activation(model.graph, value.name) for value in fetches),
+        activations=_activations(model.graph, [value.name for value in fetches]),
         written_by=_producer(model, opset),
         left_out=left_out,
         data_files=files,
@@ -153,20 +156,34 @@ def _tensor(path: Path, value: Message) -> GraphTensor:
     return GraphTensor(name=value.name, dtype=_DTYPES[kind.elem_type], shape=shape)
 
 
-def _activation(graph: Message, name: str) -> str:
-    """Follow the output back over operators that do not change it."""
-    makers = {output: node for node in graph.node for output in node.output}
-    for _ in range(len(graph.node)):
-        node = makers.get(name)
-        if node is None:
-            break
-        if node.op_type in _ACTIVATIONS:
-            over_batch = any(a.name == "axis" and a.i == 0 for a in node.attribute)
-            return "none" if over_batch else _ACTIVATIONS[node.op_type]
-        if node.op_type not in _PASSING:
-            break
-        name = next(iter(node.input), "")
-    return "none"
+def _activations(graph: Message, fetches: Sequence[str]) -> tuple[str, ...]:
+    nodes = {output: node for node in graph.node for output in node.output}
+
+    def maker_of(value: Value) -> Maker | None:
+        node = nodes.get(value)
+        return None if node is None else _maker(node, str(value))
+
+    return tuple(activation_of(name, maker_of) for name in fetches)
+
+
+def _maker(node: Message, value: str) -> Maker:
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    axis = attributes.get("axis")
+    gives = None
+    if node.domain == "ai.onnx.ml" and "post_transform" in attributes:
+        gives = "none"
+        if list(node.output).index(value) == len(node.output) - 1:
+            transform = attributes["post_transform"].s.decode(errors="replace")
+            voting = node.op_type in _VOTING and transform == "NONE"
+            gives = SOFTMAX if voting else _POST_TRANSFORMS.get(transform, "none")
+    elif node.op_type == "Normalizer" and attributes["norm"].s != b"L1":
+        gives = "none"
+    return Maker(
+        kind=str(node.op_type),
+        inputs=tuple(node.input),
+        over_batch=axis is not None and axis.i == 0,
+        gives=gives,
+    )
 
 
 def _check_loads(path: Path, opset: int) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConversionError
-from .graph import ACTIVATIONS, PASSING, Graph, GraphTensor
+from .activation import Maker, Value, activation_of
+from .graph import Graph, GraphTensor
 from .graph_file import check_graph_file
 
 _DTYPES = {
@@ -129,7 +130,7 @@ def _graph(path: Path, ops: list[Node]) -> Graph:
         parameters=tuple(
             _tensor(path, name, op) for name, op in sorted(stored, key=lambda pair: pair[0])
         ),
-        activations=tuple(_activation(op, makers) for op in outputs),
+        activations=_activations(outputs, makers),
     )
 
 
@@ -175,17 +176,31 @@ def _tensor(path: Path, name: str, op: Node) -> GraphTensor:
     return GraphTensor(name=name, dtype=dtype, shape=tuple(shape))
 
 
-def _activation(fetch: Node, makers: dict[int, Node]) -> str:
-    """Follow the output back over operators that do not change it."""
-    op = fetch
-    for _ in range(len(makers)):
-        operands = op.get("I", [])
-        maker = makers.get(operands[0]["%"]) if operands else None
-        if maker is None:
-            break
-        op, kind = maker, kind_of(maker).rstrip("_")
-        if kind in ACTIVATIONS:
-            return kind
-        if kind not in PASSING:
-            break
-    return "none"
+def _activations(fetches: list[Node], ops: dict[int, Node]) -> tuple[str, ...]:
+    def maker_of(value: Value) -> Maker | None:
+        op = ops.get(value) if isinstance(value, int) else None
+        return None if op is None else _maker(op, ops)
+
+    operands = [_operands(fetch) for fetch in fetches]
+    return tuple(activation_of(values[0] if values else None, maker_of) for values in operands)
+
+
+def _operands(op: Node) -> tuple[int, ...]:
+    return tuple(operand["%"] for operand in op.get("I", []))
+
+
+def _maker(op: Node, ops: dict[int, Node]) -> Maker:
+    kind, operands, scale = kind_of(op), _operands(op), None
+    if kind in ("scale", "scale_"):
+        factor = ops.get(operands[1]) if len(operands) > 1 else None
+        number = attribute_of(factor, "value") if factor is not None else None
+        scale = (
+            (float("nan") if number is None else float(number)),
+            float(attribute_of(op, "bias") or 0),
+        )
+    return Maker(
+        kind=kind,
+        inputs=operands,
+        over_batch="softmax" in kind and attribute_of(op, "axis") == 0,
+        scale=scale,
+    )

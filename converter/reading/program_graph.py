@@ -11,7 +11,8 @@ from bundle.dynamic_messages import Field, build_messages
 from bundle.parameter_file import DTYPES
 
 from ..errors import ConversionError
-from .graph import ACTIVATIONS, PASSING, Graph, GraphTensor
+from .activation import Maker, Value, activation_of
+from .graph import Graph, GraphTensor
 from .graph_file import check_graph_file
 
 # framework.proto's VarType.Type of a variable that holds a dense tensor.
@@ -115,7 +116,7 @@ def read_graph(path: Path) -> Graph:
             for name in sorted(variables)
             if variables[name].persistable and variables[name].type.type == _LOD_TENSOR
         ),
-        activations=tuple(_activation(block, name) for name in fetches),
+        activations=_activations(block, fetches),
         written_by=_version(program.version.version),
     )
 
@@ -153,24 +154,31 @@ def _tensor(path: Path, var: Message) -> GraphTensor:
     )
 
 
-def _activation(block: Message, name: str) -> str:
-    """Follow the output back over operators that do not change it."""
-    makers = {
-        n: op for op in block.ops if op.type != "feed" for v in op.outputs for n in v.arguments
-    }
-    for _ in range(len(block.ops)):
-        op = makers.get(name)
-        if op is None:
-            break
-        if op.type in ACTIVATIONS:
-            return str(op.type)
-        if op.type not in PASSING and not _is_identity_scale(op):
-            break
-        name = next(iter(n for v in op.inputs if v.parameter == "X" for n in v.arguments), "")
-    return "none"
+def _activations(block: Message, fetches: list[str]) -> tuple[str, ...]:
+    ops = {n: op for op in block.ops if op.type != "feed" for v in op.outputs for n in v.arguments}
+
+    def maker_of(value: Value) -> Maker | None:
+        op = ops.get(value)
+        return None if op is None else _maker(op)
+
+    return tuple(activation_of(name, maker_of) for name in fetches)
 
 
-def _is_identity_scale(op: Message) -> bool:
-    """save_inference_model of Paddle 1.x ends every graph with scale(x, 1)."""
-    factors = {attr.name: attr.f for attr in op.attrs}
-    return op.type == "scale" and factors.get("scale") == 1.0 and factors.get("bias", 0.0) == 0.0
+# Parameters of an operator that it works on; the others say how.
+_OPERANDS = {"X": 0, "Input": 0, "Y": 1}
+
+
+def _maker(op: Message) -> Maker:
+    attributes = {attr.name: attr for attr in op.attrs}
+    operands = sorted(op.inputs, key=lambda var: _OPERANDS.get(var.parameter, 2))
+    axis, scale = attributes.get("axis"), None
+    if op.type == "scale":
+        # save_inference_model of Paddle 1.x ends every graph with scale(x, 1)
+        factors = {name: float(attr.f) for name, attr in attributes.items()}
+        scale = factors.get("scale", 1.0), factors.get("bias", 0.0)
+    return Maker(
+        kind=str(op.type),
+        inputs=tuple(name for var in operands for name in var.arguments),
+        over_batch=op.type in ("softmax", "log_softmax") and axis is not None and axis.i == 0,
+        scale=scale,
+    )

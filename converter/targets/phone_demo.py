@@ -11,6 +11,7 @@ import numpy as np
 from bundle.inference_yml import InferenceDescription
 from pipeline.stages.operators.number import number
 
+from ..reading.activation import SCORES
 from .target import Source
 
 LABELS, CONFIG = "labels.txt", "config.txt"
@@ -50,7 +51,7 @@ def write_for_demo(
     lines = [f"{key} {value}\n" for key, value in settings.items()]
     (staging / CONFIG).write_text("".join(lines), encoding="utf-8")
     files[CONFIG] = "the phone demo's settings"
-    if source.model.graph.activations[source.answering] == "none":
+    if source.model.graph.activations[source.answering] not in SCORES:
         return ("the scores are raw logits; the phone demo shows those above 0 only",)
     return ()
 

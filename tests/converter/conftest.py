@@ -194,6 +194,12 @@ def _run_paddle(script: str, *arguments: str, pir_api: bool = True) -> str:
 
 
 @pytest.fixture(scope="session")
+def run_paddle() -> Callable[..., str]:
+    """Run a script beside this file that uses Paddle; returns what it prints."""
+    return _run_paddle
+
+
+@pytest.fixture(scope="session")
 def paddle_export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Export a real, tiny convolutional net with Paddle.
 
