@@ -27,7 +27,7 @@ from .option_names import check_query, field_error, is_option
 from .options import read_log_id, read_threshold, read_topk, shown
 from .reply import ClassifyReply
 from .request import ClassifyRequest, encoded
-from .urlencoded import begins_a_form, read_form
+from .urlencoded import Field, begins_a_form, read_form
 
 # The base64 of an image has more characters. A shorter field is a flag, `true` for one, which may
 # be base64 by chance.
@@ -157,7 +157,7 @@ class FormCodec(_OtherCodec):
         """Take the images in their order."""
         images: list[bytes] = []
         options: dict[str, str] = {}
-        for field in read_form(body):
+        for field in _of_an_envelope(list(read_form(body))):
             if is_option(field.name):
                 options[field.name] = field.text()
             else:
@@ -187,6 +187,16 @@ def lost_its_line_ends(body: bytes) -> bool:
     """
     short = len(body) < _LEAST_IMAGE
     return not short and is_binary(body) and not any(end in body for end in (b"\0", b"\n", b"\r"))
+
+
+def _of_an_envelope(fields: Sequence[Field]) -> Sequence[Field]:
+    """Return what fields `key` and `value` mean: `requests` sends an envelope so with `data=`."""
+    keys = [field.text() for field in fields if field.name == "key"]
+    values = [field.value for field in fields if field.name == "value"]
+    if not (keys and len(keys) == len(values)):
+        return fields
+    rest = [field for field in fields if field.name not in ("key", "value")]
+    return [*map(Field, keys, values), *rest]
 
 
 def _image_in_field(name: str, value: bytes) -> bytes:

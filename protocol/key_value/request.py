@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, cast
@@ -33,6 +34,7 @@ _OTHER_WIRES = {
     "inputs": "KServe v2 and Triton",
     "instances": "KServe v1 and TensorFlow Serving",
 }
+_PYTHON_REPR = re.compile(rb"\s*[{\[]\s*'")
 SEND = 'send {"key": ["image"], "value": ["<base64>"]}'
 
 
@@ -169,6 +171,11 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
     try:
         fields = load_json(body)
     except (ValueError, RecursionError) as error:
+        if _PYTHON_REPR.match(body):
+            raise InvalidRequest(
+                "the body is Python's repr and no JSON; send json.dumps(...), or give requests "
+                "json=... in place of data=..."
+            ) from error
         raise InvalidRequest(
             f"the body is not JSON ({error}); {SEND}, the image itself (curl --data-binary "
             "@a.jpg), or an upload (curl -F image=@a.jpg)"
@@ -199,7 +206,9 @@ def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
 def _checked_envelope(fields: object) -> dict[str, Any]:
     """Return the fields if there are two lists; else say what is sent instead."""
     if not isinstance(fields, dict):
-        raise InvalidRequest(f"the body must be a JSON object, got {_json_type(fields)}; {SEND}")
+        twice = isinstance(fields, str) and fields.lstrip().startswith("{")
+        got = "a string that holds JSON: it was encoded twice" if twice else _json_type(fields)
+        raise InvalidRequest(f"the body must be a JSON object, got {got}; {SEND}")
     for name in ("key", "value"):
         if name not in fields:
             other = next((whose for mark, whose in _OTHER_WIRES.items() if mark in fields), "")

@@ -203,6 +203,23 @@ def test_a_form_with_an_image_in_base64(body: str, kind: str) -> None:
     assert [image[:2] for image in request.images] == [(JPEG, 3)]
 
 
+def test_the_envelope_as_a_form_which_requests_sends_with_data() -> None:
+    fields = {"key": ["image", "topk", "other"], "value": [TEXT, "3", TEXT], "logid": "7"}
+    request = read(urllib.parse.urlencode(fields, doseq=True).encode(), FORM)
+    assert [image[:2] for image in request.images] == [(JPEG, 3), (JPEG, 3)]
+    assert request.log_id == 7
+    fields["key"].append("more")
+    body = urllib.parse.urlencode(fields, doseq=True).encode()
+    assert "the field 'key' ('image') is no option" in refusal(body, FORM)
+
+
+def test_json_that_was_encoded_twice_and_the_repr_of_a_dict() -> None:
+    assert "it was encoded twice" in refusal(json.dumps(envelope(TEXT).decode()).encode())
+    assert "Python's repr and no JSON; send json.dumps" in refusal(
+        str({"key": ["image"], "value": [TEXT]}).encode()
+    )
+
+
 def test_a_form_whose_plus_was_not_encoded_while_the_rest_was() -> None:
     body = "image=" + TEXT.replace("/", "%2F").replace("=", "%3D")
     assert "is a blank where base64 has +" in refusal(body.encode(), FORM)
