@@ -9,6 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from protocol.console import as_command
+
 from .bare import ROOT
 from .images import image_files
 from .throughput import Plan, run
@@ -56,4 +58,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
+from protocol.console import as_command
+
 DEFAULT_URL = "http://127.0.0.1:18080/health/ready"
 TIMEOUT_S = 4.0
 PAUSE_S = 0.25
@@ -45,9 +47,9 @@ def check(url: str, context: ssl.SSLContext | None = None) -> tuple[bool, str]:
             return True, reply.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return False, error.read().decode(errors="replace")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: the address has letters that none has
         return False, f"cannot reach {url}: {error}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

@@ -24,6 +24,7 @@ from client.command import Call, command_parser, run_command
 from client.credentials import Credentials
 from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable
 from client.http_body import HttpBody, envelope_body, fits_raw, raw_body
+from protocol.console import as_command
 from protocol.errors import (
     DeadlineExceeded,
     NotReady,
@@ -242,4 +243,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

@@ -27,6 +27,7 @@ from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
 from client.credentials import Credentials
 from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable
+from protocol.console import as_command
 from protocol.errors import (
     InvalidRequest,
     Overloaded,
@@ -184,4 +185,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from bundle.errors import BundleError
 from bundle.model_config import to_prototxt
+from protocol.console import as_command
 
 from .bundling.convert import ConvertOptions, convert, preview
 from .checking.inspection import bundle_facts, inspect_folder
@@ -234,4 +235,4 @@ def _add_verify(commands: Commands) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

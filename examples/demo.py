@@ -82,4 +82,7 @@ def run(*command: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.path[0] = str(ROOT)
+    from protocol.console import as_command
+
+    sys.exit(as_command(main))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from protocol.console import as_command
+
+from .early_stop import stop_at_signals
+
 
 def main(arguments: list[str]) -> int:
     """Run the command that `arguments` begin with; return the exit code."""
@@ -12,10 +16,11 @@ def main(arguments: list[str]) -> int:
         from .status_command import main as status
 
         return status(arguments[1:])
+    stop_at_signals()  # before the imports, which take a second
     from .web_service import main as serve
 
     return serve(arguments[1:] if arguments[:1] == ["serve"] else arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(as_command(lambda: main(sys.argv[1:])))

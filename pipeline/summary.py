@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .hosts.ports import Addresses
+from .hosts.ports import Addresses, authority
 from .settings.config import ServiceSettings
 from .settings.op import OpSettings
 
@@ -33,18 +33,21 @@ def summary(
         facts = engines[op.name].facts
         rows.append((f"service {op.name}", _model(op, facts)))
         if addresses.http_port is not None:
-            http = f"{scheme}://{host}:{addresses.http_port}"
+            http = f"{scheme}://{authority(host, addresses.http_port)}"
             rows.append(("  http", f"POST {http}/{op.name}/prediction"))
         if addresses.rpc_port is not None:
             tls = ", TLS" if addresses.tls else ""
-            rows.append(("  rpc", f'{host}:{addresses.rpc_port}, name "{op.name}"{tls}'))
+            rpc = authority(host, addresses.rpc_port)
+            rows.append(("  rpc", f'{rpc}, name "{op.name}"{tls}'))
         rows.append(("  workers", _workers(op, facts)))
     if addresses.metrics_port is not None:
-        rows.append(("metrics", f"http://{host}:{addresses.metrics_port}/metrics"))
+        metrics = authority(host, addresses.metrics_port)
+        rows.append(("metrics", f"http://{metrics}/metrics"))
     if addresses.admin is not None:
         rows.append(("admin", f"{addresses.admin} (/metrics, /-/status, /-/reload)"))
     if addresses.http_port is not None:
-        rows.append(("health", f"{scheme}://{host}:{addresses.http_port}/health/ready"))
+        health = authority(host, addresses.http_port)
+        rows.append(("health", f"{scheme}://{health}/health/ready"))
     width = max(len(name) for name, _ in rows)
     return "\n".join([headline, *(f"  {name:<{width}}  {text}" for name, text in rows)])
 

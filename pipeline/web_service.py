@@ -2,7 +2,7 @@
 
 Reads the configuration, serves it over HTTP and RPC until SIGTERM or Ctrl-C, and drains.
 Exit codes: 0 stopped after a drain, or the check passed; 1 it could not be served, or work was cut
-off; 2 the call is wrong.
+off; 2 the call is wrong; 143 a check was stopped by a signal.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ if __package__ in (None, ""):
     # Run as a script: this folder is first on the path and would hide modules of the same name.
     sys.path[0] = str(ROOT)
 
+from pipeline.early_stop import exit_with, stop_at_signals  # noqa: E402
+from protocol.console import as_command  # noqa: E402
+
+if __name__ == "__main__":
+    stop_at_signals()  # before the imports, which take a second
+
 from pipeline.check import check_settings  # noqa: E402
 from pipeline.engine.engine import EngineStartError  # noqa: E402
 from pipeline.hosts.ports import Addresses  # noqa: E402
@@ -34,6 +40,7 @@ from pipeline.settings.paths import absolute, working_folder  # noqa: E402
 from pipeline.summary import summary  # noqa: E402
 from pipeline.version import version  # noqa: E402
 
+STOPPED_CHECK = 143  # as a shell reports a program that SIGTERM ended
 DEFAULT_CONFIG = ROOT / "configs" / "waste.yml"
 
 
@@ -51,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if settings.warning:
             logging.getLogger("pipeline").warning("%s", settings.warning)
         if options.check:
+            exit_with(STOPPED_CHECK)
             return _run(check_settings(settings))
         return _run(_serve(settings, load))
     except (ConfigError, EngineStartError) as error:
@@ -92,7 +100,7 @@ async def _serve(settings: ServiceSettings, load: Callable[[], ServiceSettings])
         headline = f"paddle-serving-kit {version()}, ready in {seconds:.1f} s"
         try:
             print(summary(settings, host.engines, addresses, headline), flush=True)
-        except OSError as error:  # a full disk is no reason not to serve
+        except (OSError, ValueError) as error:  # a full disk is no reason not to serve
             logging.getLogger("pipeline").warning("cannot print that it is ready: %s", error)
 
     return await host.run(on_ready)
@@ -151,4 +159,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

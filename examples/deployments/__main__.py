@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from protocol.console import as_command
+
 from .deployment import ROOT, Deployment, Form, names, read_deployment
 from .errors import DeploymentError
 from .exporting import Exporter
@@ -106,4 +108,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

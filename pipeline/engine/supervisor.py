@@ -10,6 +10,7 @@ Whatever ends a worker, its unanswered batch is handed back at once, before anyt
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from .process import WorkerProcess
 from .served_files import FilesChangedError
 from .starts import Starts
 from .status import WorkerState, WorkerStatus
+from .time_limit import TimeLimit
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +50,12 @@ class WorkSource(Protocol):
 
 @dataclass(slots=True)
 class _Run:
-    """A batch under way, and the timer that kills its worker if it takes for ever."""
+    """A batch under way, and the limit that kills its worker if it takes for ever."""
 
     number: int
     sent: float
     entries: Sequence[Entry]
-    hang_timer: asyncio.TimerHandle
+    limit: TimeLimit
 
 
 class Supervisor:
@@ -149,8 +151,8 @@ class Supervisor:
         self._images += len(entries)
         # Longer than any deadline in the batch: none lies further than timeout_s from admission.
         limit_s = self._settings.timeout_s + self._settings.hang_grace_s
-        hang_timer = self._loop.call_later(limit_s, self._hangs, limit_s)
-        self._run = _Run(self._batches, self._loop.time(), entries, hang_timer)
+        limit = TimeLimit(limit_s, functools.partial(self._hangs, limit_s))
+        self._run = _Run(self._batches, self._loop.time(), entries, limit)
         images = [entry.image for entry in entries]
         log_ids = [entry.request.log_id for entry in entries]
         header = batch_header(self._batches, images, log_ids)
@@ -171,17 +173,16 @@ class Supervisor:
         except OSError as error:
             self._failed_to_start(f"cannot be started: {error}", on_start)
             return
+        limit = TimeLimit(limit_s, lambda: self._kill(f"was not ready within {limit_s:g} s"))
         try:
-            await asyncio.wait(
-                (self._ready, self._gone), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait((self._ready, self._gone), return_when=asyncio.FIRST_COMPLETED)
+            limit.cancel()
             ready_since = self._loop.time() if self._ready.done() else None
             if ready_since is not None:
                 on_start(self)
-            elif not self._gone.done():
-                self._kill(f"was not ready within {limit_s:g} s")
             reason = await self._gone
         finally:
+            limit.cancel()
             self._lost(None)
             how = await self._process.reap()
             output = self._process.last_output
@@ -233,7 +234,7 @@ class Supervisor:
         if results["number"] != run.number or len(results["rows"]) != len(run.entries):
             self._kill("sent results of another batch")
             return
-        run.hang_timer.cancel()
+        run.limit.cancel()
         self._run = None
         self.state = WorkerState.IDLE
         self._source.worker_answered(run.entries, results, run.sent)
@@ -257,7 +258,7 @@ class Supervisor:
         self._gone.set_result(reason)
         run, self._run = self._run, None
         if run is not None:
-            run.hang_timer.cancel()
+            run.limit.cancel()
         self._source.worker_lost(self, run.entries if run is not None else ())
 
 

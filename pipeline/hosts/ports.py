@@ -86,9 +86,16 @@ def open_ports(settings: ServiceSettings) -> OpenPorts:
         rpc[1] if rpc else None,
         _port(metrics[0]) if metrics else None,
         settings.access.tls is not None,
-        f"http://{settings.admin.host}:{_port(admin[0])}" if settings.admin and admin else None,
+        f"http://{authority(settings.admin.host, _port(admin[0]))}"
+        if settings.admin and admin
+        else None,
     )
     return OpenPorts(http, rpc, metrics, admin, addresses)
+
+
+def authority(host: str, port: int) -> str:
+    """Return host and port as they stand in a URL: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def add_rpc_port(
@@ -100,7 +107,7 @@ def add_rpc_port(
         ConfigError: it may not.
     """
     host, port = address
-    text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    text = authority(host, port)
     reason = ""
     try:
         with _ipv6_withheld(port) if host == _EVERY_IPV4 else contextlib.nullcontext():

@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.bare import ROOT
+from protocol.console import as_command
 
 from .findings import Finding
 from .inputs import Inputs, check_same_scores, make_inputs
@@ -91,4 +92,4 @@ def markdown(findings: Findings) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

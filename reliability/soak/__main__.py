@@ -23,6 +23,7 @@ from rich.console import Console
 
 from benchmarks.bare import ROOT
 from benchmarks.service import RunningService, run_service
+from protocol.console import as_command
 
 from ..images import draw_images
 from .faults import Faults
@@ -190,4 +191,4 @@ class _Run:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

@@ -14,7 +14,6 @@ Exit code: 0, 1 if `check` has findings, 2 with one line on stderr if something 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import math
 import os
@@ -25,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from protocol.console import as_command
 from tools.text import printable, ranges
 
 from .checking import check
@@ -58,9 +58,6 @@ _LEFT_OUT = frozenset(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     options = command_line(__doc__).parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
@@ -284,4 +281,4 @@ COMMANDS = {
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

@@ -16,7 +16,6 @@ if the command line is wrong or nothing could be evaluated.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import sys
@@ -30,6 +29,7 @@ from client.http_client import HttpClient
 from client.rpc_client import RpcClient
 from pipeline.predictors import PredictorError
 from pipeline.stages.errors import PreprocessError
+from protocol.console import as_command
 from tools.datasets.errors import DatasetError
 from tools.datasets.lists import find_labels
 from tools.datasets.workers import default_jobs
@@ -51,9 +51,6 @@ _ERRORS = (DatasetError, EvaluationError, BundleError, PredictorError, Preproces
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate what the command line names; return the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     options = command_parser(__doc__).parse_args(arguments)
     try:
         evaluation = evaluate(options)
@@ -160,4 +157,4 @@ def _model(options: argparse.Namespace) -> Iterator[Model]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Sequence
 
 from bundle.errors import BundleError
+from protocol.console import as_command
 
 from .command_line import FIT, command_parser
 from .errors import DataError, RunError, WeightsError
@@ -53,4 +54,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))

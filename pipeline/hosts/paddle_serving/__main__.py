@@ -34,6 +34,7 @@ from pipeline.predictors.feed import misfit, survey
 from pipeline.predictors.servable import feed_hindrance
 from pipeline.stages.errors import PreprocessError
 from pipeline.stages.preprocess import build_preprocess
+from protocol.console import as_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,4 +85,4 @@ def _check_feed(bundle: Bundle) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command(main))
