@@ -35,7 +35,7 @@ PADDLECLAS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.10 p
              && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env deployments
+.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source deployments
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -155,6 +155,20 @@ $(PADDLECLAS_ENV)/.complete $(PADDLECLAS_26_ENV)/.complete: requirements/paddlec
 	@echo "==> making $(@D) with $$($(PADDLECLAS_BASE) --version) and Paddle $(PADDLE_VERSION); about 1 GB of disk, once"
 	@$(PADDLECLAS_BASE) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check install -qq --no-deps paddlepaddle==$(PADDLE_VERSION) -r $<
+	@touch $@
+
+# Its training configurations are in no package; tests count what comes of each file of this commit.
+PADDLECLAS_SOURCE ?= build/paddleclas-source
+PADDLECLAS_COMMIT := d178931fca432204e6b7422bac4f92e09ff22fa4
+paddleclas-source: $(PADDLECLAS_SOURCE)/.complete  ## PaddleClas' sources, for tests that read its configurations
+	@:
+$(PADDLECLAS_SOURCE)/.complete:
+	@echo "==> fetching PaddleClas $(PADDLECLAS_COMMIT) into $(@D)"
+	@rm -rf $(@D) && git init -q $(@D)
+	@git -C $(@D) remote add origin https://github.com/PaddlePaddle/PaddleClas
+	@git -C $(@D) fetch -q --depth 1 --filter=blob:none origin $(PADDLECLAS_COMMIT)
+	@git -C $(@D) sparse-checkout set ppcls deploy/configs deploy/python
+	@git -C $(@D) checkout -q FETCH_HEAD
 	@touch $@
 
 # Paddle 2.6 is needed for .pdmodel alone.

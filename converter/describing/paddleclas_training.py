@@ -42,7 +42,13 @@ _CIFAR_SIZE = 32
 
 def is_training_yaml(document: object) -> bool:
     """Whether a loaded YAML document is a training configuration of PaddleClas."""
-    return isinstance(document, dict) and ("Infer" in document or "DataLoader" in document)
+    return isinstance(document, dict) and (
+        "Infer" in document or "DataLoader" in document or _is_of_release_1(document)
+    )
+
+
+def _is_of_release_1(document: Mapping[str, Any]) -> bool:
+    return "ARCHITECTURE" in document and "VALID" in document
 
 
 def read_training_yaml(document: Mapping[str, Any], source: Source) -> InferenceDescription:
@@ -53,6 +59,8 @@ def read_training_yaml(document: Mapping[str, Any], source: Source) -> Inference
             otherwise as `read_deploy_yaml`.
         BundleError: as `read_deploy_yaml`.
     """
+    if _is_of_release_1(document):
+        document = _as_release_2(document)
     _refuse_features(document, source)
     transforms = None if source.steps_given else _transforms(document, source)
     postprocess = _mapping(document.get("Infer")).get("PostProcess")
@@ -68,6 +76,15 @@ def read_training_yaml(document: Mapping[str, Any], source: Source) -> Inference
         model_name=_model_name(arch),
         activation=described.activation if adds_softmax else "softmax",
     )
+
+
+def _as_release_2(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of PaddleClas 1, whose lists end with ToCHWImage, under the later keys."""
+    return {
+        "Global": {"use_multilabel": document.get("multilabel", False)},
+        "Arch": document.get("ARCHITECTURE"),
+        "Infer": {"transforms": _mapping(document.get("VALID")).get("transforms")},
+    }
 
 
 def _refuse_features(document: Mapping[str, Any], source: Source) -> None:

@@ -69,6 +69,19 @@ def test_infer_comes_before_evaluation_and_is_as_it_stands(
     assert names(read(document)) == ["NormalizeImage"]
 
 
+def test_a_configuration_of_release_1(read: Callable[..., InferenceDescription]) -> None:
+    document = {
+        "mode": "valid",
+        "ARCHITECTURE": {"name": "HRNet_W18_C"},
+        "TRAIN": {"transforms": [{"RandFlipImage": {}}]},
+        "VALID": {"batch_size": 20, "transforms": [*LIST, {"ToCHWImage": None}]},
+    }
+    described = read(document)
+    assert names(described)[-1] == "ToCHWImage"
+    assert (described.model_name, described.multi_label) == ("HRNet_W18_C", False)
+    assert read({**document, "multilabel": True}).multi_label
+
+
 def test_evaluation_counts_where_infer_does_not_fit_the_exported_graph(
     read: Callable[..., InferenceDescription],
 ) -> None:
