@@ -20,8 +20,8 @@ def paddle_preset_warning(name: str, graph: Graph) -> str:
         return ""
     if is_ultralytics_metadata(graph.metadata):
         return (
-            f"--preprocess {name} prepares images as PaddleClas does, and this model was exported by"
-            " Ultralytics and says how it prepares them: leave the option out for its own scores"
+            f"--preprocess {name} prepares images as PaddleClas does, and this model was exported"
+            " by Ultralytics and says how it prepares them: leave the option out for its own scores"
         )
     written_by = graph.written_by
     for beginning, framework, presets in _PRODUCERS:

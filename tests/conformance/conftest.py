@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from converter.__main__ import main as convert
+from tests.conformance.frameworks import Frameworks
 
 # The same fixture as of tests/e2e: `python pipeline/web_service.py` on ephemeral ports.
 from tests.e2e.conftest import start_service  # noqa: F401
@@ -78,6 +79,19 @@ def paddle_serving_python(root: Path) -> Path:
             "or name its interpreter in PADDLE_SERVING_PYTHON"
         )
     return python
+
+
+@pytest.fixture
+def frameworks(root: Path, tmp_path: Path) -> Frameworks:
+    """torchvision, timm, transformers, Ultralytics and Keras, in an environment of their own."""
+    given = os.environ.get("PADDLE_SERVING_KIT_FRAMEWORKS_PYTHON")
+    python = Path(given) if given else root / "build" / "frameworks-env" / "bin" / "python"
+    if not python.is_file():
+        pytest.skip(
+            f"no frameworks at {python}: run `make frameworks-env`, or name its interpreter in"
+            " PADDLE_SERVING_KIT_FRAMEWORKS_PYTHON"
+        )
+    return Frameworks(python, tmp_path)
 
 
 @pytest.fixture(scope="session")
