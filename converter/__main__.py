@@ -19,6 +19,8 @@ from protocol.console import as_command
 
 from .bundling.convert import ConvertOptions, convert, preview
 from .checking.inspection import bundle_facts, inspect_folder
+from .checking.reference import REFERENCE_TOLERANCE, compare_with_reference
+from .checking.reference_report import print_comparison
 from .checking.report import print_report, print_verification
 from .checking.verify import DEFAULT_TOLERANCE, verify
 from .describing.overrides import Overrides
@@ -39,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "convert" and options.output is None and not options.show_proto:
         parser.error("convert needs --output serving_model/NAME, or --show-proto to write nothing")
+    if options.command == "verify" and options.reference is not None:
+        if options.images is None:
+            parser.error("--reference needs --images, the images that its scores are of")
+        if options.export is not None:
+            parser.error("--reference compares with a framework, --export with an export: give one")
     try:
         with _termination_unwinds():
             options.run(options)
@@ -116,17 +123,35 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
+    if options.reference is not None:
+        _verify_with_reference(options)
+        return
     verification = verify(
         options.bundle,
         export_dir=options.export,
         images=options.images,
-        tolerance=options.tolerance,
+        tolerance=DEFAULT_TOLERANCE if options.tolerance is None else options.tolerance,
     )
     print_verification(verification)
     if not verification.passed:
         raise ConversionError(
             f"{options.bundle}: scores differ by {verification.largest_difference:.2g}, more than"
             f" {verification.tolerance:g}; convert it again, or look into the rows above"
+        )
+
+
+def _verify_with_reference(options: argparse.Namespace) -> None:
+    compared = compare_with_reference(
+        options.bundle,
+        options.reference,
+        options.images,
+        REFERENCE_TOLERANCE if options.tolerance is None else options.tolerance,
+    )
+    print_comparison(compared)
+    if not compared.passed:
+        raise ConversionError(
+            f"{options.bundle}: does not answer as {options.reference} says; the rows above show"
+            " where, and what is likely"
         )
 
 
@@ -215,7 +240,8 @@ def _add_inspect(commands: Commands, files: argparse.ArgumentParser) -> None:
 def _add_verify(commands: Commands) -> None:
     command = commands.add_parser(
         "verify",
-        help="compare the predictions of a bundle and its export; exit code 1 if they differ",
+        help="compare a bundle's scores with its export's, or a framework's (--reference); exit"
+        " code 1 if they differ",
     )
     command.set_defaults(run=_verify)
     command.add_argument("bundle", type=Path, help="serving_model/NAME")
@@ -226,11 +252,17 @@ def _add_verify(commands: Commands) -> None:
         "--images", type=Path, metavar="DIR", help="images to run; default: generated ones"
     )
     command.add_argument(
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="scores that the framework gave on --images: .csv, .npz or .npy",
+    )
+    command.add_argument(
         "--tolerance",
         type=target_command.tolerance,
-        default=DEFAULT_TOLERANCE,
         metavar="T",
-        help="the largest difference of a score that is accepted; default: %(default)g",
+        help="the largest difference of a score that is accepted; default:"
+        f" {DEFAULT_TOLERANCE:g}, with --reference {REFERENCE_TOLERANCE:g}",
     )
 
 

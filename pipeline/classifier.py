@@ -186,6 +186,25 @@ class Classifier:
             self.labels = tuple(map(str, range(len(scores))))
         return tuple(Category(*best) for best in top_k(scores, self.labels, topk, threshold))
 
+    def check_feed(self) -> None:
+        """Compare what preprocessing gives with the feed: bundles may be old, or edited by hand.
+
+        Raises:
+            PredictorError: the model does not take what preprocessing gives.
+        """
+        feed = self.bundle.model_config.feeds[0]
+        description = self.bundle.server_dir / "inference.yml"
+        try:
+            prepared = survey(self.preprocess, (512, 512))
+        except ServingError as error:
+            raise PredictorError(f"{description}: {error}") from error
+        wrong = misfit(prepared, feed, open_left_out=True)
+        if wrong is not None:
+            raise PredictorError(f"{description}: {wrong}")
+        doubtful = doubt(prepared, feed)
+        if doubtful is not None:
+            logger.warning("%s: %s", description, doubtful)
+
     def warm_up(self, batch_sizes: Sequence[int]) -> None:
         """Predict grey images in batches of these sizes, so that no caller pays for the first.
 
@@ -196,7 +215,7 @@ class Classifier:
         """
         if not batch_sizes:
             return
-        self._check_feed()
+        self.check_feed()
         array = self.preprocess(np.full((512, 512, 3), 127, np.uint8))
         for size in batch_sizes:
             row = self._predict([array] * size)[0]
@@ -204,17 +223,6 @@ class Classifier:
                 raise PredictorError(f"{row}: not even for a grey image; export it again")
             if self.labels is not None:
                 check_count(tuple(self.labels), len(row), f"the labels of {self.bundle.path}")
-
-    def _check_feed(self) -> None:
-        """Compare what preprocessing gives with the feed: bundles may be old, or edited by hand."""
-        feed = self.bundle.model_config.feeds[0]
-        prepared = survey(self.preprocess, (512, 512))
-        wrong = misfit(prepared, feed, open_left_out=True)
-        if wrong is not None:
-            raise PredictorError(f"{self.bundle.server_dir / 'inference.yml'}: {wrong}")
-        doubtful = doubt(prepared, feed)
-        if doubtful is not None:
-            logger.warning("%s: %s", self.bundle.server_dir / "inference.yml", doubtful)
 
     def _predict(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray | ServingError]:
         """Return a row of scores, or an error, for each array."""

@@ -87,18 +87,16 @@ def verify(
         ConversionError: files disagree, there is no image, or a runtime fails.
         BundleError: the bundle is incomplete or damaged.
     """
-    bundle = load_bundle(bundle_dir)
-    record = _record(bundle)
-    export = read_export(bundle.server_dir, bundle.model_file.name)
-    _check_signature(bundle, export)
+    bundle = checked_bundle(bundle_dir)
+    record = read_record(bundle.path)
     if export_dir is None:
         reference, whose = bundle, "the bundle's own copy of the export"
     else:
         reference, whose = _as_bundle(export_dir, bundle, record), f"the export {export_dir}"
     given, unreadable = (drawn_images(), []) if images is None else given_images([images])
     try:
-        plain = _classifier(reference, create_predictor(reference, options=_PLAIN))
-        served = _classifier(bundle, create_predictor(bundle))
+        plain = classifier_of(reference, create_predictor(reference, options=_PLAIN))
+        served = classifier_of(bundle, create_predictor(bundle))
         compared = compare_scores(plain, served, given)
     except PredictorError as error:
         raise ConversionError(f"{bundle_dir}: {error}") from error
@@ -120,9 +118,29 @@ def verify(
     )
 
 
-def _classifier(bundle: Bundle, predictor: Predictor) -> Classifier:
+def checked_bundle(bundle_dir: Path) -> Bundle:
+    """Load a bundle, and check that its files are those it was made with and agree.
+
+    Raises:
+        ConversionError, BundleError: one line says which do not.
+    """
+    bundle = load_bundle(bundle_dir)
+    _check_record(bundle)
+    _check_signature(bundle, read_export(bundle.server_dir, bundle.model_file.name))
+    return bundle
+
+
+def classifier_of(bundle: Bundle, predictor: Predictor) -> Classifier:
+    """Return the classifier of a bundle, its preprocessing compared with the model's feed.
+
+    Raises:
+        ConversionError: its description is wrong.
+        PredictorError: the model does not take what it gives.
+    """
     try:
-        return Classifier(bundle, predictor)
+        classifier = Classifier(bundle, predictor)
+        classifier.check_feed()
+        return classifier
     except PreprocessError as error:
         raise ConversionError(
             f"{bundle.path}: its description is wrong; preprocessing: {error}; mend it, or convert"
@@ -130,15 +148,14 @@ def _classifier(bundle: Bundle, predictor: Predictor) -> Classifier:
         ) from error
 
 
-def _record(bundle: Bundle) -> dict[str, Any]:
-    """bundle.yml, once every model file of the bundle has the hash that stands in it."""
+def _check_record(bundle: Bundle) -> None:
+    """Check that every model file of the bundle has the hash that stands in bundle.yml."""
     changed = changed_files(bundle.path)
     if changed:
         raise ConversionError(
             f"{bundle.path / changed[0]}: is not the file the bundle was made with; convert the"
             " model again"
         )
-    return read_record(bundle.path)
 
 
 def _check_signature(bundle: Bundle, export: ExportedModel) -> None:
