@@ -7,7 +7,7 @@ The ways that make the scores agree are reported. What an image has that librari
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from protocol.errors import ServingError
 
 from ..describing.presets import preset, preset_names
 from ..errors import ConversionError
+from .images import shown
 
 _PRESET_SIDE = 224  # in the names of the presets
 _TRIED = 6  # images: the ones that differ most
@@ -32,11 +33,23 @@ _ORIENTATION = 0x0112
 _MODES = {"L": "grey", "LA": "grey with alpha", "P": "a palette", "RGBA": "alpha", "1": "one bit"}
 
 
+Pixels = Callable[[bytes], np.ndarray]
+Prepare = Callable[[np.ndarray], np.ndarray]
+
+
 class _Way(NamedTuple):
-    """Another way to prepare an image: what to say of it, and encoded image -> array."""
+    """Another way to prepare images: what to say of it, and pixels -> array."""
 
     text: str
-    prepare: Callable[[bytes], np.ndarray]
+    prepare: Prepare
+
+
+class _Outcome(NamedTuple):
+    """What another way makes of the tried images: those it explains, and by what they differ."""
+
+    text: str
+    explained: Mapping[str, float]
+    as_stored: Sequence[str]  # of them, those that agree only if they are not turned
 
 
 def likely_causes(
@@ -50,22 +63,55 @@ def likely_causes(
         reference: image -> scores of the framework.
     """
     tried = dict(list(images.items())[:_TRIED])
-    before = _largest(served, tried, reference, lambda data: served.preprocess(served.decode(data)))
-    found = []
-    for text, prepare in _ways(served):
-        after = _largest(served, tried, reference, prepare)
-        if after * _NEARER < before:
-            found.append((after, f"{text}: differs by {after:.2g} instead of {before:.2g}"))
-    found.sort(key=lambda pair: pair[0])
-    causes = [text for _, text in found[:_CAUSES]]
-    return causes or _of_order(served, tried, reference)
+    before = {
+        name: _apart(served, served.preprocess, served.decode, data, reference[name])
+        for name, data in tried.items()
+    }
+    outcomes = [_outcome(served, way, tried, before, reference) for way in _ways(served)]
+    # the ways that explain most images, and of those the nearest
+    outcomes.sort(
+        key=lambda found: (-len(found.explained), max(found.explained.values(), default=0))
+    )
+    causes = []
+    for found in outcomes[:_CAUSES]:
+        if found.text and 2 * len(found.explained) >= len(tried):
+            causes.append(
+                f"{found.text}: {len(found.explained)} of {len(tried)} images would differ by"
+                f" {max(found.explained.values()):.2g} at most"
+            )
+    if outcomes and outcomes[0].as_stored:
+        causes.append(
+            "EXIF orientation that the framework did not apply, and the service does (turn images"
+            f" there with PIL.ImageOps.exif_transpose): {shown(outcomes[0].as_stored)}"
+        )
+    return causes or _of_order(served, tried, before, reference)
+
+
+def _outcome(
+    served: Classifier,
+    way: _Way,
+    images: Mapping[str, bytes],
+    before: Mapping[str, float],
+    reference: Mapping[str, np.ndarray],
+) -> _Outcome:
+    explained: dict[str, float] = {}
+    as_stored = []
+    for name, data in images.items():
+        apart = _apart(served, way.prepare, served.decode, data, reference[name])
+        if apart * _NEARER >= before[name] and _orientation(data) > 1:
+            apart = _apart(served, way.prepare, _as_stored, data, reference[name])
+            if apart * _NEARER < before[name]:
+                as_stored.append(name)
+        if apart * _NEARER < before[name]:
+            explained[name] = apart
+    return _Outcome(way.text, explained, as_stored)
 
 
 def image_facts(data: bytes) -> str:
     """Return what an image has that libraries read differently; "" if nothing."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            orientation = image.getexif().get(_ORIENTATION, 1)
+            orientation = _orientation(data)
             facts = [f"{image.format} {image.width}x{image.height}"]
             if image.mode != "RGB":
                 facts.append(_MODES.get(image.mode, image.mode))
@@ -81,24 +127,24 @@ def image_facts(data: bytes) -> str:
 
 
 def _ways(served: Classifier) -> Iterator[_Way]:
+    yield _Way("", served.preprocess)  # with pixels that are not turned
     yield _Way(
         "channels in the order BGR in place of RGB (DecodeImage: {to_rgb: false})",
-        lambda data: served.preprocess(np.ascontiguousarray(served.decode(data)[:, :, ::-1])),
-    )
-    yield _Way(
-        "EXIF orientation not applied by the framework (turn images there with"
-        " PIL.ImageOps.exif_transpose)",
-        lambda data: served.preprocess(_as_stored(data)),
+        lambda image: served.preprocess(np.ascontiguousarray(image[:, :, ::-1])),
     )
     shape = served.preprocess(np.zeros((512, 512, 3), np.uint8)).shape
+    tried = []
     for name in _presets(shape):
         try:
             operators = preset(name) or ()
+            if operators in tried:
+                continue
+            tried.append(operators)
             pixels = tuple(step for step in operators if step.name != "ToCHWImage")
             for steps in (operators, pixels):
                 prepare = build_preprocess(steps)
                 if prepare(np.zeros((512, 512, 3), np.uint8)).shape == shape:
-                    yield _Way(f"--preprocess {name}", _decoded(served, prepare))
+                    yield _Way(f"--preprocess {name}", prepare)
                     break
         except (PreprocessError, ServingError, ConversionError):
             continue
@@ -116,10 +162,13 @@ def _presets(shape: tuple[int, ...]) -> Iterator[str]:
             yield f"torchvision:resize={resize},crop={side},interpolation={interpolation}"
 
 
-def _decoded(
-    served: Classifier, prepare: Callable[[np.ndarray], np.ndarray]
-) -> Callable[[bytes], np.ndarray]:
-    return lambda data: prepare(served.decode(data))
+def _orientation(data: bytes) -> int:
+    """EXIF's orientation; 1: upright, or none."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except (OSError, ValueError, SyntaxError):
+        return 1
 
 
 def _as_stored(data: bytes) -> np.ndarray:
@@ -127,21 +176,14 @@ def _as_stored(data: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def _largest(
-    served: Classifier,
-    images: Mapping[str, bytes],
-    reference: Mapping[str, np.ndarray],
-    prepare: Callable[[bytes], np.ndarray],
+def _apart(
+    served: Classifier, prepare: Prepare, pixels: Pixels, data: bytes, reference: np.ndarray
 ) -> float:
-    """The largest difference of the images' scores, prepared in that way."""
-    largest = 0.0
-    for name, data in images.items():
-        try:
-            row = _scores(served, prepare(data))
-        except (ServingError, PredictorError, OSError, ValueError):
-            return float("inf")
-        largest = max(largest, float(np.abs(row - reference[name]).max()))
-    return largest
+    """The largest difference of an image's scores, prepared in that way."""
+    try:
+        return float(np.abs(_scores(served, prepare(pixels(data))) - reference).max())
+    except (ServingError, PredictorError, OSError, ValueError):
+        return float("inf")
 
 
 def _scores(served: Classifier, array: np.ndarray) -> np.ndarray:
@@ -151,28 +193,32 @@ def _scores(served: Classifier, array: np.ndarray) -> np.ndarray:
 
 
 def _of_order(
-    served: Classifier, images: Mapping[str, bytes], reference: Mapping[str, np.ndarray]
+    served: Classifier,
+    images: Mapping[str, bytes],
+    before: Mapping[str, float],
+    reference: Mapping[str, np.ndarray],
 ) -> list[str]:
     """Whether the rows or the columns of the reference are in another order."""
     ours = {
         name: _scores(served, served.preprocess(served.decode(data)))
         for name, data in images.items()
     }
-    close = 1e-2
-    if all(np.abs(np.sort(ours[name]) - np.sort(reference[name])).max() < close for name in images):
-        return [
-            "the same scores in another order of classes: compare the labels with the framework's"
-        ]
+
+    def near(name: str, ordered: np.ndarray, other: np.ndarray) -> bool:
+        return float(np.abs(ordered - other).max()) * _NEARER < before[name]
+
+    if all(near(name, np.sort(ours[name]), np.sort(reference[name])) for name in images):
+        return ["the same scores in another order of classes: compare the labels on both sides"]
     moved = {
         name: other
         for name in images
         for other, row in reference.items()
-        if other != name and np.abs(ours[name] - row).max() < close
+        if other != name and near(name, ours[name], row)
     }
-    if len(moved) > len(images) / 2:
+    if 2 * len(moved) > len(images):
         name, other = next(iter(moved.items()))
         return [
-            "rows in another order than the sorted files: the scores of"
-            f" {name} are those of the row of {other}; write a .csv or .npz with names"
+            f"rows in another order than the sorted files: the scores of {name} stand in the row of"
+            f" {other}; write a .csv or .npz with names"
         ]
     return []

@@ -81,11 +81,18 @@ def _check(found: ReferenceScores) -> None:
 
 
 def _read_npy(path: Path) -> ReferenceScores:
-    return ReferenceScores(path, None, None, _numbers(np.load(path, allow_pickle=False)))
+    with path.open("rb") as file:
+        array = np.load(file, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is a .npz under another name")
+    return ReferenceScores(path, None, None, _numbers(array))
 
 
 def _read_npz(path: Path) -> ReferenceScores:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file:
+        arrays = np.load(file, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("it is a .npy under another name")
         missing = [name for name in ("names", "scores") if name not in arrays]
         if missing:
             raise ValueError(f"it has no array {missing[0]!r}, only {', '.join(arrays)}")

@@ -47,15 +47,15 @@ def print_comparison(
 
 def _by_image(compared: ReferenceComparison, read: Callable[[str], bytes]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("differs by", "image", "reference", "bundle", "it is"):
+    for heading in ("differs by", "image", "reference", "bundle", "file"):
         table.add_column(heading, overflow="fold")
-    for image in compared.images[:_LISTED]:
-        color = "red" if image.difference > compared.tolerance else ""
+    differing = [image for image in compared.images if image.difference > compared.tolerance]
+    for image in differing[:_LISTED]:
         cells = (f"{image.difference:.2g}", Path(image.image).name, *_best(compared, image))
-        table.add_row(*(Text(cell, style=color) for cell in cells), image_facts(read(image.image)))
-    left = len(compared.images) - _LISTED
-    if left > 0:
-        table.add_row("", f"and {left} more that differ less")
+        table.add_row(*map(Text, cells), Text(image_facts(read(image.image))))
+    more = len(differing) - _LISTED
+    if more > 0:
+        table.add_row("", f"and {more} more that differ less")
     return table
 
 
