@@ -12,7 +12,6 @@ import contextlib
 import functools
 import io
 import math
-import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -121,10 +120,6 @@ def run_command(
             return _run(client, call)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (head, for example) has left. Python must write nothing more, at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return SOME_FAILED
 
 
 def _line(options: argparse.Namespace) -> Callable[[Outcome], str] | None:

@@ -244,4 +244,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # in place of this folder
+    from protocol.console import as_command
+
+    sys.exit(as_command(main))

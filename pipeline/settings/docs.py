@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+
+from protocol.console import as_command
 
 from .keys import DAG, LOCAL_SERVICE_CONF, OP, TOP, Key, Section
 
@@ -52,4 +55,4 @@ def _row(name: str, key: Key) -> str:
 
 
 if __name__ == "__main__":
-    print(tables(), end="")
+    sys.exit(as_command(lambda: print(tables(), end="")))

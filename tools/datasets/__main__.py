@@ -63,8 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return COMMANDS[options.command](options)
     except DatasetError as error:
         sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
-    except BrokenPipeError:  # `| head` has closed the pipe; Python must not write the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted; nothing was written\n")
         return 130

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,9 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _ERRORS as error:
         sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
         return WRONG_CALL
-    except BrokenPipeError:  # of `| head`; what is still buffered has nowhere to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOT_GOOD
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted; nothing was evaluated\n")
         return INTERRUPTED

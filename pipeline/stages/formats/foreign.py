@@ -64,8 +64,10 @@ _SIGNATURES: Tuple[Tuple[int, bytes, str], ...] = (
     (0, b"\x93NUMPY", "a numpy array"),
     (0, b"\x89HDF", "an HDF5 file"),
 )
-_NETPBM = re.compile(rb"P(?:[1-6]\s+[#\d]|7\nWIDTH|[Ff]4?\s+\d)")
-_PICKLE = re.compile(rb"\x80[\x02-\x05](?:[\x00-\x1f.(}\]c]|\x95)")
+_PATTERNS = (
+    (re.compile(rb"P(?:[1-6]\s+[#\d]|7\nWIDTH|[Ff]4?\s+\d)"), "a Netpbm image (PNM, PAM or PFM)"),
+    (re.compile(rb"\x80[\x02-\x05](?:[\x00-\x1f.(}\]c]|\x95)"), "a Python pickle"),
+)
 # After white space, in capitals or not.
 _MARKUP = (
     (b"<svg", "an SVG drawing"),
@@ -101,12 +103,11 @@ def foreign_name(data: bytes) -> str:
             return name
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "a video")
-    if _NETPBM.match(data):
-        return "a Netpbm image (PNM, PAM or PFM)"
+    for pattern, name in _PATTERNS:
+        if pattern.match(data):
+            return name
     if data.endswith(_TGA_END):
         return "a TGA"
-    if _PICKLE.match(data):
-        return "a Python pickle"
     if not data[:_TEXT].strip(b"\0"):
         return "nothing but zero bytes"
     return _markup(data) or ("text" if _is_text(data) else "no known image format")
