@@ -34,8 +34,14 @@ PADDLECLAS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.10 p
              $$p -c 'import ensurepip, sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
              && { echo $$p; break; }; done)
 
+# The libraries of PyTorch and Keras, for tests/conformance.
+FRAMEWORKS_ENV  ?= build/frameworks-env
+FRAMEWORKS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-3].*/bin/python; do \
+             $$p -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+             && { echo $$p; break; }; done)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source deployments
+.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source frameworks-env deployments
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -169,6 +175,18 @@ $(PADDLECLAS_SOURCE)/.complete:
 	@git -C $(@D) fetch -q --depth 1 --filter=blob:none origin $(PADDLECLAS_COMMIT)
 	@git -C $(@D) sparse-checkout set ppcls deploy/configs deploy/python
 	@git -C $(@D) checkout -q FETCH_HEAD
+	@touch $@
+
+# PyTorch's build without CUDA is a tenth of the size; it is not on PyPI. FRAMEWORKS_INDEX=URL names
+# an index that has it.
+frameworks-env: $(FRAMEWORKS_ENV)/.complete  ## torchvision, timm, transformers, Ultralytics, Keras: to compare preprocessing with
+	@:
+$(FRAMEWORKS_ENV)/.complete: requirements/frameworks.txt
+	@test -n "$(FRAMEWORKS_BASE)" || { echo "error: the frameworks need Python 3.11 to 3.13 and none was found; install one or give FRAMEWORKS_BASE=/path/to/python3.11" >&2; exit 1; }
+	@echo "==> making $(@D) with $$($(FRAMEWORKS_BASE) --version); about 8 GB of disk, once"
+	@$(FRAMEWORKS_BASE) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  $(if $(FRAMEWORKS_INDEX),--extra-index-url $(FRAMEWORKS_INDEX)) -r $<
 	@touch $@
 
 # Paddle 2.6 is needed for .pdmodel alone.
