@@ -32,6 +32,8 @@ _BYTE_ORDER_MARKS = (
 # How much of a Chinese text is within GB2312, the common characters. Text in another 8-bit encoding
 # often passes for GBK, but then as rare characters.
 _COMMON_SHARE = 0.9
+# The names of ImageNet-22k in full take one; a model's file given by mistake is not read whole.
+_MAX_BYTES = 16 << 20
 _SHOWN = 5  # labels in the warning about a file that is not UTF-8
 
 logger = logging.getLogger(__name__)
@@ -64,17 +66,23 @@ def read_labels(
             space nor a tab.
 
     Raises:
-        BundleError: the file cannot be read, has another encoding, is empty, holds a blank line,
+        BundleError: the file cannot be read, is huge or empty, has another encoding, a blank line,
             or its class numbers have a gap.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise BundleError(
             "cannot read the label file {}: {}; give a text file that you may read".format(
                 path, error.strerror
             )
         ) from error
+    if len(content) > _MAX_BYTES:
+        raise BundleError(
+            "the label file {} is larger than {} MiB, so it is none; give a text file of the names "
+            "of the classes".format(path, _MAX_BYTES >> 20)
+        )
     text, encoding = _decode(content, path)
     labels = _labels(text, path, delimiter)
     if encoding != "UTF-8":

@@ -23,6 +23,7 @@ from .checking.reference import REFERENCE_TOLERANCE, compare_with_reference
 from .checking.reference_report import print_comparison
 from .checking.report import print_report, print_verification
 from .checking.verify import DEFAULT_TOLERANCE, verify
+from .describing.forms import FORMS
 from .describing.overrides import Overrides
 from .describing.presets import preset_names
 from .errors import ConversionError
@@ -190,8 +191,8 @@ def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--preprocess",
         metavar="FILE",
-        help="an inference.yml, model.yml, inference_cls.yaml, a training YAML, a transform_ops"
-        f" list, or a preset: {', '.join(preset_names())}; those of frameworks take options, for"
+        help=f"a description ({', '.join(form.title for form in FORMS)}), or a preset:"
+        f" {', '.join(preset_names())}; those of frameworks take options, for"
         " example torchvision:resize=232,crop=224",
     )
     command.add_argument(

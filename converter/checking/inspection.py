@@ -13,7 +13,7 @@ from ..bundling.record import changed_files, read_record
 from ..bundling.servable import served_by
 from ..bundling.signature import NoAnswerError, answering_scores, model_config, signature
 from ..bundling.trial import try_preprocessing
-from ..describing.beside import label_files_beside
+from ..describing.beside import description_beside, label_files_beside
 from ..describing.collect import beside_the_model, labels_beside
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
@@ -65,7 +65,21 @@ def _export_facts(export: ExportedModel) -> dict[str, Any]:
     except NoAnswerError as error:
         config, undecided = signature(export), str(error)
     facts = _facts("export", export, config, description, undecided)
-    return {**facts, **_label_facts(labels), "description_error": unreadable}
+    return {
+        **facts,
+        **_label_facts(labels),
+        "description_file": _description_file(export),
+        "description_error": unreadable,
+    }
+
+
+def _description_file(export: ExportedModel) -> str | None:
+    """The name of the file beside an export that was read, or is unreadable."""
+    try:
+        file = description_beside(export.folder)
+    except ConversionError:  # several; the error lists them
+        return None
+    return None if file is None else file.name
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, Any]:
@@ -110,6 +124,7 @@ def _facts(
         "output_activation": None if no_answer else graph.activations[config.answering],
         "output_error": no_answer,
         "outputs_left_out": list(graph.left_out),
+        "description_file": None,
         "description_error": None,
         "model_name": (description.model_name or None) if description else None,
         "preprocessing": (

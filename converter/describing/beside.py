@@ -8,7 +8,8 @@ from bundle.errors import BundleError
 
 from ..errors import ConversionError
 from .document import load_document
-from .forms import FORMS, form_of, why_not
+from .form import Source
+from .forms import FORMS, form_of, read_description, why_not
 
 LABEL_FILES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
 _SUFFIXES = (".yml", ".yaml", ".json")
@@ -22,13 +23,17 @@ def description_beside(folder: Path) -> Path | None:
     JSON file is looked into, and the one that a form recognises is taken.
 
     Raises:
-        ConversionError: several files are recognised, and they do not hold the same.
+        ConversionError: several files are recognised and can be served, and they do not hold the
+            same.
     """
     for form in FORMS:
         for name in form.usual_names:
             if (folder / name).is_file():
                 return folder / name
     documents, _ = _look_into(folder)
+    if len(documents) > 1:
+        # a description of no classifier may lie there too, and is no choice
+        documents = {path: documents[path] for path in documents if _is_read(path)} or documents
     if len({repr(document) for document in documents.values()}) > 1:
         names = ", ".join(path.name for path in documents)
         raise ConversionError(
@@ -63,6 +68,14 @@ def _look_into(folder: Path) -> tuple[dict[Path, object], tuple[str, ...]]:
         elif form is None and other is not None:
             unusable.append(f"{path}: {other}")
     return documents, tuple(unusable)
+
+
+def _is_read(path: Path) -> bool:
+    try:
+        read_description(Source(path, (path.parent,)))
+    except (BundleError, ConversionError):
+        return False
+    return True
 
 
 def _may_be_description(path: Path) -> bool:

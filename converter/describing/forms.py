@@ -13,6 +13,7 @@ from .inference_yml import is_inference_yml, is_operator_list, read_document, re
 from .paddleclas_training import is_training_yaml, read_training_yaml
 from .paddleclas_yaml import is_deploy_yaml, read_deploy_yaml
 from .paddledetection_yml import is_paddledetection_yml, read_paddledetection_yml
+from .paddleocr_yml import is_paddleocr_yml, read_paddleocr_yml
 from .paddlex_yml import is_paddlex_yml, read_paddlex_yml
 from .timm_json import is_timm_json, read_timm_json
 from .ultralytics_metadata import is_ultralytics_metadata, read_ultralytics_metadata
@@ -48,6 +49,13 @@ FORMS = (
         "task",
         is_ultralytics_metadata,
         read_ultralytics_metadata,
+    ),
+    Form(
+        "PaddleOCR's inference.yml",
+        (),
+        "PostProcess.name ClsPostProcess",
+        is_paddleocr_yml,
+        read_paddleocr_yml,
     ),
     Form("a training YAML", (), "Infer", is_training_yaml, read_training_yaml),
     Form(

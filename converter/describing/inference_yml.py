@@ -10,6 +10,7 @@ from bundle.inference_yml import InferenceDescription, description_of
 from .form import DEFAULT_TOPK, Source
 from .paddleclas_training import is_training_yaml
 from .paddleclas_yaml import is_deploy_yaml
+from .paddleocr_yml import is_paddleocr_yml
 from .paddlex_yml import is_paddlex_yml
 
 
@@ -21,6 +22,7 @@ def is_inference_yml(document: object) -> bool:
         and not is_deploy_yaml(document)
         and not is_training_yaml(document)
         and not is_paddlex_yml(document)
+        and not is_paddleocr_yml(document)
     )
 
 

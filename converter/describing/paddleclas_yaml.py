@@ -17,6 +17,7 @@ from bundle.labels import label_text
 from ..errors import ConversionError
 from .form import Source
 from .label_file import labels_of
+from .paddleocr_yml import is_paddleocr_yml
 
 # Keys of PostProcess that say how files are written, not what a result holds.
 _SIDE_EFFECTS = ("SavePreLabel", "main_indicator")
@@ -30,6 +31,8 @@ def is_deploy_yaml(document: object) -> bool:
     if not isinstance(document, dict) or not isinstance(document.get("PostProcess"), dict):
         return False
     postprocess = document["PostProcess"]
+    if is_paddleocr_yml(document):
+        return False
     flat = "name" in postprocess or "main_indicator" in postprocess
     return flat or any(
         "class_id_map_file" in section or name == "ThreshOutput"

@@ -99,6 +99,14 @@ def test_documents_that_are_wrong(tmp_path: Path, name: str, text: str, cause: s
         read_labels(tmp_path / name)
 
 
+def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "labels.txt").open("wb") as file:
+        file.seek(1 << 30)
+        file.write(b"x")
+    with pytest.raises(BundleError, match=r"labels\.txt is larger than 16 MiB"):
+        read_labels(tmp_path / "labels.txt")
+
+
 def test_the_embedded_labels(root: Path) -> None:
     if not (root / "labels/waste.txt").is_file():
         pytest.skip("labels/waste.txt is not there")

@@ -108,6 +108,20 @@ def test_a_description_that_is_unreadable_does_not_hide_the_graph(
     assert facts["preprocessing"] is None
 
 
+def test_inspect_names_the_file_that_it_read(
+    make_export: MakeExport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = make_export()
+    (export / "inference.yml").rename(export / "inference_peach.yaml")
+    assert main(["inspect", str(export)]) == 0
+    assert "described by inference_peach.yaml" in " ".join(capsys.readouterr().out.split())
+    (export / "another.yaml").write_text("PreProcess: {transform_ops: [ToCHWImage]}\n")
+    assert main(["inspect", str(export), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["description_file"] is None
+    assert "another.yaml, inference_peach.yaml" in facts["description_error"]
+
+
 def test_inspect_finds_an_exchanged_parameter_file(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

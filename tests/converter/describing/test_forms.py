@@ -23,6 +23,10 @@ DOCUMENTS: dict[str, Any] = {
     "preprocessor_config.json": {"image_processor_type": "ViTImageProcessor", "size": 224},
     "timm's config.json": {"architecture": "resnet18", "pretrained_cfg": {"mean": [0, 0, 0]}},
     "Ultralytics' metadata.yaml": {"task": "classify", "names": {0: "a"}, "imgsz": [32, 32]},
+    "PaddleOCR's inference.yml": {
+        "PreProcess": {"transform_ops": STEPS},
+        "PostProcess": {"name": "ClsPostProcess"},
+    },
     "a training YAML": {"Infer": {"transforms": STEPS}},
     "a transform_ops list": STEPS,
 }
