@@ -124,7 +124,7 @@ def _facts(
         "output_activation": None if no_answer else graph.activations[config.answering],
         "output_error": no_answer,
         "outputs_left_out": list(graph.left_out),
-        "description_file": None,
+        "description_file": "inference.yml" if kind == "bundle" else None,
         "description_error": None,
         "model_name": (description.model_name or None) if description else None,
         "preprocessing": (

@@ -61,7 +61,7 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     if facts["description_error"]:
         cause = f"unreadable, because {facts['description_error']}"
         table.add_row("description", Text(cause, style="yellow"))
-    elif facts["description_file"]:
+    elif facts["kind"] == "export" and facts["description_file"]:
         table.add_row("described by", Text(facts["description_file"]))
     table.add_row("preprocessing", Text(_steps(facts["preprocessing"])))
     table.add_row("labels", Text(_labels(facts)))
