@@ -28,6 +28,9 @@ from protocol.request import ClassifyRequest, encoded
 
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
 HEALTH_EVERY_S = 0.1
+# A pool of its own for each channel: otherwise gRPC sends all of them over one connection. A proxy
+# of the environment must not come between.
+LOCAL_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
 
 Exchange = Callable[[int], Awaitable[bytes]]
 
@@ -156,10 +159,7 @@ async def _read_http(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Exchange:
-    # A pool of its own for each channel: otherwise gRPC sends all of them over one connection.
-    channel = grpc.aio.insecure_channel(
-        f"{order.host}:{order.port}", options=[("grpc.use_local_subchannel_pool", 1)]
-    )
+    channel = grpc.aio.insecure_channel(f"{order.host}:{order.port}", options=LOCAL_CHANNEL)
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
     messages = [request_to_proto(request).SerializeToString() for request in requests]
 

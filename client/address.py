@@ -63,11 +63,28 @@ def rpc_endpoint(endpoint: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether `host` is this machine, which is reached without a proxy."""
-    bare = host.strip("[]").lower()
+    """Return whether `host` is this machine, which is reached without a proxy.
+
+    A proxy that the environment names (Docker sets `http_proxy` in every container that it is
+    configured for) would look for the address on its own machine.
+    """
+    bare = host.strip("[]").lower().rstrip(".")
     if bare == "localhost" or bare.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(bare).is_loopback
+        address = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
         return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    # A connection to 0.0.0.0 or :: is one to this machine.
+    return address.is_loopback or address.is_unspecified
+
+
+def endpoint_is_loopback(endpoint: str) -> bool:
+    """Return whether an RPC endpoint, also in one of gRPC's own forms, is on this machine."""
+    form, _, rest = endpoint.partition(":")
+    if form.lower() in ("unix", "unix-abstract"):
+        return True
+    if _GRPC_FORM.match(endpoint):
+        endpoint = rest.rpartition("/")[2]
+    return is_loopback(endpoint.rpartition(":")[0])

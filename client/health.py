@@ -6,13 +6,16 @@ For container health checks and scripts; needs nothing but the standard library.
 from __future__ import annotations
 
 import argparse
+import http.client
 import ssl
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
+from client.address import is_loopback
 from protocol.console import as_command
 
 DEFAULT_URL = "http://127.0.0.1:18080/health/ready"
@@ -42,13 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def check(url: str, context: ssl.SSLContext | None = None) -> tuple[bool, str]:
     """Return whether `url` answers 200, and the body; `context` has the trusted authorities."""
     try:
-        opened = urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context)  # noqa: S310 - checked above
-        with opened as reply:
+        with _opener(url, context).open(url, timeout=TIMEOUT_S) as reply:
             return True, reply.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return False, error.read().decode(errors="replace")
-    except (OSError, ValueError) as error:  # ValueError: the address has letters that none has
+    # ValueError: the address has letters that none has.
+    except (OSError, http.client.HTTPException, ValueError) as error:
         return False, f"cannot reach {url}: {error}"
+
+
+def _opener(url: str, context: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
+    """Return what opens `url`: on this machine directly, elsewhere by the environment's proxy."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
+    if is_loopback(urlsplit(url).hostname or ""):
+        handlers.append(urllib.request.ProxyHandler({}))
+    return urllib.request.build_opener(*handlers)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if __package__ in (None, ""):
 from client.address import (
     DEFAULT_ENDPOINT,
     DEFAULT_SERVICE,
-    is_loopback,
+    endpoint_is_loopback,
     rpc_endpoint,
 )
 from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
@@ -87,7 +87,6 @@ class RpcClient(ClassifyClient):
         self._metadata = tuple(credentials.headers().items())
         self.endpoint = rpc_endpoint(endpoint)
         super().__init__(service=service or DEFAULT_SERVICE, timeout_s=timeout_s, retries=retries)
-        host = self.endpoint.rpartition(":")[0]
         channel_options = [
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -97,7 +96,7 @@ class RpcClient(ClassifyClient):
             # Despite its name, the time that one attempt to connect may take.
             ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
             # A proxy set in the environment cannot reach this machine's own ports.
-            ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
+            ("grpc.enable_http_proxy", 0 if endpoint_is_loopback(self.endpoint) else 1),
             *options,
         ]
         if tls or credentials.means_tls:

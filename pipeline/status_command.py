@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,10 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .admin_client import ERRORS, add_url, admin_client, read_object, report_unreachable
 from .serving_report import served_text
-from .settings.keys import DEFAULT_ADMIN_PORT
 
-DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_ADMIN_PORT}"
 _READ_LIMIT_S = 10.0
 
 
@@ -31,9 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m pipeline status",
         description="Show what a running service serves, its workers, queues and rates.",
     )
-    parser.add_argument(
-        "--url", default=DEFAULT_URL, help=f"the admin address (default: {DEFAULT_URL})"
-    )
+    add_url(parser)
     parser.add_argument(
         "--seconds",
         type=float,
@@ -42,10 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print the status as JSON, at once")
     options = parser.parse_args(arguments)
-    url = options.url if "://" in options.url else f"http://{options.url}"
     try:
-        # A proxy of the environment cannot reach this machine's own loopback address.
-        with httpx.Client(base_url=url, timeout=_READ_LIMIT_S, trust_env=False) as client:
+        with admin_client(options.url, _READ_LIMIT_S) as client:
             before = _read_status(client)
             if options.json:
                 print(json.dumps(before, indent=2, ensure_ascii=False))
@@ -54,29 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             time.sleep(max(options.seconds, 0.01))
             after = _read_status(client)
             elapsed_s = time.monotonic() - began
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        print(
-            f"error: no status from {url}: {_cause(error)}; is the service running? It prints its "
-            "admin address when it is ready; give that address with --url",
-            file=sys.stderr,
-        )
-        return 2
+    except ERRORS as error:
+        return report_unreachable("status", options.url, error)
     _show(Console(), before, after, elapsed_s)
     return _exit_code(after)
 
 
 def _read_status(client: httpx.Client) -> dict[str, Any]:
-    response = client.get("/-/status")
-    if response.status_code != 200:
-        raise ValueError(f"HTTP {response.status_code}; this is not an admin address")
-    status = response.json()
-    if not isinstance(status, dict) or "services" not in status:
-        raise ValueError("the reply is no status; this is not an admin address")
-    return status
-
-
-def _cause(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return read_object(client.get("/-/status"), "services")
 
 
 def _exit_code(status: Mapping[str, Any]) -> int:

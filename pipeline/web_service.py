@@ -41,12 +41,16 @@ from pipeline.summary import summary  # noqa: E402
 from pipeline.version import version  # noqa: E402
 
 STOPPED_CHECK = 143  # as a shell reports a program that SIGTERM ended
+_EXAMPLE = "example: python pipeline/web_service.py -o http_port=18081 -o op.waste.topk=3"
+_OTHER_COMMANDS = "`python -m pipeline --help` names the commands for a running service."
 DEFAULT_CONFIG = ROOT / "configs" / "waste.yml"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "web_service.py", commands: str = ""
+) -> int:
     """Serve, or with --check only try to; return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog, commands or _OTHER_COMMANDS).parse_args(arguments)
     overrides = [*options.override, *_log_overrides(options)]
     log = None
     hide_environment()  # before a process is started that would inherit it
@@ -120,11 +124,12 @@ def _run(main_task: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(main_task)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str, commands: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="web_service.py",
+        prog=prog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Serve exported image classifiers over HTTP and RPC.",
-        epilog="Example: python pipeline/web_service.py -o http_port=18081 -o op.waste.topk=3",
+        epilog=f"{commands}\n\n{_EXAMPLE}",
     )
     parser.add_argument(
         "--config",

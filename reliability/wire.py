@@ -21,6 +21,9 @@ from protocol.reply import ClassifyReply
 
 HOST = "127.0.0.1"
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
+# A pool of its own for each channel: otherwise gRPC sends all of them over one connection. A proxy
+# of the environment must not come between.
+LOCAL_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
 T = TypeVar("T")
 
 
@@ -158,9 +161,7 @@ class RpcConnection:
     """A gRPC channel with a connection of its own."""
 
     def __init__(self, port: int) -> None:
-        self._channel = grpc.aio.insecure_channel(
-            f"{HOST}:{port}", options=[("grpc.use_local_subchannel_pool", 1)]
-        )
+        self._channel = grpc.aio.insecure_channel(f"{HOST}:{port}", options=LOCAL_CHANNEL)
         self._call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
             METHOD
         )

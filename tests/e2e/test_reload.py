@@ -18,6 +18,7 @@ import pytest
 
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
+from pipeline.__main__ import main as pipeline
 from protocol.errors import ServiceClosed
 from tests.patience import PATIENCE_S
 
@@ -333,3 +334,21 @@ def test_what_runs_at_a_reload_has_its_own_time_and_not_that_of_a_stop(
             assert service.stop() == 1
             with pytest.raises(ServiceClosed, match="stopped or replaced"):
                 asking.result()
+
+
+def test_the_command_reloads_and_says_what_is_served(
+    service: Any, folder: Path, images: list[bytes], in_process: Callable[..., Any]
+) -> None:
+    write_labels(folder, NEW)
+    done = in_process(pipeline, "reload", "--url", service.admin)
+    assert (done.returncode, done.stderr) == (0, "")
+    headline, served = done.stdout.splitlines()
+    assert headline.startswith("reloaded in ")
+    assert served.startswith(f"waste: model {folder.resolve()}/sorter/")
+    with HttpClient(service.url) as client:
+        assert client.classify(images[0])[0].label in NEW
+    (folder / "config.yml").write_text(CONFIG + "    topk: 0\n", encoding="utf-8")
+    done = in_process(pipeline, "reload", "--url", service.admin)
+    assert done.returncode == 1
+    assert "not reloaded, nothing has changed" in done.stderr
+    assert "op.waste.topk" in done.stderr

@@ -1,0 +1,74 @@
+"""`python -m pipeline reload`: configuration and bundles anew, in a running service.
+
+Waits until the new workers serve, and prints what is served then. Exit codes: 0 reloaded; 1 it was
+refused, and nothing has changed; 2 the address is no admin address.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from .admin_client import ERRORS, add_url, admin_client, read_object, report_unreachable
+from .serving_report import served_text
+
+RELOADED, REFUSED = 0, 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Reload; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline reload",
+        description="Have a running service read its configuration, bundles and labels anew. "
+        "The command waits until the new workers serve; if anything fails, nothing changes.",
+    )
+    add_url(parser)
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="wait no longer; the reload itself goes on (default: wait until it is done)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        with admin_client(options.url, options.timeout) as client:
+            report = read_object(client.post("/-/reload"), "status")
+    except httpx.ReadTimeout:
+        print(
+            f"error: the reload was not done within {options.timeout:g} s and goes on; "
+            "`python -m pipeline status` shows how it ended",
+            file=sys.stderr,
+        )
+        return REFUSED
+    except ERRORS as error:
+        return report_unreachable("reply to a reload", options.url, error)
+    if options.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    elif report["status"] == "reloaded":
+        _show(report)
+    else:
+        cause = report.get("error") or report["status"]
+        print(f"error: not reloaded, nothing has changed: {cause}", file=sys.stderr)
+    return RELOADED if report["status"] == "reloaded" else REFUSED
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    print(f"reloaded in {report['seconds']:.1f} s")
+    for name, files in report["served"].items():
+        print(f"{name}: {served_text(files)}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
