@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,15 @@ def outcomes(folder: Path) -> tuple[Counter[str], dict[Path, InferenceDescriptio
         if description is not None:
             taken[path] = description
     return counts, taken
+
+
+def test_the_documentation_has_these_counts(root: Path) -> None:
+    text = (root / "docs/descriptions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\n\| (.+) \| (\d+) \| (\d+) \|(?=\n)", text)
+    counts = {kind: (int(training), int(deploy)) for kind, training, deploy in rows}
+    assert counts.pop("all") == (sum(TRAINING.values()), sum(DEPLOY.values()))
+    assert counts == {kind: (TRAINING.get(kind, 0), DEPLOY.get(kind, 0)) for kind in counts}
+    assert counts.keys() == TRAINING.keys() | DEPLOY.keys()
 
 
 @pytest.mark.slow
