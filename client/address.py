@@ -45,6 +45,11 @@ def prediction_url(url: str, service: str | None = None) -> str:
     return whole
 
 
+def names_a_service(url: str) -> bool:
+    """Return whether `url` has a path of its own, which names the service."""
+    return bool(urlsplit(url if _SCHEME.match(url) else f"http://{url}").path.rstrip("/"))
+
+
 def rpc_endpoint(endpoint: str) -> str:
     """Return `endpoint` if gRPC can use it: HOST:PORT, a name or an address, or gRPC's own forms.
 
@@ -60,6 +65,12 @@ def rpc_endpoint(endpoint: str) -> str:
             f"as {DEFAULT_ENDPOINT}"
         )
     return endpoint
+
+
+def host_and_port(endpoint: str) -> tuple[str, int] | None:
+    """Return what HOST:PORT says; None for gRPC's own forms."""
+    found = _ENDPOINT.match(endpoint)
+    return None if found is None else (found["host"].strip("[]"), int(found["port"]))
 
 
 def is_loopback(host: str) -> bool:

@@ -18,7 +18,7 @@ from protocol.errors import NotReady, Overloaded, RateLimited, ServiceClosed, Se
 from protocol.reply import Categories, ClassifyReply, ImageResult
 from protocol.request import ClassifyRequest, encoded
 
-from .errors import BadReply, ConnectionLost, UnreadableImage
+from .errors import BadReply, ConnectionLost, NotListening, UnreadableImage
 
 ImageSource: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
 
@@ -26,9 +26,11 @@ DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_JOBS = 4
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 2.0
+# So long a service may take until it listens: its ports are open before its model is loaded.
+LISTEN_PATIENCE_S = 5.0
 # Errors that may pass by themselves. Classifying changes nothing on the server, so a request may be
-# sent again after any of them.
-PASSING = (Overloaded, RateLimited, NotReady, ServiceClosed, ConnectionLost)
+# sent again after any of them, also where it may have been computed.
+PASSING = (Overloaded, RateLimited, ServiceClosed, ConnectionLost)
 
 _Self = TypeVar("_Self", bound="ClassifyClient")
 
@@ -60,7 +62,9 @@ class ClassifyClient(ABC):
     Args:
         service: the service's name.
         timeout_s: seconds for one request, retries and their pauses included.
-        retries: how often a request is sent again after an error that may pass (`PASSING`).
+        retries: how often a request is sent again after an error that may pass (`PASSING`). A
+            service that starts is waited for in any case: one that is `NotReady` for the whole
+            time, one that does not listen for `LISTEN_PATIENCE_S`.
     """
 
     def __init__(self, *, service: str, timeout_s: float, retries: int) -> None:
@@ -138,15 +142,20 @@ class ClassifyClient(ABC):
         Raises:
             ServingError: the request failed as a whole. Errors of single images are in the reply.
         """
-        deadline = time.monotonic() + self._timeout_s
-        attempt = 0
+        began = time.monotonic()
+        deadline = began + self._timeout_s
+        attempt = retried = 0
         while True:
             try:
                 reply = self._exchange(request, deadline - time.monotonic())
                 break
-            except PASSING:
+            except (*PASSING, NotReady, NotListening) as error:
+                retried += isinstance(error, PASSING)
+                patient = deadline
+                if isinstance(error, NotListening):
+                    patient = min(deadline, began + LISTEN_PATIENCE_S)
                 pause = _pause(attempt)
-                if attempt >= self._retries or time.monotonic() + pause >= deadline:
+                if retried > self._retries or time.monotonic() + pause >= patient:
                     raise
             attempt += 1
             time.sleep(pause)

@@ -22,7 +22,7 @@ from protocol.forms import FORMS
 from .address import DEFAULT_SERVICE
 from .classify_client import DEFAULT_JOBS, DEFAULT_TIMEOUT_S, ClassifyClient, Outcome
 from .credentials import Credentials, add_credentials, credentials_of
-from .errors import Unreachable
+from .errors import NotListening, Unreachable
 from .images import NoImage, find_images
 from .report import form_line, json_line, print_table, with_bar
 
@@ -56,7 +56,11 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("images", nargs="*", metavar="IMAGE|FOLDER", help="default: the sample images")
-    add("--service", metavar="NAME", help=f"the service's name (default: {DEFAULT_SERVICE})")
+    add(
+        "--service",
+        metavar="NAME",
+        help=f"the service (default: {DEFAULT_SERVICE}, or the only one)",
+    )
     add("--topk", type=_count, metavar="K", help="categories an image (default: the service's)")
     add("--threshold", type=_fraction, metavar="P", help="leave out categories below P, 0 to 1")
     add(
@@ -148,10 +152,12 @@ def _run(client: ClassifyClient, call: Call) -> int:
         rows = call.topk or (1 if call.threshold is None else None)
         print_table(for_table, rows, sys.stdout)
     if unreachable is not None:
-        hint = "is the service running? start it with `make serve`"
+        text = f"error: {unreachable}"
+        if isinstance(unreachable, NotListening):
+            text += "; is the service running? start it with `make serve`"
         if done:
-            hint += f"; {len(call.images) - done} of {len(call.images)} images are not classified"
-        print(f"error: {unreachable}; {hint}", file=sys.stderr)
+            text += f"; {len(call.images) - done} of {len(call.images)} images are not classified"
+        print(text, file=sys.stderr)
         return UNREACHABLE
     return SOME_FAILED if failed else ANSWERED
 

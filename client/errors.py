@@ -9,6 +9,7 @@
     └── ClientError
         ├── UnreadableImage     the file cannot be read here; nothing was sent
         ├── Unreachable         no connection could be made
+        │   └── NotListening    nothing listens at the address, or not yet
         ├── ConnectionLost      the connection broke before the reply was complete
         ├── TimedOut            no reply within the caller's timeout (also a DeadlineExceeded)
         └── BadReply           a reply that is not the serving envelope
@@ -33,6 +34,10 @@ class UnreadableImage(ClientError):
 
 class Unreachable(ClientError):
     """No connection to the server: refused, unknown host, no route, or a timeout."""
+
+
+class NotListening(Unreachable):
+    """The connection was refused: nothing listens there. A service that starts will soon."""
 
 
 class ConnectionLost(ClientError):

@@ -18,11 +18,12 @@ if __package__ in (None, ""):
     # Run as a script: this folder is first on the path, and the repository's root belongs there.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from client.address import DEFAULT_URL, is_loopback, prediction_url
+from client.address import DEFAULT_URL, is_loopback, names_a_service, prediction_url
 from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
 from client.credentials import Credentials
-from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable
+from client.diagnosis import explanation, look_at, proxy_of, through
+from client.errors import BadReply, ConnectionLost, NotListening, TimedOut, Unreachable
 from client.http_body import HttpBody, envelope_body, fits_raw, raw_body
 from protocol.console import as_command
 from protocol.errors import (
@@ -67,8 +68,9 @@ class HttpClient(ClassifyClient):
     Args:
         url: `http://host:port`, or the whole address of the route.
         timeout_s: seconds for one request, retries included.
-        service: the service's name, where `url` has no path.
-        retries: how often a refused request is sent again.
+        service: the service's name, where `url` has no path; `waste` if none is named, or the
+            only one that there is.
+        retries: how often a refused request is sent again; one to a service that starts is.
         credentials: API key and certificates.
         wire: how one image is sent. "raw": its bytes are the body, and options are in the query.
             "envelope": base64 in the key/value envelope. "auto": raw; where the server refuses to
@@ -94,12 +96,17 @@ class HttpClient(ClassifyClient):
         path = httpx.URL(self.url).path.strip("/").split("/")
         super().__init__(service=service or path[0], timeout_s=timeout_s, retries=retries)
         self._wire = wire
+        self._is_named = service is not None or names_a_service(url)
+        self._has_answered = False
         # A proxy set in the environment cannot reach this machine's own ports.
         trust_env = not is_loopback(httpx.URL(self.url).host)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         tls = httpx.URL(self.url).scheme == "https"
         if credentials.means_tls and not tls:
             raise ValueError(f"{self.url} is not TLS, so no certificate is of use; write https://")
+        host = httpx.URL(self.url).host
+        self._proxy = "" if is_loopback(host) else proxy_of(host, httpx.URL(self.url).scheme, "all")
+        self._credentials = credentials
         self._client = httpx.Client(
             trust_env=trust_env,
             limits=limits,
@@ -112,6 +119,29 @@ class HttpClient(ClassifyClient):
         return self.url
 
     def _exchange(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
+        deadline = time.monotonic() + timeout_s
+        url = self.url
+        try:
+            return self._exchange_named(request, timeout_s)
+        except ServiceNotFound:
+            if self._is_named:
+                raise
+            self._take_the_only_service(deadline - time.monotonic())
+            if self.url == url:
+                raise
+        return self._exchange_named(request, max(deadline - time.monotonic(), 0.001))
+
+    def _take_the_only_service(self, timeout_s: float) -> None:
+        """Take the name of the service that `GET /` lists, if it lists one and no other."""
+        base = httpx.URL(self.url).join("/")
+        try:
+            listed = self._client.get(base, timeout=max(timeout_s, 0.001)).json()
+            (name,) = [str(each["service"]) for each in listed["services"]]
+        except (httpx.HTTPError, ValueError, LookupError, TypeError):
+            return
+        self.url, self.service = prediction_url(str(base), name), name
+
+    def _exchange_named(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
         deadline = time.monotonic() + timeout_s
         if self._wire == "envelope" or not fits_raw(request):
             return _reply(self._send(envelope_body(request), timeout_s))
@@ -145,17 +175,39 @@ class HttpClient(ClassifyClient):
     def _post(self, body: HttpBody, timeout_s: float) -> tuple[int, bytes]:
         """Return status and body of the reply; httpx's errors become the client's."""
         try:
-            return self._stream(body, timeout_s)
+            reply = self._stream(body, timeout_s)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            raise Unreachable(f"cannot reach {self.url}: {_reason(error)}") from error
+            raise self._unreachable(error) from error
         except httpx.TimeoutException as error:
             raise self._timed_out() from error
         except httpx.TransportError as error:
+            found = "" if self._has_answered else self._look()
+            if found:
+                raise Unreachable(f"cannot reach {self.url}: {found}") from error
             raise ConnectionLost(
-                f"{self.url} broke the connection: {_reason(error)}; is this its HTTP port?"
+                f"{self.url} broke the connection: {_reason(error)}{through(self._proxy)}"
             ) from error
         except httpx.HTTPError as error:
             raise BadReply(f"the reply of {self.url} cannot be read: {error}") from error
+        self._has_answered = True
+        return reply
+
+    def _unreachable(self, error: httpx.TransportError) -> Unreachable:
+        kind = NotListening if _is_refused(error) and not self._proxy else Unreachable
+        reason = _reason(error)
+        if isinstance(error, httpx.ConnectError) and "[ssl" in reason:
+            reason = self._look() or reason
+        return kind(f"cannot reach {self.url}: {reason}{through(self._proxy)}")
+
+    def _look(self) -> str:
+        """Return what is wrong with the address, or "": it is looked at only after a failure."""
+        if self._proxy:
+            return ""
+        url = httpx.URL(self.url)
+        tls = url.scheme == "https"
+        port = url.port or (443 if tls else 80)
+        found = look_at(url.host, port, self._credentials.ssl_context())
+        return explanation(found, "HTTP", tls=tls)
 
     def _stream(self, body: HttpBody, timeout_s: float) -> tuple[int, bytes]:
         """Send and receive; `timeout_s` bounds each wait, and the reading as a whole."""
@@ -207,6 +259,15 @@ def _no_envelope(url: str, status: int, body: bytes) -> ServingError:
         f"{url} answered HTTP {status} and no serving envelope ({shown!r}); "
         "check host, port and path"
     )
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Return whether the operating system's error behind httpx's says that nothing listens."""
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _reason(error: httpx.TransportError) -> str:

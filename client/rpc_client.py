@@ -6,10 +6,17 @@ Talks to this project's service and to Paddle Serving 0.9.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":
+    # Read at the import: gRPC logs what the error says anyway.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 
@@ -21,12 +28,14 @@ from client.address import (
     DEFAULT_ENDPOINT,
     DEFAULT_SERVICE,
     endpoint_is_loopback,
+    host_and_port,
     rpc_endpoint,
 )
 from client.classify_client import DEFAULT_TIMEOUT_S, ClassifyClient
 from client.command import Call, command_parser, run_command
 from client.credentials import Credentials
-from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable
+from client.diagnosis import explanation, look_at, proxy_of, through
+from client.errors import BadReply, ConnectionLost, NotListening, TimedOut, Unreachable
 from protocol.console import as_command
 from protocol.errors import (
     InvalidRequest,
@@ -45,8 +54,9 @@ from protocol.request import ClassifyRequest
 
 CONNECT_TIMEOUT_MS = 5000
 MAX_MESSAGE_BYTES = 512 << 20  # 0.9's limit
-# Words in gRPC's message where no connection could be made.
+# Words in gRPC's message where no connection could be made, or the server is no gRPC server.
 NEVER_CONNECTED = ("failed to connect", "resolution", "resolving", "lookup", "handshake")
+REFUSED = "connection refused"
 # Statuses of a gateway in front of the service; the service's own errors are in the Response.
 GATEWAY_ERRORS: dict[grpc.StatusCode, type[ServingError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
@@ -62,8 +72,8 @@ class RpcClient(ClassifyClient):
     Args:
         endpoint: HOST:PORT, the host a name or an address.
         timeout_s: seconds for one request, retries included.
-        service: the service's name.
-        retries: how often a refused request is sent again.
+        service: the service's name; `waste` if none is named, or the only one that there is.
+        retries: how often a refused request is sent again; one to a service that starts is.
         options: further gRPC channel options, as ("grpc.lb_policy_name", "round_robin").
         credentials: API key and certificates.
         tls: whether to use TLS; certificates imply it.
@@ -87,6 +97,14 @@ class RpcClient(ClassifyClient):
         self._metadata = tuple(credentials.headers().items())
         self.endpoint = rpc_endpoint(endpoint)
         super().__init__(service=service or DEFAULT_SERVICE, timeout_s=timeout_s, retries=retries)
+        self._is_named = service is not None
+        self._has_answered = False
+        self._tls = tls or credentials.means_tls
+        self._credentials = credentials
+        is_here = endpoint_is_loopback(self.endpoint)
+        host = self.endpoint.rpartition(":")[0].strip("[]")
+        # In gRPC's order.
+        self._proxy = "" if is_here else proxy_of(host, "grpc", "https", "http")
         channel_options = [
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -96,10 +114,10 @@ class RpcClient(ClassifyClient):
             # Despite its name, the time that one attempt to connect may take.
             ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
             # A proxy set in the environment cannot reach this machine's own ports.
-            ("grpc.enable_http_proxy", 0 if endpoint_is_loopback(self.endpoint) else 1),
+            ("grpc.enable_http_proxy", 0 if is_here else 1),
             *options,
         ]
-        if tls or credentials.means_tls:
+        if self._tls:
             self._channel = grpc.secure_channel(
                 self.endpoint, credentials.channel_credentials(), options=channel_options
             )
@@ -112,6 +130,18 @@ class RpcClient(ClassifyClient):
         return self.endpoint
 
     def _exchange(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
+        deadline = time.monotonic() + timeout_s
+        try:
+            return self._exchange_named(request, timeout_s)
+        except ServiceNotFound:
+            if self._is_named or request.service != DEFAULT_SERVICE:
+                raise
+        # An empty name means the only service there is.
+        self.service = ""
+        unnamed = dataclasses.replace(request, service="")
+        return self._exchange_named(unnamed, max(deadline - time.monotonic(), 0.001))
+
+    def _exchange_named(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
         try:
             message = self._stub.inference(
                 request_to_proto(request), timeout=timeout_s, metadata=self._metadata
@@ -120,6 +150,7 @@ class RpcClient(ClassifyClient):
             raise self._translated(error) from error
         except ValueError as error:
             raise RuntimeError(f"the client of {self.endpoint} is closed") from error
+        self._has_answered = True
         try:
             return reply_from_proto(message)
         except UnreadableReply as error:
@@ -131,10 +162,11 @@ class RpcClient(ClassifyClient):
         if status is grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimedOut(f"{self.endpoint} did not answer within {self._timeout_s:g} s")
         if status is grpc.StatusCode.UNAVAILABLE:
-            if any(words in details.lower() for words in NEVER_CONNECTED):
-                return Unreachable(f"cannot reach {self.endpoint}: {_reason(details)}")
+            return self._unavailable(details.lower())
+        if status is grpc.StatusCode.CANCELLED:
             return ConnectionLost(
-                f"{self.endpoint} broke the connection: {details.lower()}; is this its RPC port?"
+                f"{self.endpoint} ended the call before its reply: the service is stopping, or a "
+                "gateway in between gave up; send the request again"
             )
         if "larger than max" in details:
             return TooLarge(f"the message is over a limit on the way: {details}")
@@ -146,6 +178,25 @@ class RpcClient(ClassifyClient):
             f"({status.name}: {details}); check host and port"
         )
 
+    def _unavailable(self, details: str) -> ServingError:
+        """Return the error for a call without a connection, or with one that broke."""
+        way = through(self._proxy)
+        if REFUSED in details and not self._proxy:
+            return NotListening(f"cannot reach {self.endpoint}: {REFUSED}")
+        found = "" if self._has_answered else self._look()
+        if found or any(words in details for words in NEVER_CONNECTED):
+            return Unreachable(f"cannot reach {self.endpoint}: {found or _reason(details)}{way}")
+        return ConnectionLost(f"{self.endpoint} broke the connection: {details}{way}")
+
+    def _look(self) -> str:
+        """Return what is wrong with the address, or "": it is looked at only after a failure."""
+        address = host_and_port(self.endpoint)
+        if self._proxy or address is None:
+            return ""
+        return explanation(
+            look_at(*address, self._credentials.ssl_context()), "gRPC", tls=self._tls
+        )
+
     def close(self) -> None:
         """Close the channel; this cancels calls that still run."""
         self._channel.close()
@@ -153,9 +204,9 @@ class RpcClient(ClassifyClient):
 
 def _reason(details: str) -> str:
     """Return the last of gRPC's chain of causes, which names the reason."""
-    if "failed parsing http/2" in details.lower():
+    if "failed parsing http/2" in details:
         return "what listens there does not speak gRPC; give the RPC port"
-    return details.rpartition(":")[2].strip(" ]").lower() or "no connection"
+    return details.rpartition(":")[2].strip(" ]") or "no connection"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

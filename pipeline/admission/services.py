@@ -107,6 +107,7 @@ class Services:
         return reply
 
     def _no_service(self, name: str) -> ServiceNotFound:
-        return ServiceNotFound(
-            f"there is no service {name[:64]!r} here; services: {', '.join(self._engines)}"
-        )
+        names = ", ".join(self._engines)
+        if not name:
+            return ServiceNotFound(f"the request names no service; services: {names}")
+        return ServiceNotFound(f"there is no service {name[:64]!r} here; services: {names}")
