@@ -26,6 +26,8 @@ DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_JOBS = 4
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 2.0
+# Another attempt needs so much of the time; with less the error is more useful than a timeout.
+LEAST_S = 0.2
 # So long a service may take until it listens: its ports are open before its model is loaded.
 LISTEN_PATIENCE_S = 5.0
 # Errors that may pass by themselves. Classifying changes nothing on the server, so a request may be
@@ -155,7 +157,7 @@ class ClassifyClient(ABC):
                 if isinstance(error, NotListening):
                     patient = min(deadline, began + LISTEN_PATIENCE_S)
                 pause = _pause(attempt)
-                if retried > self._retries or time.monotonic() + pause >= patient:
+                if retried > self._retries or time.monotonic() + pause + LEAST_S >= patient:
                     raise
             attempt += 1
             time.sleep(pause)

@@ -106,17 +106,16 @@ def proxy_of(host: str, *names: str) -> str:
     if urllib.request.proxy_bypass(host):
         return ""
     address = next((set_proxies[name] for name in names if set_proxies.get(name)), "")
-    # It may hold a password.
-    return address.rpartition("@")[2] or ""
+    bare = urlsplit(address).netloc if "://" in address else address
+    return bare.rpartition("@")[2]  # without a password
 
 
 def through(proxy: str) -> str:
     """Return what an error says of the way over a proxy."""
     if not proxy:
         return ""
-    bare = urlsplit(proxy).netloc if "://" in proxy else proxy
     return (
-        f"; the way is through the proxy {bare} of the environment (no_proxy names hosts that are "
+        f"; the way is through the proxy {proxy} of the environment (no_proxy names hosts that are "
         "reached without it)"
     )
 

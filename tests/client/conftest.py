@@ -5,6 +5,7 @@ An image is its own label; the first word of an image may request trouble.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class FakeService:
     """Answers; `refusals` are raised first, one a request.
 
     `content_types` lists the Content-Type of each HTTP request. With `reads_raw` False a raw image
-    is refused as the gateway of Paddle Serving 0.9 does it.
+    is refused as the gateway of Paddle Serving 0.9 does it. `GET /` lists the services if `lists`.
     """
 
     def __init__(self) -> None:
@@ -55,13 +56,21 @@ class FakeService:
         self.deadlines_s: list[float] = []
         self.content_types: list[str] = []
         self.reads_raw = True
+        self.services: tuple[str, ...] = ("waste",)
+        self.lists = True
 
     def answer(self, request: ClassifyRequest) -> ClassifyReply:
         self.requests.append(request)
         if self.refusals:
             raise self.refusals.pop(0)
-        if request.service not in ("", "waste"):
-            raise ServiceNotFound(f"there is no service {request.service!r} here; services: waste")
+        known = request.service in self.services or (
+            not request.service and len(self.services) == 1
+        )
+        if not known:
+            names = ", ".join(self.services)
+            raise ServiceNotFound(
+                f"there is no service {request.service!r} here; services: {names}"
+            )
         reply = ClassifyReply(tuple(self._one(image.data, image.topk) for image in request.images))
         failure = whole_failure(reply)
         if failure is not None:
@@ -79,6 +88,11 @@ class FakeService:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        fake: FakeService = self.server.fake  # type: ignore[attr-defined]
+        listed = {"services": [{"service": name} for name in fake.services]}
+        self._send(200, json.dumps(listed).encode()) if fake.lists else self._send(404, b"{}")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
