@@ -61,6 +61,44 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
             "PostProcess": {"name": "Topk", "topk": 5, "class_id_map_file": "l.txt"},
         },
     },
+    "training.yaml that evaluates": {
+        "Global": {
+            "image_shape": [3, 4, 4],
+            "use_multilabel": False,
+            "eval_mode": "classification",
+        },
+        "Arch": {"name": "D", "models": [{"S": {"name": "R"}}], "infer_model_name": "S"},
+        "Metric": {"Eval": [{"TopkAcc": {"topk": [1, 5]}}]},
+        "Infer": {"transforms": OPERATORS[:1]},
+        "DataLoader": {
+            "Eval": {"dataset": {"name": "ImageNetDataset", "transform_ops": OPERATORS[:-1]}}
+        },
+    },
+    "training.yaml of release 1": {
+        "ARCHITECTURE": {"name": "R"},
+        "multilabel": False,
+        "VALID": {"transforms": OPERATORS},
+    },
+    "infer_cfg.yml": {
+        "arch": "PPHGNet",
+        "Preprocess": [
+            {"type": "Resize", "target_size": [4, 4], "keep_ratio": False, "interp": 2},
+            {"type": "NormalizeImage", "mean": [0.5] * 3, "std": [0.5] * 3, "is_scale": True},
+            {"type": "Permute"},
+        ],
+        "label_list": LABELS,
+    },
+    "inference.yml of PaddleOCR": {
+        "Global": {"label_list": LABELS},
+        "PreProcess": {
+            "transform_ops": [
+                {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
+                {"ClsLabelEncode": None},
+                {"ClsResizeImg": {"image_shape": [3, 4, 4]}},
+            ]
+        },
+        "PostProcess": {"name": "ClsPostProcess"},
+    },
 }
 ODD: list[Any] = [
     None, True, 0, -1, 3.5, float("nan"), 10**30, "", "text", "1/0", [], {}, [1, 2], [None],
@@ -126,7 +164,7 @@ def test_descriptions(
     export = make_export("pdmodel", description=None)
     (export / "l.txt").write_text("a\nb\nc\n")
     file = export / name.partition(" ")[0]
-    options = ["--preprocess", str(file)] if name == "training.yaml" else []
+    options = ["--labels", str(export / "l.txt")] if name.startswith("training.yaml ") else []
     file.write_text(yaml.safe_dump(DESCRIPTIONS[name], allow_unicode=True), encoding="utf-8")
     assert answer(export, *options) == 0
     codes = set()
