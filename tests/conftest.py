@@ -98,7 +98,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def write_onnx() -> Callable[..., dict[str, np.ndarray]]:
-    """Write an ONNX classifier of three classes: mean of each colour, fully connected, `last`.
+    """Write an ONNX classifier of three classes: mean of each channel, fully connected, `last`.
 
     With `convolution` there is one before the mean, of three by three pixels.
 
@@ -120,14 +120,15 @@ def write_onnx() -> Callable[..., dict[str, np.ndarray]]:
         external: bool = False,
         class_ids: bool = False,
         convolution: bool = False,
+        channels: int = 3,
     ) -> dict[str, np.ndarray]:
         helper, types = onnx.helper, onnx.TensorProto
         random = np.random.default_rng(5)
         weights = {
-            "fc.w": random.normal(size=(3, 3)).astype(np.float32),
+            "fc.w": random.normal(size=(channels, 3)).astype(np.float32),
             "fc.b": random.normal(size=3).astype(np.float32),
         }
-        shape = [batch, size, size, 3] if pixels else [batch, 3, size, size]
+        shape = [batch, size, size, channels] if pixels else [batch, channels, size, size]
         cast = feed_type != "FLOAT"
         nodes = [helper.make_node("Cast", ["x"], ["floats"], to=types.FLOAT)] if cast else []
         axes = [1, 2] if pixels else [2, 3]
