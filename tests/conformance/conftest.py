@@ -28,7 +28,6 @@ from tests.patience import PATIENCE_S
 
 PPOCR, SHUFFLENET = "ch_ppocr_mobile_v2_cls_infer", "imagenet_shufflenetv2_fluid_sep"
 ALIASES = ("--feed-alias", "image", "--fetch-alias", "score")
-RESIZE = "- ResizeImage: {size: [192, 48]}\n"
 NORMALIZE = """
 - NormalizeImage: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], order: '', scale: 1.0/255.0}
 - ToCHWImage:
@@ -211,13 +210,12 @@ def bundles(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     `anysize` is the first one with aliases that are not the names, and images as large as sent.
     """
     folder = tmp_path_factory.mktemp("bundles")
-    (folder / "ppocr.yml").write_text(RESIZE + NORMALIZE, encoding="utf-8")
     (folder / "anysize.yml").write_text(NORMALIZE, encoding="utf-8")
     (folder / "ppocr.txt").write_text("0, upright\n180, turned\n", encoding="utf-8")
     models = shared / "models"
     synset = models / "synset_words.txt"
     for name, export, preprocess, labels, *options in (
-        ("ppocr", PPOCR, folder / "ppocr.yml", folder / "ppocr.txt"),
+        ("ppocr", PPOCR, "paddleocr-cls", folder / "ppocr.txt"),
         ("imagenet", SHUFFLENET, "imagenet-224", synset),
         ("anysize", PPOCR, folder / "anysize.yml", folder / "ppocr.txt", *ALIASES),
     ):
