@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,44 @@ def test_a_grey_image_stays_as_it_is(backend: str) -> None:
     levels = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
     grey = build_preprocess([{"Grayscale": {"backend": backend, "num_output_channels": 3}}])
     assert np.array_equal(grey(levels), levels)
+
+
+def test_operators_are_equal_inside_the_official_engines_python(
+    paddle_serving_python: Path, root: Path
+) -> None:
+    """Python 3.8 with the OpenCV and numpy of Paddle Serving 0.9's time."""
+    steps = {case: [{name: options} for name, options in CASES[case][1]] for case in CASES}
+    script = (
+        "import json, sys; sys.path.insert(0, '.')\n"
+        "import numpy as np\n"
+        "from pipeline.stages.preprocess import build_preprocess\n"
+        "given = json.load(sys.stdin)\n"
+        "for case, steps in given['steps'].items():\n"
+        "    prepare = build_preprocess(steps)\n"
+        "    for size, pixels in given['images'].items():\n"
+        "        if size in given['sizes'][case]:\n"
+        "            array = prepare(np.asarray(pixels, np.uint8))\n"
+        "            print(json.dumps([case, size, list(array.shape), array.tobytes().hex()]))\n"
+    )
+    small = [size for size in SIZES if max(size) < 100]
+    order = {
+        "steps": steps,
+        "sizes": {case: [f"{h}x{w}" for h, w in fitting(case)] for case in CASES},
+        "images": {f"{h}x{w}": image_of(h, w).tolist() for h, w in small},
+    }
+    done = subprocess.run(
+        [str(paddle_serving_python), "-c", script],
+        input=json.dumps(order),
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {case for case, *_ in lines} == set(CASES)
+    for case, size, shape, data in lines:
+        height, width = map(int, size.split("x"))
+        expected = ours(case, image_of(height, width))
+        assert tuple(shape) == expected.shape, (case, size)
+        assert bytes.fromhex(data) == expected.tobytes(), (case, size)

@@ -25,6 +25,8 @@ if __package__ in (None, ""):
 # Paddle writes pages of output for each model it loads.
 os.environ.setdefault("GLOG_minloglevel", "2")
 
+import cv2
+
 from bundle import Bundle, BundleError
 from pipeline.hosts.paddle_serving.config import plan_of
 from pipeline.hosts.paddle_serving.errors import ConfigurationError
@@ -78,6 +80,8 @@ def _check_feed(bundle: Bundle) -> None:
     hindrance = feed_hindrance(bundle.model_config)
     if hindrance:
         raise ConfigurationError("{} cannot be served: {}".format(bundle.path, hindrance))
+    # 0.9 forks its processes, and those would wait for ever for threads that OpenCV has here.
+    cv2.setNumThreads(1)
     prepared = survey(build_preprocess(bundle.description.transform_ops), (512, 512))
     wrong = misfit(prepared, bundle.model_config.feeds[0], open_left_out=True)
     if wrong is not None:
