@@ -29,6 +29,7 @@ _TRIED = 6  # images: the ones that differ most
 _CAUSES = 3
 # A cause must bring the scores this much nearer to be one.
 _NEARER = 5
+_NOISE = 1e-5  # of runtimes
 _ORIENTATION = 0x0112
 _MODES = {"L": "grey", "LA": "grey with alpha", "P": "a palette", "RGBA": "alpha", "1": "one bit"}
 
@@ -49,7 +50,7 @@ class _Outcome(NamedTuple):
 
     text: str
     explained: Mapping[str, float]
-    as_stored: Sequence[str]  # of them, those that agree only if they are not turned
+    by_pillow: Sequence[str]  # of them, those that agree only if Pillow decodes them
 
 
 def likely_causes(
@@ -68,23 +69,43 @@ def likely_causes(
         for name, data in tried.items()
     }
     outcomes = [_outcome(served, way, tried, before, reference) for way in _ways(served)]
-    # the ways that explain most images, and of those the nearest
-    outcomes.sort(
-        key=lambda found: (-len(found.explained), max(found.explained.values(), default=0))
-    )
+    outcomes.sort(key=_rank)
+    best = outcomes[0]
     causes = []
     for found in outcomes[:_CAUSES]:
-        if found.text and 2 * len(found.explained) >= len(tried):
+        as_good = _rank(found)[0] == _rank(best)[0] and _rank(found)[1] <= 10 * _rank(best)[1]
+        if best.text and as_good and 2 * len(found.explained) >= len(tried):
             causes.append(
                 f"{found.text}: {len(found.explained)} of {len(tried)} images would differ by"
                 f" {max(found.explained.values()):.2g} at most"
             )
-    if outcomes and outcomes[0].as_stored:
+    causes += _of_decoding({name: tried[name] for name in best.by_pillow})
+    return causes or _of_order(served, tried, before, reference)
+
+
+def _rank(found: _Outcome) -> tuple[int, float]:
+    """Ways that explain most images come first, and of those the nearest; noise is none."""
+    return -len(found.explained), max([_NOISE, *found.explained.values()])
+
+
+def _of_decoding(images: Mapping[str, bytes]) -> list[str]:
+    """What is said of images that agree once Pillow decodes them, and does not turn them."""
+    turned = [name for name, data in images.items() if _orientation(data) > 1]
+    others = [
+        f"{name} ({image_facts(data)})" for name, data in images.items() if name not in turned
+    ]
+    causes = []
+    if turned:
         causes.append(
             "EXIF orientation that the framework did not apply, and the service does (turn images"
-            f" there with PIL.ImageOps.exif_transpose): {shown(outcomes[0].as_stored)}"
+            f" there with PIL.ImageOps.exif_transpose): {shown(turned)}"
         )
-    return causes or _of_order(served, tried, before, reference)
+    if others:
+        causes.append(
+            "pixels as Pillow decodes them; the service decodes as OpenCV does"
+            f" (docs/preprocessing.md lists the differences): {shown(others)}"
+        )
+    return causes
 
 
 def _outcome(
@@ -95,16 +116,16 @@ def _outcome(
     reference: Mapping[str, np.ndarray],
 ) -> _Outcome:
     explained: dict[str, float] = {}
-    as_stored = []
+    by_pillow = []
     for name, data in images.items():
         apart = _apart(served, way.prepare, served.decode, data, reference[name])
-        if apart * _NEARER >= before[name] and _orientation(data) > 1:
-            apart = _apart(served, way.prepare, _as_stored, data, reference[name])
+        if apart * _NEARER >= before[name]:
+            apart = _apart(served, way.prepare, _by_pillow, data, reference[name])
             if apart * _NEARER < before[name]:
-                as_stored.append(name)
+                by_pillow.append(name)
         if apart * _NEARER < before[name]:
             explained[name] = apart
-    return _Outcome(way.text, explained, as_stored)
+    return _Outcome(way.text, explained, by_pillow)
 
 
 def image_facts(data: bytes) -> str:
@@ -127,7 +148,7 @@ def image_facts(data: bytes) -> str:
 
 
 def _ways(served: Classifier) -> Iterator[_Way]:
-    yield _Way("", served.preprocess)  # with pixels that are not turned
+    yield _Way("", served.preprocess)  # with Pillow's pixels
     yield _Way(
         "channels in the order BGR in place of RGB (DecodeImage: {to_rgb: false})",
         lambda image: served.preprocess(np.ascontiguousarray(image[:, :, ::-1])),
@@ -171,7 +192,7 @@ def _orientation(data: bytes) -> int:
         return 1
 
 
-def _as_stored(data: bytes) -> np.ndarray:
+def _by_pillow(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:  # which Pillow turns only on request
         return np.asarray(image.convert("RGB"))
 

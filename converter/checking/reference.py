@@ -61,6 +61,7 @@ class ReferenceComparison:
         conversion: what was made of the reference's numbers before they were compared, if anything.
         causes: what most likely makes the difference, where there is one.
         tolerance: the largest difference allowed.
+        distinguishes: the reference gives different images different scores.
     """
 
     bundle: Path
@@ -72,6 +73,7 @@ class ReferenceComparison:
     conversion: str
     causes: tuple[str, ...]
     tolerance: float
+    distinguishes: bool
 
     @property
     def passed(self) -> bool:
@@ -132,6 +134,7 @@ def compare_with_reference(
         conversion=conversion,
         causes=tuple(causes),
         tolerance=tolerance,
+        distinguishes=bool(np.ptp(list(theirs.values()), axis=0).max() > 10 * tolerance),
     )
 
 

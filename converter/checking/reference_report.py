@@ -36,6 +36,9 @@ def print_comparison(
     said = f"differ by {worst.difference:.2g} at most, on {worst.image};"
     table.add_row("scores", Text(f"{said} {compared.tolerance:g} allowed", style=color))
     table.add_row("best class", f"the same for {compared.agreeing} of {len(compared.images)}")
+    if not compared.distinguishes:
+        note = "the scores of all images are nearly the same, so this shows little; give others"
+        table.add_row("note", Text(note, style="yellow"))
     for image, why in compared.unreadable.items():
         table.add_row("refused", Text(f"{image}: {why}", style="red"))
     for cause in compared.causes:

@@ -258,6 +258,29 @@ def test_other_preprocessing_is_recognised(
     assert "6 of 6 images would differ by" in compared.causes[0]
 
 
+def test_an_image_that_pillow_decodes_otherwise_is_named(
+    bundle: Bundle, images: Path, tmp_path: Path
+) -> None:
+    with Image.open(images / "1.png") as image:
+        image.convert("CMYK").save(images / "1.jpg")
+    (images / "1.png").unlink()
+    file = write_csv(tmp_path / "scores.csv", references(bundle, images))
+    compared = compare_with_reference(bundle.path, file, images)
+    (cause,) = compared.causes
+    assert cause.startswith("pixels as Pillow decodes them; the service decodes as OpenCV does")
+    assert cause.endswith("1.jpg (JPEG 90x70, CMYK)")
+
+
+def test_scores_that_are_the_same_for_all_images_show_little(
+    bundle: Bundle, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = references(bundle, images)
+    file = write_csv(tmp_path / "scores.csv", dict.fromkeys(rows, rows["0.png"]))
+    arguments = ["verify", str(bundle.path), "--reference", str(file), "--images", str(images)]
+    assert main([*arguments, "--tolerance", "1"]) == 0
+    assert "are nearly the same, so this shows little" in capsys.readouterr().out
+
+
 def test_an_image_that_a_service_refuses_fails(
     bundle: Bundle, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
