@@ -25,7 +25,7 @@ from .checking.report import print_report, print_verification
 from .checking.verify import DEFAULT_TOLERANCE, verify
 from .describing.forms import FORMS
 from .describing.overrides import Overrides
-from .describing.presets import preset_names
+from .describing.presets import preset, preset_names
 from .errors import ConversionError
 from .targets import command as target_command
 
@@ -113,6 +113,13 @@ def _convert(options: argparse.Namespace) -> None:
         )
     )
     print_report(bundle_facts(bundle))
+    named = options.preprocess is not None and preset(options.preprocess) is not None
+    if named or not bundle.graph_format.paddle:
+        sys.stdout.write(
+            "Is this how the framework prepares images? Its own scores show it:\n"
+            f"    python -m converter verify {options.output} --images DIR --reference scores.npz\n"
+            "docs/bundle.md writes scores.npz with each framework.\n"
+        )
 
 
 def _inspect(options: argparse.Namespace) -> None:
