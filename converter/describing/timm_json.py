@@ -11,7 +11,7 @@ from ..errors import ConversionError
 from .form import DEFAULT_TOPK, Source
 from .framework_ops import CROP_MODES, IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, Size, timm
 from .presets import for_graph
-from .values import Values, is_side
+from .values import Values, is_side, labels_by_number
 
 
 def is_timm_json(document: object) -> bool:
@@ -84,18 +84,17 @@ def _one_of(values: Values, key: str, known: tuple[str, ...], default: str) -> s
 
 
 def _label_names(document: Mapping[str, Any], values: Values) -> object:
-    return values.get("label_names") or document.get("label_names")
+    places = (values.document, document)
+    keys = ("label_names", "labels")  # the second is the name in timm's first versions
+    return next((place[key] for key in keys for place in places if place.get(key)), None)
 
 
 def _labels(document: Mapping[str, Any], values: Values) -> tuple[str, ...] | None:
     """The description of each class where there is one, else its name."""
-    names = _label_names(document, values)
-    if not names:
+    given = _label_names(document, values)
+    if given is None:
         return None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConversionError(
-            f"{values.where}: label_names is a list of texts; correct it, or give --labels"
-        )
+    names = labels_by_number(given, f"{values.where}: label_names")
     texts: Any = values.get("label_descriptions") or document.get("label_descriptions") or {}
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ConversionError(

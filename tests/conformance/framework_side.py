@@ -26,7 +26,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from framework_images import image  # noqa: E402
+from framework_images import SIZES, image  # noqa: E402
 
 Prepare = Callable[[Any], Any]
 PACKAGES = (
@@ -139,11 +139,13 @@ def main(folder: Path) -> None:
         prepare, documents[case["name"]] = FRAMEWORKS[case["framework"]](case["parameters"])
         if prepare is None:
             continue
-        arrays = {
-            name: np.ascontiguousarray(prepare(Image.fromarray(image(name))), np.float32)
-            for name in case["images"]
-        }
-        np.savez(folder / f"{number}.npz", **arrays)
+        arrays = []
+        for name in case["images"]:
+            # a file is opened as each of them shows it
+            pixels = image(name) if name in SIZES else Image.open(name).convert("RGB")
+            given = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+            arrays.append(np.ascontiguousarray(prepare(given), np.float32))
+        np.savez(folder / f"{number}.npz", *arrays)
     versions = {}
     for package in PACKAGES:
         try:

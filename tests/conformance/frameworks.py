@@ -35,7 +35,7 @@ class Case:
         framework: a function of framework_side.py.
         parameters: of that function.
         bound: how far a number may be from the framework's; 0: bit for bit.
-        images: names of framework_images.SIZES.
+        images: names of framework_images.SIZES, or paths of files.
     """
 
     name: str
@@ -101,18 +101,12 @@ class Frameworks:
         answers: dict[str, Any] = json.loads((self.folder / "answers.json").read_text("utf-8"))
         arrays = []
         for number, case in enumerate(cases):
-            file = self.folder / f"{number}.npz"
-            with np.load(file) if file.exists() else _nothing() as stored:
-                arrays.append({name: stored[name] for name in case.images if file.exists()})
+            of_case: dict[str, np.ndarray] = {}
+            if case.images:
+                with np.load(self.folder / f"{number}.npz") as stored:
+                    of_case = {n: stored[f"arr_{i}"] for i, n in enumerate(case.images)}
+            arrays.append(of_case)
         return answers, arrays
-
-
-class _nothing:  # noqa: N801 - a context without content
-    def __enter__(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def compare_or_record(frameworks: Frameworks, cases: list[Case]) -> list[dict[str, np.ndarray]]:
