@@ -68,6 +68,18 @@ def published(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 @pytest.fixture(scope="session")
+def paddleclas_source(root: Path) -> Path:
+    """A checkout of PaddleClas."""
+    folder = Path(os.environ.get("PADDLECLAS_SOURCE", root / "build/paddleclas-source"))
+    if not (folder / "ppcls/configs").is_dir():
+        pytest.skip(
+            f"no PaddleClas at {folder}: run `make paddleclas-source`, or name its folder in"
+            " PADDLECLAS_SOURCE"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def paddle_serving_python(root: Path) -> Path:
     """The interpreter of an environment that holds the official packages."""
     given = os.environ.get("PADDLE_SERVING_PYTHON")

@@ -7,7 +7,6 @@ training configurations too.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -67,18 +66,6 @@ OTHER_SIZE = {
 }
 # Operators that only its training has; tests/conformance/test_operators.py has their numbers.
 NOT_IN_DEPLOY = {"CropImageAtRatio"}
-
-
-@pytest.fixture(scope="session")
-def paddleclas_source(root: Path) -> Path:
-    """A checkout of PaddleClas."""
-    folder = Path(os.environ.get("PADDLECLAS_SOURCE", root / "build/paddleclas-source"))
-    if not (folder / "ppcls/configs").is_dir():
-        pytest.skip(
-            f"no PaddleClas at {folder}: run `make paddleclas-source`, or name its folder in"
-            " PADDLECLAS_SOURCE"
-        )
-    return folder
 
 
 def outcome(path: Path) -> tuple[str, InferenceDescription | None]:
