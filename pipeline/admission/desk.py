@@ -101,10 +101,15 @@ class Desk:
     async def _answer(
         self, call: Call, codec: Codec, observation: Observation, reservation: Reservation
     ) -> bytes:
+        observation.found(self.services.presumed(call.service))
         # Before anything of the body is read: refusing must cost next to nothing.
         if call.from_browsers:
             check_origin(call.headers, self.cors_origins)
-        caller = self.keys.admit(call.headers.get("authorization"), call.headers.get("x-api-key"))
+        caller = self.keys.admit(
+            call.headers.get("authorization"),
+            call.headers.get("x-api-key"),
+            on_owner=observation.identified,
+        )
         deadline = call.deadline()
         request = await self._read(call, codec, deadline, observation, reservation)
         self.keys.spend(caller, len(request.images))
@@ -132,6 +137,7 @@ class Desk:
         return request
 
     def _require(self, name: str, observation: Observation) -> str:
+        observation.found(None)
         service = self.services.require(name)
         observation.found(service)
         return service

@@ -11,6 +11,8 @@ from protocol.errors import RateLimited, Unauthenticated
 
 from ..settings.api_keys import ApiKey, digest
 
+# In place of the name of a key that is missing, or not known here.
+UNKNOWN_KEY = "unknown"
 _HOW = "send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
 
 
@@ -43,7 +45,12 @@ class KeyRing:
                 bucket = _Bucket(key.rate, key.burst, self._clock())
             self._buckets[key.name] = bucket
 
-    def admit(self, authorization: str | None, api_key: str | None) -> str | None:
+    def admit(
+        self,
+        authorization: str | None,
+        api_key: str | None,
+        on_owner: Callable[[str], None] = lambda _name: None,
+    ) -> str | None:
         """Return the name of the caller whose key this is, None where none is required.
 
         One known key is enough: a gateway may need the other header for itself.
@@ -51,6 +58,8 @@ class KeyRing:
         Args:
             authorization: the value of the header or metadata of that name.
             api_key: the value of `x-api-key`.
+            on_owner: is called with the name as soon as it is known, with `UNKNOWN_KEY` before;
+                not at all where no key is required.
 
         Raises:
             Unauthenticated: no key, or none that is known.
@@ -58,7 +67,9 @@ class KeyRing:
         """
         if not self._keys:
             return None
+        on_owner(UNKNOWN_KEY)
         name = self._owner(_presented(authorization, api_key))
+        on_owner(name)
         # A request counts as one image before it is read, so that bad requests count too.
         self._take(name, 1, taken=0)
         return name

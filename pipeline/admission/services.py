@@ -78,6 +78,15 @@ class Services:
             raise self._no_service(name)
         return name
 
+    def presumed(self, name: str | None) -> str | None:
+        """Return the service of a request that is refused before its body is read, if it is known.
+
+        `name` is that of its address, None over a wire that has none there.
+        """
+        if not name:
+            return next(iter(self._engines)) if len(self._engines) == 1 else None
+        return name if name in self._engines else None
+
     async def classify(
         self, request: ClassifyRequest, timeout_s: float | None = None
     ) -> ClassifyReply:

@@ -61,7 +61,7 @@ class StandaloneHost:
         self._settings = settings
         self._since = time.monotonic()
         self._counters: dict[str, Counters] = {}
-        self._metrics = Metrics(version())
+        self._metrics = Metrics(version(), _longest_s(settings))
         self._tracing = tracing_from_environment()
         self._log = RequestLog(LINES_A_SECOND)
         self._observer = Observer(self._metrics, self._log, self._tracing)
@@ -187,7 +187,7 @@ class StandaloneHost:
             self._desk,
             max_body_bytes=self._settings.max_body_bytes,
             max_connections=self._max_connections,
-            longest_s=READ_TIMEOUT_S + max(op.engine.timeout_s for op in self._settings.ops),
+            longest_s=READ_TIMEOUT_S + _longest_s(self._settings),
         )
         credentials = self._tls.grpc_credentials() if self._tls is not None else None
         add_rpc_port(server, ports.rpc, credentials)
@@ -229,3 +229,9 @@ class StandaloneHost:
         if self._tls is not None:
             self._tls.renew(settings.access.tls)
         self._keys.replace(settings.api_keys)
+        self._metrics.reach(_longest_s(settings))
+
+
+def _longest_s(settings: ServiceSettings) -> float:
+    """Return the longest time that a request may take in a service."""
+    return max(op.engine.timeout_s for op in settings.ops)

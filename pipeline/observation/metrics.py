@@ -33,6 +33,11 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
+# Further ones, up to the longest timeout of the configuration.
+_MORE_SECONDS = (20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+# Most names of API keys that become labels in the life of a process; a file may have any number.
+_MAX_KEYS = 200
+OTHER_KEYS = "other"
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -45,9 +50,12 @@ class HasStatus(Protocol):
 
 
 class Metrics:
-    """The registry of this process; nothing global, so that tests and hosts have their own."""
+    """The registry of this process; nothing global, so that tests and hosts have their own.
 
-    def __init__(self, version: str) -> None:
+    Its histograms of seconds reach `longest_s`, the longest timeout of a service.
+    """
+
+    def __init__(self, version: str, longest_s: float = 0.0) -> None:
         self.registry = CollectorRegistry()
         self._engines: Callable[[], Mapping[str, HasStatus]] = dict
         ProcessCollector(registry=self.registry)
@@ -55,20 +63,18 @@ class Metrics:
         self.registry.register(_EngineCollector(self))
         info = self._gauge("serving_build_info", "The version that runs; always 1.", "version")
         info.labels(version).set(1)
-        labels = ("service", "protocol")
         self._requests = self._counter(
-            "serving_requests_total", "Requests with a reply.", *labels, "outcome"
+            "serving_requests_total", "Requests with a reply.", "service", "protocol", "outcome"
         )
-        self._duration = self._seconds(
-            "serving_request_duration_seconds", "From a request's first byte to its reply.", *labels
+        self._keyed = self._counter(
+            "serving_api_key_requests_total",
+            "Requests by the name of their API key.",
+            *("key", "service", "outcome"),
         )
-        self._wait = self._seconds("serving_queue_wait_seconds", "An image's wait for a worker.")
-        self._decode = self._seconds(
-            "serving_decode_duration_seconds", "Decoding and preprocessing of a batch."
-        )
-        self._predict = self._seconds(
-            "serving_predict_duration_seconds", "The model's run of a batch."
-        )
+        self._keys: set[str] = set()
+        self._buckets: tuple[float, ...] = ()
+        self._seconds: dict[str, Histogram] = {}
+        self.reach(longest_s)
         self._size = self._histogram("serving_batch_size_images", "Images in a batch.", _SIZES)
         self._reloads = self._counter("serving_reloads_total", "Reloads requested.", "outcome")
         self._reloaded = self._gauge(
@@ -79,6 +85,21 @@ class Metrics:
         """Collect from the engines that `engines` returns, each time anew."""
         self._engines = engines
 
+    def reach(self, longest_s: float) -> None:
+        """Have the histograms of seconds reach `longest_s`.
+
+        Where they do not yet, they begin anew: to Prometheus that is as a restart, which `rate` and
+        `increase` expect.
+        """
+        buckets = _buckets(longest_s)
+        if self._buckets and buckets[-1] <= self._buckets[-1]:
+            return
+        self._buckets = buckets
+        for histogram in self._seconds.values():
+            self.registry.unregister(histogram)
+        for name, (metric, text, labels) in _TIMES.items():
+            self._seconds[name] = self._histogram(metric, text, buckets, *labels)
+
     @property
     def engines(self) -> Mapping[str, HasStatus]:
         """The engines that are collected from."""
@@ -87,19 +108,27 @@ class Metrics:
     def request_done(self, service: str, protocol: str, outcome: str, seconds: float) -> None:
         """Count one request."""
         self._requests.labels(service, protocol, outcome).inc()
-        self._duration.labels(service, protocol).observe(seconds)
+        self._seconds["request"].labels(service, protocol).observe(seconds)
+
+    def keyed_request_done(self, key: str, service: str, outcome: str) -> None:
+        """Count one request of the API key of this name; of too many names under one label."""
+        if key not in self._keys:
+            if len(self._keys) >= _MAX_KEYS:
+                key = OTHER_KEYS
+            self._keys.add(key)
+        self._keyed.labels(key, service, outcome).inc()
 
     def batch_done(self, service: str, report: BatchReport) -> None:
         """Count one batch."""
-        wait = self._wait.labels(service)
+        wait = self._seconds["wait"].labels(service)
         for wait_s in report.waits_s:
             wait.observe(wait_s)
         self._size.labels(service).observe(len(report.waits_s))
         if "decode" in report.stages_s:
-            self._decode.labels(service).observe(report.stages_s["decode"])
+            self._seconds["decode"].labels(service).observe(report.stages_s["decode"])
         # No image of the batch may have reached the model: then there is no time, not a short one.
         if predict_s := report.stages_s.get("predict"):
-            self._predict.labels(service).observe(predict_s)
+            self._seconds["predict"].labels(service).observe(predict_s)
 
     def reload_done(self, *, succeeded: bool) -> None:
         """Count one reload."""
@@ -117,12 +146,33 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
-    def _seconds(self, name: str, text: str, *labels: str) -> Histogram:
-        return self._histogram(name, text, _SECONDS, *labels)
-
     def _histogram(self, name: str, text: str, buckets: Iterable[float], *labels: str) -> Histogram:
         labels = labels or ("service",)
         return Histogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
+
+
+# Histograms of seconds: metric, text, labels.
+_TIMES = {
+    "request": (
+        "serving_request_duration_seconds",
+        "From a request's first byte to its reply.",
+        ("service", "protocol"),
+    ),
+    "wait": ("serving_queue_wait_seconds", "An image's wait for a worker.", ("service",)),
+    "decode": (
+        "serving_decode_duration_seconds",
+        "Decoding and preprocessing of a batch.",
+        ("service",),
+    ),
+    "predict": ("serving_predict_duration_seconds", "The model's run of a batch.", ("service",)),
+}
+
+
+def _buckets(longest_s: float) -> tuple[float, ...]:
+    """Return the upper bounds of the buckets, in seconds; `longest_s` is one of them if above."""
+    if longest_s <= _SECONDS[-1]:
+        return _SECONDS
+    return (*_SECONDS, *(bound for bound in _MORE_SECONDS if bound < longest_s), longest_s)
 
 
 # Families of one value for each service: name, text, where it is found in an engine's status.

@@ -65,9 +65,11 @@ class Observer:
             )
         )
 
-    def record(self, line: RequestLine) -> None:
-        """Count and log one request."""
+    def record(self, line: RequestLine, key: str | None = None) -> None:
+        """Count and log one request, of the API key of that name; the log does not have it."""
         self.metrics.request_done(line.service, line.protocol, line.outcome, line.seconds)
+        if key is not None:
+            self.metrics.keyed_request_done(key, line.service, line.outcome)
         self.log.write(line)
 
 
@@ -78,6 +80,7 @@ class Observation:
         "_began",
         "_client",
         "_error",
+        "_key",
         "_observer",
         "_protocol",
         "_request",
@@ -94,12 +97,17 @@ class Observation:
         self._client = client
         self._trace_parent = trace_parent
         self._service = NO_SERVICE
+        self._key: str | None = None
         self._request: ClassifyRequest | None = None
         self._error: BaseException | None = None
 
-    def found(self, service: str) -> None:
-        """The service there is for it."""
-        self._service = service
+    def found(self, service: str | None) -> None:
+        """The service there is for it, None if there is none, or it is not known yet."""
+        self._service = service or NO_SERVICE
+
+    def identified(self, key: str) -> None:
+        """The name of its API key."""
+        self._key = key
 
     def read(self, request: ClassifyRequest) -> None:
         """The request, when it has been read."""
@@ -135,7 +143,7 @@ class Observation:
             seconds=seconds,
             client=self._client,
         )
-        self._observer.record(line)
+        self._observer.record(line, self._key)
         self._span.end(line)
         # The error's traceback refers to the frame that refers to this object: images would stay
         # in memory until the garbage collector runs.

@@ -312,6 +312,36 @@ def guarded(start_any_service: Any, config: Path, keys_file: Path) -> Iterator[A
         yield service
 
 
+def test_metrics_count_by_the_name_of_a_key_and_never_have_the_key(
+    guarded: Any, images: list[bytes]
+) -> None:
+    with (
+        HttpClient(guarded.url, credentials=Credentials(APP)) as http,
+        RpcClient(guarded.endpoint, credentials=Credentials("w" * 20)) as rpc,
+        HttpClient(guarded.url, credentials=Credentials(BATCH)) as batch,
+    ):
+        http.classify(images[0])
+        with pytest.raises(Unauthenticated):
+            rpc.classify(images[0])
+        for _ in range(3):
+            batch.classify(images[0])
+        with pytest.raises(RateLimited):
+            batch.classify(images[0])
+    text = httpx.get(f"{guarded.admin}/metrics", timeout=PATIENCE_S).text
+    counted = "serving_api_key_requests_total"
+    for key, outcome, count in (
+        ("app", "ok", 1),
+        ("batch", "ok", 3),
+        ("batch", "rate_limited", 1),
+        ("unknown", "unauthenticated", 1),
+    ):
+        labels = f'key="{key}",outcome="{outcome}",service="waste"'
+        assert f"{counted}{{{labels}}} {count}.0" in text
+    assert 'outcome="rate_limited",protocol="http",service="waste"} 1.0' in text
+    assert APP not in text
+    assert BATCH not in text
+
+
 def test_keys_on_both_ports(guarded: Any, keys_file: Path, images: list[bytes]) -> None:
     app, wrong = Credentials(APP), Credentials("w" * 20)
     with (

@@ -59,6 +59,13 @@ def test_the_status_of_what_is_no_admin_address(tiny: Any, in_process: Run, path
     assert "Traceback" not in shown.stderr
 
 
+def test_latency_buckets_reach_the_timeout_of_the_configuration(tiny: Any) -> None:
+    httpx.post(f"{tiny.url}/waste/prediction", content=b"no image", timeout=PATIENCE_S)
+    lines = httpx.get(f"{tiny.admin}/metrics", timeout=PATIENCE_S).text
+    bounds = re.findall(r'serving_request_duration_seconds_bucket\{le="([^"]+)"', lines)
+    assert bounds[-4:] == ["20.0", "30.0", "60.0", "+Inf"]
+
+
 def test_the_status_where_nobody_is(in_process: Run, free_port: int) -> None:
     shown = in_process(pipeline, "status", "--url", f"127.0.0.1:{free_port}")
     assert shown.returncode == 2

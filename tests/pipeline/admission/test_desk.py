@@ -172,6 +172,53 @@ async def test_images_are_paid_from_the_rate_of_the_key(
     assert isinstance((await desk.answer(call, LinesCodec())).error, RateLimited)
 
 
+def counted(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in metrics.registry.collect()
+        if family.name == name
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "service"), [("waste", "waste"), (None, "waste"), ("peach", "unknown")]
+)
+async def test_refused_requests_are_counted_by_service_and_by_the_name_of_their_key(
+    services: Services, observer: Observer, metrics: Metrics, address: str | None, service: str
+) -> None:
+    text = f"app: {{key: {KEY}, rate: 1, burst: 1}}"
+    keys = KeyRing(parse_api_keys(text, "here"), clock=lambda: 0.0)
+    desk = Desk(services, observer, Inflight(LIMIT), keys=keys)
+    page = LinesCall(b"", service=address, from_browsers=True, headers={"origin": "https://a"})
+    for call in (
+        page,
+        LinesCall(b"", service=address),
+        LinesCall(b"", service=address, headers={"x-api-key": "nobody" * 5}),
+        LinesCall(b"waste\ncat", service="waste", headers={"x-api-key": KEY}),
+        LinesCall(b"waste\ncat", service=address, headers={"x-api-key": KEY}),
+    ):
+        await desk.answer(call, LinesCodec())
+    requests = counted(metrics, "serving_requests")
+    for outcome, count in (("forbidden", 1), ("unauthenticated", 2), ("rate_limited", 1)):
+        assert requests[(service, "lines", outcome)] == count
+    assert counted(metrics, "serving_api_key_requests") == {
+        ("unknown", service, "unauthenticated"): 2,
+        ("app", "waste", "ok"): 1,
+        ("app", service, "rate_limited"): 1,
+    }
+    assert KEY not in metrics.exposition().decode()
+
+
+async def test_a_service_that_the_body_names_in_vain_is_unknown(
+    desk: Desk, metrics: Metrics
+) -> None:
+    """Though there is only one, which a request refused earlier would count for."""
+    await desk.answer(LinesCall(b"peach\ncat"), LinesCodec())
+    assert counted(metrics, "serving_requests") == {("unknown", "lines", "service_not_found"): 1}
+    assert counted(metrics, "serving_api_key_requests") == {}
+
+
 async def test_a_deadline_that_has_passed_is_not_computed(desk: Desk, engine: Any) -> None:
     reply = await desk.answer(LinesCall(b"waste\ncat", seconds=-1.0), LinesCodec())
     assert isinstance(reply.error, DeadlineExceeded)
