@@ -41,7 +41,7 @@ FRAMEWORKS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.13 "
              && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source frameworks-env deployments
+.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source paddledetection-source frameworks-env deployments
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -174,6 +174,19 @@ $(PADDLECLAS_SOURCE)/.complete:
 	@git -C $(@D) remote add origin https://github.com/PaddlePaddle/PaddleClas
 	@git -C $(@D) fetch -q --depth 1 --filter=blob:none origin $(PADDLECLAS_COMMIT)
 	@git -C $(@D) sparse-checkout set ppcls deploy/configs deploy/python
+	@git -C $(@D) checkout -q FETCH_HEAD
+	@touch $@
+
+PADDLEDETECTION_SOURCE ?= build/paddledetection-source
+PADDLEDETECTION_COMMIT := 666f597fd00d3157e84dd9fb2dd3f40bf9918ebc
+paddledetection-source: $(PADDLEDETECTION_SOURCE)/.complete  ## PaddleDetection's deployment, to compare its operators with
+	@:
+$(PADDLEDETECTION_SOURCE)/.complete:
+	@echo "==> fetching PaddleDetection $(PADDLEDETECTION_COMMIT) into $(@D)"
+	@rm -rf $(@D) && git init -q $(@D)
+	@git -C $(@D) remote add origin https://github.com/PaddlePaddle/PaddleDetection
+	@git -C $(@D) fetch -q --depth 1 --filter=blob:none origin $(PADDLEDETECTION_COMMIT)
+	@git -C $(@D) sparse-checkout set deploy/python
 	@git -C $(@D) checkout -q FETCH_HEAD
 	@touch $@
 

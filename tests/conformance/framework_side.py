@@ -43,13 +43,14 @@ PACKAGES = (
 
 
 def torchvision(parameters: dict[str, Any]) -> tuple[Prepare, Any]:
-    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import Compose, Grayscale, InterpolationMode
     from torchvision.transforms._presets import ImageClassification
 
     given = dict(parameters)
+    before = [Grayscale()] if given.pop("grayscale", False) else []
     if "interpolation" in given:
         given["interpolation"] = InterpolationMode(given["interpolation"])
-    return ImageClassification(**given), None
+    return Compose([*before, ImageClassification(**given)]), None
 
 
 def timm(cfg: dict[str, Any]) -> tuple[Prepare, Any]:

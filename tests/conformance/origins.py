@@ -1,8 +1,8 @@
 """Preprocessing code of other projects: where it is published, and how a part of it is run.
 
-A wheel holds the code of PaddleOCR, Ultralytics and PaddleX. That of PaddleClas' training and of
-PaddleDetection's deployment is in no wheel: PADDLECLAS_SOURCE and PADDLEDETECTION_SOURCE name
-checkouts (of release/2.6 and release/2.8).
+A wheel holds the code of PaddleOCR and Ultralytics. That of PaddleClas' training and of
+PaddleDetection's deployment is in no wheel: `make paddleclas-source paddledetection-source` fetches
+it, or PADDLECLAS_SOURCE and PADDLEDETECTION_SOURCE name checkouts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -27,8 +29,8 @@ class Origin:
     Attributes:
         file: its path in the wheel, or in the checkout.
         names: the functions and classes that are run.
-        package: the wheel's package and version; none: `checkout` names a folder.
-        checkout: the environment variable of that folder.
+        package: the wheel's package and version; none: it is in a checkout.
+        checkout: the name of the checkout, as the Makefile has it.
     """
 
     file: str
@@ -40,10 +42,14 @@ class Origin:
         """The file on this machine; the test is skipped without it."""
         if self.package is not None:
             return published(*self.package, self.file)
-        folder = os.environ.get(self.checkout)
-        if not folder:
-            pytest.skip(f"{self.checkout} names no checkout that holds {self.file}")
-        return Path(folder) / self.file
+        variable = f"{self.checkout.upper()}_SOURCE"
+        folder = Path(os.environ.get(variable, ROOT / "build" / f"{self.checkout}-source"))
+        if not (folder / self.file).is_file():
+            pytest.skip(
+                f"no {folder / self.file}: run `make {self.checkout}-source`, or name a checkout in"
+                f" {variable}"
+            )
+        return folder / self.file
 
 
 PADDLEOCR = Origin(
@@ -57,12 +63,12 @@ ULTRALYTICS = Origin(
 PADDLECLAS = Origin(
     "ppcls/data/preprocess/ops/operators.py",
     ("CropImageAtRatio", "Padv2", "Pad"),
-    checkout="PADDLECLAS_SOURCE",
+    checkout="paddleclas",
 )
 PADDLEDETECTION = Origin(
     "deploy/python/preprocess.py",
     ("Resize", "NormalizeImage", "Permute", "PadStride", "LetterBoxResize", "Pad"),
-    checkout="PADDLEDETECTION_SOURCE",
+    checkout="paddledetection",
 )
 
 

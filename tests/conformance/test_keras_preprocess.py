@@ -28,6 +28,11 @@ CASES = [
                 "target_size": [299, 299],
                 "interpolation": "bilinear",
             },
+            "keras-tf:size=28,color_mode=grayscale": {
+                "mode": "tf",
+                "target_size": [28, 28],
+                "color_mode": "grayscale",
+            },
             "keras-caffe:size=96,160,interpolation=lanczos,keep_aspect_ratio=true": {
                 "mode": "caffe",
                 "target_size": [96, 160],

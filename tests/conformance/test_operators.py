@@ -2,7 +2,7 @@
 
 What that code gives is recorded in recorded/operators.json, so that every run compares. The slow
 tests run the code itself. `RECORD=1 python -m pytest tests/conformance/test_operators.py` records
-again, with PADDLECLAS_SOURCE and PADDLEDETECTION_SOURCE set (see origins.py).
+again, with the checkouts that origins.py names.
 """
 
 from __future__ import annotations

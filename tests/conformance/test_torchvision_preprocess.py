@@ -28,6 +28,13 @@ CASES = [
             "mean": HALF,
             "std": HALF,
         },
+        "torchvision:resize=28,crop=28,grayscale=true,mean=0.1307,std=0.3081": {
+            "crop_size": 28,
+            "resize_size": 28,
+            "mean": [0.1307],
+            "std": [0.3081],
+            "grayscale": True,
+        },
         # a border around every image
         "torchvision:resize=200,crop=225": {"crop_size": 225, "resize_size": 200},
     }.items()
