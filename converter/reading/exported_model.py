@@ -15,6 +15,7 @@ from pathlib import Path
 from bundle.formats import FORMATS, GraphFormat, file_patterns, format_of, graphs_in
 
 from ..errors import ConversionError
+from .content import fitting_parameters, format_by_content, graphs_by_content
 from .graph import Graph, GraphReader
 from .parameters import check_combined, check_separate
 
@@ -23,6 +24,7 @@ _NO_PARAMETERS = frozenset(
     {".info", ".md", ".pdopt", ".pdparams", ".prototxt", ".txt", ".yaml", ".yml"}
 ) | {row.suffix for row in FORMATS.values() if row.suffix}
 _LARGEST_BATCH = 1024
+_LOOKED_INTO = 500  # files further down
 _SHOWN = 5  # of a list of candidates
 
 
@@ -102,8 +104,9 @@ def _choose(folder: Path, model_file: str | None) -> tuple[GraphFormat, Path]:
         chosen = folder / model_file
         if not chosen.is_file():
             raise ConversionError(f"{chosen}: no such file; --model-file names a file in {folder}")
-        return format_of(chosen), chosen
-    found = graphs_in(folder)
+        return format_by_content(chosen) or format_of(chosen), chosen
+    found = [(format_by_content(path) or row, path) for row, path in graphs_in(folder)]
+    found = found or graphs_by_content(folder)
     if not found:
         raise ConversionError(f"{folder}: {_why_none(folder)}")
     if len(found) > 1:
@@ -131,13 +134,14 @@ def _why_none(folder: Path) -> str:
     below = [path for depth in ("*/*", "*/*/*") for path in sorted(folder.glob(depth))]
     usual = {row.model_file for row in FORMATS.values()}
     inner = [path.parent for path in below if path.name in usual and path.is_file()]
+    inner = inner or [path.parent for path in below[:_LOOKED_INTO] if format_by_content(path)]
     if inner:
         return f"holds no model itself; did you mean its folder {inner[0].relative_to(folder)}?"
     for path in [*sorted(folder.iterdir()), *below]:
         if path.suffix.lower() in _CHECKPOINTS or path.name == "saved_model.pb":
             kind = _CHECKPOINTS.get(path.suffix.lower(), "a SavedModel of TensorFlow; " + _TF2ONNX)
             return f"holds no exported model; {path.relative_to(folder)} is {kind}"
-    return f"holds no exported model ({file_patterns(' or ')})"
+    return f"holds no exported model ({file_patterns(' or ')}, or such a graph under another name)"
 
 
 _TF2ONNX = "turn it into ONNX with tf2onnx first"
@@ -167,9 +171,9 @@ def _choose_params(
     if separate:
         return None
     expected = own or folder / str(graph_format.params_file)
-    listed = sorted(folder.glob("*.pdiparams"))
-    found = _only(listed or _of_unusual_name(folder, model), f"{expected} is missing")
-    return found or own
+    listed, others = sorted(folder.glob("*.pdiparams")), _of_unusual_name(folder, model)
+    fitting = fitting_parameters([*listed, *(set(others) - set(listed))], graph.parameters)
+    return _only(sorted(fitting) or listed or others, f"{expected} is missing") or own
 
 
 def _only(found: Sequence[Path], missing: str) -> Path | None:

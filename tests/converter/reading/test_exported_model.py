@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle.formats import FLUID, PIR
+from bundle.formats import FLUID, ONNX, PDMODEL, PIR
+from converter.bundling.convert import ConvertOptions, convert
+from converter.checking.inspection import inspect_folder
 from converter.errors import ConversionError
+from converter.reading.content import format_by_content
 from converter.reading.exported_model import read_export
 from converter.reading.graph_file import check_graph_file
 
@@ -89,8 +92,131 @@ def test_files_with_other_names(make_export: MakeExport) -> None:
     (export / "inference.pdiparams").rename(export / "weights")
     found = read_export(export, model_file="model", params_file="weights")
     assert (found.graph_format, found.params_file) == (FLUID, export / "weights")
+    assert read_export(export) == found
     with pytest.raises(ConversionError, match=r"nothing: no such file; --model-file"):
         read_export(export, model_file="nothing")
+
+
+@pytest.mark.parametrize(
+    ("layout", "graph", "params"),
+    [
+        ("fluid", "__model__", "__params__"),
+        ("pdmodel", "inference.pdmodel", "inference.pdiparams"),
+        ("pir", "inference.json", "inference.pdiparams"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("names"),
+    [
+        ("model", "params"),
+        ("model.pdmodel", "weights"),
+        ("net_v2.json", "net_v2.bin"),
+        ("__model__.bak", "b.params"),
+        ("旧模型", "参数"),
+    ],
+)
+def test_graphs_and_parameters_are_found_by_what_they_hold(
+    make_export: MakeExport, layout: str, graph: str, params: str, names: tuple[str, str]
+) -> None:
+    export = make_export(layout)
+    usual = read_export(export)
+    (export / graph).rename(export / names[0])
+    (export / params).rename(export / names[1])
+    (export / "notes.txt").write_text('{"pir": "a note"}')
+    (export / "cover.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
+    (export / "best.pth").write_bytes(b"PK\x03\x04" + bytes(200))
+    found = read_export(export)
+    assert (found.model_file, found.params_file) == (export / names[0], export / names[1])
+    assert found.graph == usual.graph
+    program = {FLUID, PDMODEL}
+    assert (
+        found.graph_format is usual.graph_format
+        or {found.graph_format} | {usual.graph_format} <= program
+    )
+    bundle = convert(ConvertOptions(export, export.parent / "out"))
+    assert bundle.model_file.read_bytes() == (export / names[0]).read_bytes()
+    assert inspect_folder(bundle.path)["served_by"]["Paddle 3.x"]["serves"]
+
+
+def test_a_renamed_graph_with_a_file_a_parameter(make_export: MakeExport) -> None:
+    export = make_export("separate")
+    (export / "__model__").rename(export / "model")
+    found = read_export(export)
+    assert (found.graph_format, found.model_file) == (FLUID, export / "model")
+    assert [path.name for path in found.separate_params] == ["fc.b_0", "fc.w_0"]
+
+
+@pytest.mark.parametrize("name", ["model", "net.pb", "__model__", "inference.pdmodel"])
+@pytest.mark.parametrize("external", [False, True])
+def test_an_onnx_graph_under_any_name(
+    tmp_path: Path, write_onnx: Callable[..., object], name: str, external: bool
+) -> None:
+    write_onnx(tmp_path / "net.onnx", external=external)
+    (tmp_path / "net.onnx").rename(tmp_path / name)
+    for found in read_export(tmp_path), read_export(tmp_path, model_file=name):
+        assert (found.graph_format, found.model_file) == (ONNX, tmp_path / name)
+
+
+def test_graphs_of_other_names_are_listed(make_export: MakeExport) -> None:
+    export = make_export("pdmodel")
+    (export / "inference.pdmodel").rename(export / "first")
+    (export / "second").write_bytes((export / "first").read_bytes())
+    with pytest.raises(ConversionError, match=r"2 models \(first, second\); .* --model-file"):
+        read_export(export)
+    assert read_export(export, model_file="second").model_file.name == "second"
+
+
+def test_a_renamed_graph_that_is_cut_off(make_export: MakeExport) -> None:
+    export = make_export("pdmodel")
+    content = (export / "inference.pdmodel").read_bytes()
+    (export / "inference.pdmodel").unlink()
+    (export / "model").write_bytes(content[:-20])
+    with pytest.raises(ConversionError, match="model: is no Paddle graph, or is cut off"):
+        read_export(export)
+
+
+def test_a_renamed_graph_further_down_is_found(make_export: MakeExport) -> None:
+    export = make_export("pdmodel")
+    (export / "inference.pdmodel").rename(export / "model")
+    with pytest.raises(ConversionError, match=f"did you mean its folder {export.name}"):
+        read_export(export.parent)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x08",
+        b"\x08\x07",
+        b"\x0a\x02\x08\x01",  # a block that is not the first
+        b"\x0a\x04\x0a\x02ab",  # a GraphDef of TensorFlow begins so
+        b"\x08\x01\x12\x02\x08\x00",  # a SavedModel
+        b"\xff" * 600,
+        b"{" + b" " * 600,
+        bytes(600),
+    ],
+)
+def test_other_files_are_no_graphs(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert format_by_content(tmp_path / "file") is None
+
+
+def test_a_large_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """A model of 200 GB, most of it a hole in the file system."""
+    weights = 200 * 10**9
+    head = b"\x08\x08\x12\x04test\x3a" + _varint(weights)
+    with (tmp_path / "model").open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + weights)
+    assert format_by_content(tmp_path / "model") is ONNX
+
+
+def _varint(value: int) -> bytes:
+    parts = []
+    while value > 0x7F:
+        parts.append(0x80 | value & 0x7F)
+        value >>= 7
+    return bytes([*parts, value])
 
 
 @pytest.mark.parametrize(
@@ -102,17 +228,28 @@ def test_files_with_other_names(make_export: MakeExport) -> None:
         ("pir", "inference.pdiparams", ("model.data", "weights.bin")),
     ],
 )
-def test_several_files_that_may_hold_the_parameters_are_listed(
-    make_export: MakeExport, layout: str, params: str, names: tuple[str, str]
+def test_the_file_that_holds_the_parameters_is_found_among_others(
+    make_export: MakeExport,
+    layout: str,
+    params: str,
+    names: tuple[str, str],
+    tensor_record: Callable[..., bytes],
 ) -> None:
     export = make_export(layout)
     right, foreign = names[::-1]
     (export / params).rename(export / right)
-    (export / foreign).write_bytes(b"of something else")
+    for content in (b"of something else", tensor_record(np.zeros(3)), b""):
+        (export / foreign).write_bytes(content)
+        assert read_export(export).params_file == export / right
+    # two that hold them: both may be meant
+    (export / foreign).write_bytes((export / right).read_bytes())
     cause = rf"2 files may hold the parameters \({names[0]}, {names[1]}\); .* --params-file"
     with pytest.raises(ConversionError, match=cause):
         read_export(export)
     assert read_export(export, params_file=right).params_file == export / right
+    # none that holds them: all may be meant
+    for name in names:
+        (export / name).write_bytes(b"of something else")
     for number in range(9):
         (export / f"photo{number}{(export / right).suffix}").write_bytes(b"")
     with pytest.raises(ConversionError, match=r"11 files may hold .* and 6 more\)"):
