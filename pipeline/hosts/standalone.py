@@ -32,6 +32,7 @@ from ..observation.observer import Observer
 from ..observation.request_log import LINES_A_SECOND, RequestLog
 from ..observation.tracing import tracing_from_environment
 from ..rpc.call import READ_TIMEOUT_S
+from ..rpc.leaving import RpcPort, RunningCalls
 from ..rpc.server import build_rpc_server
 from ..settings.config import ServiceSettings
 from ..settings.op import OpSettings
@@ -89,6 +90,8 @@ class StandaloneHost:
         )
         self._tls: Tls | None = None
         self._max_connections = 0
+        self._rpc: RpcPort | None = None
+        self._leaving_rpc: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
     @property
@@ -183,16 +186,23 @@ class StandaloneHost:
     async def _serve_rpc(self, stack: contextlib.AsyncExitStack, ports: OpenPorts) -> None:
         if ports.rpc is None:
             return
+        calls = RunningCalls()
         server = build_rpc_server(
             self._desk,
             max_body_bytes=self._settings.max_body_bytes,
             max_connections=self._max_connections,
             longest_s=READ_TIMEOUT_S + _longest_s(self._settings),
+            calls=calls,
         )
         credentials = self._tls.grpc_credentials() if self._tls is not None else None
         add_rpc_port(server, ports.rpc, credentials)
         await server.start()
-        stack.push_async_callback(server.stop, CLOSE_GRACE_S)
+        self._rpc = RpcPort(server, ports.rpc[1], calls, tls=self._tls is not None)
+        stack.push_async_callback(self._end_rpc)
+
+    async def _end_rpc(self) -> None:
+        assert self._rpc is not None  # noqa: S101 - registered by `_serve_rpc`
+        await (self._leaving_rpc or self._rpc.leave(CLOSE_GRACE_S))
 
     async def _start_engines(self) -> bool:
         """Start all engines at once; False when a signal came before they were ready."""
@@ -210,6 +220,9 @@ class StandaloneHost:
 
     async def _drain(self) -> bool:
         timeout_s = self._reloader.settings.drain_timeout_s
+        if self._rpc is not None:
+            # Calls have longer than the engines, which end them with an error of ours.
+            self._leaving_rpc = asyncio.create_task(self._rpc.leave(timeout_s + CLOSE_GRACE_S))
         drained = await self._engines.drain(timeout_s)
         if not drained:
             logger.warning("work was cut off after %g s of draining", timeout_s)

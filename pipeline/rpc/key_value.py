@@ -15,16 +15,20 @@ from protocol.key_value.codec import ProtoCodec
 
 from ..admission.desk import Desk
 from .call import reply_to
+from .leaving import RunningCalls
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["PipelineService"]
 SERVICE_NAME: str = _SERVICE.full_name
 
 
-def key_value_handler(desk: Desk, max_message_bytes: int) -> grpc.GenericRpcHandler:
-    """Return the handler of the service's one method."""
+def key_value_handler(
+    desk: Desk, max_message_bytes: int, calls: RunningCalls
+) -> grpc.GenericRpcHandler:
+    """Return the handler of the service's one method; its calls are counted in `calls`."""
     codec = ProtoCodec()
 
     async def inference(_messages: object, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        calls.add(context)
         return (await reply_to(desk, codec, context, max_message_bytes)).body
 
     # As bytes on both ends: the codec reads and writes, where it is observed.

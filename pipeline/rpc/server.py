@@ -9,12 +9,18 @@ from grpc_reflection.v1alpha import reflection
 from ..admission.desk import Desk
 from .health import RpcHealthServicer
 from .key_value import SERVICE_NAME, key_value_handler
+from .leaving import RunningCalls
 
 
 def build_rpc_server(
-    desk: Desk, *, max_body_bytes: int, max_connections: int = 1024, longest_s: float = 60.0
+    desk: Desk,
+    *,
+    max_body_bytes: int,
+    max_connections: int = 1024,
+    longest_s: float = 60.0,
+    calls: RunningCalls | None = None,
 ) -> grpc.aio.Server:
-    """Return a server without a port, which gives calls to `desk`.
+    """Return a server without a port, which gives calls to `desk` and counts them in `calls`.
 
     Messages over `max_body_bytes` end in RESOURCE_EXHAUSTED. One connection too many is closed at
     once, and each after some minutes, when its calls have had `longest_s` seconds to end: no stream
@@ -39,7 +45,9 @@ def build_rpc_server(
             ("grpc.max_concurrent_streams", 256),
         ]
     )
-    server.add_generic_rpc_handlers((key_value_handler(desk, max_body_bytes),))
+    server.add_generic_rpc_handlers(
+        (key_value_handler(desk, max_body_bytes, calls or RunningCalls()),)
+    )
     health_pb2_grpc.add_HealthServicer_to_server(RpcHealthServicer(desk.services), server)
     names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)

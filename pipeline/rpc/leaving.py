@@ -1,0 +1,167 @@
+"""The end of a gRPC server without a cancelled call.
+
+`grpc.aio.Server.stop` refuses calls from its first moment on, and those that are on their way then
+end in CANCELLED, which no client tries again: a few in each stop under load. GOAWAY, which would
+tell clients to go elsewhere, is sent by nothing else. So the connections are closed first, from
+outside of gRPC:
+
+    the port listens no more ──▶ each connection, when no call runs on it: GOAWAY, closed
+                                 (a call that comes before is answered, with ServiceClosed)
+                             ──▶ none is left, or time is up: `stop`
+
+To clients the GOAWAY says that calls behind it were not processed, so they send them again, to
+another server. Over TLS, where nothing can be sent beside gRPC, the connection is closed alone;
+calls on their way end in UNAVAILABLE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import grpc.aio
+
+logger = logging.getLogger(__name__)
+
+# What gRPC has to write when a call is over is with the kernel by then.
+_QUIET_S = 0.1
+_LOOK_EVERY_S = 0.05
+# RFC 9113, 6.8: length 8, type 7, no flags, stream 0; last stream 0, NO_ERROR.
+_GOAWAY = bytes((0, 0, 8, 7, 0, 0, 0, 0, 0)) + bytes(8)
+_FOLDER_OF_DESCRIPTORS = "/dev/fd"
+
+_Address = tuple[str, int]
+
+
+class RunningCalls:
+    """How many calls run on each connection, by the address of the client.
+
+    After `is_leaving` is set no further ones are counted: nothing is lost if those are cut off.
+    """
+
+    def __init__(self) -> None:
+        self.is_leaving = False
+        self._running: dict[_Address, int] = {}
+        self._ended: dict[_Address, float] = {}
+
+    def add(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Count a call until it is over and its reply is with gRPC."""
+        address = _address_of_peer(context.peer())
+        if address is None or self.is_leaving:
+            return
+        self._running[address] = self._running.get(address, 0) + 1
+        context.add_done_callback(lambda _: self._end(address))  # type: ignore[arg-type]
+
+    def is_quiet(self, address: _Address) -> bool:
+        """Return whether no call runs on a connection, and none has just ended."""
+        ended = self._ended.get(address, 0.0)
+        return address not in self._running and time.monotonic() - ended > _QUIET_S
+
+    def _end(self, address: _Address) -> None:
+        left = self._running[address] - 1
+        if left:
+            self._running[address] = left
+            return
+        del self._running[address]
+        now = time.monotonic()
+        # In the order of their end, so the old ones are first.
+        self._ended.pop(address, None)
+        self._ended[address] = now
+        while now - next(iter(self._ended.values())) > _QUIET_S:
+            del self._ended[next(iter(self._ended))]
+
+
+class RpcPort:
+    """A server and the port that it listens on.
+
+    Args:
+        server: has been started.
+        port: no other server has it.
+        calls: what the server's handlers count.
+        tls: whether the port speaks TLS.
+    """
+
+    def __init__(
+        self, server: grpc.aio.Server, port: int, calls: RunningCalls, *, tls: bool
+    ) -> None:
+        self._server = server
+        self._port = port
+        self._calls = calls
+        self._tls = tls
+
+    async def leave(self, within_s: float) -> None:
+        """Close the port and its connections, and stop; calls have `within_s` seconds to end."""
+        ends = time.monotonic() + within_s
+        self._calls.is_leaving = True
+        try:
+            await asyncio.to_thread(_close_listening, self._port)
+            while await asyncio.to_thread(_close_quiet, self._port, self._calls, self._tls):
+                if time.monotonic() > ends:
+                    break
+                await asyncio.sleep(_LOOK_EVERY_S)
+        except OSError as error:  # descriptors cannot be listed here
+            logger.warning("gRPC is stopped by its own means (%s)", error)
+            await self._server.stop(within_s)
+        await self._server.stop(0)
+
+
+def _close_listening(port: int) -> None:
+    for each in _sockets(port):
+        if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            each.shutdown(socket.SHUT_RDWR)
+
+
+def _close_quiet(port: int, calls: RunningCalls, tls: bool) -> int:
+    """Close the connections on which no call runs; return how many are left."""
+    left = 0
+    for each in _sockets(port):
+        with contextlib.suppress(OSError):  # the client has just closed it
+            address = _address(each.getpeername())
+            if not calls.is_quiet(address):
+                left += 1
+                continue
+            if not tls:
+                each.send(_GOAWAY, socket.MSG_DONTWAIT)
+            each.shutdown(socket.SHUT_RDWR)
+    return left
+
+
+def _sockets(port: int) -> Iterator[socket.socket]:
+    """Yield the sockets of this process that have this port here, each as a duplicate."""
+    for descriptor in list(Path(_FOLDER_OF_DESCRIPTORS).iterdir()):
+        try:
+            duplicate = os.dup(int(descriptor.name))
+        except OSError:  # closed meanwhile
+            continue
+        try:
+            found = socket.socket(fileno=duplicate)
+        except OSError:  # no socket
+            os.close(duplicate)
+            continue
+        with found, contextlib.suppress(OSError):
+            if found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockname()[1] == port:
+                yield found
+
+
+def _address_of_peer(peer: str) -> _Address | None:
+    """Return the address in gRPC's "ipv4:127.0.0.1:5000" or "ipv6:%5B::1%5D:5000"."""
+    kind, _, rest = peer.partition(":")
+    host, _, port = unquote(rest).rpartition(":")
+    if kind not in ("ipv4", "ipv6") or not port.isdecimal():
+        return None
+    return _address((host.strip("[]"), int(port)))
+
+
+def _address(name: tuple[Any, ...]) -> _Address:
+    """Return host and port; an IPv4 address in IPv6 is one of IPv4."""
+    host = ipaddress.ip_address(str(name[0]).partition("%")[0])
+    return str(getattr(host, "ipv4_mapped", None) or host), int(name[1])
