@@ -247,11 +247,15 @@ def _given(
 
 def _no_description(folder: Path) -> ConversionError:
     unusable = unusable_beside(folder)
-    why = f" ({unusable[0]})" if unusable else ""
+    what = (
+        f"{unusable[0]}; mend that file, or"
+        if unusable
+        else f"{folder}: nothing there says how images are prepared: no {names_beside()}, and no"
+        " file of another name that holds the same;"
+    )
     return ConversionError(
-        f"{folder}: holds no {names_beside()}, nor a file of another name that holds the same{why},"
-        " so how images are prepared is unknown; give --preprocess FILE (one of those, or a"
-        f" transform_ops list) or a preset: {', '.join(preset_names())}"
+        f"{what} give --preprocess FILE (a description or a transform_ops list) or a preset:"
+        f" {', '.join(preset_names())}"
     )
 
 
