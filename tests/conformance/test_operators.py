@@ -184,6 +184,19 @@ def test_an_origin_gives_what_was_recorded(case: str, published: Callable[..., P
     assert found == recorded[case]
 
 
+def test_the_steps_of_a_line_of_text_are_paddleocrs_one_step() -> None:
+    """As docs/preprocessing.md writes the preset paddleocr-cls."""
+    steps = [
+        {"ResizeToHeight": {"height": 48, "max_width": 192}},
+        {"NormalizeImage": {"divisor": 255, "mean": 0.5, "std": 0.5, "order": ""}},
+        {"PadImage": {"size": [192, 48], "value": 0}},
+        {"ToCHWImage": None},
+    ]
+    for height, width in SIZES:
+        image = image_of(height, width)
+        assert np.array_equal(build_preprocess(steps)(image), ours("paddleocr cls", image))
+
+
 def test_pillow_makes_the_same_grey_of_every_colour() -> None:
     image = pytest.importorskip("PIL.Image")
     grey = build_preprocess([{"Grayscale": {}}])

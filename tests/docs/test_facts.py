@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import inspect
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from pipeline.stages.operators.table import OPERATORS
 from protocol.errors import WIRE_CODES
 from protocol.key_value.reply import reply_from_json
 from protocol.key_value.request import request_from_json
@@ -31,6 +33,21 @@ def test_the_table_of_errors_is_the_one_of_the_code(name: str) -> None:
         for kind, codes in WIRE_CODES.items()
         if kind is not BaseException
     }
+
+
+@pytest.mark.parametrize("name", [form.format("preprocessing") for form in BOTH])
+def test_the_table_of_operators_has_each_with_its_options(name: str) -> None:
+    """Options that are accepted and do nothing stand in no table."""
+    idle = {"channel_first", "to_np", "backend", "return_numpy", "padding_mode"}
+    rows = re.findall(r"^\| ((?:`\w+`[^|]*)+) \| ([^|]*) \|", _text(name), re.MULTILINE)
+    documented = {
+        operator: set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", options))))
+        for operators, options in rows
+        for operator in re.findall(r"`(\w+)`", operators)
+    }
+    for operator, row in OPERATORS.items():
+        options = set(inspect.signature(row.build).parameters)
+        assert options - idle <= documented.get(operator, set()) - idle, operator
 
 
 @pytest.mark.parametrize("name", [form.format("contributing") for form in BOTH])
