@@ -1,4 +1,4 @@
-"""Why a client and a server do not understand each other: what listens there, and is it trusted.
+"""Why a client gets no reply from a server: what listens at its address, and is it trusted.
 
 A library reports the mix of two protocols in its own words ("wrong version number", "socket
 closed"). So after such a failure the address is looked at: a TLS handshake, then a request in

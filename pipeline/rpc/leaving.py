@@ -1,9 +1,8 @@
 """The end of a gRPC server without a cancelled call.
 
 `grpc.aio.Server.stop` refuses calls from its first moment on, and those that are on their way then
-end in CANCELLED, which no client tries again: a few in each stop under load. GOAWAY, which would
-tell clients to go elsewhere, is sent by nothing else. So the connections are closed first, from
-outside of gRPC:
+end in CANCELLED, which no client tries again: a few in each stop under load. Nothing else of gRPC
+sends GOAWAY, after which clients go elsewhere. So the connections are closed first, from outside:
 
     the port listens no more ──▶ each connection, when no call runs on it: GOAWAY, closed
                                  (a call that comes before is answered, with ServiceClosed)
