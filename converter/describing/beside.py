@@ -34,7 +34,8 @@ def description_beside(folder: Path) -> Path | None:
     if len(documents) > 1:
         # a description of no classifier may lie there too, and is no choice
         documents = {path: documents[path] for path in documents if _is_read(path)} or documents
-    if len({repr(document) for document in documents.values()}) > 1:
+    first = next(iter(documents.values()), None)
+    if any(document != first for document in documents.values()):
         names = ", ".join(path.name for path in documents)
         raise ConversionError(
             f"{folder}: holds {len(documents)} descriptions of how images are prepared ({names}),"
