@@ -128,14 +128,14 @@ def _check_layout(name: str, row: Row, step: Step, planes: bool) -> None:
 def _check_channels(name: str, step: Normalization, channels: int) -> None:
     if step.channels in (None, channels):
         return
-    mend = "give one mean" if channels == 1 else "give three, or one for all"
+    mend = "give one of each" if channels == 1 else "give three, or one for all"
     if step.channels == 4:
         mend = (
             "images are decoded without alpha; for the fourth plane of zeros of PaddleClas, give "
             "three and channel_num: 4"
         )
     raise PreprocessError(
-        "{}: mean has {} numbers and the image {} {} here; {}".format(
+        "{}: mean or std has {} numbers and the image {} {} here; {}".format(
             name, step.channels, channels, "channel" if channels == 1 else "channels", mend
         )
     )

@@ -127,7 +127,7 @@ def test_a_grey_bundle_is_verified_and_inspected(
         (
             1,
             "- Grayscale:\n- ResizeImage: {size: 8}\n- NormalizeImage: {order: ''}\n" + PLANES,
-            "mean has 3 numbers and the image 1 channel here; give one mean",
+            "mean or std has 3 numbers and the image 1 channel here; give one of each",
         ),
         (
             4,
