@@ -74,7 +74,7 @@ def collect(
     if labels is None and of_graph is not None:
         labels, labels_file = of_graph, export.model_file
     if labels is None:
-        raise _no_labels(export.folder, beside.unreadable)
+        raise _no_labels(export.folder, beside.unreadable or beside.several)
     if beside.unreadable:
         warn(
             "the description beside the model is unreadable and not needed; nothing of it is used:"
@@ -157,11 +157,12 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Beside:
-    """The description beside a model, its file, and why it is None though a file is there."""
+    """The description beside a model, its file, and why it is None though files are there."""
 
     file: Path | None = None
     read: _Read | None = None
     unreadable: str = ""
+    several: str = ""
 
 
 def _read(source: Source) -> _Read:
@@ -172,9 +173,13 @@ def _read(source: Source) -> _Read:
 
 def _beside(export: ExportedModel, overrides: Overrides, warn: Callable[[str], None]) -> _Beside:
     """Read the description beside the model, or within, as far as the overrides need one."""
-    file = None
     try:
         file = description_beside(export.folder)
+    except ConversionError as error:
+        if overrides.preprocess is None:
+            raise
+        return _Beside(several=str(error))
+    try:
         source = Source(
             file or export.model_file,
             (export.folder,),

@@ -71,10 +71,17 @@ def test_several_descriptions_that_differ_are_listed(
         ConversionError, match=r"2 descriptions .*inference_a\.yaml, inference_b\.yaml.*--preproc"
     ):
         convert(ConvertOptions(export, tmp_path / "out"))
+    chosen = Overrides(preprocess=str(export / "inference_fit.yaml"))
+    (export / "inference_fit.yaml").write_text(
+        "PreProcess: {transform_ops: [{ResizeImage: {size: 4}}, {NormalizeImage: {order: ''}},"
+        " {ToCHWImage: }]}\n"
+    )
+    with pytest.raises(ConversionError, match=r"classes are unknown .*holds 3 descriptions"):
+        convert(ConvertOptions(export, tmp_path / "out", chosen))
     (export / "labels.txt").write_text("a\nb\nc\n")
-    overrides = Overrides(preprocess="imagenet-224")
-    with pytest.raises(ConversionError, match="preprocessing gives"):
-        convert(ConvertOptions(export, tmp_path / "out", overrides), warn=lambda _: None)
+    warnings: list[str] = []
+    convert(ConvertOptions(export, tmp_path / "out", chosen), warn=warnings.append)
+    assert warnings == []
 
 
 @pytest.mark.parametrize(
