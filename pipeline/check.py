@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from protocol.errors import ServingError
+from protocol.reply import Category
 from protocol.request import encoded
 
 from .admission.tls import Tls
@@ -58,8 +59,15 @@ async def _predict_once(name: str, engine: Engine) -> str:
         raise ConfigError(f"service {name} does not answer: {error}") from error
     if isinstance(result, ServingError):
         raise ConfigError(f"service {name} does not answer: {result}")
-    best = "no label reaches the threshold"
+    best = "no class reaches the threshold"
     if result:
-        best = f"label {result[0].label}, score {result[0].score:.3f}"
+        best = f"{_class_of(result[0])}, score {result[0].score:.3f}"
     elapsed_ms = 1e3 * (time.perf_counter() - started)
     return f"  {name}: one prediction of a grey image took {elapsed_ms:.1f} ms ({best})"
+
+
+def _class_of(category: Category) -> str:
+    """Return the number of the class, and its label if it has another."""
+    number = f"class {category.class_id}"
+    own = category.label != str(category.class_id)
+    return f"{number}, label {category.label}" if own else number

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -275,5 +276,16 @@ def load_classifier(settings: ClassifierSettings) -> Classifier:
         raise BundleError(
             f"there is no classifier {settings.classifier!r} (write module:Class): {error}"
         ) from error
+    if not isinstance(kind, type) or not hasattr(kind, "from_settings"):
+        raise BundleError(
+            f"the classifier {settings.classifier!r} is {_described(kind)}; name a subclass of "
+            "pipeline.classifier.ClasOp"
+        )
     classifier: Classifier = kind.from_settings(settings)
     return classifier
+
+
+def _described(kind: object) -> str:
+    if isinstance(kind, type):
+        return "a class of another kind"
+    return "a module" if isinstance(kind, ModuleType) else f"no class but a {type(kind).__name__}"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from .classifier import ClassifierSettings
 from .hosts.ports import Addresses, authority
 from .settings.config import ServiceSettings
 from .settings.op import OpSettings
+
+_OWN_CLASSIFIER = ClassifierSettings(model_dir="").classifier
 
 
 class Described(Protocol):
@@ -32,6 +35,8 @@ def summary(
     for op in settings.ops:
         facts = engines[op.name].facts
         rows.append((f"service {op.name}", _model(op, facts)))
+        if op.classifier.classifier != _OWN_CLASSIFIER:
+            rows.append(("  class", op.classifier.classifier))
         if addresses.http_port is not None:
             http = f"{scheme}://{authority(host, addresses.http_port)}"
             rows.append(("  http", f"POST {http}/{op.name}/prediction"))

@@ -7,6 +7,8 @@ from typing import Callable, Optional
 
 Check = Callable[[object], Optional[str]]  # None: fine; else what it must be
 
+_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_NOT_IN_A_PATH = re.compile(r"[/\\?#%\x00-\x1f\x7f]|^\s|\s$|[^\S ]")
 # Lower case, no path, no slash at the end: anything but what a browser sends would match nothing.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^A-Z\s/?#@*,]+")
 
@@ -91,3 +93,23 @@ def origins(value: object) -> str | None:
 def anything(_value: object) -> str | None:
     """Accept any value (of a key that has no effect)."""
     return None
+
+
+def class_name(value: object) -> Optional[str]:
+    """Accept the name of a class with its module, as Python imports it."""
+    good = isinstance(value, str) and _CLASS.fullmatch(value)
+    return None if good else "module:Class, for example my_package.my_module:MyOp"
+
+
+def service_name(value: object) -> Optional[str]:
+    """Accept what a service can be called by in `/<service>/prediction`, and a whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return None
+    if not isinstance(value, str):
+        return "a text, since YAML reads this word as another value; put it in quotes"
+    if value and value not in (".", "..") and not _NOT_IN_A_PATH.search(value):
+        return None
+    return (
+        "a name that may stand in /<service>/prediction, without / \\ ? # % and line breaks, and "
+        "without a blank at an end"
+    )

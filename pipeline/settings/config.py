@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .access import AccessSettings, access_settings, api_keys
 from .api_keys import ApiKey, ApiKeysError
+from .checks import service_name
 from .errors import ConfigError
 from .op import OpSettings, op_settings
 from .paths import Places
@@ -91,7 +92,7 @@ def load_settings(
     ops = _ops(tree)
     access, keys, key_warning = _access(tree)
     dag, log = values["dag"], values["log"]
-    warnings = (tree.warning, key_warning, _outside_warning(tree))
+    warnings = (tree.warning, key_warning, _outside_warning(tree), _memory_warning(tree))
     return ServiceSettings(
         source=str(path),
         file=os.path.realpath(tree.places.file),
@@ -124,6 +125,17 @@ def _outside_warning(tree: ConfigTree) -> str | None:
     )
 
 
+def _memory_warning(tree: ConfigTree) -> str | None:
+    """Return a warning about a limit of all requests that is below that of one."""
+    body, inflight = tree.values["max_body_mb"], tree.values["max_inflight_mb"]
+    if body <= inflight:
+        return None
+    return (
+        f"{tree.path}: max_inflight_mb is {inflight}, less than max_body_mb; {body} MiB count, so "
+        "that one such body fits: lower max_body_mb or raise max_inflight_mb"
+    )
+
+
 def _public_ports(tree: ConfigTree) -> tuple[int | None, int | None]:
     """Return the HTTP port and the RPC port."""
     http_port, rpc_port = tree.values["http_port"], tree.values["rpc_port"]
@@ -145,6 +157,10 @@ def _ops(tree: ConfigTree) -> tuple[OpSettings, ...]:
         raise ConfigError(
             f"{tree.path}: op holds no service; add one, for example op: {{waste: ...}}"
         )
+    for name in tree.given["op"]:
+        wrong = service_name(name)
+        if wrong is not None:
+            raise ConfigError(f"{tree.path}: op: a service is called {name!r}; it must be {wrong}")
     queue_size = tree.values["dag"]["channel_size"] or DEFAULT_QUEUE_SIZE
     cores = max(1, len(os.sched_getaffinity(0)) // len(names))
     return tuple(op_settings(tree, name, queue_size=queue_size, cores=cores) for name in names)

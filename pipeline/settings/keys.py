@@ -17,6 +17,7 @@ from pipeline.predictors import registry
 from .checks import (
     Check,
     anything,
+    class_name,
     devices,
     flag,
     names,
@@ -126,7 +127,10 @@ OP: Section = {
         number(0, 1, or_empty=True), None, "leave out categories below this score", ours=True
     ),
     "classifier": Key(
-        text, "pipeline.classifier:Classifier", "class that answers, `module:Class`", ours=True
+        class_name,
+        "pipeline.classifier:Classifier",
+        "class that answers, `module:Class`",
+        ours=True,
     ),
     "max_image_pixels": Key(
         whole(1), 50_000_000, "a larger image is refused before it is decoded", ours=True

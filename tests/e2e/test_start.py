@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.check import _class_of
 from pipeline.web_service import main
+from protocol.reply import Category
 from tests.patience import PATIENCE_S
 
 
@@ -68,6 +71,19 @@ def test_a_sound_bundle_passes_the_check(root: Path, bundle: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "can be served" in done.stdout
     assert "one prediction of a grey image took" in done.stdout
+    assert re.search(r"\(class [0-5], label .+, score 0\.\d{3}\)$", done.stdout, re.MULTILINE)
+
+
+def test_the_check_names_the_class_of_the_configuration_and_that_of_the_image(check: Run) -> None:
+    done = check("op.waste.classifier=pipeline.classifier:ClasOp")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ +class +pipeline\.classifier:ClasOp$", done.stdout, re.MULTILINE)
+    assert _class_of(Category(3, "3", 0.5)) == "class 3"
+    assert _class_of(Category(3, "glass", 0.5)) == "class 3, label glass"
+
+
+def test_a_classifier_that_is_no_class_is_an_error_of_one_line(check: Run) -> None:
+    assert_reported(check("op.waste.classifier=os:path"), "the classifier 'os:path' is a module")
 
 
 def test_truncated_parameters(check: Run, bundle: Path) -> None:

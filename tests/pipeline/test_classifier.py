@@ -180,6 +180,20 @@ def test_a_class_that_is_not_there_is_named(name: str) -> None:
         load_classifier(ClassifierSettings("x", classifier=name))
 
 
+@pytest.mark.parametrize(
+    ("name", "described"),
+    [
+        ("os:path", "is a module"),
+        ("os:getcwd", "is no class but a builtin_function_or_method"),
+        ("pipeline.classifier:logger", "is no class but a Logger"),
+        ("json:JSONDecoder", "is a class of another kind"),
+    ],
+)
+def test_what_is_no_class_of_ours_is_named(name: str, described: str) -> None:
+    with pytest.raises(BundleError, match=f"the classifier '{name}' {described}; name a subclass"):
+        load_classifier(ClassifierSettings("x", classifier=name))
+
+
 def test_an_unknown_backend_is_named(root: Path) -> None:
     model = str(root / "serving_model" / "waste")
     with pytest.raises(

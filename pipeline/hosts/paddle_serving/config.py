@@ -19,7 +19,7 @@ from bundle import Bundle, BundleError, load_bundle
 from bundle.labels import check_count, read_labels
 from bundle.model_config import TensorSpec
 from bundle.strict_yaml import read_yaml
-from pipeline.settings.checks import Check
+from pipeline.settings.checks import Check, service_name
 from pipeline.settings.paths import Places, working_folder
 from pipeline.stages.decode import DEFAULT_MAX_PIXELS
 
@@ -94,6 +94,7 @@ def plan_of(path: Path) -> Plan:
     services = []
     cores = max(1, len(os.sched_getaffinity(0)) // len(ops))
     for name, given in ops.items():
+        _check_name(name, path)
         where = "op.{}".format(name)
         op = _mapping(given, "{}: {}".format(path, where))
         local = _mapping(
@@ -139,6 +140,14 @@ def _dag(dag: Mapping[str, Any], left_out: list[str], path: Path) -> dict[str, A
         known.setdefault("prometheus_port", DEFAULT_METRICS_PORT)
     # The threads of thread mode share one predictor, and crash under load.
     return {**known, "is_thread_op": False}
+
+
+def _check_name(name: object, path: Path) -> None:
+    wrong = service_name(name)
+    if wrong is not None:
+        raise ConfigurationError(
+            "{}: op: a service is called {!r}; it must be {}".format(path, name, wrong)
+        )
 
 
 def _service(name: str, op: Mapping[str, Any], local: Mapping[str, Any], path: Path) -> ServicePlan:

@@ -121,6 +121,9 @@ def test_keys_without_effect_are_named_in_one_warning(folder: Path) -> None:
         ("op.waste.local_service_conf.fetch_list=[a, b]", "fetch_list names 2 outputs"),
         ("op.waste.threshold=1.5", "a number from 0 to 1"),
         ("op.waste=5", "op.waste must hold keys"),
+        ("op.waste.classifier=pipeline.classifier", "op.waste.classifier must be module:Class"),
+        ("op.waste.classifier=a:b:c", "must be module:Class, for example"),
+        ("op.waste.classifier='my file.py:X'", "must be module:Class, for example"),
         ("op.peach.topk=5", "no service 'peach'; there are: waste"),
         ("op=", "op holds no service"),
         ("cors_origins=*", "-o cors_origins=*: the value is not YAML"),
@@ -146,6 +149,45 @@ def test_a_wrong_key_or_value_is_named(folder: Path, override: str, message: str
         load(folder, CONFIG, override)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "message"),
+    [
+        ("a/b", "'a/b'", "may stand in /<service>/prediction"),
+        ("a\\b", "'a\\\\b'", "may stand in"),
+        ("'a?b'", "'a?b'", "may stand in"),
+        ("'a#b'", "'a#b'", "may stand in"),
+        ("50%", "'50%'", "may stand in"),
+        ("'..'", "'..'", "may stand in"),
+        ("''", "''", "may stand in"),
+        ("' a'", "' a'", "without a blank at an end"),
+        ('"a\\tb"', "'a\\tb'", "may stand in"),
+        ("yes", "True", "put it in quotes"),
+        ("null", "None", "put it in quotes"),
+        ("1.50", "1.5", "put it in quotes"),
+    ],
+)
+def test_a_service_that_no_address_reaches_is_refused(
+    folder: Path, name: str, shown: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, CONFIG.replace("waste:", f"{name}:"))
+    assert f"op: a service is called {shown}; it must be" in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["265", "垃圾", "a b", "v1.2", "a-b_c~d+e@f", "'yes'"])
+def test_names_of_services_that_addresses_reach(folder: Path, name: str) -> None:
+    (op,) = load(folder, CONFIG.replace("waste:", f"{name}:")).ops
+    assert op.name == name.strip("'")
+
+
+def test_a_limit_of_all_requests_below_that_of_one_is_said(folder: Path) -> None:
+    warning = load(folder, CONFIG, "max_body_mb=600").warning
+    assert warning is not None
+    assert "max_inflight_mb is 512, less than max_body_mb; 600 MiB count" in warning
+    assert load(folder, CONFIG, "max_body_mb=512").warning is None
 
 
 def test_overrides_reach_keys_that_the_file_leaves_out(folder: Path) -> None:
