@@ -67,13 +67,15 @@ FORMS = (
         any_name=False,
     ),
 )
-# Files of the same families that are of no classifier: what they hold -> what they are of.
-_OF_OTHERS = {
-    "RecPreProcess": "image retrieval by PaddleClas, which finds similar images and has no classes",
-    "DetPreProcess": "a detector within PaddleClas' image retrieval",
-    "IndexProcess": "image retrieval by PaddleClas, which finds similar images and has no classes",
-    "base_config_file": "a search over trainings by PaddleClas, and says nothing of images itself",
-    "Deploy": "a segmentation by PaddleSeg",
+_ONLY = "; only classifiers are served here"
+_RETRIEVAL = "image retrieval by PaddleClas, which finds similar images and has no classes" + _ONLY
+# Files of the same families that describe no classifier: what they hold -> what they are of.
+_OTHERS = {
+    "RecPreProcess": _RETRIEVAL,
+    "DetPreProcess": "a detector in image retrieval by PaddleClas" + _ONLY,
+    "IndexProcess": _RETRIEVAL,
+    "Deploy": "a segmentation by PaddleSeg" + _ONLY,
+    "base_config_file": "a search over trainings by PaddleClas; give the YAML that it names there",
 }
 
 
@@ -84,9 +86,9 @@ def form_of(document: object) -> Form | None:
 
 def why_not(document: object) -> str | None:
     """Why a loaded document of no form cannot be served, where its family is known."""
-    for key, what in _OF_OTHERS.items():
+    for key, what in _OTHERS.items():
         if isinstance(document, dict) and key in document:
-            return f"holds {key}: it is of {what}; only classifiers are served here"
+            return f"holds {key}: it is of {what}"
     return None
 
 
