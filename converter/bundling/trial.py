@@ -13,9 +13,16 @@ from protocol.errors import InvalidRequest
 
 from ..errors import ConversionError
 
+# From black to white, less than this is no range of pixels from 0 to 255.
+_PIXELS = 100.0
+
 
 def try_preprocessing(
-    description: InferenceDescription, config: ModelConfig, warn: Callable[[str], None]
+    description: InferenceDescription,
+    config: ModelConfig,
+    warn: Callable[[str], None],
+    *,
+    scales_pixels: bool = False,
 ) -> None:
     """Prepare images of one colour and compare their arrays with what the model takes.
 
@@ -23,6 +30,7 @@ def try_preprocessing(
         description: of the preprocessing.
         config: a model of one feed.
         warn: gets one line on numbers that the model takes and that are most likely wrong.
+        scales_pixels: the graph scales pixels from 0 to 255 itself.
 
     Raises:
         ConversionError: an operator is unknown, or the array has another shape, element type or
@@ -38,5 +46,12 @@ def try_preprocessing(
     if wrong is not None:
         raise ConversionError(wrong)
     doubtful = doubt(prepared, feed)
+    if scales_pixels and prepared.width < _PIXELS:
+        doubtful = (
+            f"preprocessing gives numbers from {prepared.lowest:.4g} to {prepared.highest:.4g}, and"
+            f" the graph scales its input {feed.name!r} itself, as pixels from 0 to 255 need it:"
+            " are they normalised twice? Networks of keras.applications that do so take"
+            " --preprocess keras-pixels-SIZE"
+        )
     if doubtful is not None:
         warn(doubtful)

@@ -123,6 +123,7 @@ def _facts(
         "fetches": [_tensor_facts(spec, graph.fixed_batch) for spec in config.fetches],
         "output_activation": None if no_answer else graph.activations[config.answering],
         "output_error": no_answer,
+        "scales_pixels": graph.scales_pixels,
         "outputs_left_out": list(graph.left_out),
         "description_file": "inference.yml" if kind == "bundle" else None,
         "description_error": None,

@@ -19,6 +19,7 @@ from .activation import SIGMOID, SOFTMAX, Maker, Value, activation_of
 from .graph import Graph, GraphTensor
 from .graph_file import check_graph_file
 from .onnx_data import data_files, every_graph
+from .onnx_pixels import scales_pixels
 
 # TensorProto.DataType, by numpy's names; "string" as in the bundle's feed types.
 _DTYPES = {
@@ -74,6 +75,7 @@ def read_graph(path: Path) -> Graph:
         ),
         activations=_activations(model.graph, [value.name for value in fetches]),
         written_by=_producer(model, opset),
+        scales_pixels=len(feeds) == 1 and scales_pixels(model.graph, feeds[0].name),
         left_out=left_out,
         data_files=files,
         metadata={entry.key: entry.value for entry in model.metadata_props},

@@ -380,3 +380,53 @@ def test_fractions_for_a_feed_of_bytes(
         build_classifier(settings)
     served = inspect_folder(bundle.path)["served_by"]["ONNX Runtime"]
     assert served["note"].startswith("preprocessing gives fractions from -2.118 to 2.64")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("Mul", [1 / 255], True),
+        ("Mul", [1 / 127.5], True),
+        ("Mul", [0.0171, 0.0175, 0.0174], True),
+        ("Div", [255.0], True),
+        ("Sub", [123.68, 116.78, 103.94], True),
+        ("Add", [-127.5], True),
+        ("Mul", [1 / 0.229, 1 / 0.224, 1 / 0.225], False),
+        ("Div", [0.229, 0.224, 0.225], False),
+        ("Sub", [0.485, 0.456, 0.406], False),
+        ("Add", [1.0], False),
+    ],
+)
+@pytest.mark.parametrize("constant", [False, True])
+def test_graphs_that_scale_pixels_themselves(
+    export: Path,
+    tmp_path: Path,
+    overrides: Overrides,
+    write_onnx: WriteOnnx,
+    kind: str,
+    value: list[float],
+    expected: bool,
+    constant: bool,
+) -> None:
+    """As networks of keras.applications begin; with a preset they would be normalised twice."""
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx", feed_type="FLOAT16")  # which casts first
+    model = onnx.load(str(export / "net.onnx"))
+    tensor = onnx.numpy_helper.from_array(np.float32(value).reshape(-1, 1, 1), "by")
+    if constant:
+        model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["by"], value=tensor))
+    else:
+        model.graph.initializer.append(tensor)
+    for node in model.graph.node:
+        node.input[:] = ["scaled" if name == "floats" else name for name in node.input]
+    place = [node.op_type for node in model.graph.node].index("Cast") + 1
+    model.graph.node.insert(place, onnx.helper.make_node(kind, ["floats", "by"], ["scaled"]))
+    onnx.save(model, str(export / "net.onnx"))
+    assert read_export(export).graph.scales_pixels is expected
+    warnings: list[str] = []
+    convert(ConvertOptions(export, tmp_path / "out", overrides), warn=warnings.append)
+    assert any("normalised twice?" in warning for warning in warnings) is expected
+    (tmp_path / "ops.yml").write_text("- ResizeImage: {size: [8, 8]}\n- ToCHWImage:\n")
+    warnings.clear()
+    convert(ConvertOptions(export, tmp_path / "out", overrides, force=True), warn=warnings.append)
+    assert not any("normalised twice?" in warning for warning in warnings)
