@@ -87,11 +87,10 @@ class Servicers:
             return next(iter(self._servicers.values())).inference(request, context)
         from paddle_serving_server.pipeline.proto import pipeline_service_pb2 as pb
 
-        error = ServiceNotFound(
-            "there is no service {!r} here; services: {}".format(
-                request.name[:64], ", ".join(self._servicers)
-            )
-        )
+        missing = "there is no service {!r} here".format(request.name[:64])
+        if not request.name:
+            missing = "the request names no service"
+        error = ServiceNotFound("{}; services: {}".format(missing, ", ".join(self._servicers)))
         return pb.Response(err_no=wire_codes(error).err_no, err_msg=str(error))
 
 

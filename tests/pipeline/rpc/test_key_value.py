@@ -82,6 +82,15 @@ async def test_a_message_over_the_limit_ends_in_a_transport_status(stub: Any) ->
     assert (await stub.inference(pb.Request(key=["image"], value=[IMAGE]))).err_no == 0
 
 
+async def test_a_compressed_message_is_read_and_its_limit_counts_what_comes_out(stub: Any) -> None:
+    small = pb.Request(name="waste", key=["image"], value=[IMAGE])
+    assert (await stub.inference(small, compression=grpc.Compression.Gzip)).err_no == 0
+    bomb = pb.Request(name="waste", key=["image"], value=["A" * 1_000_000])
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.inference(bomb, compression=grpc.Compression.Gzip)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_a_message_over_the_limit_is_counted_as_that(stub: Any, metrics: Metrics) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
         await stub.inference(pb.Request(name="waste", key=["image"], value=["A" * 4000]))
