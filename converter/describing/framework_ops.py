@@ -117,6 +117,20 @@ def ultralytics(size: Size = (224, 224)) -> tuple[TransformOp, ...]:
     return resize, centre_crop(size), divided((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), TO_PLANES
 
 
+def centre_square(
+    size: int = 224,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> tuple[TransformOp, ...]:
+    """Ultralytics' CenterCrop: the largest centred square, resized with OpenCV.
+
+    YOLOv5 and Ultralytics before 8.0.53 normalise with ImageNet's mean and std, 8.0.53 to 8.0.232
+    do not; `ultralytics` is what 8.0.233 and later do.
+    """
+    crop = TransformOp("CropImageAtRatio", {"size": size, "pad": 0})
+    return crop, divided(mean, std), TO_PLANES
+
+
 def keras(
     mode: str,
     size: Size = (224, 224),

@@ -19,7 +19,10 @@ from bundle.inference_yml import TransformOp
 from ..errors import ConversionError
 from .framework_ops import (
     CROP_MODES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     INTERPOLATIONS,
+    centre_square,
     keras,
     paddleocr_cls,
     timm,
@@ -142,6 +145,12 @@ FRAMEWORK_PRESETS: dict[str, FrameworkPreset] = {
         "timm-224",
     ),
     "ultralytics": FrameworkPreset(ultralytics, {"size": _size}, "ultralytics-224"),
+    "ultralytics-8.0": FrameworkPreset(centre_square, {"size": _pixels}, "ultralytics-8.0-224"),
+    "yolov5-cls": FrameworkPreset(
+        partial(centre_square, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        {"size": _pixels},
+        "yolov5-cls-224",
+    ),
     **{
         f"keras-{mode}": FrameworkPreset(partial(keras, mode), _KERAS_OPTIONS, f"keras-{mode}-224")
         for mode in ("caffe", "tf", "torch", "pixels")

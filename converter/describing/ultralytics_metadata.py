@@ -7,16 +7,21 @@ beside exports of other forms.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from bundle.inference_yml import InferenceDescription
+from bundle.inference_yml import InferenceDescription, TransformOp
 
 from ..errors import ConversionError
 from .form import DEFAULT_TOPK, Source
-from .framework_ops import Size, ultralytics
+from .framework_ops import IMAGENET_MEAN, IMAGENET_STD, Size, centre_square, ultralytics
 from .presets import for_graph
 from .values import is_side, labels_by_number
+
+# Releases of 8.0 from which classify_transforms no longer takes ImageNet's mean and std, and from
+# which it resizes with Pillow as torchvision does.
+_PLAIN_FROM, _PILLOW_FROM = 53, 233
 
 
 def is_ultralytics_metadata(document: object) -> bool:
@@ -43,7 +48,7 @@ def read_ultralytics_metadata(document: Mapping[str, Any], source: Source) -> In
             f"{where}: was trained with {channels} channels; Ultralytics' preprocessing is known"
             " for three"
         )
-    steps = () if source.steps_given else ultralytics(_size(document, where))
+    steps = () if source.steps_given else _steps(document, where)
     return InferenceDescription(
         model_name="",
         transform_ops=for_graph(steps, source.graph),
@@ -52,6 +57,23 @@ def read_ultralytics_metadata(document: Mapping[str, Any], source: Source) -> In
         if source.labels_given
         else labels_by_number(_value(document["names"]), f"{where}: names"),
     )
+
+
+def _steps(document: Mapping[str, Any], where: str) -> tuple[TransformOp, ...]:
+    """What the version did that wrote the export; one without a version is taken for a new one."""
+    size = _size(document, where)
+    found = re.match(r"8\.0\.(\d+)", str(document.get("version", "")))
+    release = int(found[1]) if found else _PILLOW_FROM
+    if release >= _PILLOW_FROM:
+        return ultralytics(size)
+    if size[0] != size[1]:
+        raise ConversionError(
+            f"{where}: version {document['version']} of Ultralytics takes square images only, and"
+            f" imgsz is {list(size)}; give --preprocess"
+        )
+    if release >= _PLAIN_FROM:
+        return centre_square(size[0])
+    return centre_square(size[0], IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _size(document: Mapping[str, Any], where: str) -> Size:

@@ -57,7 +57,7 @@ PADDLEOCR = Origin(
 )
 ULTRALYTICS = Origin(
     "ultralytics/data/augment.py",
-    ("BaseTransform", "LetterBox", "ClassifyLetterBox"),
+    ("BaseTransform", "LetterBox", "ClassifyLetterBox", "CenterCrop"),
     ("ultralytics", "8.4.190"),
 )
 PADDLECLAS = Origin(
@@ -78,6 +78,7 @@ def load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     kept = [node for node in tree.body if getattr(node, "name", None) in names]
     body = ast.Module([ast.ImportFrom("__future__", [ast.alias("annotations")], 0), *kept], [])
     scope: dict[str, Any] = {"cv2": cv2, "np": np, "math": math, "F": _PaddleVision, "Any": Any}
+    scope["Image"] = pytest.importorskip("PIL.Image")
     exec(compile(ast.fix_missing_locations(body), str(path), "exec"), scope)  # noqa: S102 - the point
     return scope
 

@@ -50,6 +50,7 @@ CASES: dict[str, tuple[Origin, Steps]] = {
         origins.ULTRALYTICS,
         [("ClassifyLetterBox", {"size": 100, "auto": True, "stride": 16})],
     ),
+    "centre square": (origins.ULTRALYTICS, [("CropImageAtRatio", {"size": 48, "pad": 0})]),
     "crop at ratio": (
         origins.PADDLECLAS,
         [("CropImageAtRatio", {"size": 48, "pad": 8, "interpolation": "bilinear"})],
@@ -132,6 +133,8 @@ def theirs(case: str, image: np.ndarray, published: Callable[..., Path]) -> np.n
     for name, options in steps:
         if origin is origins.PADDLEOCR:
             array, _ = code["resize_norm_img"](array, options["image_shape"])
+        elif origin is origins.ULTRALYTICS and name == "CropImageAtRatio":
+            array = code["CenterCrop"](options["size"])(array)
         elif name == "LetterBox":
             array = code[name](**options)(image=array)
         elif origin is origins.PADDLEDETECTION:

@@ -165,6 +165,24 @@ class TestUltralytics:
         assert read_metadata(Source(Path("model.onnx"), graph=graph(author="someone"))) is None
         assert read_metadata(Source(Path("model.onnx"))) is None
 
+    @pytest.mark.parametrize(
+        ("version", "first", "mean"),
+        [
+            ("8.4.190", "ResizeImage", 0.0),
+            ("8.0.233", "ResizeImage", 0.0),
+            ("8.0.232", "CropImageAtRatio", 0.0),
+            ("8.0.53", "CropImageAtRatio", 0.0),
+            ("8.0.52", "CropImageAtRatio", 0.485),
+        ],
+    )
+    def test_each_version_prepares_as_it_did(self, version: str, first: str, mean: float) -> None:
+        values = {**YOLO, "imgsz": "[64, 64]", "version": version}
+        described = read_metadata(Source(Path("model.onnx"), graph=graph(**values)))
+        assert described is not None
+        steps = operators(described)
+        assert steps[0][0] == first
+        assert dict(steps)["NormalizeImage"]["mean"][0] == mean
+
     def test_metadata_yaml_beside_other_exports(self, tmp_path: Path) -> None:
         (tmp_path / "metadata.yaml").write_text(
             "task: classify\nnames: {0: cat}\nimgsz: [64, 64]\n"
@@ -178,6 +196,7 @@ class TestUltralytics:
         [
             ({"task": "detect"}, "Ultralytics' task detect; only classifiers"),
             ({"imgsz": "'large'"}, "imgsz is .*ultralytics:size=N"),
+            ({"version": "8.0.100"}, "version 8.0.100 of Ultralytics takes square images only"),
             ({"channels": "1"}, "trained with 1 channels"),
             ({"names": "['a', 2]"}, "names names the classes"),
             ({"names": "{0: 'a'"}, "names names the classes"),
