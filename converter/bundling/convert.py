@@ -82,7 +82,13 @@ def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bun
     check_servable(export, config)
     description = describe(found, options.overrides, export.graph.activations[config.answering])
     _check_labels(found, config, export.folder)
-    try_preprocessing(description, config, warn, scales_pixels=export.graph.scales_pixels)
+    try_preprocessing(
+        description,
+        config,
+        warn,
+        scales_pixels=export.graph.scales_pixels,
+        given=options.overrides.preprocess,
+    )
     with staged(options.output) as staging:
         _write(staging, export, description, config)
         write_record(staging, export, found, config.answering, _given(options))

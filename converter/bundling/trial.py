@@ -11,6 +11,7 @@ from pipeline.stages.errors import PreprocessError
 from pipeline.stages.preprocess import build_preprocess
 from protocol.errors import InvalidRequest
 
+from ..describing.framework_presets import fitting_preset
 from ..errors import ConversionError
 
 # From black to white, less than this is no range of pixels from 0 to 255.
@@ -23,6 +24,7 @@ def try_preprocessing(
     warn: Callable[[str], None],
     *,
     scales_pixels: bool = False,
+    given: str | None = None,
 ) -> None:
     """Prepare images of one colour and compare their arrays with what the model takes.
 
@@ -31,6 +33,7 @@ def try_preprocessing(
         config: a model of one feed.
         warn: gets one line on numbers that the model takes and that are most likely wrong.
         scales_pixels: the graph scales pixels from 0 to 255 itself.
+        given: --preprocess; where it is a preset, an error names the one that fits.
 
     Raises:
         ConversionError: an operator is unknown, or the array has another shape, element type or
@@ -44,7 +47,8 @@ def try_preprocessing(
     # a bundle of 0.9's converter leaves open dimensions out
     wrong = misfit(prepared, feed, open_left_out=len(feed.shape) < 2)
     if wrong is not None:
-        raise ConversionError(wrong)
+        fitting = fitting_preset(given or "", feed.shape, feed.dtype)
+        raise ConversionError(f"{wrong}; or give --preprocess {fitting}" if fitting else wrong)
     doubtful = doubt(prepared, feed)
     if scales_pixels and prepared.width < _PIXELS:
         doubtful = (

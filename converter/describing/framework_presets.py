@@ -186,6 +186,37 @@ def framework_preset(text: str) -> tuple[TransformOp, ...] | None:
     return preset.build(**values)
 
 
+def fitting_preset(text: str, feed: tuple[int, ...], dtype: str) -> str:
+    """The preset of the same framework that gives what a feed takes.
+
+    Args:
+        text: a preset that does not.
+        feed: the shape of one image, planes or pixels.
+        dtype: of the feed; whole numbers are pixels.
+
+    Returns:
+        Its name with options; "" if `text` is no preset of a framework, or sizes are open.
+    """
+    name, _, rest = text.partition(":")
+    name = name if name in FRAMEWORK_PRESETS else name.rpartition("-")[0]
+    if name not in FRAMEWORK_PRESETS or len(feed) != 3:
+        return ""
+    height, width = feed[1:] if feed[0] in (1, 3) else feed[:2]
+    if min(height, width) < 1:
+        return ""
+    size = f"size={height}" if height == width else f"size={height},{width}"
+    if name == "torchvision":
+        size = f"resize=R,crop={height}" if height == width else ""
+    if name.startswith("keras") and dtype.startswith(("int", "uint")):
+        name = "keras-pixels"
+    kept = [
+        f"{option}={','.join(texts)}"
+        for option, texts in _pairs(rest, text, FRAMEWORK_PRESETS[name].options)
+        if option not in ("size", "resize", "crop")
+    ]
+    return f"{name}:{','.join([size, *kept])}" if size else ""
+
+
 def _with_size(text: str) -> tuple[str, str]:
     """`keras-tf-299` -> `keras-tf`, `size=299`; torchvision has no one size."""
     name, dash, size = text.rpartition("-")

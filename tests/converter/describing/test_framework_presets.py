@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from converter.describing.framework_presets import fitting_preset
 from converter.describing.presets import PRESETS, for_graph, preset, preset_names
 from converter.describing.producers import paddle_preset_warning
 from converter.errors import ConversionError
@@ -106,3 +107,23 @@ def test_a_preset_of_paddle_for_a_model_of_another_framework(written_by: str, na
 def test_a_preset_of_paddle_for_an_export_of_ultralytics() -> None:
     model = graph(task="classify", names="{0: 'a'}", imgsz="[64, 64]")
     assert "leave the option out" in paddle_preset_warning("imagenet-224", model)
+
+
+@pytest.mark.parametrize(
+    ("given", "feed", "dtype", "named"),
+    [
+        ("keras-tf-224", (299, 299, 3), "float32", "keras-tf:size=299"),
+        ("keras-tf:loader=dataset", (9, 5, 3), "float32", "keras-tf:size=9,5,loader=dataset"),
+        ("keras-tf-224", (224, 224, 3), "uint8", "keras-pixels:size=224"),
+        ("torchvision-224", (3, 299, 299), "float32", "torchvision:resize=R,crop=299"),
+        ("timm:mean=1,2,3,size=9", (3, 96, 96), "float32", "timm:size=96,mean=1,2,3"),
+        ("torchvision-224", (3, 96, 160), "float32", ""),
+        ("timm-224", (3, -1, -1), "float32", ""),
+        ("imagenet-224", (3, 299, 299), "float32", ""),
+        ("", (3, 299, 299), "float32", ""),
+    ],
+)
+def test_the_preset_that_fits_a_feed(
+    given: str, feed: tuple[int, ...], dtype: str, named: str
+) -> None:
+    assert fitting_preset(given, feed, dtype) == named
