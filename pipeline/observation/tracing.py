@@ -37,6 +37,8 @@ _CLOSE_LIMIT_S = 3.0
 # A variable for traces has priority over the one for all signals.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_NO_PROXY = frozenset({"no_proxy", "NO_PROXY", "no_grpc_proxy"})
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _EXPORTER = "OTEL_TRACES_EXPORTER"
 # By protocol: the module of its exporter, and how that is installed.
 _PACKAGES = {
@@ -175,6 +177,7 @@ def tracing_from_environment() -> Tracing:
         )
         return Tracing()
     module, packages = _PACKAGES[protocol]
+    _reach_this_machine_without_a_proxy()
     try:
         # It reads the other variables of the exporter itself.
         exporter: SpanExporter = importlib.import_module(module).OTLPSpanExporter()
@@ -188,6 +191,17 @@ def tracing_from_environment() -> Tracing:
         )
         return Tracing()
     return OpenTelemetryTracing(exporter)
+
+
+def _reach_this_machine_without_a_proxy() -> None:
+    """Add this machine to the hosts that the exporters reach directly: a collector beside us.
+
+    They take proxies from the environment only, and each reads other variables.
+    """
+    for name in {"no_proxy"} | _NO_PROXY.intersection(os.environ):
+        given = os.environ.get(name) or os.environ.get(name.upper()) or ""
+        added = [host for host in _THIS_MACHINE if host not in given.split(",")]
+        os.environ[name] = ",".join(filter(None, (given, *added)))
 
 
 def _variable(*names_and_default: str) -> str:

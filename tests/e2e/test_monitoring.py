@@ -411,7 +411,12 @@ def test_a_collector_gets_request_queue_and_predict(
         with start_any_service(
             tiny_config,
             "op.waste.concurrency=1",
-            environment={"OTEL_EXPORTER_OTLP_ENDPOINT": address},
+            environment={
+                "OTEL_EXPORTER_OTLP_ENDPOINT": address,
+                # Of a container: nothing listens there, and the collector is on this machine.
+                **dict.fromkeys(("http_proxy", "HTTP_PROXY", "grpc_proxy"), "http://127.0.0.1:1"),
+                **dict.fromkeys(("no_proxy", "NO_PROXY"), ""),
+            },
         ) as service:
             answer = httpx.post(
                 f"{service.url}/waste/prediction",
