@@ -144,6 +144,7 @@ def print_verification(verification: Verification, console: Console | None = Non
         "scores", Text(f"differ by {difference}; {verification.tolerance:g} allowed", style=color)
     )
     table.add_row("best class", f"the same for {verification.agreeing} of {verification.images}")
+    table.add_row("note", "both sides prepare images alike, so that is proven by --reference only")
     if not verification.distinguishes:
         note = "the best class is the same for all, so this shows little; give --images of your own"
         table.add_row("note", Text(note, style="yellow"))
