@@ -13,15 +13,15 @@ from __future__ import annotations
 import io
 import re
 from typing import Callable
-from urllib.parse import unquote_to_bytes
 
 _PIECE = 256 * 1024  # bytes; no other thread runs during one call
 _LONGEST_HEAD = 1024
 _BREAKS, _BLANK = b"\t\n\r\v\f", b" "
 _DATA_URL = re.compile(rb"data:[^,]{0,1000},", re.IGNORECASE)
 _WRAPPED = re.compile(rb"b?(?P<quote>['\"])")
-_GROUP = re.compile(rb"[^\s]+")
-_GROUPS_COMPARED = 1000
+_COMPARED_BYTES = 64 * 1024
+# What a form or an address escapes of base64 and of the head of a data URL; not the escape itself.
+_ESCAPED = b"+/=-_:;, \t\r\n"
 # Shorter texts with blanks are words.
 _LEAST_LOST = 64
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -59,7 +59,7 @@ def repaired(text: bytes) -> bytes:
         raise ValueError(reason)
     plain = _unwrapped(text.strip())
     if b"%" in plain:
-        plain = _in_pieces(plain, unquote_to_bytes, keep=3).strip()
+        plain = _in_pieces(plain, _unescaped, b"%", 3).strip()
     head = _DATA_URL.match(plain[:_LONGEST_HEAD])
     plain = plain[head.end() :] if head else plain
     lines = _in_pieces(plain, lambda piece: piece.translate(None, _BREAKS))
@@ -81,7 +81,18 @@ def _unwrapped(text: bytes) -> bytes:
     if wrapped is None or len(text) <= wrapped.end() or text[-1:] != wrapped["quote"]:
         return text
     # The repr of `base64.encodebytes` has line breaks as two characters.
-    return text[wrapped.end() : -1].replace(b"\\n", b"").replace(b"\\r", b"")
+    return _in_pieces(text[wrapped.end() : -1], _without_line_breaks, b"\\", 2)
+
+
+def _without_line_breaks(piece: bytes) -> bytes:
+    return piece.replace(b"\\n", b"").replace(b"\\r", b"")
+
+
+def _unescaped(piece: bytes) -> bytes:
+    for code in _ESCAPED:
+        for escape in ("%{:02X}".format(code), "%{:02x}".format(code)):
+            piece = piece.replace(escape.encode(), bytes((code,)))
+    return piece
 
 
 def _check_blanks(text: bytes, plain: bytes, compact: bytes) -> None:
@@ -90,25 +101,20 @@ def _check_blanks(text: bytes, plain: bytes, compact: bytes) -> None:
     Raises:
         ValueError: they do not, so they were `+` once, or the text is something else.
     """
-    lengths = []
-    for group in _GROUP.finditer(plain):
-        lengths.append(len(group[0]))
-        if len(lengths) == _GROUPS_COMPARED:
-            break
-    regular = len(set(lengths[:-1])) <= 1 and lengths[-1] <= lengths[0]
+    first = plain.index(_BLANK)
+    # Groups are short, so that their first end is near; one look at the first of them is enough.
+    lengths = [len(group) for group in plain[: first + _COMPARED_BYTES].split()]
+    whole = lengths[:-1]
+    regular = len(set(whole)) == 1 and lengths[-1] <= whole[0] <= _COMPARED_BYTES
     if regular and len(compact) % 4 == 0:
         return
     if len(compact) < _LEAST_LOST:
         raise ValueError("it has blanks within")
+    begin = len(text) - len(text.lstrip())
     raise ValueError(
         "character {} is a blank where base64 has +, which a form makes of it; "
-        "write + as %2B there, or send JSON".format(text.index(_BLANK, _first_group(text)) + 1)
+        "write + as %2B there, or send JSON".format(text.index(_BLANK, begin) + 1)
     )
-
-
-def _first_group(text: bytes) -> int:
-    found = _GROUP.search(text)
-    return found.start() if found else 0
 
 
 def _standard(compact: bytes) -> bytes:
@@ -122,15 +128,17 @@ def _standard(compact: bytes) -> bytes:
     return standard + b"=" * missing if missing < 3 else standard
 
 
-def _in_pieces(text: bytes, change: Callable[[bytes], bytes], keep: int = 1) -> bytes:
-    """Return what `change` makes of `text`; no escape of `keep` characters is cut."""
+def _in_pieces(
+    text: bytes, change: Callable[[bytes], bytes], escape: bytes = b"", longest: int = 1
+) -> bytes:
+    """Return what `change` makes of `text`; none of its escapes of `longest` characters is cut."""
     changed = io.BytesIO()
     begin = 0
     while begin < len(text):
         end = min(begin + _PIECE, len(text))
-        if end < len(text) and keep > 1:
-            escape = text.rfind(b"%", end - keep + 1, end)
-            end = escape if escape > begin else end
+        if end < len(text) and escape:
+            cut = text.rfind(escape, end - longest + 1, end)
+            end = cut if cut > begin else end
         changed.write(change(text[begin:end]))
         begin = end
     return changed.getvalue()

@@ -26,6 +26,7 @@ KEY_RULE = "every key but topk and threshold is an image"
 _NAMED = (TOPK, THRESHOLD, LOG_ID, FORM)
 _ACCEPTED = frozenset({*_NAMED, "log_id"})
 _LIKELY = 0.6
+_LONGEST_NAME = 40
 
 
 def check_key(key: str) -> None:
@@ -97,4 +98,7 @@ def _hint(name: str) -> str:
 
 
 def _plain(name: str) -> str:
+    """Return the name without case and signs; "" for a long one, which means no option."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     return re.sub(r"[\W_]", "", name).lower()

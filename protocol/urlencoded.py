@@ -51,9 +51,11 @@ def read_form(body: bytes) -> Iterator[Field]:
     for _ in range(MAX_FIELDS):
         end = body.find(b"&", begin)
         end = len(body) if end < 0 else end
-        name, _, value = body[begin:end].partition(b"=")
-        if name or value:
-            yield Field(unquote_plus(name[:_LONGEST_TEXT].decode("latin-1")), value)
+        sign = body.find(b"=", begin, end)
+        sign = end if sign < 0 else sign
+        if end > begin:
+            name = body[begin : min(sign, begin + _LONGEST_TEXT)]
+            yield Field(unquote_plus(name.decode("latin-1")), body[sign + 1 : end])
         begin = end + 1
         if begin >= len(body):
             return

@@ -171,7 +171,7 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
     try:
         fields = load_json(body)
     except (ValueError, RecursionError) as error:
-        if _PYTHON_REPR.match(body):
+        if _PYTHON_REPR.match(body[:100]):
             raise InvalidRequest(
                 "the body is Python's repr and no JSON; send json.dumps(...), or give requests "
                 "json=... in place of data=..."
@@ -206,7 +206,7 @@ def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
 def _checked_envelope(fields: object) -> dict[str, Any]:
     """Return the fields if there are two lists; else say what is sent instead."""
     if not isinstance(fields, dict):
-        twice = isinstance(fields, str) and fields.lstrip().startswith("{")
+        twice = isinstance(fields, str) and fields[:100].lstrip().startswith("{")
         got = "a string that holds JSON: it was encoded twice" if twice else _json_type(fields)
         raise InvalidRequest(f"the body must be a JSON object, got {got}; {SEND}")
     for name in ("key", "value"):

@@ -6,8 +6,10 @@ Each body goes through `BodyCodec`, which the address has; the values of RPC are
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import random
+import time
 import urllib.parse
 from typing import Any
 
@@ -320,3 +322,48 @@ def test_json_of_another_server(fields: Any, reason: str) -> None:
     said = refusal(json.dumps(fields).encode())
     assert reason in said
     assert '["image"]' in said or "base64 string" in said
+
+
+_MANY = 2**22
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "%41" * _MANY,
+        "%2B" * _MANY,
+        "%" * _MANY,
+        "b'" + r"\n" * _MANY + "'",
+        "A" + " " * _MANY + "B",
+        " " * _MANY + "A B",
+        "AA " * _MANY,
+        "A" * _MANY + " " + "A" * _MANY,
+        "-" * _MANY + "*",
+        "/" * _MANY + ".",
+        "data:" * _MANY,
+    ],
+    ids=range(11),
+)
+def test_values_that_were_made_to_be_slow(value: str) -> None:
+    """Four to twelve megabytes: tens of milliseconds on a quiet core."""
+    form = b"image=" + value.encode()
+    for body in (envelope(value), envelope(TEXT, TEXT, keys=("image", value)), form):
+        began = time.process_time()
+        with contextlib.suppress(InvalidRequest):
+            read(body)
+        assert time.process_time() - began < 5
+
+
+def test_bodies_that_were_made_to_be_slow() -> None:
+    for body in (
+        b" " * _MANY + b"{'",
+        b"a=&" * _MANY,
+        b"=" * _MANY,
+        b"--" * _MANY,
+        json.dumps(" " * _MANY).encode(),
+        json.dumps({"key": ["a"], "value": ["aGk="], "x" * _MANY: 1}).encode(),
+    ):
+        began = time.process_time()
+        with contextlib.suppress(InvalidRequest):
+            read(body)
+        assert time.process_time() - began < 5
