@@ -49,7 +49,7 @@ class Compared(NamedTuple):
         """The numbers of a tag of the first page, SHORT or LONG, else nothing."""
         try:
             return _tiff_numbers(self.data, tag)
-        except struct.error:
+        except (struct.error, OverflowError):
             return []
 
 
@@ -143,19 +143,22 @@ def _costs(one: Compared) -> bool:
 
 
 def _tiff_numbers(data: bytes, tag: int) -> list[int]:
-    if data[:4] not in (b"II*\0", b"MM\0*"):
+    big = data[2:4] in (b"+\0", b"\0+")
+    if data[:2] not in (b"II", b"MM") or (not big and data[2:4] not in (b"*\0", b"\0*")):
         return []
     order = "<" if data[:2] == b"II" else ">"
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, directory)
-    for at in range(directory + 2, directory + 2 + 12 * entries, 12):
-        found, kind, count = struct.unpack_from(order + "HHI", data, at)
-        if found == tag and kind in (3, 4) and count <= 16:
+    first, offset, entries, size = (8, "Q", "Q", 20) if big else (4, "I", "H", 12)
+    (directory,) = struct.unpack_from(order + offset, data, first)
+    (count,) = struct.unpack_from(order + entries, data, directory)
+    start = directory + struct.calcsize("=" + entries)
+    for at in range(start, start + size * min(count, 1000), size):
+        found, kind, numbers = struct.unpack_from(order + "HH" + offset, data, at)
+        if found == tag and kind in (3, 4) and numbers <= 16:
             letter = "H" if kind == 3 else "I"
-            start = at + 8
-            if count * struct.calcsize("=" + letter) > 4:
-                (start,) = struct.unpack_from(order + "I", data, start)
-            return list(struct.unpack_from(f"{order}{count}{letter}", data, start))
+            place = at + 4 + struct.calcsize("=" + offset)
+            if numbers * struct.calcsize("=" + letter) > struct.calcsize("=" + offset):
+                (place,) = struct.unpack_from(order + offset, data, place)
+            return list(struct.unpack_from(f"{order}{numbers}{letter}", data, place))
     return []
 
 

@@ -141,6 +141,8 @@ def seeds() -> list[bytes]:
         grey_animation(),
         png(chunk(b"eXIf", exif(200, 5))),
         scans,
+        scans[:20] + b"\xff\x00\x00\x10" + scans[20:],
+        scans[:-2] + b"\xff\x02\xff\x00" + scans[-2:],
         many_scans(101, 8),
         shared_strips(9),
         shared_strips(9, big=True),
