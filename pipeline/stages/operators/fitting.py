@@ -10,6 +10,7 @@ import numpy as np
 
 from protocol.errors import InvalidRequest
 
+from ..errors import PreprocessError
 from .number import switch, whole
 from .resampling import check_pixels, opencv_flag, resampler
 from .step import Step, pair
@@ -57,9 +58,10 @@ def resize_by_long(
 
 
 def resize(
-    target_size: Any,  # noqa: ANN401 - YAML
+    target_size: Any = None,  # noqa: ANN401 - YAML
     keep_ratio: bool = True,
     interp: Union[int, str] = cv2.INTER_LINEAR,
+    size: Any = None,  # noqa: ANN401 - YAML
 ) -> Step:
     """Resize as PaddleDetection's deployment does.
 
@@ -68,7 +70,14 @@ def resize(
         keep_ratio: the short side becomes the shorter one of `target_size`; where the long side
             would be longer than the longer one, that side decides.
         interp: OpenCV's number of an interpolation, or its name.
+        size: is refused: it is the option of another library's Resize.
     """
+    if size is not None:
+        raise PreprocessError(
+            "Resize: size is torchvision's and paddle.vision's; write ResizeImage:"
+            " {resize_short: N, rounding: floor, backend: pil} for one number, {size: [width,"
+            " height], backend: pil} for two"
+        )
     height, width = pair(target_size, "Resize: target_size")
     flag = opencv_flag(interp, "Resize: interp")
     keep = switch(keep_ratio, "Resize: keep_ratio")

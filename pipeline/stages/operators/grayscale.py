@@ -8,8 +8,9 @@ import numpy as np
 from ..errors import PreprocessError
 
 # Pillow's weights of red, green and blue in 65536ths; a half is added before the fraction is cut.
-_PILLOW = (19595, 38470, 7471)
-_HALF, _BITS = 1 << 15, 16
+_PILLOW = np.array([[19595, 38470, 7471]], np.float32)
+_HALF, _SCALE = np.float32(1 << 15), np.float32(1 / (1 << 16))
+_STRIP = 64
 
 
 class Grayscale:
@@ -30,17 +31,20 @@ class Grayscale:
             raise PreprocessError("Grayscale: backend is pil or cv2, not {!r}".format(backend))
         self.channels = num_output_channels
         self._opencv = library == "cv2"
-        levels = np.arange(256, dtype=np.int32)
-        self._tables = [levels * weight for weight in _PILLOW]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the grey image of `image`."""
-        if self._opencv:
-            grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        else:
-            red, green, blue = (
-                np.asarray(cv2.LUT(plane, table), np.int32)
-                for plane, table in zip(cv2.split(image), self._tables)
-            )
-            grey = ((red + green + blue + _HALF) >> _BITS).astype(np.uint8)
-        return np.repeat(grey[:, :, np.newaxis], self.channels, axis=2)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if self._opencv else _pillow_grey(image)
+        return grey[:, :, np.newaxis] if self.channels == 1 else cv2.merge([grey] * 3)
+
+
+def _pillow_grey(image: np.ndarray) -> np.ndarray:
+    """Pillow's integers, in floats that hold them: no sum reaches 2 to the power of 24."""
+    grey = np.empty(image.shape[:2], np.uint8)
+    for top in range(0, len(image), _STRIP):  # the floats of all rows would be four times an image
+        rows = image[top : top + _STRIP].astype(np.float32)
+        total = cv2.transform(rows, _PILLOW)
+        total += _HALF
+        total *= _SCALE
+        grey[top : top + _STRIP] = total.reshape(rows.shape[:2])
+    return grey
