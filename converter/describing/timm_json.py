@@ -65,7 +65,11 @@ def _size(values: Values, key: str, default: Size) -> Size:
     if not isinstance(given, (list, tuple)) or len(given) != 3 or not all(map(is_side, given)):
         raise values.error(key, "[3, height, width]")
     if given[0] != 3:
-        raise values.error(key, "[3, height, width]: models of three channels are served")
+        raise values.error(
+            key,
+            "[3, height, width] (for a grey model, give --preprocess a list of transform_ops that"
+            " begins with Grayscale)",
+        )
     return given[1], given[2]
 
 

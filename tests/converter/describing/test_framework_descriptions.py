@@ -69,7 +69,7 @@ class TestTimm:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
-            ({"input_size": [1, 28, 28]}, "input_size is .*models of three channels"),
+            ({"input_size": [1, 28, 28]}, "input_size is .*begins with Grayscale"),
             ({"input_size": 224}, r"input_size is \[3, height, width\], not 224"),
             ({"interpolation": "random"}, "interpolation is one of nearest, .*not 'random'"),
             ({"crop_mode": "corner"}, "crop_mode is one of center, squash, border"),
