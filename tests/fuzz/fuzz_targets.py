@@ -336,7 +336,7 @@ def _http_seeds() -> list[bytes]:
         b"\x03image=" + image.encode() * 30 + b"&topk=3",
         b"\x03image=" + image.replace("=", "%3D").encode() * 30,
         b"\x03" + image.encode() * 30,
-        b"\x23" + gzip.compress(body),
+        b"\x23" + gzip.compress(body, mtime=0),
         b"\x43" + zlib.compress(body),
     ]
 

@@ -65,6 +65,7 @@ async def post(http: httpx.AsyncClient, body: Any, encoding: str, **headers: str
         ("identity", bytes),
         ("", bytes),
     ],
+    ids=range(8),
 )
 async def test_a_packed_body_is_read(
     http: httpx.AsyncClient, inflight: Inflight, encoding: str, pack: Any
@@ -121,6 +122,7 @@ async def test_other_encodings_are_refused_by_name(http: httpx.AsyncClient, enco
         (b"", "deflate", "it is cut off"),
         (gzip.compress(b"") * 10_001, "gzip", "more than 10000 members"),
     ],
+    ids=range(9),  # the bytes hold the time
 )
 async def test_a_body_that_is_not_packed_well_is_explained(
     http: httpx.AsyncClient, body: bytes, encoding: str, reason: str
