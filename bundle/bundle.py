@@ -117,6 +117,8 @@ def load_bundle(path: Path) -> Bundle:
         check_whole(bundle.params_file)
     if bundle.labels is not None:
         check_count(bundle.labels, bundle.classes, str(server_dir / "inference.yml"))
+    if bundle.classes > 0:
+        bundle.description.check_classes(bundle.classes, str(server_dir / "inference.yml"))
     return bundle
 
 

@@ -3,9 +3,10 @@
 Its form is the one that PaddleClas 2.6 and PaddleX 3 write beside an exported model: what is known
 is read into `InferenceDescription`; what is not (Hpi and others) is kept and written back.
 
-PostProcess holds `Topk` (the best categories of an image) or `MultiLabelThreshOutput` (every
-category above a threshold). `Softmax` or `Sigmoid` before them is ours: for a graph that gives raw
-logits, which PaddleClas and PaddleX never export.
+PostProcess holds `Topk` (the best categories of an image), `MultiLabelThreshOutput` (every category
+above a threshold), or PaddleClas' `ThreshOutput` (of two classes, the second from a threshold on).
+`Softmax`, `Sigmoid` or `Logits` before them is ours: for a graph that gives raw logits, which
+PaddleClas and PaddleX never export.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import yaml
 
 from .errors import BundleError
 from .labels import label_text
-from .strict_yaml import DocumentDumper, read_yaml
+from .strict_yaml import LABEL_KEYS, DocumentDumper, read_yaml
+from .thresholds import DEFAULT_THRESHOLD, Thresholds, read_threshold, read_thresholds
 
-TOPK, MULTI_LABEL = "Topk", "MultiLabelThreshOutput"
-# Operators of PostProcess that make scores of logits, and what they are called elsewhere.
-ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
-DEFAULT_THRESHOLD = 0.5  # PaddleClas' own
+TOPK, MULTI_LABEL, TWO_CLASSES = KINDS = ("Topk", "MultiLabelThreshOutput", "ThreshOutput")
+# Operators of PostProcess that say what becomes of logits, and what they are called elsewhere.
+ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Logits": "none"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ class InferenceDescription:
 
     `topk` is how many categories an answer holds unless the caller says, 0 for all of them;
     `labels` is None where the description has none. A `multi_label` model gives each class a score
-    of its own, and answers with those that reach `threshold`. `activation`, "softmax" or "sigmoid",
-    makes scores of the graph's logits. `document` is the whole file, kept for what is not read.
+    of its own, and answers with those that reach their threshold of `thresholds`. A model with
+    a `positive_threshold` has two classes, and decides for the second from this score of it on.
+    `activation`, "softmax" or "sigmoid", makes scores of the graph's logits; "none" says that they
+    are returned as they are. `document` is the whole file, kept for what is not read.
     """
 
     model_name: str
@@ -50,9 +53,54 @@ class InferenceDescription:
     topk: int = 1
     labels: Optional[Tuple[str, ...]] = None
     multi_label: bool = False
-    threshold: Optional[float] = None
+    thresholds: Optional[Thresholds] = None
     activation: Optional[str] = None
     document: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    positive_threshold: Optional[float] = None
+
+    @property
+    def kind(self) -> str:
+        """What a result holds, as PostProcess calls it: one of `KINDS`."""
+        if self.multi_label:
+            return MULTI_LABEL
+        return TOPK if self.positive_threshold is None else TWO_CLASSES
+
+    def contradiction(self, ending: Optional[str]) -> str:
+        """What it says against the graph, which ends in `ending`, or leaves open; "" if nothing.
+
+        `ending` is as `Bundle.output_activation`. A conversion refuses such a model; bundles that
+        were converted before, or edited by hand, are served with a warning.
+        """
+        if self.multi_label and ending in ("softmax", "log_softmax"):
+            return (
+                "the description says that an image may have several labels, and the graph ends "
+                "with a softmax, whose scores add up to 1, so at most one label reaches 0.5; "
+                "convert a model with a sigmoid, or this one with --single-label"
+            )
+        if self.activation is None and ending in ("none", "log_softmax", "log_sigmoid"):
+            kind = "raw logits" if ending == "none" else "logarithms"
+            return (
+                "the graph has no softmax or sigmoid at its end, so the scores are {}; convert it "
+                "again with --softmax or --multi-label, or with --logits if they are meant "
+                "so".format(kind)
+            )
+        return ""
+
+    def check_classes(self, classes: int, source: str) -> None:
+        """Compare what a result holds with the number of classes; `source` names the description.
+
+        Raises:
+            BundleError: thresholds are of other classes, or there are not two classes to decide
+                between.
+        """
+        where = "{}: PostProcess.{}".format(source, self.kind)
+        if self.thresholds is not None:
+            self.thresholds.check(classes, where + ".threshold")
+        if self.positive_threshold is not None and classes != 2:
+            raise BundleError(
+                "{} decides between two classes, and the model has {}; write {} in its "
+                "place".format(where, classes, TOPK)
+            )
 
 
 def read_inference_yml(path: Path) -> InferenceDescription:
@@ -61,7 +109,7 @@ def read_inference_yml(path: Path) -> InferenceDescription:
     Raises:
         BundleError: missing, not YAML, or a part that is read is not as it should be.
     """
-    document = read_yaml(path, label_keys=("label_list",))
+    document = read_yaml(path, label_keys=LABEL_KEYS)
     if not isinstance(document, dict):
         raise BundleError("{} must hold PreProcess and PostProcess".format(path))
     return description_of(document, str(path))
@@ -74,28 +122,33 @@ def description_of(document: Mapping[str, Any], source: str) -> InferenceDescrip
         raise BundleError("{}: PreProcess.transform_ops must be a list of operators".format(source))
     operators = tuple(_operator(entry, source) for entry in preprocess["transform_ops"])
     postprocess = _section(document, "PostProcess", source)
-    kinds = [name for name in (TOPK, MULTI_LABEL) if name in postprocess]
+    kinds = [name for name in KINDS if name in postprocess]
     if len(kinds) > 1 or (postprocess and not kinds):
         raise BundleError(
-            "{}: PostProcess holds {}; a classifier has one of {} and {}".format(
-                source, ", ".join(map(str, postprocess)), TOPK, MULTI_LABEL
+            "{}: PostProcess holds {}; a classifier has one of {}".format(
+                source, ", ".join(map(str, postprocess)), ", ".join(KINDS)
             )
         )
     kind = kinds[0] if kinds else TOPK
     section = _section(postprocess, kind, source)
     where = "{}: PostProcess.{}".format(source, kind)
-    return InferenceDescription(
+    given = section.get("threshold", None if kind == TWO_CLASSES else DEFAULT_THRESHOLD)
+    description = InferenceDescription(
         model_name=str(_section(document, "Global", source).get("model_name", "")),
         transform_ops=operators,
         topk=_topk(section.get("topk", 0 if kind == MULTI_LABEL else 1), kind, where),
-        labels=_labels(section.get("label_list"), where),
+        labels=_labels(section, kind, where),
         multi_label=kind == MULTI_LABEL,
-        threshold=_threshold(section.get("threshold", DEFAULT_THRESHOLD), where)
-        if kind == MULTI_LABEL
-        else None,
+        thresholds=read_thresholds(given, where + ".threshold") if kind == MULTI_LABEL else None,
         activation=_activation(postprocess, source),
         document=document,
+        positive_threshold=(
+            read_threshold(given, where + ".threshold") if kind == TWO_CLASSES else None
+        ),
     )
+    if description.labels:
+        description.check_classes(len(description.labels), source)
+    return description
 
 
 def _topk(count: object, kind: str, where: str) -> int:
@@ -105,21 +158,22 @@ def _topk(count: object, kind: str, where: str) -> int:
     return count
 
 
-def _threshold(threshold: object, where: str) -> float:
-    number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
-    if not number or not 0 <= float(threshold) <= 1:  # type: ignore[arg-type]
-        raise BundleError("{}.threshold must be a number from 0 to 1".format(where))
-    return float(threshold)  # type: ignore[arg-type]
-
-
 def _activation(postprocess: Mapping[str, Any], source: str) -> Optional[str]:
     found = [kind for name, kind in ACTIVATIONS.items() if name in postprocess]
     if len(found) > 1:
-        raise BundleError("{}: PostProcess holds Softmax and Sigmoid; keep one".format(source))
+        raise BundleError(
+            "{}: PostProcess holds two of {}; keep one".format(source, ", ".join(ACTIVATIONS))
+        )
     return found[0] if found else None
 
 
-def _labels(labels: object, where: str) -> Optional[Tuple[str, ...]]:
+def _labels(section: Mapping[str, Any], kind: str, where: str) -> Optional[Tuple[str, ...]]:
+    labels = section.get("label_list")
+    if labels is None and kind == TWO_CLASSES and {"label_0", "label_1"} & set(section):
+        return tuple(
+            label_text(section.get("label_{}".format(number), str(number)), number, where)
+            for number in (0, 1)
+        )
     if labels is None:
         return None
     if not isinstance(labels, list) or not labels:
@@ -151,13 +205,16 @@ def write_inference_yml(description: InferenceDescription, path: Path) -> None:
 
 
 def _postprocess(description: InferenceDescription, kept: Mapping[str, Any]) -> Dict[str, Any]:
-    kind, other = (MULTI_LABEL, TOPK) if description.multi_label else (TOPK, MULTI_LABEL)
+    kind = description.kind
     section = {**(kept.get(kind) or {})}
-    if description.multi_label:
-        section["threshold"] = description.threshold
+    if description.thresholds is not None:
+        section["threshold"] = description.thresholds.written()
+    if description.positive_threshold is not None:
+        section["threshold"] = description.positive_threshold
     if description.topk or "topk" in section:
         section["topk"] = description.topk
-    section.pop("label_list", None)
+    for name in ("label_list", "label_0", "label_1"):
+        section.pop(name, None)
     if description.labels is not None:
         section["label_list"] = list(description.labels)
     postprocess: Dict[str, Any] = {
@@ -166,7 +223,7 @@ def _postprocess(description: InferenceDescription, kept: Mapping[str, Any]) -> 
         if activation == description.activation
     }
     for name, value in kept.items():
-        if name not in ACTIVATIONS and name != other:
+        if name not in ACTIVATIONS and name not in KINDS:
             postprocess[name] = value
     postprocess[kind] = section
     return postprocess

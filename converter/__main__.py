@@ -103,6 +103,8 @@ def _convert(options: argparse.Namespace) -> None:
                 topk=options.topk,
                 softmax=options.softmax,
                 multi_label=options.multi_label,
+                single_label=options.single_label,
+                logits=options.logits,
                 threshold=options.threshold,
             ),
             feed_aliases=options.feed_alias,
@@ -205,17 +207,7 @@ def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--topk", type=int, metavar="K", help="labels in each result; default: the description's"
     )
-    command.add_argument(
-        "--softmax", action="store_true", help="add a softmax, where the model gives logits"
-    )
-    command.add_argument(
-        "--multi-label",
-        action="store_true",
-        help="an image may have several labels, or none: return all that reach the threshold",
-    )
-    command.add_argument(
-        "--threshold", type=float, metavar="T", help="threshold of --multi-label; default: 0.5"
-    )
+    _add_kinds_of_result(command)
     command.add_argument(
         "--feed-alias",
         type=_names,
@@ -234,6 +226,41 @@ def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
         help="print serving_server_conf.prototxt and write nothing",
     )
     command.add_argument("--force", action="store_true", help="replace an existing bundle")
+
+
+def _add_kinds_of_result(command: argparse.ArgumentParser) -> None:
+    scores = command.add_mutually_exclusive_group()
+    scores.add_argument(
+        "--softmax", action="store_true", help="add a softmax, where the model gives logits"
+    )
+    scores.add_argument(
+        "--logits", action="store_true", help="return the logits that the model gives as they are"
+    )
+    labels = command.add_mutually_exclusive_group()
+    labels.add_argument(
+        "--multi-label",
+        action="store_true",
+        help="an image may have several labels, or none: return all that reach the threshold",
+    )
+    labels.add_argument(
+        "--single-label",
+        action="store_true",
+        help="return the best labels, where a description or a sigmoid means several an image",
+    )
+    command.add_argument(
+        "--threshold",
+        type=_threshold,
+        metavar="T",
+        help="threshold of several labels, or of the second of two classes: a number, or a YAML"
+        " file with one by class; default: the description's, else 0.5",
+    )
+
+
+def _threshold(text: str) -> float | Path:
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
 
 
 def _add_inspect(commands: Commands, files: argparse.ArgumentParser) -> None:

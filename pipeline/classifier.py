@@ -30,7 +30,7 @@ from .predictors.feed import doubt, misfit, survey
 from .stages.activation import activate
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeLimits, decode_image
 from .stages.preprocess import build_preprocess
-from .stages.topk import top_k
+from .stages.topk import of_two, top_k
 
 logger = logging.getLogger(__name__)
 
@@ -90,11 +90,13 @@ class Classifier:
         self.labels = labels or bundle.labels
         # 0 of a bundle: all categories, as a model of several labels an image answers
         self._topk = topk or bundle.description.topk
-        self._threshold = bundle.description.threshold if threshold is None else threshold
+        self._threshold = threshold
         self._preprocess = build_preprocess(bundle.description.transform_ops)
         short_side = self._preprocess.short_side if fast_decode else None
         self._limits = DecodeLimits(max_image_pixels, reduce_to=short_side)
         self._warned = False
+        self._contradiction = bundle.description.contradiction(bundle.output_activation)
+        self._by_class: tuple[float, ...] = ()
         # Seconds that the last `classify` took: "decode", with the preprocessing, and "predict".
         self.stages_s: Mapping[str, float] = {}
 
@@ -180,12 +182,21 @@ class Classifier:
         return self._preprocess(image)
 
     def postprocess(
-        self, scores: np.ndarray, topk: int, threshold: float | None
+        self, scores: np.ndarray, topk: int, threshold: float | Sequence[float] | None
     ) -> tuple[Category, ...]:
-        """Return the best `topk` of `scores`, float32 [classes]."""
+        """Return the best `topk` of `scores`, float32 [classes], that reach `threshold`.
+
+        It is one for all classes, or one a class, in their order. Of two classes that the bundle
+        decides between by a threshold of its own, the first is the one it decides for.
+        """
         if self.labels is None:
             self.labels = tuple(map(str, range(len(scores))))
-        return tuple(Category(*best) for best in top_k(scores, self.labels, topk, threshold))
+        positive = self.bundle.description.positive_threshold
+        if positive is not None and not isinstance(threshold, Sequence):
+            best = of_two(scores, self.labels, topk, positive, threshold)
+        else:
+            best = top_k(scores, self.labels, topk, threshold)
+        return tuple(Category(*one) for one in best)
 
     def check_feed(self) -> None:
         """Compare what preprocessing gives with the feed: bundles may be old, or edited by hand.
@@ -232,32 +243,44 @@ class Classifier:
             raise PredictorError(f"{len(outputs)} rows of scores for {len(arrays)} images")
         scores = activate(outputs, self.bundle.description.activation)
         finite = np.isfinite(scores).all(axis=1)
-        if not self._warned and self._are_logits(scores):
-            self._warned = True
-            logger.warning(
-                "the scores of %s are not in 0..1: the export has no softmax at its end; convert "
-                "it again with --softmax",
-                self.bundle.path,
-            )
+        if not self._warned:
+            self._warn_of(scores)
         return [
             row if good else PredictionFailed("the model answered with numbers that are not finite")
             for row, good in zip(scores, finite, strict=True)
         ]
 
-    def _are_logits(self, scores: np.ndarray) -> bool:
-        """Whether scores of the graph stay raw logits: as recorded, else by their range."""
-        if self.bundle.description.activation is not None:
-            return False
-        if self.bundle.output_activation is not None:
-            return self.bundle.output_activation == "none"
-        # a bundle of 0.9's converter has no record
-        return bool(scores.min() < -1e-3 or scores.max() > 1.001)
+    def _warn_of(self, scores: np.ndarray) -> None:
+        """Warn once of a description that the graph contradicts, or scores that are no scores."""
+        cause = self._contradiction
+        # the record may be missing, as in a bundle of 0.9's converter, or wrong
+        unsaid = self.bundle.description.activation is None
+        if not cause and unsaid and (scores.min() < -1e-3 or scores.max() > 1.001):
+            cause = (
+                f"the scores are not in 0..1 (here {scores.min():.3g} to {scores.max():.3g}), so"
+                " they are raw logits; convert it again with --softmax or --multi-label, or with"
+                " --logits if they are meant so"
+            )
+        if cause:
+            self._warned = True
+            logger.warning("%s: %s", self.bundle.path, cause)
 
     def _answer(self, row: np.ndarray | ServingError, image: EncodedImage) -> ImageResult:
         if isinstance(row, ServingError):
             return row
-        threshold = self._threshold if image.threshold is None else image.threshold
+        threshold = self._own_threshold(len(row)) if image.threshold is None else image.threshold
         return self.postprocess(row, image.topk or self._topk or len(row), threshold)
+
+    def _own_threshold(self, classes: int) -> float | Sequence[float] | None:
+        """The service's threshold, else the bundle's: one, or one a class."""
+        thresholds = self.bundle.description.thresholds
+        if self._threshold is not None or thresholds is None:
+            return self._threshold
+        if not thresholds.by_class:
+            return thresholds.default
+        if len(self._by_class) != classes:
+            self._by_class = thresholds.of_classes(classes)
+        return self._by_class
 
 
 ClasOp = Classifier

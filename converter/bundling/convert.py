@@ -80,8 +80,9 @@ def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bun
         export, options.feed_aliases, options.fetch_aliases, labels=len(found.labels)
     )
     check_servable(export, config)
-    description = describe(found, options.overrides, export.graph.activations[config.answering])
     _check_labels(found, config, export.folder)
+    activation = export.graph.activations[config.answering]
+    description = describe(found, options.overrides, activation, warn)
     try_preprocessing(
         description,
         config,

@@ -124,6 +124,7 @@ def _facts(
         "output_activation": None if no_answer else graph.activations[config.answering],
         "output_error": no_answer,
         "scales_pixels": graph.scales_pixels,
+        "contradiction": _contradiction(kind, graph.activations[config.answering], description),
         "outputs_left_out": list(graph.left_out),
         "description_file": "inference.yml" if kind == "bundle" else None,
         "description_error": None,
@@ -142,6 +143,13 @@ def _facts(
     }
 
 
+def _contradiction(kind: str, ending: str, description: InferenceDescription | None) -> str | None:
+    """What description and graph say against each other; of an export, logits are no fault yet."""
+    if description is None or (kind == "export" and not description.multi_label):
+        return None
+    return description.contradiction(ending) or None
+
+
 def _label_facts(labels: tuple[str, ...] | None) -> dict[str, Any]:
     if not labels:
         return {"labels": None, "label_names": None}
@@ -157,7 +165,11 @@ def _parameter_bytes(export: ExportedModel) -> int:
 
 def _answer(description: InferenceDescription) -> str:
     if description.multi_label:
-        return f"every label with a score of at least {description.threshold:g}"
+        return f"every label with a score of at least {description.thresholds}"
+    if description.positive_threshold is not None:
+        labels = description.labels or ()
+        first, second = labels if len(labels) == 2 else ("the first label", "the second")
+        return f"{second} if its score reaches {description.positive_threshold:g}, else {first}"
     return f"the best {description.topk} labels" if description.topk > 1 else "the best label"
 
 

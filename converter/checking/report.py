@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bundle.formats import FORMATS
 
+from ..reading.activation import SCORES
 from .images import shown
 from .verify import Verification
 
@@ -26,6 +27,12 @@ _ACTIVATIONS = {
 _MADE = {
     "softmax": "no softmax at the end; one is added when serving",
     "sigmoid": "no sigmoid at the end; one is added when serving",
+    "none": "no softmax at the end; the raw logits are returned, as requested",
+}
+_WAYS = {
+    "none": "--softmax (or --multi-label, or --logits)",
+    "log_softmax": "--softmax (or --logits)",
+    "log_sigmoid": "--logits",
 }
 
 
@@ -65,6 +72,8 @@ def _overview(facts: Mapping[str, Any]) -> Table:
         table.add_row("description", Text(cause, style="yellow"))
     elif facts["kind"] == "export" and facts["description_file"]:
         table.add_row("described by", Text(facts["description_file"]))
+    if facts["contradiction"]:
+        table.add_row("contradiction", Text(facts["contradiction"], style="yellow"))
     table.add_row("preprocessing", Text(_steps(facts["preprocessing"])))
     table.add_row("labels", Text(_labels(facts)))
     if facts["answer"]:
@@ -91,11 +100,11 @@ def _labels(facts: Mapping[str, Any]) -> str:
 def _output(facts: Mapping[str, Any]) -> str:
     if facts["output_error"]:
         return str(facts["output_error"])
-    if facts["activation"]:
+    if facts["activation"] and facts["output_activation"] not in SCORES:
         return _MADE[facts["activation"]]
     text = _ACTIVATIONS[facts["output_activation"]]
-    if facts["output_activation"] == "none":
-        text += "; convert with --softmax (or --multi-label)"
+    if facts["output_activation"] not in SCORES:
+        text += f"; convert with {_WAYS[facts['output_activation']]}"
     return text
 
 
@@ -143,7 +152,10 @@ def print_verification(verification: Verification, console: Console | None = Non
     table.add_row(
         "scores", Text(f"differ by {difference}; {verification.tolerance:g} allowed", style=color)
     )
+    table.add_row("range", Text(verification.scores))
     table.add_row("best class", f"the same for {verification.agreeing} of {verification.images}")
+    if verification.contradiction:
+        table.add_row("contradiction", Text(verification.contradiction, style="yellow"))
     table.add_row("note", "both sides prepare images alike, so that is proven by --reference only")
     if not verification.distinguishes:
         note = "the best class is the same for all, so this shows little; give --images of your own"

@@ -19,6 +19,7 @@ from protocol.request import EncodedImage
 from ..errors import ConversionError
 
 BATCH = 8
+_ROUNDING = 0.01  # of a sum, in half precision
 _EVERYTHING = float("-inf")  # a threshold that logits pass too
 
 
@@ -31,12 +32,18 @@ class Differences:
         unreadable: images that neither takes.
         agreeing: how many images have the same best class.
         spread: of the scores of one class between images, relative to the largest score.
+        lowest: the lowest score.
+        highest: the highest score.
+        add_up: the scores of each image add up to 1.
     """
 
     largest: Mapping[str, float]
     unreadable: Sequence[str]
     agreeing: int
     spread: float
+    lowest: float = 0
+    highest: float = 0
+    add_up: bool = False
 
     @property
     def largest_at(self) -> str:
@@ -77,7 +84,17 @@ def compare_scores(
             agreeing += int(scores.argmax() == expected.argmax())
             rows.append(expected)
     spread = float(np.ptp(rows, axis=0).max() / np.abs(rows).max()) if len(rows) > 1 else 0.0
-    return Differences(differences, unreadable, agreeing, spread)
+    if not rows:
+        return Differences(differences, unreadable, agreeing, spread)
+    return Differences(
+        differences,
+        unreadable,
+        agreeing,
+        spread,
+        lowest=float(min(row.min() for row in rows)),
+        highest=float(max(row.max() for row in rows)),
+        add_up=all(abs(float(row.sum()) - 1) < _ROUNDING for row in rows),
+    )
 
 
 def _expected(plain: Classifier, image: bytes) -> np.ndarray | ServingError:

@@ -24,9 +24,10 @@ from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel, read_export
 from ..reading.graph_file import inside
 from .images import drawn_images, given_images, none_readable
-from .scores import BATCH, compare_scores
+from .scores import BATCH, Differences, compare_scores
 
 DEFAULT_TOLERANCE = 1e-4
+_ROUNDING = 1e-3
 _PLAIN = PredictorOptions(onednn=False, graph_optim=False, memory_optim=False)
 
 
@@ -47,6 +48,8 @@ class Verification:
         agreeing: images whose best class is the same.
         tolerance: the largest difference allowed.
         distinguishes: the model gives different images different scores.
+        scores: their range, and whether those of an image add up to 1.
+        contradiction: what the description says against the graph or these scores; "" if nothing.
     """
 
     bundle: Path
@@ -61,6 +64,8 @@ class Verification:
     agreeing: int
     tolerance: float
     distinguishes: bool
+    scores: str
+    contradiction: str
 
     @property
     def passed(self) -> bool:
@@ -115,7 +120,25 @@ def verify(
         agreeing=compared.agreeing,
         tolerance=tolerance,
         distinguishes=compared.spread > 10 * tolerance,
+        scores=_range_of(compared),
+        contradiction=_contradiction(bundle, compared),
     )
+
+
+def _range_of(compared: Differences) -> str:
+    add_up = "; those of an image add up to 1" if compared.add_up else ""
+    return f"{compared.lowest:.3g} to {compared.highest:.3g}{add_up}"
+
+
+def _contradiction(bundle: Bundle, compared: Differences) -> str:
+    export = read_export(bundle.server_dir, bundle.model_file.name)
+    ending = export.graph.activations[bundle.model_config.answering]
+    found = bundle.description.contradiction(ending)
+    beyond = compared.lowest < -_ROUNDING or compared.highest > 1 + _ROUNDING
+    if not found and beyond and bundle.description.activation is None:
+        # a custom operator may hide what the graph ends in
+        found = bundle.description.contradiction("none")
+    return found
 
 
 def checked_bundle(bundle_dir: Path) -> Bundle:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bundle.inference_yml import InferenceDescription, description_of
+from bundle.strict_yaml import LABEL_KEYS
 
 from .form import DEFAULT_TOPK, Source
 from .paddleclas_training import is_training_yaml
@@ -61,7 +62,7 @@ def _without_labels(document: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(postprocess, dict):
         return dict(document)
     kept = {
-        name: {key: value for key, value in section.items() if key != "label_list"}
+        name: {key: value for key, value in section.items() if key not in LABEL_KEYS}
         if isinstance(section, dict)
         else section
         for name, section in postprocess.items()

@@ -16,7 +16,9 @@ class Overrides:
         topk: how many categories a result holds.
         softmax: the graph gives logits; make probabilities of them.
         multi_label: each class has a score of its own; a result holds all above the threshold.
-        threshold: that threshold.
+        single_label: a result holds the best categories, whatever the description says.
+        logits: the scores of the graph are returned as they are.
+        threshold: the threshold of several labels or of two classes; a file has one by class.
     """
 
     labels: Path | None = None
@@ -24,4 +26,6 @@ class Overrides:
     topk: int | None = None
     softmax: bool = False
     multi_label: bool = False
-    threshold: float | None = None
+    single_label: bool = False
+    logits: bool = False
+    threshold: float | Path | None = None

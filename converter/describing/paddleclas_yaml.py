@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from bundle.inference_yml import MULTI_LABEL, TOPK, InferenceDescription, description_of
-from bundle.labels import label_text
+from bundle.inference_yml import TOPK, TWO_CLASSES, InferenceDescription, description_of
 
 from ..errors import ConversionError
 from .form import Source
 from .label_file import labels_of
+from .paddleclas_results import served_section
 from .paddleocr_yml import is_paddleocr_yml
 
 # Keys of PostProcess that say how files are written, not what a result holds.
@@ -35,7 +34,7 @@ def is_deploy_yaml(document: object) -> bool:
         return False
     flat = "name" in postprocess or "main_indicator" in postprocess
     return flat or any(
-        "class_id_map_file" in section or name == "ThreshOutput"
+        "class_id_map_file" in section or (name == TWO_CLASSES and "label_list" not in section)
         for name, section in postprocess.items()
         if isinstance(section, dict)
     )
@@ -53,11 +52,13 @@ def read_deploy_yaml(document: Mapping[str, Any], source: Source) -> InferenceDe
     preprocess = {"transform_ops": [{"ToCHWImage": None}]}
     if not source.steps_given:
         preprocess = _mapping(document.get("PreProcess"))
-    postprocess = _postprocess(document.get("PostProcess"), path)
+    postprocess = _postprocess(document.get("PostProcess"), source)
     kind = next(iter(postprocess))
     section = postprocess[kind]
     label_file, delimiter = section.pop("class_id_map_file", None), section.pop("delimiter", None)
-    listed = section.pop("label_list", None) if source.labels_given else None
+    listed = None
+    for name in ("label_list", "label_0", "label_1") if source.labels_given else ():
+        listed = section.pop(name, listed)
     described = description_of({"PreProcess": preprocess, "PostProcess": postprocess}, str(path))
     labels = described.labels if listed is None else ()
     if labels is None:
@@ -66,8 +67,12 @@ def read_deploy_yaml(document: Mapping[str, Any], source: Source) -> InferenceDe
     return replace(described, labels=labels, document=said)
 
 
-def _postprocess(given: object, path: Path) -> dict[str, dict[str, Any]]:
-    """One section, Topk or MultiLabelThreshOutput, of any of the forms PaddleClas has had."""
+def _postprocess(given: object, source: Source) -> dict[str, dict[str, Any]]:
+    """One section of a kind that is served, of any of the forms PaddleClas has had.
+
+    Raises:
+        ConversionError: it is of another kind.
+    """
     sections = dict(_mapping(given))
     if "name" in sections:
         name = sections.pop("name")
@@ -78,20 +83,12 @@ def _postprocess(given: object, path: Path) -> dict[str, dict[str, Any]]:
         kinds = [str(indicated)]
     if not kinds:
         return {TOPK: {"topk": 5}}
-    section = dict(_mapping(sections[kinds[0]]))
-    if kinds[0] == "ThreshOutput" and section.get("threshold") == 0.5:
-        # With two classes and one half between them, the better one is the result.
-        labels = [
-            label_text(section.get(f"label_{number}", str(number)), number, str(path))
-            for number in (0, 1)
-        ]
-        return {TOPK: {"topk": 1, "label_list": labels}}
-    if len(kinds) > 1 or kinds[0] not in (TOPK, MULTI_LABEL):
+    if len(kinds) > 1:
         raise ConversionError(
-            f"{path}: PostProcess is {', '.join(kinds)}; served are {TOPK}, {MULTI_LABEL} and"
-            " ThreshOutput at 0.5; give a list of transform_ops with --preprocess, and --labels"
+            f"{source.path}: PostProcess is {', '.join(map(str, kinds))}, and does not say which of"
+            " them is the result; keep one, or name it as main_indicator"
         )
-    return {kinds[0]: section}
+    return served_section(str(kinds[0]), _mapping(sections[kinds[0]]), source)
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -8,15 +8,16 @@ import numpy as np
 
 
 def activate(logits: np.ndarray, activation: Optional[str]) -> np.ndarray:
-    """Return scores in 0..1 of `logits`, float32 [N, classes]; None returns them as they are.
+    """Return scores in 0..1 of `logits`, float32 [N, classes].
 
+    None and "none" return them as they are.
     "softmax": the scores of a row add up to 1. "sigmoid": each is a probability of its own.
     Both are computed so that no exponential overflows. A row that is not finite stays so.
 
     Raises:
         ValueError: another activation.
     """
-    if activation is None:
+    if activation in (None, "none"):
         return logits
     with np.errstate(invalid="ignore", over="ignore"):
         if activation == "softmax":

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bundle import BundleError, load_bundle
+from bundle.thresholds import Thresholds
 from pipeline.classifier import (
     ClasOp,
     Classifier,
@@ -16,7 +17,7 @@ from pipeline.classifier import (
     load_classifier,
 )
 from pipeline.predictors import PredictorError, PredictorOptions
-from protocol.errors import InvalidRequest, PredictionFailed, UndecodableImage
+from protocol.errors import InvalidRequest, PredictionFailed, ServingError, UndecodableImage
 from protocol.request import EncodedImage
 
 SIZE = 224
@@ -120,6 +121,7 @@ def test_a_wrong_number_of_rows_is_never_handed_out(
         ("none", [0.5, 0.1, 0, 0, 0, 0], True),  # these happen to look like probabilities
         ("softmax", [1, 0, 0, 0, 0, 0], False),
         (None, [5, -3, 0, 0, 0, 0], True),  # a bundle of 0.9: only the range says so
+        ("sigmoid", [5, -3, 0, 0, 0, 0], True),  # the graph was read wrongly
         (None, [0.5, 0.1, 0, 0, 0, 0], False),
     ],
 )
@@ -136,7 +138,50 @@ def test_logits_are_warned_of_once_as_the_bundle_records_them(
     predictor.scores = [scores]
     classifier.classify([grey(0)])
     classifier.classify([grey(0)])
-    assert caplog.text.count("no softmax") == warned
+    assert caplog.text.count("raw logits") == warned
+
+
+def test_several_labels_over_a_softmax_are_served_with_a_warning(
+    root: Path, predictor: FakePredictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bundle of before; a conversion refuses it now."""
+    bundle = load_bundle(root / "serving_model" / "waste")
+    several = replace(bundle.description, multi_label=True, thresholds=Thresholds(0.5), topk=0)
+    classifier = Classifier(replace(bundle, description=several), predictor)
+    assert best(classifier.classify([grey(0)])) == [0]
+    classifier.classify([grey(0)])
+    assert caplog.text.count("at most one label reaches 0.5") == 1
+
+
+def test_logits_that_are_meant_are_not_warned_of(
+    root: Path, predictor: FakePredictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = load_bundle(root / "serving_model" / "waste")
+    meant = replace(bundle.description, activation="none")
+    predictor.scores = [[5, -3, 0, 0, 0, 0]]
+    classifier = Classifier(replace(bundle, description=meant, output_activation="none"), predictor)
+    assert classifier.classify([grey(0)])[0][0].score == 5
+    assert caplog.text == ""
+
+
+def test_thresholds_by_class_hold_unless_the_service_or_a_request_gives_one(
+    root: Path, predictor: FakePredictor
+) -> None:
+    bundle = load_bundle(root / "serving_model" / "waste")
+    thresholds = Thresholds(0.5, {1: 0.1, 2: 0.95})
+    several = replace(bundle.description, multi_label=True, thresholds=thresholds, topk=0)
+    bundle = replace(bundle, description=several, output_activation="sigmoid")
+    predictor.scores = [[0.6, 0.2, 0.9, 0.4, 0.5, 0]]
+
+    def classes(classifier: Classifier, **options: Any) -> list[int]:
+        (result,) = classifier.classify([grey(0)._replace(**options)])
+        assert not isinstance(result, ServingError)
+        return [category.class_id for category in result]
+
+    classifier = Classifier(bundle, predictor)
+    assert classes(classifier) == [0, 4, 1]
+    assert classes(classifier, threshold=0.3) == [2, 0, 4, 3]
+    assert classes(Classifier(bundle, predictor, threshold=0.8)) == [2]
 
 
 def test_warming_up_runs_the_batch_sizes(classifier: Classifier, predictor: FakePredictor) -> None:

@@ -179,7 +179,7 @@ def _service(name: str, op: Mapping[str, Any], local: Mapping[str, Any], path: P
         fetch=_fetch(bundle, local.get("fetch_list") or op.get("fetch_list"), where),
         labels=labels,
         topk=op.get("topk") or bundle.description.topk,
-        threshold=bundle.description.threshold if threshold is None else threshold,
+        threshold=threshold,
         max_image_pixels=op.get("max_image_pixels") or DEFAULT_MAX_PIXELS,
         fast_decode=bool(op.get("fast_decode")),
         start_timeout_s=float(op.get("start_timeout") or DEFAULT_START_TIMEOUT_S),

@@ -19,7 +19,7 @@ from pipeline.predictors.feed import as_feed
 from pipeline.stages.activation import activate
 from pipeline.stages.decode import DecodeLimits, decode_image
 from pipeline.stages.preprocess import build_preprocess
-from pipeline.stages.topk import top_k
+from pipeline.stages.topk import of_two, top_k
 from protocol.errors import (
     InvalidRequest,
     PredictionFailed,
@@ -169,7 +169,13 @@ class ClassifyOp:
             return PredictionFailed("the model answered with numbers that are not finite")
         labels = self.service.labels or tuple(map(str, range(len(row))))
         wanted = self.service.threshold if threshold is None else threshold
-        return top_k(row, labels, topk or self.service.topk or len(row), wanted)
+        count = topk or self.service.topk or len(row)
+        description = self.service.bundle.description
+        if description.positive_threshold is not None:
+            return of_two(row, labels, count, description.positive_threshold, wanted)
+        if wanted is None and description.thresholds is not None:
+            return top_k(row, labels, count, description.thresholds.of_classes(len(row)))
+        return top_k(row, labels, count, wanted)
 
 
 def _rows(arrays: Sequence[np.ndarray]) -> np.ndarray:

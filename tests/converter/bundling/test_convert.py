@@ -33,7 +33,8 @@ LAYOUTS = {
 
 OPS = "PreProcess: {transform_ops: [ResizeImage: {size: [4, 4]}, ToCHWImage: null]}\n"
 UNREADABLE = {
-    "inference_cls.yaml": OPS + "PostProcess: {ThreshOutput: {threshold: 0.9}}\n",
+    "inference_cls.yaml": OPS
+    + "PostProcess: {ScoreOutput: {decimal_places: 3}, main_indicator: ScoreOutput}\n",
     "model.yml": "{Transforms: [], _Attributes: {model_type: detector}}\n",
     "inference.yml": "PreProcess: [\n",
 }
@@ -177,7 +178,8 @@ def test_aliases_must_fit(
 def test_the_record_says_whether_scores_are_probabilities(
     make_export: MakeExport, tmp_path: Path, last: str, activation: str
 ) -> None:
-    bundle = convert(ConvertOptions(make_export(last=last), tmp_path / "out"))
+    overrides = Overrides(logits=activation == "none")
+    bundle = convert(ConvertOptions(make_export(last=last), tmp_path / "out", overrides))
     record = yaml.safe_load((bundle.path / "bundle.yml").read_text(encoding="utf-8"))
     assert record["model"]["output_activation"] == activation
 
@@ -533,7 +535,8 @@ class TestSeveralOutputs:
     def test_the_prediction_counts(
         self, export: Path, tmp_path: Path, aliases: tuple[str, str], activation: str
     ) -> None:
-        bundle = convert(ConvertOptions(export, tmp_path / "out", fetch_aliases=aliases))
+        overrides = Overrides(logits=activation == "none")
+        bundle = convert(ConvertOptions(export, tmp_path / "out", overrides, fetch_aliases=aliases))
         record = yaml.safe_load((bundle.path / "bundle.yml").read_text(encoding="utf-8"))
         assert record["model"]["output_activation"] == activation
         assert record["model"]["fixed_batch"] == 2

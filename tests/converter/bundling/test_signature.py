@@ -93,7 +93,7 @@ def test_the_output_with_a_class_a_label_answers(export: Path, tmp_path: Path) -
     ops, labels = tmp_path / "ops.yml", tmp_path / "labels.txt"
     ops.write_text("- ResizeImage: {size: [8, 8]}\n- ToCHWImage:\n")
     labels.write_text("a\nb\n")
-    overrides = Overrides(labels, str(ops))
+    overrides = Overrides(labels, str(ops), logits=True)
     with pytest.raises(ConversionError, match="2 outputs may hold the scores"):
         convert(ConvertOptions(export, tmp_path / "out", overrides))
     labels.write_text("a\nb\nc\n")

@@ -83,7 +83,7 @@ def test_the_images_differ_in_their_answers(bundle_dir: Path) -> None:
 
 def test_logits_are_compared_too(tmp_path: Path, export: Path, write_onnx: WriteOnnx) -> None:
     write_onnx(export / "net.onnx", last=None)
-    raw = convert(ConvertOptions(export, tmp_path / "raw")).path
+    raw = convert(ConvertOptions(export, tmp_path / "raw", Overrides(logits=True))).path
     mended = convert(ConvertOptions(export, tmp_path / "mended", Overrides(softmax=True))).path
     assert verify(raw).passed
     assert verify(mended, export_dir=export).passed

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from bundle.inference_yml import InferenceDescription
+from bundle.thresholds import Thresholds
 from converter.bundling.convert import ConvertOptions, convert
 from converter.describing.form import Source
 from converter.describing.forms import read_description
@@ -118,7 +119,7 @@ def test_the_rule_of_the_exporter_says_that_there_are_several_labels(
     read: Callable[..., InferenceDescription], several: dict[str, Any]
 ) -> None:
     described = read({**evaluated("MultiLabelDataset"), **several})
-    assert (described.multi_label, described.threshold) == (True, 0.5)
+    assert (described.multi_label, described.thresholds) == (True, Thresholds(0.5))
     assert described.activation is None
     plain = read({**evaluated("ImageNetDataset"), "Metric": {"Eval": [{"TopkAcc": None}]}})
     assert not plain.multi_label

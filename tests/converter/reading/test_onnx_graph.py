@@ -11,6 +11,7 @@ import pytest
 
 from bundle import BundleError, load_bundle
 from bundle.formats import ONNX
+from bundle.thresholds import Thresholds
 from converter.bundling.convert import ConvertOptions, convert
 from converter.checking.inspection import inspect_folder
 from converter.checking.verify import verify
@@ -85,7 +86,8 @@ def test_logits_get_their_softmax_when_asked(
     export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
     weights = write_onnx(export / "net.onnx", last=None)
-    plain = convert(ConvertOptions(export, tmp_path / "plain", overrides))
+    given = Overrides(overrides.labels, overrides.preprocess, logits=True)
+    plain = convert(ConvertOptions(export, tmp_path / "plain", given))
     given = Overrides(overrides.labels, overrides.preprocess, softmax=True)
     mended = convert(ConvertOptions(export, tmp_path / "mended", given))
     logits = means(10, 250, 90) @ weights["fc.w"] + weights["fc.b"]
@@ -106,7 +108,10 @@ def test_several_labels_an_image(
         overrides.labels, overrides.preprocess, multi_label=last is None, threshold=0.25
     )
     bundle = convert(ConvertOptions(export, tmp_path / "out", given))
-    assert (bundle.description.multi_label, bundle.description.threshold) == (True, 0.25)
+    assert (bundle.description.multi_label, bundle.description.thresholds) == (
+        True,
+        Thresholds(0.25),
+    )
     colors = [(255, 0, 0), (0, 0, 0), (255, 255, 255), (0, 0, 255)]
     numbers = set()
     for color, answer in zip(

@@ -17,6 +17,7 @@ from bundle import load_bundle
 from bundle.inference_yml import read_inference_yml
 from converter.__main__ import main
 from converter.bundling.convert import ConvertOptions, convert
+from converter.describing.overrides import Overrides
 from tests.patience import PATIENCE_S
 
 MakeExport = Callable[..., Path]
@@ -94,7 +95,12 @@ def test_what_the_demo_cannot_do_is_said(
     _, shown = exported("two outputs", "paddle-lite")
     assert "it reads the first output, and the scores are another" in " ".join(shown.split())
     aliases = ("prediction", "probability")
-    first = ConvertOptions(paddle_export("two outputs"), tmp_path / "first", fetch_aliases=aliases)
+    first = ConvertOptions(
+        paddle_export("two outputs"),
+        tmp_path / "first",
+        Overrides(logits=True),
+        fetch_aliases=aliases,
+    )
     done = export_bundle(convert(first).path, "paddle-lite", tmp_path / "out")
     assert "the model takes 2 images a run" in " ".join(done.stdout.split()), done.stderr
 
@@ -233,7 +239,7 @@ def test_an_operator_that_is_not_translated(
     monkeypatch.setenv("PADDLE_LITE_PYTHON", sys.executable)
     bundle = tmp_path / "bundle"
     export = str(make_export("pir", last="gelu"))
-    assert main(["convert", export, "--output", str(bundle)]) == 0
+    assert main(["convert", export, "--output", str(bundle), "--logits"]) == 0
     capsys.readouterr()
     line = _refused(bundle, tmp_path / "out", capsys)
     assert "inference.json" in line

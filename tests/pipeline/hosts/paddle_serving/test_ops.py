@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bundle.bundle import GraphFiles
 from bundle.formats import FLUID
 from bundle.inference_yml import InferenceDescription, TransformOp
 from bundle.model_config import ModelConfig, TensorSpec
+from bundle.thresholds import Thresholds
 from pipeline.hosts.paddle_serving.config import ServicePlan
 from pipeline.hosts.paddle_serving.ops import ClassifyOp, ImagesIn
 from pipeline.hosts.paddle_serving.wire import read_request, reply_fields
@@ -219,3 +221,25 @@ def test_numbers_that_are_not_finite_fail_their_own_image() -> None:
     assert answer["label"] == '[null, "dark"]'
     rows[1] = rows[0]
     assert op.postprocess(fields, {"scores": rows})[1] == 10000
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "expected"),
+    [
+        ({"positive_threshold": 0.9}, None, ["bright", "dark"]),
+        ({"positive_threshold": 0.7}, None, ["dark", "bright"]),
+        ({"positive_threshold": 0.9}, 0.5, ["dark"]),
+        ({"multi_label": True, "thresholds": Thresholds(0.5, {0: 0.1})}, None, ["dark", "bright"]),
+        ({"multi_label": True, "thresholds": Thresholds(0.5, {1: 0.9})}, None, []),
+        ({"multi_label": True, "thresholds": Thresholds(0.5, {1: 0.9})}, 0.1, ["dark", "bright"]),
+    ],
+)
+def test_the_bundle_decides_as_in_the_service(
+    kind: dict[str, Any], asked: float | None, expected: list[str]
+) -> None:
+    op = make_op()
+    description = replace(op.service.bundle.description, **kind)
+    bundle = replace(op.service.bundle, description=description)
+    op.service = replace(op.service, bundle=bundle)
+    result = op._result(np.array([0.2, 0.8], np.float32), 2, asked)
+    assert [label for _, label, _ in result] == expected
