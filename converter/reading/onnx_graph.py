@@ -147,11 +147,17 @@ def _fetches(path: Path, graph: Message) -> tuple[tuple[GraphTensor, ...], tuple
 
 
 def _tensor(path: Path, value: Message) -> GraphTensor:
+    form = value.type.WhichOneof("value")
+    if form != "tensor_type":
+        raise ConversionError(
+            f"{path}: {value.name!r} is a {str(form).removesuffix('_type')}, and no tensor, which"
+            " images are fed as; export a classifier of images"
+        )
     kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or kind.elem_type not in _DTYPES:
+    if kind.elem_type not in _DTYPES:
         raise ConversionError(
             f"{path}: {value.name!r} is of a type that no classifier uses (ONNX element type"
-            f" {kind.elem_type})"
+            f" {kind.elem_type}); export it with float32, or uint8"
         )
     # A named or missing dimension is open.
     shape = tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in kind.shape.dim)

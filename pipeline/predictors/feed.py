@@ -219,4 +219,5 @@ def _lines(feed: TensorSpec) -> str:
     height, width = (side if side > 0 else 224 for side in (*sides, -1, -1)[:2])
     lines = ["- ResizeImage: {{size: [{}, {}]}}".format(width, height)]
     lines += ["- ToCHWImage:"] if planes else []
-    return "{} {}".format("s" if planes else "", " and ".join(map(repr, lines)))
+    keras = " (for a model of Keras, keras-pixels-{})".format(width) if width == height else ""
+    return "{} {}{}".format("s" if planes else "", " and ".join(map(repr, lines)), keras)

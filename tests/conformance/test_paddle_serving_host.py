@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,22 @@ def test_what_0_9_cannot_serve_is_one_line_before_it_starts(
         (line,) = service.err.splitlines()
         assert line.startswith("error: ")
         assert message in line
+
+
+def test_preprocessing_that_does_not_fit_the_model_is_one_line_before_it_starts(
+    start_official: Any, bundles: Path, tmp_path: Path
+) -> None:
+    """Of a bundle that was edited by hand."""
+    edited = shutil.copytree(bundles / "imagenet", tmp_path / "imagenet")
+    description = edited / "serving_server" / "inference.yml"
+    text = description.read_text(encoding="utf-8")
+    assert "- ToCHWImage: null\n" in text
+    description.write_text(text.replace("  - ToCHWImage: null\n", ""), encoding="utf-8")
+    config = tmp_path / "config.yml"
+    op = {"imagenet": {"local_service_conf": {"model_config": str(edited)}}}
+    config.write_text(yaml.safe_dump({"http_port": 18080, "op": op}), encoding="utf-8")
+    with start_official(config, ready=False) as service:
+        assert service.process.wait(PATIENCE_S) == 1
+        (line,) = service.err.splitlines()
+    assert line.startswith(f"error: {description}: preprocessing gives [224, 224, 3], the model")
+    assert line.endswith("end transform_ops with ToCHWImage")

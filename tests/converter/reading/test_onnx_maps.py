@@ -190,3 +190,53 @@ def test_a_map_is_not_exported_to_other_runtimes(
         assert main(["export", str(bundle.path), "--to", target, "--output", str(output)]) == 1
         assert "ONNX" in capsys.readouterr().err
         assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("feed", "cause"),
+    [
+        (
+            lambda: onnx.helper.make_tensor_value_info(
+                "x", onnx.TensorProto.STRING, ["N", 3, 8, 8]
+            ),
+            "its input 'x' takes string; images are fed as float32",
+        ),
+        (
+            lambda: onnx.helper.make_tensor_value_info(
+                "x", onnx.TensorProto.UINT16, ["N", 3, 8, 8]
+            ),
+            "'x' is of a type that no classifier uses (ONNX element type 4)",
+        ),
+        (
+            lambda: onnx.helper.make_value_info(
+                "x",
+                onnx.helper.make_sequence_type_proto(
+                    onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, ["N", 3])
+                ),
+            ),
+            "'x' is a sequence, and no tensor, which images are fed as",
+        ),
+    ],
+)
+def test_inputs_that_no_image_is_fed_to(
+    tmp_path: Path, feed: Callable[[], Any], cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    helper, types = onnx.helper, onnx.TensorProto
+    constant = onnx.numpy_helper.from_array(np.ones((1, 3), np.float32), "c")
+    shape = helper.make_node("SequenceLength" if "sequence" in cause else "Size", ["x"], ["n"])
+    nodes = [shape, helper.make_node("Cast", ["n"], ["f"], to=types.FLOAT)]
+    nodes.append(helper.make_node("Mul", ["c", "f"], ["scores"]))
+    output = helper.make_tensor_value_info("scores", types.FLOAT, ["N", 3])
+    graph = helper.make_graph(nodes, "g", [feed()], [output], [constant])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), export / "net.onnx")
+    (export / "labels.txt").write_text("a\nb\nc\n")
+    arguments = ["convert", str(export), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--preprocess", "imagenet-224"]) == 1
+    assert cause in capsys.readouterr().err
+    if main(["inspect", str(export), "--json"]) == 0:
+        served = json.loads(capsys.readouterr().out)["served_by"]["ONNX Runtime"]
+        assert served == {"serves": False, "note": served["note"]}
+        assert cause in served["note"]
