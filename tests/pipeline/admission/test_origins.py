@@ -127,6 +127,9 @@ class _Host:
     async def reload(self) -> float:
         return 1.0
 
+    def served(self) -> dict[str, Any]:
+        return {}
+
 
 @pytest.mark.parametrize(("local", "status"), [(True, 403), (False, 200)])
 async def test_a_page_that_had_its_name_lead_here_reads_nothing(

@@ -30,7 +30,9 @@ def model(tmp_path: Path) -> Path:
     )
     config = ModelConfig((TensorSpec("x", "x", "float32", (3, 32, 32)),), fetches)
     write_model_config(config, server, "serving_server_conf")
-    description = InferenceDescription("", (RESIZE,), topk=2, labels=("a, b", "c"))
+    description = InferenceDescription(
+        "", (RESIZE, TransformOp("ToCHWImage", {})), topk=2, labels=("a, b", "c")
+    )
     write_inference_yml(description, server / "inference.yml")
     return tmp_path / "model"
 
