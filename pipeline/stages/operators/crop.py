@@ -10,6 +10,7 @@ from protocol.errors import InvalidRequest
 
 from ..errors import PreprocessError
 from .number import whole
+from .padding import on_ground
 from .resampling import resampler
 from .step import Step, pair
 
@@ -77,12 +78,9 @@ def _centred(
     image: np.ndarray, width: int, height: int, offset: Callable[[int, int], int], fill: List[float]
 ) -> np.ndarray:
     """`image` on a ground of `fill` that is at least `width` x `height`."""
-    have_h, have_w, channels = image.shape
-    ground = np.empty((max(height, have_h), max(width, have_w), channels), image.dtype)
-    ground[:] = np.asarray(fill).astype(image.dtype)
-    left, top = max(0, -offset(have_w, width)), max(0, -offset(have_h, height))
-    ground[top : top + have_h, left : left + have_w] = image
-    return ground
+    have_h, have_w = image.shape[:2]
+    corner = max(0, -offset(have_w, width)), max(0, -offset(have_h, height))
+    return on_ground(image, (max(width, have_w), max(height, have_h)), corner, fill)
 
 
 def _floor(have: int, wanted: int) -> int:

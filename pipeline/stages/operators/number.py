@@ -12,6 +12,11 @@ from ..errors import PreprocessError
 # Longer than any scale; the parser's time and depth grow with the text.
 _LONGEST = 64
 
+# Of float32, which models are fed with; comparisons with nan are false.
+_LARGEST = 3.4028234663852886e38
+# Beyond any size of an image, so that products of them stay small.
+_MOST_PIXELS = 100_000_000
+
 _OPERATIONS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -30,7 +35,7 @@ def number(value: Any, what: str) -> float:  # noqa: ANN401 - YAML
         result = _sum(value)
     except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
         result = math.nan
-    if not math.isfinite(result):
+    if not abs(result) <= _LARGEST:
         raise PreprocessError(
             "{} is a finite number or a fraction such as 1.0/255.0, not {!r}".format(what, value)
         )
@@ -44,7 +49,7 @@ def levels(value: Any, what: str) -> List[float]:  # noqa: ANN401 - YAML
         PreprocessError: it is neither; `what` names it.
     """
     numbers = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not numbers or not all(_is_number(each) and math.isfinite(each) for each in numbers):
+    if not numbers or not all(_is_number(each) and abs(each) <= _LARGEST for each in numbers):
         raise PreprocessError(
             "{} is a number, or a list with one for each channel, not {!r}".format(what, value)
         )
@@ -61,6 +66,8 @@ def whole(value: Any, what: str, least: int = 1) -> int:  # noqa: ANN401 - YAML
         raise PreprocessError(
             "{} is a whole number from {} on, not {!r}".format(what, least, value)
         )
+    if value > _MOST_PIXELS:
+        raise PreprocessError("{} is at most {:,}".format(what, _MOST_PIXELS))
     return value
 
 

@@ -11,7 +11,7 @@ from protocol.errors import InvalidRequest
 
 from ..errors import PreprocessError
 from .number import levels, whole
-from .resampling import check_pixels
+from .resampling import MAX_RESIZED_PIXELS, check_pixels
 from .step import Step, pair
 
 Size = Tuple[int, int]
@@ -123,14 +123,13 @@ def pad_stride(stride: int = 0) -> Step:
 
     A stride of 0 or less leaves an image as it is.
     """
-    if not isinstance(stride, int) or isinstance(stride, bool):
-        raise PreprocessError("PadStride: stride is a whole number, not {!r}".format(stride))
-    if stride <= 0:
+    multiple = whole(stride, "PadStride: stride", -MAX_RESIZED_PIXELS)
+    if multiple <= 0:
         return lambda planes: planes
 
     def step(planes: np.ndarray) -> np.ndarray:
         image = planes.transpose(1, 2, 0).astype(np.float32, copy=False)
-        padded = on_ground(image, _multiple(image, stride), (0, 0), [0.0])
+        padded = on_ground(image, _multiple(image, multiple), (0, 0), [0.0])
         return np.asarray(padded.transpose(2, 0, 1))
 
     return step

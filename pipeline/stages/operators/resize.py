@@ -7,7 +7,7 @@ from typing import Any, Optional, Tuple
 import numpy as np
 
 from ..errors import PreprocessError
-from .resampling import Resample, resampler
+from .resampling import MAX_RESIZED_PIXELS, Resample, resampler
 from .step import Step, pair
 
 Size = Tuple[int, int]
@@ -43,7 +43,9 @@ def resize_image(
             "ResizeImage: rounding is nearest or floor, not {!r}".format(rounding)
         )
     if resize_short is not None and (
-        isinstance(resize_short, bool) or not isinstance(resize_short, (int, float))
+        isinstance(resize_short, bool)
+        or not isinstance(resize_short, (int, float))
+        or not resize_short <= MAX_RESIZED_PIXELS
     ):
         raise PreprocessError(
             "ResizeImage: resize_short is a number of pixels, not {!r}".format(resize_short)
@@ -63,7 +65,9 @@ def _to_short_side(
     max_long: Optional[int],
     floor: bool,
 ) -> Step:
-    if max_long is not None and (not isinstance(max_long, int) or max_long < 1):
+    if max_long is not None and (
+        not isinstance(max_long, int) or not 1 <= max_long <= MAX_RESIZED_PIXELS
+    ):
         raise PreprocessError(
             "ResizeImage: max_long is a number of pixels, not {!r}".format(max_long)
         )

@@ -7,6 +7,7 @@ from typing import Any, Callable, Tuple
 import numpy as np
 
 from ..errors import PreprocessError
+from .number import whole
 
 # One image in, one image out: [H, W, C], after ToCHWImage [C, H, W].
 Step = Callable[[np.ndarray], np.ndarray]
@@ -18,4 +19,4 @@ def pair(value: Any, what: str) -> Tuple[int, int]:  # noqa: ANN401 - YAML
     good = isinstance(numbers, (list, tuple)) and len(numbers) == 2
     if not good or not all(isinstance(n, int) and n > 0 and n is not True for n in numbers):
         raise PreprocessError("{} must be a size or [width, height], not {!r}".format(what, value))
-    return numbers[0], numbers[1]
+    return whole(numbers[0], what), whole(numbers[1], what)
