@@ -21,6 +21,11 @@ class Described(Protocol):
         """What a worker reported about its model; see `pipeline.classifier`."""
         ...
 
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        ...
+
 
 def summary(
     settings: ServiceSettings,
@@ -44,7 +49,7 @@ def summary(
             tls = ", TLS" if addresses.tls else ""
             rpc = authority(host, addresses.rpc_port)
             rows.append(("  rpc", f'{rpc}, name "{op.name}"{tls}'))
-        rows.append(("  workers", _workers(op, facts)))
+        rows.append(("  workers", _workers(op, facts, engines[op.name].size)))
     if addresses.metrics_port is not None:
         metrics = authority(host, addresses.metrics_port)
         rows.append(("metrics", f"http://{metrics}/metrics"))
@@ -63,9 +68,11 @@ def _model(op: OpSettings, facts: Mapping[str, Any]) -> str:
     return f"{name}, {classes}, from {op.classifier.model_dir}"
 
 
-def _workers(op: OpSettings, facts: Mapping[str, Any]) -> str:
+def _workers(op: OpSettings, facts: Mapping[str, Any], workers: int) -> str:
     devices = ", ".join(dict.fromkeys(op.devices))
     threads = op.classifier.predictor.threads
-    size = f"{op.engine.workers} x {threads} thread{'s' if threads != 1 else ''}"
+    wanted = op.engine.workers
+    count = f"{workers}" if workers == wanted else f"{workers} (of {wanted}, memory is short)"
+    size = f"{count} x {threads} thread{'s' if threads != 1 else ''}"
     backend = facts.get("backend", op.classifier.backend)
     return f"{size} on {devices}, {backend}, batches of up to {op.engine.batch_size}"

@@ -37,7 +37,8 @@ class Classifying(Protocol):
 class Services:
     """Finds the engine that a request names, and has it classify.
 
-    `phase` is "starting", then "ready", then "stopping"; the standalone host moves it on.
+    `phase` is "starting", then "ready", then "leaving" (not ready, and requests are answered all
+    the same), then "stopping"; the standalone host moves it on.
     """
 
     def __init__(self, engines: Mapping[str, Classifying], *, max_images: int) -> None:
@@ -54,6 +55,11 @@ class Services:
     def names(self) -> tuple[str, ...]:
         """The names of the services, in the order of the configuration."""
         return tuple(self._engines)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether clients should use another replica from now on."""
+        return self.phase in ("leaving", "stopping")
 
     @property
     def ready(self) -> bool:

@@ -29,9 +29,11 @@ from protocol.reply import ImageResult
 from protocol.request import EncodedImage
 
 from ..settings.engine import EngineSettings
+from ..settings.machine import Machine
 from .command import WorkerCommand
 from .dispatcher import Dispatcher
 from .entries import Entry, Request
+from .memory import PROMISES, guess_bytes, is_ample, room_beside
 from .report import OnBatch, ignore
 from .status import Counters, EngineStatus
 from .supervisor import Supervisor
@@ -57,11 +59,14 @@ class Engine:
         *,
         counters: Counters | None = None,
         on_batch: OnBatch = ignore,
+        machine: Machine | None = None,
     ) -> None:
         """Prepare the engine of service `name`; nothing is started yet.
 
-        `counters` are those of an engine that this one follows; `on_batch` gets each report.
+        `counters` are those of an engine that this one follows; `on_batch` gets each report;
+        `machine` is what the workers run on.
         """
+        self._machine = machine or Machine()
         self.name = name
         self._command = command
         self._settings = settings
@@ -72,6 +77,7 @@ class Engine:
         self._open: set[Request] = set()
         self._started: asyncio.Future[None] | None = None
         self._wants_all = False
+        self._complete = False  # all workers that there will be have been added
         self._code: list[Any] = []  # what the first worker reported of its classifier's code
         self._drained: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -130,19 +136,70 @@ class Engine:
             await self.close()
             raise
 
+    @property
+    def size(self) -> int:
+        """How many workers it has: those of the settings, or fewer where memory is short."""
+        return len(self._workers) or self._settings.workers
+
     async def _start_workers(self) -> None:
         # Before the first start, so that all workers load the same files, now and later.
         self._command = await asyncio.to_thread(self._command.marked)
         if self._closing is not None:
             return
+        files = self._command.files
+        model_bytes = sum(mark.size for mark in files.marks.values()) if files is not None else 0
+        wanted = self._settings.workers
+        guess = guess_bytes(wanted, model_bytes)
+        PROMISES.make(self, guess)
+        promised = guess + PROMISES.beside(self)
+        if wanted == 1 or await asyncio.to_thread(is_ample, promised, self._machine):
+            self._add_workers(wanted, last=True)
+            return
+        PROMISES.make(self, guess_bytes(1, model_bytes))
+        self._add_workers(1)
+        first = self._workers[0]
+        while not (first.state.ready or first.starts.failed or self._closing is not None):
+            await first.started()
+        if first.state.ready and self._closing is None:
+            async with PROMISES.lock():  # one engine at a time finds what others have taken
+                await self._add_as_many_as_fit(first)
+
+    async def _add_as_many_as_fit(self, first: Supervisor) -> None:
+        """Add the other workers, or as many as have room beside the first."""
+        pid, more = first.status().pid, self._settings.workers - 1
+        promised = PROMISES.beside(self)
+        room = await asyncio.to_thread(room_beside, pid or 0, self._machine, promised)
+        if self._closing is not None:
+            return
+        if room.more is not None and room.more < more:
+            text = f"{self.name}: {1 + room.more} of {1 + more} workers have room ({room.text})"
+            if self._wants_all:
+                raise EngineStartError(f"{text}; free memory, or set concurrency lower")
+            logger.warning(
+                "service %s; the others are not started; set concurrency to %d, or give more "
+                "memory",
+                text,
+                1 + room.more,
+            )
+            more = room.more
+        self._add_workers(more, last=True)
+        while not self._stopping and not all(
+            worker.state.ready or worker.starts.failed for worker in self._workers
+        ):
+            await asyncio.gather(*(worker.started() for worker in self._workers))
+
+    def _add_workers(self, more: int, *, last: bool = False) -> None:
+        """Start so many more workers; `last`: there will be no others."""
+        self._complete = last
         loop = asyncio.get_running_loop()
-        for index in range(self._settings.workers):
+        for index in range(len(self._workers), len(self._workers) + more):
             name = f"{self.name}-{index}"
             worker = Supervisor(
                 name, index, self._command, self._settings, self._dispatcher, self._unfit
             )
             self._workers.append(worker)
             self._tasks.append(loop.create_task(worker.run(self._worker_started), name=name))
+        self._check_started()
 
     def _unfit(self, facts: Mapping[str, Any]) -> str | None:
         """Return why a worker must not serve beside the others: its classifier is another one."""
@@ -174,6 +231,7 @@ class Engine:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        PROMISES.end(self)
         for request in list(self._open):
             text = f"service {self.name} was stopped or replaced before it answered; send it again"
             self._fail(request, ServiceClosed, text)
@@ -196,10 +254,8 @@ class Engine:
     def _worker_started(self, worker: Supervisor) -> None:
         """Note a start, good or bad: end `start`, or fail requests that no worker will answer."""
         starting = None if self._started is None or self._started.done() else self._started
-        enough = all if self._wants_all else any
         if worker.starts.failed == 0:
-            if starting is not None and enough(other.state.ready for other in self._workers):
-                starting.set_result(None)
+            self._check_started()
             return
         if starting is not None:
             if self._wants_all or all(other.starts.failed for other in self._workers):
@@ -209,6 +265,15 @@ class Engine:
             for request in list(self._open):
                 self._fail(request, NotReady, self._not_ready_text())
         logger.error("worker %s failed to start: %s", worker.name, worker.cause)
+
+    def _check_started(self) -> None:
+        """End `start` if enough workers are ready."""
+        ready = [worker.state.ready for worker in self._workers]
+        if self._complete and all(ready):
+            PROMISES.end(self)
+        enough = self._complete and all(ready) if self._wants_all else any(ready)
+        if enough and self._started is not None and not self._started.done():
+            self._started.set_result(None)
 
     def _not_ready_text(self) -> str:
         if self._started is None or not self._started.done():

@@ -11,10 +11,12 @@ import socket
 import subprocess
 from collections.abc import Callable, Sequence
 
+from ..settings.machine import Machine
 from .channel import Channel
 from .command import WorkerCommand
 from .exit_watch import ExitWatch
 from .frames import Frame, Header
+from .memory import how_killed
 from .output import OutputRelay
 
 _LEAVE_LIMIT_S = 1.0
@@ -36,8 +38,11 @@ class WorkerProcess:
         command: WorkerCommand,
         on_frame: Callable[[Frame], None],
         on_gone: Callable[[str | None], None],
+        oom_kills: int | None = None,
     ) -> None:
         """Start the process and send it its start message; must be called on the running loop.
+
+        `oom_kills` is the kernel's counter before it.
 
         Raises:
             OSError: the system is out of processes, descriptors or memory.
@@ -45,6 +50,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._on_gone: Callable[[str | None], None] | None = on_gone
         self._killed = False
+        self._oom_kills = oom_kills
         token = secrets.token_hex(8)
         start_message = command.start_message(token)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as child_ends:
@@ -109,7 +115,13 @@ class WorkerProcess:
             return "does not end although it was killed"
         if stayed:
             return "closed its connection and stayed, so that it had to be killed"
-        return _how_it_ended(code, self._killed)
+        if code == -signal.SIGKILL and not self._killed:
+            return await asyncio.to_thread(self._how_killed)
+        return _how_it_ended(code)
+
+    def _how_killed(self) -> str:
+        machine = Machine()
+        return how_killed(self._oom_kills, machine.oom_kills(), machine.memory_bytes())
 
     def _exited(self) -> None:
         self._channel.receive()  # frames that it sent before its end come first
@@ -145,13 +157,11 @@ def _started(
         ) from error
 
 
-def _how_it_ended(code: int, by_us: bool) -> str:
+def _how_it_ended(code: int) -> str:
     if code >= 0:
         return f"exited with code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    if name == "SIGKILL" and not by_us:
-        return "was ended by SIGKILL (the system may be out of memory)"
     return f"was ended by {name}"

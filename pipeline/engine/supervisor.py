@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..settings.engine import EngineSettings
+from ..settings.machine import Machine
 from .command import WorkerCommand
 from .entries import Entry
 from .frames import Frame, Header, batch_header
@@ -27,6 +28,8 @@ from .status import WorkerState, WorkerStatus
 from .time_limit import TimeLimit
 
 logger = logging.getLogger(__name__)
+
+_MOMENT_S = 0.1
 
 
 class WorkSource(Protocol):
@@ -104,6 +107,12 @@ class Supervisor:
         self._batches = 0
         self._images = 0
 
+    async def started(self) -> None:
+        """Wait for the end of an attempt to start, or a moment if none is under way."""
+        await asyncio.wait(
+            (self._ready, self._gone), timeout=_MOMENT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+
     def status(self) -> WorkerStatus:
         """Return what this worker is doing, and has done over all restarts."""
         pid = self._process.pid if self._process is not None else None
@@ -166,9 +175,12 @@ class Supervisor:
         self.starts.begin()
         self._public_cause = None
         limit_s = self._settings.start_timeout_s
+        oom_kills = await asyncio.to_thread(Machine().oom_kills)
+        if self._stop.done():
+            return
         try:
             self._process = WorkerProcess(
-                self.name, self._index, self._command, self._received, self._lost
+                self.name, self._index, self._command, self._received, self._lost, oom_kills
             )
         except OSError as error:
             self._failed_to_start(f"cannot be started: {error}", on_start)

@@ -36,11 +36,13 @@ class Addresses:
 class OpenPorts:
     """Sockets that listen already, for each of the HTTP applications, and all addresses.
 
-    `rpc` is the IP address and the port that gRPC is to open, None if RPC is not served.
+    `rpc` is the IP address and the port that gRPC is to open, None if RPC is not served; until it
+    does, `rpc_reservation` keeps the port from being given to a connection of another program.
     """
 
     http: list[socket.socket]
     rpc: tuple[str, int] | None
+    rpc_reservation: socket.socket | None
     metrics: list[socket.socket]
     admin: list[socket.socket]
     addresses: Addresses
@@ -49,6 +51,8 @@ class OpenPorts:
         """Close all sockets."""
         for listening in (*self.http, *self.metrics, *self.admin):
             listening.close()
+        if self.rpc_reservation is not None:
+            self.rpc_reservation.close()
 
 
 def open_ports(settings: ServiceSettings) -> OpenPorts:
@@ -64,11 +68,12 @@ def open_ports(settings: ServiceSettings) -> OpenPorts:
 
         http = listen(settings.host, settings.http_port, "http_port")
         metrics = listen(settings.host, settings.metrics_port, "dag.prometheus_port")
-        rpc = None
+        rpc = reservation = None
         if settings.rpc_port is not None:
             # gRPC opens its port itself, with a poor error message: so try the port first.
             with _listen(settings.host, settings.rpc_port, "rpc_port") as probe:
                 rpc = str(probe.getsockname()[0]), _port(probe)
+            reservation = undo.enter_context(_reserved(*rpc))
         admin = []
         if settings.admin is not None:
             try:
@@ -90,7 +95,7 @@ def open_ports(settings: ServiceSettings) -> OpenPorts:
         if settings.admin and admin
         else None,
     )
-    return OpenPorts(http, rpc, metrics, admin, addresses)
+    return OpenPorts(http, rpc, reservation, metrics, admin, addresses)
 
 
 def authority(host: str, port: int) -> str:
@@ -133,6 +138,19 @@ def _ipv6_withheld(port: int) -> Iterator[None]:
             occupied.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             occupied.bind(("::", port))
         yield
+
+
+def _reserved(host: str, port: int) -> socket.socket:
+    """Return a socket that has the port and does not listen.
+
+    Another one may listen there all the same, as gRPC will; but the kernel gives the port to no
+    connection that a program opens meanwhile.
+    """
+    reservation = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.suppress(OSError):  # taken by another: gRPC reports it
+        reservation.bind((host, port))
+    return reservation
 
 
 def is_loopback(listening: socket.socket) -> bool:

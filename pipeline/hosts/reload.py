@@ -34,6 +34,7 @@ _RELOADABLE = frozenset(
         "api_keys",
         "max_images",
         "drain_timeout_s",
+        "shutdown_delay_s",
         "warning",
         "source",
         "file",
@@ -43,6 +44,7 @@ _RELOADABLE = frozenset(
 _KEYS = {
     "access": "tls, cors_origins, max_connections or max_inflight_mb",
     "max_body_bytes": "max_body_mb",
+    "keep_alive_s": "keep_alive",
     "metrics_port": "dag.prometheus_port",
 }
 _START_SLACK_S = 10.0

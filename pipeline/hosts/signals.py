@@ -10,8 +10,13 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def handled_signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` or `reload` from the running loop at a signal, until this ends."""
+def handled_signals(
+    stop: Callable[[], None], interrupt: Callable[[], None], reload: Callable[[], None]
+) -> Iterator[None]:
+    """Call `stop` or `reload` from the running loop at a signal, until this ends.
+
+    `interrupt` is called at Ctrl-C, where a person waits for the end.
+    """
     loop = asyncio.get_running_loop()
     in_terminal = os.isatty(0)
 
@@ -22,7 +27,7 @@ def handled_signals(stop: Callable[[], None], reload: Callable[[], None]) -> Ite
         else:
             reload()
 
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hang_up}
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: interrupt, signal.SIGHUP: hang_up}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:

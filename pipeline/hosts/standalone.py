@@ -1,7 +1,7 @@
 """One machine: HTTP and RPC on one event loop in this process, the predictors in their own.
 
-open ports -> answer health -> start engines -> ready -> (SIGTERM) refuse new work
-           -> finish what runs -> close
+open ports -> answer health -> start engines -> ready -> (SIGTERM) not ready, answer on for
+           `shutdown_delay` -> refuse new work -> finish what runs -> close
 
 SIGHUP reloads (`hosts.reload`).
 """
@@ -48,6 +48,8 @@ from .signals import handled_signals
 
 logger = logging.getLogger(__name__)
 
+_ACCEPTED_CALLS_S = 1.0
+
 
 class StandaloneHost:
     """Serves `settings` until SIGTERM or SIGINT, then drains; reloads at SIGHUP.
@@ -93,6 +95,7 @@ class StandaloneHost:
         self._rpc: RpcPort | None = None
         self._leaving_rpc: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     @property
     def engines(self) -> Mapping[str, Engine]:
@@ -113,21 +116,35 @@ class StandaloneHost:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._tracing.close)
             stack.callback(self._log.close)
-            stack.enter_context(handled_signals(self.stop, self._reloader.reload_soon))
+            stack.enter_context(
+                handled_signals(
+                    self.stop, lambda: self.stop(at_once=True), self._reloader.reload_soon
+                )
+            )
             self._max_connections = affordable_connections(self._settings.access.max_connections)
+            if ports.rpc_reservation is not None:
+                stack.callback(ports.rpc_reservation.close)
             await self._serve_http(stack, ports)
-            await self._serve_rpc(stack, ports)
             stack.push_async_callback(self._engines.close)
             if await self._start_engines():
                 self._services.phase = "ready"
+                # Not before: a proxy sees no error in the replies of RPC, and a port that is closed
+                # sends it to another replica.
+                await self._serve_rpc(stack, ports)
                 on_ready(ports.addresses, time.monotonic() - started)
                 await self._stop.wait()
+                await self._leave()
             self._services.phase = "stopping"
             await self._reloader.stop()
             return 0 if await self._drain() else 1
 
-    def stop(self) -> None:
-        """Begin to stop; `run` returns when it is done."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Begin to stop; `run` returns when it is done.
+
+        `shutdown_delay` is left out if `at_once`, and ends at the second call.
+        """
+        if at_once or self._stop.is_set():
+            self._hurry.set()
         self._stop.set()
 
     async def reload(self) -> float:
@@ -172,8 +189,10 @@ class StandaloneHost:
                 ports.http,
                 error_body=error_to_json,
                 max_connections=self._max_connections,
+                keep_alive_s=self._settings.keep_alive_s,
                 tls=self._tls,
                 on_refused=self._observer.no_request,
+                is_leaving=lambda: self._services.leaving,
             )
         if ports.metrics:
             metrics = build_metrics_app(self._metrics)
@@ -197,6 +216,8 @@ class StandaloneHost:
         credentials = self._tls.grpc_credentials() if self._tls is not None else None
         add_rpc_port(server, ports.rpc, credentials)
         await server.start()
+        if ports.rpc_reservation is not None:
+            ports.rpc_reservation.close()
         self._rpc = RpcPort(server, ports.rpc[1], calls, tls=self._tls is not None)
         stack.push_async_callback(self._end_rpc)
 
@@ -218,12 +239,24 @@ class StandaloneHost:
         await starting
         return True
 
-    async def _drain(self) -> bool:
-        timeout_s = self._reloader.settings.drain_timeout_s
+    async def _leave(self) -> None:
+        """Answer on for `shutdown_delay`, so that load balancers learn that this is not ready."""
+        self._services.phase = "leaving"
+        delay_s = self._reloader.settings.shutdown_delay_s
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), delay_s)
         if self._rpc is not None:
             # Calls have longer than the engines, which end them with an error of ours.
-            self._leaving_rpc = asyncio.create_task(self._rpc.leave(timeout_s + CLOSE_GRACE_S))
+            patience_s = self._reloader.settings.drain_timeout_s + CLOSE_GRACE_S
+            self._leaving_rpc = asyncio.create_task(self._rpc.leave(patience_s))
+            # Those that are on their way are not refused: a proxy would not send them again.
+            await asyncio.wait({self._leaving_rpc}, timeout=_ACCEPTED_CALLS_S)
+
+    async def _drain(self) -> bool:
+        timeout_s = self._reloader.settings.drain_timeout_s
         drained = await self._engines.drain(timeout_s)
+        # What is open now ends with an error of ours, before gRPC would cut it off.
+        await self._engines.close()
         if not drained:
             logger.warning("work was cut off after %g s of draining", timeout_s)
         return drained

@@ -18,6 +18,7 @@ from .access import AccessSettings, access_settings, api_keys
 from .api_keys import ApiKey, ApiKeysError
 from .checks import service_name
 from .errors import ConfigError
+from .machine import Machine, whole_cores
 from .op import OpSettings, op_settings
 from .paths import Places
 from .tree import ConfigTree, read_tree
@@ -67,6 +68,8 @@ class ServiceSettings:
     max_body_bytes: int
     max_images: int
     drain_timeout_s: float
+    shutdown_delay_s: float
+    keep_alive_s: int
     ops: tuple[OpSettings, ...]
     warning: str | None
 
@@ -108,6 +111,8 @@ def load_settings(
         max_body_bytes=values["max_body_mb"] * 2**20,
         max_images=values["max_images"],
         drain_timeout_s=float(values["drain_timeout"]),
+        shutdown_delay_s=float(values["shutdown_delay"]),
+        keep_alive_s=values["keep_alive"],
         ops=ops,
         warning="; ".join(filter(None, warnings)) or None,
     )
@@ -162,7 +167,7 @@ def _ops(tree: ConfigTree) -> tuple[OpSettings, ...]:
         if wrong is not None:
             raise ConfigError(f"{tree.path}: op: a service is called {name!r}; it must be {wrong}")
     queue_size = tree.values["dag"]["channel_size"] or DEFAULT_QUEUE_SIZE
-    cores = max(1, len(os.sched_getaffinity(0)) // len(names))
+    cores = max(1, whole_cores(Machine().cores()) // len(names))
     return tuple(op_settings(tree, name, queue_size=queue_size, cores=cores) for name in names)
 
 

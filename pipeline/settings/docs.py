@@ -35,7 +35,7 @@ def tables() -> str:
     head = "### Accepted without effect\n\n| key | where | why |\n|---|---|---|\n"
     text = "\n\n".join([*blocks, head + "\n".join(ignored)]) + "\n"
     # At a terminal a guide is named by its path; beside it, it is a link.
-    return re.sub(r"docs/(\w+\.md)", r"[\1](\1)", text)
+    return re.sub(r"docs/([\w-]+\.md)", r"[\1](\1)", text)
 
 
 def _keys(section: Section, prefix: str = "") -> Iterator[tuple[str, Key]]:

@@ -179,6 +179,19 @@ TOP: Section = {
     "max_body_mb": Key(whole(1, 2047), 64, "largest request body in MiB", ours=True),
     "max_images": Key(whole(1), 64, "most images per request", ours=True),
     "drain_timeout": Key(whole(0, 3600), 30, "seconds to finish work at stop", ours=True),
+    "shutdown_delay": Key(
+        number(0, 3600),
+        0,
+        "seconds after SIGTERM in which requests are still answered, while health says not ready",
+        ours=True,
+    ),
+    "keep_alive": Key(
+        whole(1, 86_400),
+        75,
+        "seconds until an idle HTTP connection is closed; more than a proxy's in front of it "
+        "(docs/load-balancers.md)",
+        ours=True,
+    ),
     "admin": {
         "host": Key(
             text, "127.0.0.1", "address of /metrics, /-/status and /-/reload: private", ours=True

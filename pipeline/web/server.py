@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..admission.tls import Tls
 from .protocol import ErrorBody, OnError, bounded_protocol
 
 logger = logging.getLogger(__name__)
 
-KEEP_ALIVE_S = 75
+DEFAULT_KEEP_ALIVE_S = 75
 CLOSE_GRACE_S = 5.0
 # Of the metrics and admin ports, which few clients use.
 PRIVATE_CONNECTIONS = 256
@@ -63,16 +64,20 @@ async def serve_app(
     *,
     error_body: ErrorBody,
     max_connections: int = PRIVATE_CONNECTIONS,
+    keep_alive_s: int = DEFAULT_KEEP_ALIVE_S,
     tls: Tls | None = None,
     on_refused: OnError | None = None,
+    is_leaving: Callable[[], bool] | None = None,
 ) -> None:
     """Serve `app` on sockets that listen already, until the stack is closed.
 
     `error_body` gives the JSON of an error that is sent before `app` sees a request: a connection
-    or a head is over its bound, or the bytes are no HTTP. `on_refused` gets each such error.
+    or a head is over its bound, or the bytes are no HTTP. `on_refused` gets each such error. A
+    connection without a request is closed after `keep_alive_s`; each is closed after its next reply
+    while `is_leaving`.
     """
     config = uvicorn.Config(
-        app,
+        app if is_leaving is None else _Leaving(app, is_leaving),
         # uvicorn calls it, and needs no class.
         http=bounded_protocol(max_connections, error_body, on_refused),  # type: ignore[arg-type]
         log_config=None,
@@ -82,7 +87,7 @@ async def serve_app(
         lifespan="off",
         ws="none",
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=int(CLOSE_GRACE_S),
     )
     config.load()
@@ -94,6 +99,28 @@ async def serve_app(
         await serving
 
     stack.push_async_callback(close)
+
+
+class _Leaving:
+    """Has each connection end with its next reply while the service leaves.
+
+    A client or proxy then opens another connection, to another replica. One that keeps its
+    connection would send its next request just when this process ends.
+    """
+
+    def __init__(self, app: ASGIApp, is_leaving: Callable[[], bool]) -> None:
+        self._app = app
+        self._is_leaving = is_leaving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_last(message: Message) -> None:
+            # Checked at the reply, since the request may have come before.
+            if message["type"] == "http.response.start" and self._is_leaving():
+                headers = [*message.get("headers", ()), (b"connection", b"close")]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, send_last)
 
 
 class _UvicornServer(uvicorn.Server):

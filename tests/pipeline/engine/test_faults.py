@@ -42,7 +42,7 @@ async def test_sigkill_in_the_middle_of_a_batch_loses_no_request(make_engine, un
     assert [labels(await task) for task in tasks] == [[f"echo:{i}"] for i in range(6)]
     status = engine.status()
     assert status.workers[0].restarts == 1
-    assert status.workers[0].cause == "was ended by SIGKILL (the system may be out of memory)"
+    assert "was ended by SIGKILL" in str(status.workers[0].cause)
     assert status.counters.retried >= 1
     assert pids(engine) != [killed]
 

@@ -23,7 +23,6 @@ from pipeline.admission.services import Services
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
 from pipeline.web import protocol as http_protocol
-from pipeline.web import server as http_server
 from pipeline.web.app import build_http_app
 from pipeline.web.server import serve_app
 from protocol.key_value.reply import error_to_json
@@ -196,8 +195,8 @@ async def test_a_reply_before_the_body_is_the_only_one(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
-    monkeypatch.setattr(http_server, "KEEP_ALIVE_S", 4 * PATIENCE_S)  # it is not this that closes
-    server = await serve()
+    # It is not the end of an idle connection that closes.
+    server = await serve(keep_alive_s=int(4 * PATIENCE_S))
     reader, writer = await server.open()
     writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
     assert b"404" in (await read_reply(reader)).partition(b"\r\n")[0]
