@@ -4,13 +4,15 @@
 end in CANCELLED, which no client tries again: a few in each stop under load. Nothing else of gRPC
 sends GOAWAY, after which clients go elsewhere. So the connections are closed first, from outside:
 
-    the port listens no more ──▶ each connection, when no call runs on it: GOAWAY, closed
-                                 (a call that comes before is answered, with ServiceClosed)
+    the port listens no more ──▶ each connection, when no call runs on it: GOAWAY
+                             ──▶ when none has come since: GOAWAY again, closed
+                                 (a call that comes before is answered)
                              ──▶ none is left, or time is up: `stop`
 
-To clients the GOAWAY says that calls behind it were not processed, so they send them again, to
-another server. Over TLS, where nothing can be sent beside gRPC, the connection is closed alone;
-calls on their way end in UNAVAILABLE.
+To clients the first GOAWAY says that no more calls are welcome, and that those on their way are
+processed: nginx cannot send a call of gRPC again. The second says that calls behind it were not
+processed, so they send them again, to another server. Over TLS, where nothing can be sent beside
+gRPC, the connection is closed alone; calls on their way end in UNAVAILABLE.
 """
 
 from __future__ import annotations
@@ -34,8 +36,12 @@ logger = logging.getLogger(__name__)
 # What gRPC has to write when a call is over is with the kernel by then.
 _QUIET_S = 0.1
 _LOOK_EVERY_S = 0.05
-# RFC 9113, 6.8: length 8, type 7, no flags, stream 0; last stream 0, NO_ERROR.
-_GOAWAY = bytes((0, 0, 8, 7, 0, 0, 0, 0, 0)) + bytes(8)
+# RFC 9113, 6.8: length 8, type 7, no flags, stream 0; last stream, NO_ERROR.
+_GOAWAY_HEAD = bytes((0, 0, 8, 7, 0, 0, 0, 0, 0))
+_GOAWAY_SOON = _GOAWAY_HEAD + bytes((0x7F, 0xFF, 0xFF, 0xFF)) + bytes(4)
+_GOAWAY = _GOAWAY_HEAD + bytes(8)
+# A client has the first by then, and what it sent before has come.
+_NOTICE_S = 0.25
 _FOLDER_OF_DESCRIPTORS = "/dev/fd"
 
 _Address = tuple[str, int]
@@ -96,6 +102,7 @@ class RpcPort:
         self._port = port
         self._calls = calls
         self._tls = tls
+        self._noticed: dict[_Address, float] = {}
 
     async def leave(self, within_s: float) -> None:
         """Close the port and its connections, and stop; calls have `within_s` seconds to end."""
@@ -103,7 +110,7 @@ class RpcPort:
         self._calls.is_leaving = True
         try:
             await asyncio.to_thread(_close_listening, self._port)
-            while await asyncio.to_thread(_close_quiet, self._port, self._calls, self._tls):
+            while await asyncio.to_thread(self._close_quiet):
                 if time.monotonic() > ends:
                     break
                 await asyncio.sleep(_LOOK_EVERY_S)
@@ -112,26 +119,34 @@ class RpcPort:
             await self._server.stop(within_s)
         await self._server.stop(0)
 
+    def _close_quiet(self) -> int:
+        """Close the connections on which no call runs; return how many are left."""
+        left = 0
+        for each in _sockets(self._port):
+            with contextlib.suppress(OSError):  # the client has just closed it
+                address = _address(each.getpeername())
+                if not self._calls.is_quiet(address) or not self._is_noticed(address, each):
+                    left += 1
+                    continue
+                if not self._tls:
+                    each.send(_GOAWAY, socket.MSG_DONTWAIT)
+                each.shutdown(socket.SHUT_RDWR)
+        return left
+
+    def _is_noticed(self, address: _Address, connection: socket.socket) -> bool:
+        """Whether the client has had the time to see the first GOAWAY, which is sent now if not."""
+        if self._tls:
+            return True
+        if address not in self._noticed:
+            connection.send(_GOAWAY_SOON, socket.MSG_DONTWAIT)
+            self._noticed[address] = time.monotonic()
+        return time.monotonic() - self._noticed[address] > _NOTICE_S
+
 
 def _close_listening(port: int) -> None:
     for each in _sockets(port):
         if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             each.shutdown(socket.SHUT_RDWR)
-
-
-def _close_quiet(port: int, calls: RunningCalls, tls: bool) -> int:
-    """Close the connections on which no call runs; return how many are left."""
-    left = 0
-    for each in _sockets(port):
-        with contextlib.suppress(OSError):  # the client has just closed it
-            address = _address(each.getpeername())
-            if not calls.is_quiet(address):
-                left += 1
-                continue
-            if not tls:
-                each.send(_GOAWAY, socket.MSG_DONTWAIT)
-            each.shutdown(socket.SHUT_RDWR)
-    return left
 
 
 def _sockets(port: int) -> Iterator[socket.socket]:
