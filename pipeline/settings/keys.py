@@ -124,7 +124,11 @@ OP: Section = {
         ours=True,
     ),
     "threshold": Key(
-        number(0, 1, or_empty=True), None, "leave out categories below this score", ours=True
+        number(0, 1, or_empty=True),
+        None,
+        "leave out categories below this score; replaces the thresholds of a bundle for several "
+        "labels",
+        ours=True,
     ),
     "classifier": Key(
         class_name,
