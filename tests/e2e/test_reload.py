@@ -352,3 +352,14 @@ def test_the_command_reloads_and_says_what_is_served(
     assert done.returncode == 1
     assert "not reloaded, nothing has changed" in done.stderr
     assert "op.waste.topk" in done.stderr
+
+
+def test_a_longer_timeout_gets_its_bucket_of_latency(service: Any, folder: Path) -> None:
+    metrics = f"{service.admin}/metrics"
+    httpx.post(f"{service.url}/waste/prediction", content=b"no image", timeout=PATIENCE_S)
+    assert 'seconds_bucket{le="60.0"' in httpx.get(metrics, timeout=PATIENCE_S).text
+    longer = CONFIG.replace("timeout: 60000", "timeout: 90000")
+    (folder / "config.yml").write_text(longer, encoding="utf-8")
+    assert reload(service).status_code == 200
+    httpx.post(f"{service.url}/waste/prediction", content=b"no image", timeout=PATIENCE_S)
+    assert 'seconds_bucket{le="90.0"' in httpx.get(metrics, timeout=PATIENCE_S).text

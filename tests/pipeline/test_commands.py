@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,6 +99,14 @@ def test_a_reload_where_nothing_listens(in_process: Run, free_port: int) -> None
     done = in_process(main, "reload", "--url", f"127.0.0.1:{free_port}")
     assert done.returncode == 2
     assert f"no reply to a reload from http://127.0.0.1:{free_port}" in done.stderr
+
+
+def test_a_reload_that_takes_longer_than_the_command_waits(in_process: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"127.0.0.1:{silent.getsockname()[1]}"
+        done = in_process(main, "reload", "--url", url, "--timeout", "0.1")
+    assert done.returncode == 1
+    assert "the reload was not done within 0.1 s and goes on" in done.stderr
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "soon"])
