@@ -8,7 +8,6 @@ A value of several numbers continues over commas: `mean=0.5,0.5,0.5,std=0.5,0.5,
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from .framework_ops import (
     torchvision,
     ultralytics,
 )
+from .values import LARGEST
 
 Reader = Callable[[list[str]], Any]
 
@@ -66,7 +66,7 @@ def _size(texts: list[str]) -> tuple[int, int]:
 
 def _number(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
+    if not abs(value) <= LARGEST:  # nor nan
         raise ValueError(text)
     return value
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConversionError
+
+# of float32, in which models compute
+LARGEST = 3.4e38
 
 
 class Values:
@@ -76,7 +78,8 @@ def is_side(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= LARGEST  # type: ignore[arg-type] # it is one
 
 
 def labels_by_number(value: object, where: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import Any, List, Optional
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from protocol.errors import InvalidRequest
 from ..errors import PreprocessError
 from .number import whole
 from .padding import on_ground
-from .resampling import resampler
+from .resampling import MAX_RESIZED_PIXELS, resampler
 from .step import Step, pair
 
 
@@ -35,19 +35,28 @@ def crop_image(
         )
     offset = _OFFSETS[rounding]
     border = None if fill is None else _levels(fill)
+    if width * height > MAX_RESIZED_PIXELS:
+        raise PreprocessError(
+            "CropImage: size is {} x {} pixels; at most {:,} are prepared".format(
+                width, height, MAX_RESIZED_PIXELS
+            )
+        )
 
     def step(image: np.ndarray) -> np.ndarray:
         have_h, have_w = image.shape[:2]
-        if have_h < height or have_w < width:
-            if border is None:
-                raise InvalidRequest(
-                    "the image has {} x {} pixels and the model needs {} x {}; "
-                    "send a larger one".format(have_w, have_h, width, height)
-                )
-            image = _centred(image, width, height, offset, border)
-            have_h, have_w = image.shape[:2]
+        smaller = have_h < height or have_w < width
+        if smaller and border is None:
+            raise InvalidRequest(
+                "the image has {} x {} pixels and the model needs {} x {}; "
+                "send a larger one".format(have_w, have_h, width, height)
+            )
         left, top = offset(have_w, width), offset(have_h, height)
-        return image[top : top + height, left : left + width]
+        x, y = max(0, left), max(0, top)
+        image = image[y : y + height, x : x + width]
+        if not smaller or border is None:
+            return image
+        # Cropped before it is padded: a long and thin image must not become a long and wide one.
+        return on_ground(image, (width, height), (max(0, -left), max(0, -top)), border)
 
     return step
 
@@ -72,15 +81,6 @@ def crop_image_at_ratio(size: int, pad: int, interpolation: str = "bilinear") ->
         return resample(image, (side, side), (left, top, left + crop, top + crop))
 
     return step
-
-
-def _centred(
-    image: np.ndarray, width: int, height: int, offset: Callable[[int, int], int], fill: List[float]
-) -> np.ndarray:
-    """`image` on a ground of `fill` that is at least `width` x `height`."""
-    have_h, have_w = image.shape[:2]
-    corner = max(0, -offset(have_w, width)), max(0, -offset(have_h, height))
-    return on_ground(image, (max(width, have_w), max(height, have_h)), corner, fill)
 
 
 def _floor(have: int, wanted: int) -> int:

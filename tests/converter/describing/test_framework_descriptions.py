@@ -75,6 +75,8 @@ class TestTimm:
             ({"crop_mode": "corner"}, "crop_mode is one of center, squash, border"),
             ({"crop_pct": "1"}, "crop_pct is a number above 0"),
             ({"mean": [0.5, 0.5]}, "mean is three numbers"),
+            ({"mean": [10**400, 0, 0]}, "mean is three numbers"),
+            ({"mean": [1e300, 0, 0]}, "mean is three numbers"),
             ({"std": [0, 1, 1]}, "std is three numbers that are not 0"),
             ({"label_names": ["a", 1]}, "label_names names the classes"),
             ({"label_names": ["a"], "label_descriptions": ["b"]}, "label_descriptions"),

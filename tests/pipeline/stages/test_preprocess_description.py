@@ -46,6 +46,7 @@ def noise(height: int, width: int) -> np.ndarray:
         ([{"ResizeImage": {"size": 9, "fit": "tight"}}], "fit is inside, cover, crop or paddlex"),
         ([{"ResizeImage": {"size": 9, "backend": "pil", "interpolation": "area"}}], "with backend"),
         ([{"CropImage": {"size": 9, "rounding": "up"}}], "rounding is floor or even"),
+        ([{"CropImage": {"size": 90_000, "fill": 0}}], "size is 90000 x 90000 pixels"),
         ([{"CropImage": {"size": 9, "fill": 256}}], "fill is a grey level from 0 to 255"),
         ([{"CropImage": {"size": 9, "fill": [True]}}], "fill is a grey level from 0 to 255"),
         ([{"NormalizeImage": {"scale": 1, "divisor": 255}}], "scale or divisor, not both"),
@@ -155,3 +156,11 @@ def test_a_divisor_divides() -> None:
     options = {"order": "", "divisor": 255, "mean": [0.5, 0.5, 0.5], "std": [0.3, 0.3, 0.3]}
     wanted = (pixels.astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.3)
     assert np.array_equal(build_preprocess([{"NormalizeImage": options}])(pixels), wanted)
+
+
+def test_a_long_and_thin_image_is_cropped_before_it_is_filled() -> None:
+    image = np.zeros((40_000_000, 1, 3), np.uint8)
+    image[20_000_000] = 5
+    result = build_preprocess([{"CropImage": {"size": 224, "fill": 9, "rounding": "even"}}])(image)
+    assert result.shape == (224, 224, 3)  # 27 gigabytes the other way about
+    assert result[112, :, 0].tolist() == [9.0] * 111 + [5.0] + [9.0] * 112
