@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -14,6 +14,9 @@ DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_ADMIN_PORT}"
 NO_ADMIN_ADDRESS = 2
 CONNECT_LIMIT_S = 10.0
 
+# The only module that talks to a service; the others know these names.
+AdminClient: TypeAlias = httpx.Client
+NoReplyYet: TypeAlias = httpx.ReadTimeout
 # What a request to an address that is no admin address may raise.
 ERRORS = (httpx.HTTPError, httpx.InvalidURL, ValueError)
 
@@ -30,7 +33,7 @@ def whole_url(url: str) -> str:
     return url if "://" in url else f"http://{url}"
 
 
-def admin_client(url: str, read_limit_s: float | None) -> httpx.Client:
+def admin_client(url: str, read_limit_s: float | None) -> AdminClient:
     """Return a client of the address, which replies within `read_limit_s` (None: at some time).
 
     The address is private: no proxy of the environment comes between, whatever host it is on.

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
-
-from .admin_client import ERRORS, add_url, admin_client, read_object, report_unreachable
+from .admin_client import ERRORS, NoReplyYet, add_url, admin_client, read_object, report_unreachable
 from .serving_report import served_text
 
 RELOADED, REFUSED = 0, 1
@@ -39,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with admin_client(options.url, options.timeout) as client:
             report = read_object(client.post("/-/reload"), "status")
-    except httpx.ReadTimeout:
+    except NoReplyYet:
         print(
             f"error: the reload was not done within {options.timeout:g} s and goes on; "
             "`python -m pipeline status` shows how it ended",

@@ -12,12 +12,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .admin_client import ERRORS, add_url, admin_client, read_object, report_unreachable
+from .admin_client import (
+    ERRORS,
+    AdminClient,
+    add_url,
+    admin_client,
+    read_object,
+    report_unreachable,
+)
 from .serving_report import served_text
 
 _READ_LIMIT_S = 10.0
@@ -54,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _exit_code(after)
 
 
-def _read_status(client: httpx.Client) -> dict[str, Any]:
+def _read_status(client: AdminClient) -> dict[str, Any]:
     return read_object(client.get("/-/status"), "services")
 
 

@@ -78,7 +78,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], tuple[str, ...], set[str], str
     "the service fetches nothing": (
         fetches,
         SERVED,
-        {"pipeline/status_command.py"},  # asks a service, is none
+        {"pipeline/admin_client.py"},  # asks a service, is none
         "import httpx",
     ),
 }

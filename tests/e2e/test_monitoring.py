@@ -46,7 +46,8 @@ def test_the_status_command(tiny: Any, in_process: Run, root: Path, images: list
     assert (shown.returncode, shown.stderr) == (0, "")
     for cause in ("ready", "waste", "2 of 2 up", "0 of 256", "waste-0", "waste-1", "answered"):
         assert cause in shown.stdout
-    assert max(map(len, shown.stdout.splitlines())) <= 80 or str(root) in shown.stdout
+    # Lines with a path are not wrapped, so that it can be copied.
+    assert max(len(line) for line in shown.stdout.splitlines() if "/" not in line) <= 80
     status = json.loads(in_process(pipeline, "status", "--url", tiny.admin, "--json").stdout)
     assert [worker["pid"] for worker in status["services"][0]["workers"]] == tiny.workers()
 
