@@ -15,6 +15,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ..admission.services import Services
+from .leaving import RunningCalls
 
 _POLL_S = 0.25
 _Response = health_pb2.HealthCheckResponse
@@ -24,10 +25,14 @@ _SERVING, _NOT_SERVING, _UNKNOWN = map(
 
 
 class RpcHealthServicer(health_pb2_grpc.HealthServicer):
-    """Reports the services' state as it is now; keeps none of its own."""
+    """Reports the services' state as it is now; keeps none of its own.
 
-    def __init__(self, services: Services) -> None:
+    Its calls are counted in `calls`, so that a watcher gets the last state before a stop.
+    """
+
+    def __init__(self, services: Services, calls: RunningCalls) -> None:
         self._services = services
+        self._calls = calls
 
     async def Check(  # noqa: N802 - the protocol's name
         self,
@@ -35,6 +40,7 @@ class RpcHealthServicer(health_pb2_grpc.HealthServicer):
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> health_pb2.HealthCheckResponse:
         """Return whether the service is up; NOT_FOUND for one that does not exist."""
+        self._calls.add(context)
         state = self._state(request.service)
         if state == _UNKNOWN:
             names = ", ".join(self._services.names)
@@ -44,9 +50,10 @@ class RpcHealthServicer(health_pb2_grpc.HealthServicer):
     async def Watch(  # noqa: N802 - the protocol's name
         self,
         request: health_pb2.HealthCheckRequest,
-        _context: grpc.aio.ServicerContext[Any, Any],
+        context: grpc.aio.ServicerContext[Any, Any],
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Yield the state, and every change of it, until the caller leaves or the service stops."""
+        self._calls.add(context)
         last: object = None
         while True:
             state = self._state(request.service)

@@ -26,6 +26,7 @@ def build_rpc_server(
     once, and each after some minutes, when its calls have had `longest_s` seconds to end: no stream
     keeps its place for ever.
     """
+    calls = calls or RunningCalls()
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", max_body_bytes),
@@ -45,10 +46,8 @@ def build_rpc_server(
             ("grpc.max_concurrent_streams", 256),
         ]
     )
-    server.add_generic_rpc_handlers(
-        (key_value_handler(desk, max_body_bytes, calls or RunningCalls()),)
-    )
-    health_pb2_grpc.add_HealthServicer_to_server(RpcHealthServicer(desk.services), server)
+    server.add_generic_rpc_handlers((key_value_handler(desk, max_body_bytes, calls),))
+    health_pb2_grpc.add_HealthServicer_to_server(RpcHealthServicer(desk.services, calls), server)
     names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     return server

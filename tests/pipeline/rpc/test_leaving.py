@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
@@ -171,3 +172,17 @@ async def test_where_descriptors_cannot_be_listed_grpc_stops_by_its_own_means(
 )
 def test_the_address_of_a_caller(peer: str, address: Any) -> None:
     assert leaving._address_of_peer(peer) == address
+
+
+async def test_a_watcher_of_health_gets_the_last_state(port: Port, services: Services) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port.number}") as channel:
+        watching = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=PATIENCE_S
+        )
+        serving = health_pb2.HealthCheckResponse.SERVING
+        assert (await watching.read()).status == serving
+        services.phase = "stopping"
+        gone = asyncio.create_task(port.rpc.leave(PATIENCE_S))
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await watching.read() is grpc.aio.EOF
+        await asyncio.wait_for(gone, PATIENCE_S)
