@@ -197,6 +197,8 @@ def _in_our_form(
             f" ({served.min():.3g} to {served.max():.3g}): convert it with --softmax (or"
             " --multi-label), or write the logits"
         )
+    if np.allclose(rows.sum(axis=1), 100, atol=1):
+        return dict(zip(theirs, rows / 100, strict=True)), "the reference is in percent; /100"
     kind = "softmax" if np.allclose(served.sum(axis=1), 1, atol=1e-2) else "sigmoid"
     rows = activate(rows, kind)
     return (

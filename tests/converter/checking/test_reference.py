@@ -218,6 +218,29 @@ def test_logits_are_compared_as_probabilities_and_said_to_be(
     )
 
 
+def test_percentages_are_compared_as_probabilities(
+    bundle: Bundle, images: Path, tmp_path: Path
+) -> None:
+    rows = {name: 100 * row for name, row in references(bundle, images).items()}
+    file = write_csv(tmp_path / "scores.csv", rows)
+    compared = compare_with_reference(bundle.path, file, images)
+    assert compared.passed
+    assert compared.conversion == "the reference is in percent; /100"
+
+
+def test_probabilities_for_a_bundle_of_logits_are_refused(
+    bundle: Bundle, images: Path, tmp_path: Path, write_onnx: Callable[..., object]
+) -> None:
+    file = write_csv(tmp_path / "scores.csv", references(bundle, images))
+    write_onnx(tmp_path / "export" / "net.onnx", size=SIDE, convolution=True, last=None)
+    overrides = Overrides(preprocess=str(tmp_path / "ops.yml"), logits=True)
+    logits = convert(ConvertOptions(tmp_path / "export", tmp_path / "logits", overrides))
+    with pytest.raises(ConversionError, match="holds probabilities, and the bundle gives logits"):
+        compare_with_reference(logits.path, file, images)
+    own = write_npy(tmp_path / "scores.npy", references(logits, images))
+    assert compare_with_reference(logits.path, own, images).passed
+
+
 def test_exif_orientation_that_the_framework_does_not_apply(
     bundle: Bundle, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
