@@ -89,7 +89,8 @@ def _one_of(values: Values, key: str, known: tuple[str, ...], default: str) -> s
 
 def _label_names(document: Mapping[str, Any], values: Values) -> object:
     places = (values.document, document)
-    keys = ("label_names", "labels")  # the second is the name in timm's first versions
+    # `labels` is the name in timm's first versions, `id2label` that of transformers around timm
+    keys = ("label_names", "labels", "id2label")
     return next((place[key] for key in keys for place in places if place.get(key)), None)
 
 

@@ -50,6 +50,11 @@ class TestTimm:
         assert read(tmp_path, "config.json", given).labels == described.labels
         assert read(tmp_path, "config.json", given, labels_given=True).labels == ()
 
+    def test_labels_under_the_names_of_other_writers(self, tmp_path: Path) -> None:
+        for key, value in (("labels", ["a", "b"]), ("id2label", {"0": "a", "1": "b"})):
+            document = {"pretrained_cfg": {}, key: value}
+            assert read(tmp_path, "config.json", document).labels == ("a", "b")
+
     def test_the_size_of_the_test_counts_for_a_graph_of_that_size(self, tmp_path: Path) -> None:
         sizes = {
             "input_size": [3, 224, 224],
