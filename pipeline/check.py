@@ -17,7 +17,7 @@ from protocol.request import encoded
 
 from .admission.tls import Tls
 from .engine.engine import Engine
-from .engine.memory import room_beside
+from .engine.memory import guess_bytes, room_beside
 from .hosts.engines import engine_of
 from .hosts.ports import open_ports
 from .settings.config import ServiceSettings
@@ -77,7 +77,7 @@ def _size_warnings(op: OpSettings, engine: Engine) -> list[str]:
             "that this process may use: they make each other slower; set concurrency or "
             "thread_num lower"
         )
-    room = room_beside(engine.status().workers[0].pid or 0, machine)
+    room = room_beside(engine.status().workers[0].pid, guess_bytes(1, 0), machine)
     if room.more is not None and 1 + room.more < workers:
         warnings.append(
             f"warning: op.{op.name}: {1 + room.more} of {workers} workers have room "

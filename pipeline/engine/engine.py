@@ -31,9 +31,9 @@ from protocol.request import EncodedImage
 from ..settings.engine import EngineSettings
 from ..settings.machine import Machine
 from .command import WorkerCommand
+from .crew import Crew, NoRoomError
 from .dispatcher import Dispatcher
 from .entries import Entry, Request
-from .memory import PROMISES, guess_bytes, is_ample, room_beside
 from .report import OnBatch, ignore
 from .status import Counters, EngineStatus
 from .supervisor import Supervisor
@@ -66,19 +66,16 @@ class Engine:
         `counters` are those of an engine that this one follows; `on_batch` gets each report;
         `machine` is what the workers run on.
         """
-        self._machine = machine or Machine()
         self.name = name
         self._command = command
         self._settings = settings
         self._counters = Counters() if counters is None else counters
         self._dispatcher = Dispatcher(name, settings, self._counters, on_batch)
-        self._workers: list[Supervisor] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._crew = Crew(name, settings, self._dispatcher, machine or Machine())
+        self._workers, self._tasks = self._crew.workers, self._crew.tasks
         self._open: set[Request] = set()
         self._started: asyncio.Future[None] | None = None
         self._wants_all = False
-        self._complete = False  # all workers that there will be have been added
-        self._code: list[Any] = []  # what the first worker reported of its classifier's code
         self._drained: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -139,80 +136,18 @@ class Engine:
     @property
     def size(self) -> int:
         """How many workers it has: those of the settings, or fewer where memory is short."""
-        return len(self._workers) or self._settings.workers
+        return self._crew.size
 
     async def _start_workers(self) -> None:
         # Before the first start, so that all workers load the same files, now and later.
         self._command = await asyncio.to_thread(self._command.marked)
         if self._closing is not None:
             return
-        files = self._command.files
-        model_bytes = sum(mark.size for mark in files.marks.values()) if files is not None else 0
-        wanted = self._settings.workers
-        guess = guess_bytes(wanted, model_bytes)
-        PROMISES.make(self, guess)
-        promised = guess + PROMISES.beside(self)
-        if wanted == 1 or await asyncio.to_thread(is_ample, promised, self._machine):
-            self._add_workers(wanted, last=True)
-            return
-        PROMISES.make(self, guess_bytes(1, model_bytes))
-        self._add_workers(1)
-        first = self._workers[0]
-        while not (first.state.ready or first.starts.failed or self._closing is not None):
-            await first.started()
-        if first.state.ready and self._closing is None:
-            async with PROMISES.lock():  # one engine at a time finds what others have taken
-                await self._add_as_many_as_fit(first)
-
-    async def _add_as_many_as_fit(self, first: Supervisor) -> None:
-        """Add the other workers, or as many as have room beside the first."""
-        pid, more = first.status().pid, self._settings.workers - 1
-        promised = PROMISES.beside(self)
-        room = await asyncio.to_thread(room_beside, pid or 0, self._machine, promised)
-        if self._closing is not None:
-            return
-        if room.more is not None and room.more < more:
-            text = f"{self.name}: {1 + room.more} of {1 + more} workers have room ({room.text})"
-            if self._wants_all:
-                raise EngineStartError(f"{text}; free memory, or set concurrency lower")
-            logger.warning(
-                "service %s; the others are not started; set concurrency to %d, or give more "
-                "memory",
-                text,
-                1 + room.more,
-            )
-            more = room.more
-        self._add_workers(more, last=True)
-        while not self._stopping and not all(
-            worker.state.ready or worker.starts.failed for worker in self._workers
-        ):
-            await asyncio.gather(*(worker.started() for worker in self._workers))
-
-    def _add_workers(self, more: int, *, last: bool = False) -> None:
-        """Start so many more workers; `last`: there will be no others."""
-        self._complete = last
-        loop = asyncio.get_running_loop()
-        for index in range(len(self._workers), len(self._workers) + more):
-            name = f"{self.name}-{index}"
-            worker = Supervisor(
-                name, index, self._command, self._settings, self._dispatcher, self._unfit
-            )
-            self._workers.append(worker)
-            self._tasks.append(loop.create_task(worker.run(self._worker_started), name=name))
+        try:
+            await self._crew.start(self._command, self._worker_started, all_workers=self._wants_all)
+        except NoRoomError as error:
+            raise EngineStartError(str(error)) from error
         self._check_started()
-
-    def _unfit(self, facts: Mapping[str, Any]) -> str | None:
-        """Return why a worker must not serve beside the others: its classifier is another one."""
-        code = facts.get("code")
-        if not self._code:
-            self._code = [code]
-        if code == self._code[0]:
-            return None
-        file = (code or self._code[0])["file"]
-        return (
-            f"the code of the classifier changed since it was loaded ({file}); reload to take it, "
-            "or put it back"
-        )
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no new work; return whether the open requests ended within `timeout_s`."""
@@ -231,7 +166,7 @@ class Engine:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        PROMISES.end(self)
+        self._crew.close()
         for request in list(self._open):
             text = f"service {self.name} was stopped or replaced before it answered; send it again"
             self._fail(request, ServiceClosed, text)
@@ -246,6 +181,7 @@ class Engine:
         for worker in self._workers:
             worker.stop(now=True)
         await asyncio.wait(self._tasks)
+        await self._crew.ended()
 
     @property
     def _stopping(self) -> bool:
@@ -268,10 +204,9 @@ class Engine:
 
     def _check_started(self) -> None:
         """End `start` if enough workers are ready."""
+        self._crew.note_start()
         ready = [worker.state.ready for worker in self._workers]
-        if self._complete and all(ready):
-            PROMISES.end(self)
-        enough = self._complete and all(ready) if self._wants_all else any(ready)
+        enough = self._crew.complete and all(ready) if self._wants_all else any(ready)
         if enough and self._started is not None and not self._started.done():
             self._started.set_result(None)
 

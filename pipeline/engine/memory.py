@@ -74,14 +74,16 @@ def is_ample(wanted_bytes: int, machine: Machine) -> bool:
     return free is None or wanted_bytes + _SPARE_BYTES <= free
 
 
-def room_beside(pid: int, machine: Machine, promised: int = 0) -> Room:
+def room_beside(pid: int | None, guess: int, machine: Machine, promised: int = 0) -> Room:
     """Return how many more workers like the process `pid`, which is warm, have room.
 
-    `promised` bytes are free and will be taken by others.
+    `guess` is what one takes if the process is gone; `promised` bytes are free and will be taken
+    by others.
     """
-    free, taken = machine.free_bytes(), memory_of(pid)
-    if free is None or taken is None:
+    free = machine.free_bytes()
+    if free is None:
         return Room(None, "")
+    taken = (None if pid is None else memory_of(pid)) or guess
     free = max(0, free - promised)
     each = math.ceil(_GROWTH * taken)
     more = max(0, (free - _SPARE_BYTES) // each)

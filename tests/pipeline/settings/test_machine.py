@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from converter.__main__ import main as convert
 from pipeline.settings.machine import Machine, whole_cores
+from pipeline.web_service import main as serve
 
 V2 = "25 1 0:22 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 V1 = (
@@ -149,3 +155,73 @@ def test_the_machine_of_these_tests_has_limits_that_make_sense() -> None:
     assert 0 < found.cores() <= CORES
     free = found.free_bytes()
     assert free is None or free > 0
+
+
+def test_the_workers_of_a_service_follow_a_real_quota(root: Path) -> None:
+    """A process in a cgroup that may use one core."""
+    name = f"paddle-serving-kit-test-{os.getpid()}"
+    for folder, file, quota in (
+        (Path("/sys/fs/cgroup/cpu") / name, "cpu.cfs_quota_us", "100000"),
+        (Path("/sys/fs/cgroup") / name, "cpu.max", "100000 100000"),
+    ):
+        try:
+            folder.mkdir()
+            (folder / file).write_text(quota)
+        except OSError:
+            if folder.is_dir():
+                folder.rmdir()
+            continue
+        break
+    else:
+        pytest.skip("needs root, and cgroups that can be written")
+    program = (
+        "import sys; sys.stdin.readline(); from pathlib import Path; "
+        "from pipeline.settings.config import load_settings; "
+        "from pipeline.settings.machine import Machine; "
+        "none = ['op.waste.concurrency=', 'op.waste.local_service_conf.thread_num=']; "
+        "settings = load_settings(Path('configs/waste.yml'), none); "
+        "print(Machine().cores(), settings.ops[0].engine.workers)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        (folder / "cgroup.procs").write_text(str(process.pid))
+        out, _ = process.communicate("go\n")
+    finally:
+        process.kill()
+        process.wait()
+        folder.rmdir()
+    assert out.split() == ["1.0", "1"]
+
+
+def test_a_check_warns_of_more_workers_than_cores_and_memory(
+    in_process: Any, write_onnx: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    write_onnx(export / "net.onnx")
+    (export / "labels.txt").write_text("red\ngreen\nblue\n")
+    (export / "operators.yml").write_text(
+        "- ResizeImage: {resize_short: 256}\n- CropImage: {size: 8}\n"
+        "- NormalizeImage: {order: ''}\n- ToCHWImage:\n"
+    )
+    labels = ("--labels", export / "labels.txt")
+    options = ("--preprocess", export / "operators.yml", *labels)
+    assert in_process(convert, "convert", export, "--output", tmp_path / "model", *options)
+    (tmp_path / "config.yml").write_text(
+        "http_port: 0\nrpc_port: 0\n"
+        "op: {waste: {concurrency: 250, local_service_conf: {model_config: model}}}\n"
+    )
+    arguments = ("--check", "--config", tmp_path / "config.yml")
+    monkeypatch.setattr(Machine, "free_bytes", lambda _self: 600 * 2**20)
+    done = in_process(serve, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"warning: op\.waste: 250 workers x 1 thread for [\d.]+ cores? ", done.stdout)
+    assert re.search(r"warning: op\.waste: \d+ of 250 workers have room \(", done.stdout)
+    done = in_process(serve, *arguments, "-o", "op.waste.concurrency=1")
+    assert "warning" not in done.stdout
