@@ -26,7 +26,7 @@ from protocol.reply import Category, ImageResult
 from protocol.request import EncodedImage
 
 from .predictors import Predictor, PredictorError, PredictorOptions, create_predictor
-from .predictors.feed import doubt, misfit, survey
+from .predictors.feed import doubt, misfit, size_taken, survey
 from .stages.activation import activate
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeLimits, decode_image
 from .stages.preprocess import build_preprocess
@@ -228,7 +228,8 @@ class Classifier:
         if not batch_sizes:
             return
         self.check_feed()
-        array = self.preprocess(np.full((512, 512, 3), 127, np.uint8))
+        height, width = size_taken(self.preprocess, (512, 512))
+        array = self.preprocess(np.full((height, width, 3), 127, np.uint8))
         for size in batch_sizes:
             row = self._predict([array] * size)[0]
             if isinstance(row, ServingError):

@@ -12,11 +12,13 @@ from typing import Callable, List, Optional, Tuple
 import numpy as np
 
 from bundle.model_config import TensorSpec
+from protocol.errors import InvalidRequest
 
 Prepare = Callable[[np.ndarray], np.ndarray]
 
 # Landscape, odd and larger than what is usually cut out.
 SURVEY_SIZE = (481, 643)
+_SMALLER = (224, 96, 32, 16, 4)
 # Colours that show the range, and greys whose numbers are whole only if nothing is normalised.
 _COLOURS = (
     (0, 0, 0),
@@ -77,14 +79,36 @@ def as_feed(batch: np.ndarray, feed: TensorSpec) -> np.ndarray:
     return batch
 
 
+def size_taken(prepare: Prepare, size: Tuple[int, int] = SURVEY_SIZE) -> Tuple[int, int]:
+    """Return `size` (height, width), or a smaller one where preprocessing takes no such image.
+
+    Padding to a size takes no larger image, and a crop no smaller one.
+
+    Raises:
+        ServingError: of `prepare`, for an image of `size`, if none of these sizes is taken.
+    """
+    try:
+        prepare(np.zeros((*size, 3), np.uint8))
+    except InvalidRequest:
+        for side in _SMALLER:
+            try:
+                prepare(np.zeros((side, side, 3), np.uint8))
+            except InvalidRequest:
+                continue
+            return side, side
+        raise
+    return size
+
+
 def survey(prepare: Prepare, size: Tuple[int, int] = SURVEY_SIZE) -> Prepared:
     """Prepare images of one colour each, uint8 [*size, 3], and look at the arrays.
 
     A resize leaves such an image as it is, so that its numbers show what the other steps do.
 
     Raises:
-        ServingError: of `prepare`: it does not take an image of this size.
+        ServingError: of `prepare`: it takes no image of this size, nor a smaller one.
     """
+    size = size_taken(prepare, size)
     arrays: List[np.ndarray] = []
     for colour in _COLOURS:
         image = np.empty((*size, 3), np.uint8)

@@ -1,8 +1,9 @@
 """Decoded image -> the array a model is fed, as its `inference.yml` describes it.
 
-The operators are those of PaddleClas and PaddleX exports and give PaddleClas' own numbers
-(deploy/python/preprocess.py), bit for bit. Normalisation of 8-bit pixels is a table of 256 entries
-a channel: exact, and several times faster than arithmetic on the whole image.
+The operators are those of PaddleClas, PaddleX, PaddleDetection, PaddleOCR and Ultralytics, and give
+the numbers of the project whose names they bear, bit for bit (tests/conformance). Normalisation of
+8-bit pixels is a table of 256 entries a channel: exact, and several times faster than arithmetic on
+the whole image.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Operator(NamedTuple):
 
 
 class Preprocess:
-    """Callable: uint8 [H, W, 3] RGB -> contiguous float32 [C, H', W'].
+    """Callable: uint8 [H, W, 3] RGB -> contiguous float32 [C, H', W'], or [H', W', C].
 
     `short_side` is the size of the first resize, for decoding at a fraction of the size.
     """

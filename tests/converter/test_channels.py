@@ -104,6 +104,21 @@ def test_a_model_of_four_channels_gets_paddleclas_plane_of_zeros(
     assert [found[str(k)] for k in range(3)] == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_model_that_pads_takes_small_images_only(write_onnx: Write, tmp_path: Path) -> None:
+    model = Model(tmp_path, write_onnx)
+    steps = "- PadImage: {size: 8}\n- NormalizeImage: {mean: 0, std: 1, order: ''}\n"
+    bundle = model.convert(steps + PLANES)
+    small = image()[:5, :6]
+    prepared = np.zeros((8, 8, 3))
+    prepared[:5, :6] = small / 255
+    classifier = load_classifier(ClassifierSettings(model_dir=str(bundle.path)))
+    classifier.warm_up([1])
+    found = scores_of(bundle, png(small))
+    assert [found[str(k)] for k in range(3)] == pytest.approx(model.expected(prepared), abs=1e-5)
+    (refused,) = classifier.classify([EncodedImage(png(np.zeros((9, 9, 3), np.uint8)), topk=3)])
+    assert "9 x 9 pixels and the model takes at most 8 x 8" in str(refused)
+
+
 def test_a_grey_bundle_is_verified_and_inspected(
     write_onnx: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
