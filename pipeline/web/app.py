@@ -35,6 +35,8 @@ from .replies import error_response, json_response
 
 logger = logging.getLogger(__name__)
 
+# So many services are named where an address is wrong.
+_NAMED = 5
 # Of addresses that belong to no wire.
 _CODEC = JsonCodec()
 
@@ -88,7 +90,7 @@ class _Pages:
     async def routing_error(self, request: Request, error: Exception) -> Response:
         """Report the router's own 404 and 405 in the key/value envelope."""
         assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-        reported, allowed = _routing_failure(request, error)
+        reported, allowed = _routing_failure(request, error, self._desk.services.names)
         self._desk.observer.refused(reported, client_of(request))
         response = error_response(reported, _CODEC.error(reported))
         if allowed:
@@ -96,14 +98,24 @@ class _Pages:
         return response
 
 
-def _routing_failure(request: Request, error: HTTPException) -> tuple[ServingError, str]:
+def _routing_failure(
+    request: Request, error: HTTPException, names: Sequence[str]
+) -> tuple[ServingError, str]:
     """Return our error for the router's own, and the methods there are, where that is wrong."""
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "POST")
         text = f"{request.method} is not answered at this address; use {allowed}"
+        if request.method == "POST":
+            text += f"; images are posted to {_addresses(names)}"
         return MethodNotAllowed(text), allowed
-    text = f"nothing is at {request.url.path[:80]!r}; post to /<service>/prediction"
+    text = f"nothing is at {request.url.path[:80]!r}; post images to {_addresses(names)}"
     return ServiceNotFound(text), ""
+
+
+def _addresses(names: Sequence[str]) -> str:
+    """Return the addresses of the first services, for an error message."""
+    more = ", ..." if len(names) > _NAMED else ""
+    return ", ".join(f"/{name}/prediction" for name in names[:_NAMED]) + more
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:

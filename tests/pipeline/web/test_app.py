@@ -154,6 +154,13 @@ async def test_an_unknown_address_is_reported_in_the_envelope(
 ) -> None:
     response = await http.get(path)
     assert (response.status_code, response.json()["err_no"]) == (404, 3002)
+    assert "post images to /waste/prediction" in response.json()["err_msg"]
+
+
+async def test_an_image_posted_to_the_root_names_the_right_address(http: httpx.AsyncClient) -> None:
+    response = await http.post("/", content=b"dog")
+    assert (response.status_code, response.json()["err_no"]) == (405, 3000)
+    assert "images are posted to /waste/prediction" in response.json()["err_msg"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
