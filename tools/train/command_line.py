@@ -79,7 +79,10 @@ def _add_fit(commands: _Commands, shared: argparse.ArgumentParser) -> None:
     train.set_defaults(command=FIT)
     train.add_argument("--run", type=Path, required=True, help="folder for the results of this run")
     train.add_argument(
-        "--init", type=Path, help="weights to start from: .pdparams, or the folder of an old export"
+        "--init",
+        type=Path,
+        help="weights to start from: imagenet (Paddle downloads its own), a .pdparams, or the"
+        " folder of an old export",
     )
     train.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     for field in fields(Recipe):

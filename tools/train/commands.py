@@ -15,13 +15,14 @@ from bundle.labels import read_labels
 from .command_line import AVERAGE, DEFAULT_ARCH, EVALUATE, EXPORT, FIT
 from .errors import DataError, WeightsError
 from .export import export
+from .imagenet import IMAGENET, imagenet_weights
 from .normalization import Normalization
 from .recipe import Recipe
 from .run_record import FILE, RunRecord, read_record, record_beside, tuples
 from .scoring import evaluate
 from .splits import classes_of, load_split
 from .trainer import Trainer
-from .weights import average_weights, load_weights
+from .weights import average_weights, load_imagenet, load_weights
 
 
 def run(options: argparse.Namespace) -> int:
@@ -45,11 +46,10 @@ def fit(options: argparse.Namespace) -> int:
     # Before all images are read, so that errors of the network are reported at once.
     network = _network(arch, len(classes_of(options.data)))
     _require_one_output(network, arch, recipe)
+    _begin_at(options, network, arch)
     train = load_split(options.data, "train", recipe.test_resize)
     val = load_split(options.data, "val", recipe.test_resize)
     print(f"{len(train.images)} images to train on, {len(val.images)} to validate, {train.classes}")
-    if options.init:
-        load_weights(network, options.init, new_head=True)
     if recipe.warm_up_epochs >= recipe.epochs:
         print(
             f"note: --warm-up-epochs {recipe.warm_up_epochs:g} of --epochs {recipe.epochs}: the "
@@ -107,6 +107,26 @@ def export_weights(options: argparse.Namespace) -> int:
     return 0
 
 
+def _begin_at(options: argparse.Namespace, network: paddle.nn.Layer, arch: str) -> None:
+    """Load the weights that training begins at, and say which they are if they are no file."""
+    if options.resume and (options.run / "last.pdparams").is_file():
+        return  # those of the run
+    if options.init is None:
+        print(
+            f"warning: training begins at random weights and needs many times the images; --init"
+            f" {IMAGENET} begins at ImageNet's",
+            file=sys.stderr,
+        )
+    elif str(options.init).lower() == IMAGENET:
+        state, folder = imagenet_weights(_builder(arch), arch)
+        load_imagenet(network, state, arch)
+        print(
+            f"ImageNet weights of {arch}: published by Paddle (paddle.vision.models), in {folder}"
+        )
+    else:
+        load_weights(network, options.init, new_head=True)
+
+
 def _run_before(options: argparse.Namespace) -> RunRecord | None:
     """Return the record of the run to resume."""
     if options.resume and (options.run / FILE).is_file():
@@ -150,11 +170,16 @@ def _as_tested(
 
 
 def _network(arch: str, classes: int) -> paddle.nn.Layer:
+    return _builder(arch)(num_classes=classes)
+
+
+def _builder(arch: str) -> Callable[..., paddle.nn.Layer]:
     # Lower-case names build networks; the others are their classes and modules.
     build = getattr(paddle.vision.models, arch, None)
     if not arch.islower() or arch.startswith("_") or not callable(build):
         raise WeightsError(f"paddle.vision.models has no {arch}; for example {DEFAULT_ARCH}")
-    return build(num_classes=classes)
+    found: Callable[..., paddle.nn.Layer] = build
+    return found
 
 
 def _require_one_output(network: paddle.nn.Layer, arch: str, recipe: Recipe) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import paddle
@@ -25,13 +25,30 @@ def load_weights(network: paddle.nn.Layer, path: Path, *, new_head: bool = False
     if path.is_dir():
         load_fluid_weights(network, path, new_head=new_head)
         return
-    state, own = read_weights(path), network.state_dict()
+    _set_state(network, read_weights(path), str(path), head)
+
+
+def load_imagenet(network: paddle.nn.Layer, state: Mapping[str, paddle.Tensor], arch: str) -> None:
+    """Load `state`, of ImageNet's classes, but for a last layer of another number of classes.
+
+    Raises:
+        WeightsError: it is not of this network.
+    """
+    head = list(network.state_dict())[-2:]
+    _set_state(network, state, f"the ImageNet weights of {arch}", head)
+
+
+def _set_state(
+    network: paddle.nn.Layer, state: Mapping[str, paddle.Tensor], source: str, head: Sequence[str]
+) -> None:
+    """Set all weights, except those of `head` that have another shape; `source` is for errors."""
+    own = network.state_dict()
     if set(state) != set(own):
-        raise WeightsError(f"{path} is of another architecture; give the --arch it was trained as")
+        raise WeightsError(f"{source}: of another architecture; give the --arch it was trained as")
     other = [key for key in own if list(own[key].shape) != list(state[key].shape)]
     if any(key not in head for key in other):
         raise WeightsError(
-            f"{path}: {other[0]} is {list(state[other[0]].shape)} there and "
+            f"{source}: {other[0]} is {list(state[other[0]].shape)} there and "
             f"{list(own[other[0]].shape)} here; it was trained on another number of classes"
         )
     network.set_state_dict({key: (own if key in other else state)[key] for key in own})
@@ -44,7 +61,9 @@ def read_weights(path: Path) -> dict[str, paddle.Tensor]:
         WeightsError: there is no such file, or it holds something else.
     """
     if not path.is_file():
-        raise WeightsError(f"there are no weights at {path}")
+        raise WeightsError(
+            f"there are no weights at {path}; give a .pdparams (fit takes --init imagenet, too)"
+        )
     try:
         state = paddle.load(str(path))
     except Exception as error:
