@@ -34,7 +34,8 @@ def make_bundle(tmp_path: Path, write_onnx: Callable[..., dict[str, np.ndarray]]
         weights = write_onnx(tmp_path / "export" / "net.onnx", **options)
         (tmp_path / "ops.yml").write_text("- ResizeImage: {size: [8, 8]}\n- ToCHWImage:\n")
         (tmp_path / "export" / "labels.txt").write_text("a\nb\nc\n")
-        overrides = Overrides(preprocess=str(tmp_path / "ops.yml"))
+        logits = options.get("last", "Softmax") is None
+        overrides = Overrides(preprocess=str(tmp_path / "ops.yml"), logits=logits)
         return convert(ConvertOptions(tmp_path / "export", tmp_path / "net", overrides)), weights
 
     return make
