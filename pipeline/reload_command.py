@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show(report: Mapping[str, Any]) -> None:
     print(f"reloaded in {report['seconds']:.1f} s")
     for name, files in report["served"].items():
-        print(f"{name}: {served_text(files)}")
+        print(f"{name}: {served_text(files, report.get('as_before', {}).get(name, ()))}")
 
 
 def _seconds(text: str) -> float:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+KINDS = ("model", "parameters", "labels", "classifier")
 _SHORT_DIGITS = 12
 
 
-def served_text(files: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> str:
-    """Return the line for `files`, as `hosts.served` gives them; `before`: what it was."""
+def served_text(files: Mapping[str, Any], as_before: Collection[str] = ()) -> str:
+    """Return the line for `files`, as `hosts.served` gives them.
+
+    `as_before` names the kinds that a reload has not changed.
+    """
     parts = []
-    for kind in ("model", "parameters", "labels", "classifier"):
+    for kind in KINDS:
         facts = files.get(kind)
         if facts is None:
             continue
         digest = (facts["sha256"] or "unknown")[:_SHORT_DIGITS]
-        same = before is not None and before.get(kind) == facts
-        parts.append(f"{kind} {facts['file']} (sha256 {digest}{', as before' if same else ''})")
+        same = ", as before" if kind in as_before else ""
+        parts.append(f"{kind} {facts['file']} (sha256 {digest}{same})")
     return "; ".join(parts) or f"bundle {files['bundle']}"
+
+
+def unchanged(files: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """Return the kinds whose content is as it was; their paths may be others."""
+    return [kind for kind in KINDS if _digest(files, kind) == _digest(before, kind) is not None]
+
+
+def _digest(files: Mapping[str, Any], kind: str) -> str | None:
+    facts = files.get(kind)
+    digest: str | None = facts["sha256"] if facts else None
+    return digest

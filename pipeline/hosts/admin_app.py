@@ -41,6 +41,10 @@ class Administered(Protocol):
         """Reload; return the seconds it took. Raises ReloadError: nothing has changed."""
         ...
 
+    def as_before(self) -> dict[str, list[str]]:
+        """Return the kinds of these files that the last reload did not change, by service."""
+        ...
+
     def served(self) -> dict[str, Any]:
         """Return the files that are served, with their hashes, by service; JSON-able."""
         ...
@@ -71,6 +75,7 @@ def build_admin_app(
             "seconds": round(seconds, 3),
             "services": services.names,
             "served": host.served(),
+            "as_before": host.as_before(),
         }
         return _json(report, 200)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..admission.services import Services
 from ..engine.engine import Engine, EngineStartError
-from ..serving_report import served_text
+from ..serving_report import served_text, unchanged
 from ..settings.access import AccessSettings
 from ..settings.config import ServiceSettings
 from ..settings.errors import ConfigError
@@ -60,6 +60,7 @@ class Reloader:
     Attributes:
         settings: those that are served now.
         last: when the last reload ended (Unix time), and its outcome; None before the first.
+        as_before: of each service, the kinds of files that the last reload did not change.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Reloader:
         """
         self.settings = settings
         self.last: dict[str, Any] | None = None
+        self.as_before: dict[str, list[str]] = {}
         self._services = services
         self._engines = engines
         self._make_engine = make_engine
@@ -180,8 +182,12 @@ class Reloader:
     def _log(self, before: Mapping[str, Any], seconds: float) -> None:
         """Say what is served from now on, by the names of real files."""
         logger.warning("reloaded %s in %.1f s", self.settings.file, seconds)
-        for name, files in served(self.settings, self._engines.serving).items():
-            logger.warning("service %s: %s", name, served_text(files, before.get(name)))
+        after = served(self.settings, self._engines.serving)
+        self.as_before = {
+            name: unchanged(files, before.get(name, {})) for name, files in after.items()
+        }
+        for name, files in after.items():
+            logger.warning("service %s: %s", name, served_text(files, self.as_before[name]))
 
     def _note(self, outcome: str, error: str | None) -> None:
         self.last = {"at": time.time(), "outcome": outcome, "error": error}

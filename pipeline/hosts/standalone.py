@@ -176,6 +176,10 @@ class StandaloneHost:
             ],
         }
 
+    def as_before(self) -> dict[str, list[str]]:
+        """Return the kinds of files that the last reload did not change, by service."""
+        return self._reloader.as_before
+
     def served(self) -> dict[str, Any]:
         """Return what is served now, by service: see `hosts.served`."""
         return served(self._reloader.settings, self.engines)

@@ -161,6 +161,10 @@ def test_a_reload_after_the_switch_of_a_release_takes_everything_of_the_new_one(
             timeout=PATIENCE_S,
         )
         assert refused.status_code == 401
+        # The two releases have the same graph; their descriptions differ.
+        assert report["as_before"]["waste"] == (
+            ["model", "classifier"] if how == "from-elsewhere" else ["model"]
+        )
         log = "".join(service.err)
         assert f"reloaded {new / 'config.yml'}" in log
         assert f"labels {labels} (sha256 {sha256(labels)[:12]})" in log

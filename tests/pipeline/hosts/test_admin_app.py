@@ -25,6 +25,9 @@ class Host:
     def status(self) -> dict[str, Any]:
         return {"state": WorkerState.BUSY, "services": []}
 
+    def as_before(self) -> dict[str, list[str]]:
+        return {"waste": ["labels"]}
+
     def served(self) -> dict[str, Any]:
         return {"waste": {"bundle": "/releases/2/model"}}
 
@@ -66,6 +69,7 @@ async def test_a_reload_replies_with_its_seconds(admin: httpx.AsyncClient, host:
             "seconds": 1.235,
             "services": ["waste"],
             "served": {"waste": {"bundle": "/releases/2/model"}},
+            "as_before": {"waste": ["labels"]},
         },
     )
     assert host.reloads == 1
