@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import yaml
 
 from .errors import BundleError
-from .labels import label_text
+from .label_documents import label_text
 from .strict_yaml import LABEL_KEYS, DocumentDumper, read_yaml
 from .thresholds import DEFAULT_THRESHOLD, Thresholds, read_threshold, read_thresholds
 

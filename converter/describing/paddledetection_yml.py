@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bundle.inference_yml import InferenceDescription, TransformOp
-from bundle.labels import label_text
+from bundle.label_documents import label_text
 
 from ..errors import ConversionError
 from .form import DEFAULT_TOPK, Source

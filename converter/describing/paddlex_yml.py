@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bundle.inference_yml import TOPK, InferenceDescription, TransformOp
-from bundle.labels import label_text
+from bundle.label_documents import label_text
 
 from ..errors import ConversionError
 from .form import DEFAULT_TOPK, Source
