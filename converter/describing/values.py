@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bundle.label_documents import label_text
+
 from ..errors import ConversionError
 
 # of float32, in which models compute
@@ -86,16 +88,16 @@ def labels_by_number(value: object, where: str) -> tuple[str, ...]:
     """Labels of `{0: name}` or `{"0": name}`, or of a list.
 
     Raises:
-        ConversionError: numbers from 0 have a gap, or a label is no text.
+        ConversionError: numbers from 0 have a gap.
+        BundleError: a label is no text.
     """
     if isinstance(value, list):
         value = dict(enumerate(value))
     numbers = {str(key): label for key, label in value.items()} if isinstance(value, dict) else {}
-    ordered = [numbers.get(str(number)) for number in range(len(numbers))]
-    labels = tuple(label for label in ordered if isinstance(label, str))
-    if not labels or len(labels) != len(ordered):
+    ordered = [str(number) for number in range(len(numbers))]
+    if not numbers or set(ordered) != set(numbers):
         raise ConversionError(
-            f"{where} names the classes by their numbers, from 0 without a gap, each with a text;"
-            " correct it, or give --labels"
+            f"{where} names the classes by their numbers, from 0 without a gap; correct it, or give"
+            " --labels"
         )
-    return labels
+    return tuple(label_text(numbers[key], int(key), where) for key in ordered)

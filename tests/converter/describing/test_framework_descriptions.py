@@ -83,14 +83,15 @@ class TestTimm:
             ({"mean": [10**400, 0, 0]}, "mean is three numbers"),
             ({"mean": [1e300, 0, 0]}, "mean is three numbers"),
             ({"std": [0, 1, 1]}, "std is three numbers that are not 0"),
-            ({"label_names": ["a", 1]}, "label_names names the classes"),
+            ({"label_names": ["a", True]}, "label_names: the label of class 1 is True, not text"),
+            ({"label_names": {"0": "a", "2": "b"}}, "label_names names the classes"),
             ({"label_names": ["a"], "label_descriptions": ["b"]}, "label_descriptions"),
         ],
     )
     def test_a_wrong_value_is_named(
         self, tmp_path: Path, values: dict[str, Any], message: str
     ) -> None:
-        with pytest.raises(ConversionError, match=message):
+        with pytest.raises((BundleError, ConversionError), match=message):
             read(tmp_path, "config.json", {"pretrained_cfg": values})
 
 
@@ -149,7 +150,7 @@ class TestHuggingFace:
     def test_what_is_not_known_is_named(
         self, tmp_path: Path, values: dict[str, Any], message: str
     ) -> None:
-        with pytest.raises(ConversionError, match=message):
+        with pytest.raises((BundleError, ConversionError), match=message):
             read(tmp_path, self.NAME, {**VIT, **values})
 
     def test_labels_with_a_gap(self, tmp_path: Path) -> None:
@@ -205,10 +206,10 @@ class TestUltralytics:
             ({"imgsz": "'large'"}, "imgsz is .*ultralytics:size=N"),
             ({"version": "8.0.100"}, "version 8.0.100 of Ultralytics takes square images only"),
             ({"channels": "1"}, "trained with 1 channels"),
-            ({"names": "['a', 2]"}, "names names the classes"),
+            ({"names": "['a', 2.5]"}, "names: the label of class 1 is 2.5, not text"),
             ({"names": "{0: 'a'"}, "names names the classes"),
         ],
     )
     def test_what_cannot_be_served_is_named(self, values: dict[str, str], message: str) -> None:
-        with pytest.raises(ConversionError, match=message):
+        with pytest.raises((BundleError, ConversionError), match=message):
             read_metadata(Source(Path("model.onnx"), graph=graph(**{**YOLO, **values})))
