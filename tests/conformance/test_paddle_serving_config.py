@@ -139,6 +139,7 @@ def test_the_host_for_the_official_engine_knows_every_key_of_ours() -> None:
         *("channel_recv_frist_arrive", "grpc_gateway_port"),
         # ours, and 0.9 has nowhere to put them
         *("host", "max_body_mb", "drain_timeout", "classifier", "backend", "admin", "log"),
+        *("shutdown_delay", "keep_alive"),
         *("tls", "api_keys", "cors_origins", "max_connections", "max_inflight_mb"),
     }
     handed: dict[str, tuple[Any, ...]] = {
