@@ -25,15 +25,17 @@ from client.credentials import Credentials
 from client.diagnosis import explanation, look_at, proxy_of, through
 from client.errors import BadReply, ConnectionLost, NotListening, TimedOut, Unreachable
 from client.http_body import HttpBody, envelope_body, fits_raw, raw_body
+from client.http_failures import (
+    CONNECT_TIMEOUT_S,
+    BodyNotRead,
+    is_refused,
+    no_envelope,
+    reason_of,
+)
 from protocol.console import as_command
 from protocol.errors import (
-    DeadlineExceeded,
-    NotReady,
-    Overloaded,
     ServiceNotFound,
     ServingError,
-    TooLarge,
-    Unauthenticated,
     UnreadableReply,
 )
 from protocol.key_value.reply import reply_from_json
@@ -42,24 +44,7 @@ from protocol.request import ClassifyRequest
 
 Wire: TypeAlias = Literal["auto", "raw", "envelope"]
 
-CONNECT_TIMEOUT_S = 5.0
 MAX_REPLY_BYTES = 512 << 20  # 0.9's limit for a message
-# What the status of a reply without an envelope means; it is of a gateway in front of the service.
-GATEWAY_ERRORS: dict[int, type[ServingError]] = {
-    401: Unauthenticated,
-    404: ServiceNotFound,
-    413: TooLarge,
-    429: Overloaded,
-    503: NotReady,
-    504: DeadlineExceeded,
-}
-# How a server refuses a body that it cannot read. Paddle Serving 0.9's gateway answers a raw image
-# with 400 and JSON of its own ("invalid character ... looking for beginning of value").
-BODY_NOT_READ = (400, 415, 422)
-
-
-class _BodyNotRead(BadReply):
-    """The server says that it cannot read this form of body."""
 
 
 class HttpClient(ClassifyClient):
@@ -148,7 +133,7 @@ class HttpClient(ClassifyClient):
         try:
             read = self._send(raw_body(request), timeout_s)
             self._wire = "raw"
-        except _BodyNotRead:
+        except BodyNotRead:
             if self._wire == "raw":
                 raise
             left_s = deadline - time.monotonic()
@@ -162,13 +147,13 @@ class HttpClient(ClassifyClient):
         """Post `body`; return the reply, or the error, that the returned envelope holds.
 
         Raises:
-            ServingError: there is no envelope; _BodyNotRead if another form may be read.
+            ServingError: there is no envelope; BodyNotRead if another form may be read.
         """
         status, content = self._post(body, timeout_s)
         try:
             return reply_from_json(content)
         except UnreadableReply as error:
-            raise _no_envelope(self.url, status, content) from error
+            raise no_envelope(self.url, status, content) from error
         except ServingError as error:
             return error
 
@@ -185,7 +170,7 @@ class HttpClient(ClassifyClient):
             if found:
                 raise Unreachable(f"cannot reach {self.url}: {found}") from error
             raise ConnectionLost(
-                f"{self.url} broke the connection: {_reason(error)}{through(self._proxy)}"
+                f"{self.url} broke the connection: {reason_of(error)}{through(self._proxy)}"
             ) from error
         except httpx.HTTPError as error:
             raise BadReply(f"the reply of {self.url} cannot be read: {error}") from error
@@ -193,8 +178,8 @@ class HttpClient(ClassifyClient):
         return reply
 
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
-        kind = NotListening if _is_refused(error) and not self._proxy else Unreachable
-        reason = _reason(error)
+        kind = NotListening if is_refused(error) and not self._proxy else Unreachable
+        reason = reason_of(error)
         if isinstance(error, httpx.ConnectError) and "[ssl" in reason:
             reason = self._look() or reason
         return kind(f"cannot reach {self.url}: {reason}{through(self._proxy)}")
@@ -246,40 +231,6 @@ def _reply(read: ClassifyReply | ServingError) -> ClassifyReply:
     if isinstance(read, ServingError):
         raise read
     return read
-
-
-def _no_envelope(url: str, status: int, body: bytes) -> ServingError:
-    """Return the error for a reply that is not the envelope: a gateway's, or another program's.
-
-    The envelope itself is read whatever the status is: 0.9 sends its errors with 200.
-    """
-    shown = " ".join(body[:60].decode(errors="replace").split())
-    kind = _BodyNotRead if status in BODY_NOT_READ else GATEWAY_ERRORS.get(status, BadReply)
-    return kind(
-        f"{url} answered HTTP {status} and no serving envelope ({shown!r}); "
-        "check host, port and path"
-    )
-
-
-def _is_refused(error: BaseException | None) -> bool:
-    """Return whether the operating system's error behind httpx's says that nothing listens."""
-    while error is not None:
-        if isinstance(error, ConnectionRefusedError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _reason(error: httpx.TransportError) -> str:
-    """Return the operating system's message if there is one, in one line."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.TimeoutException):
-        return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-    return str(error).lower() or type(error).__name__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -93,6 +93,25 @@ class Crew:
         if self.complete and all(worker.state.ready for worker in self.workers):
             PROMISES.end(self)
 
+    def is_up_by(self, time: float) -> bool:
+        """Whether a worker is up, or by what its last start took will be at `time` of the loop."""
+        return any(
+            worker.state.ready or worker.starts.expected_at <= time for worker in self.workers
+        )
+
+    def why_none_is_up(self) -> str:
+        """Return what a caller is to know of workers of which none is ready, in one line."""
+        causes = (worker.starts.public_cause for worker in self.workers)
+        cause = next((cause for cause in causes if cause is not None), None)
+        if cause is not None:
+            return f"no worker of service {self._name} can start: {cause}"
+        if not all(worker.starts.unlikely for worker in self.workers):
+            return (
+                f"no worker of service {self._name} is up, and none will be in time; try again "
+                "later"
+            )
+        return f"no worker of service {self._name} can start; the service's log has the cause"
+
     def close(self) -> None:
         """Add no worker any more."""
         self._closed = True

@@ -213,15 +213,7 @@ class Engine:
     def _not_ready_text(self) -> str:
         if self._started is None or not self._started.done():
             return f"service {self.name} is starting; try again later"
-        causes = (worker.starts.public_cause for worker in self._workers)
-        cause = next((cause for cause in causes if cause is not None), None)
-        if cause is not None:
-            return f"no worker of service {self.name} can start: {cause}"
-        if not all(worker.starts.unlikely for worker in self._workers):
-            return (
-                f"no worker of service {self.name} is up, and none will be in time; try again later"
-            )
-        return f"no worker of service {self.name} can start; the service's log has the cause"
+        return self._crew.why_none_is_up()
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -283,13 +275,10 @@ class Engine:
             raise error
 
     def _up_within(self, limit_s: float) -> bool:
-        """Whether a worker is up, or by what its last start took will be within `limit_s`."""
+        """Whether a worker is up, or is expected to be within `limit_s` seconds."""
         if self._started is None or not self._started.done():
             return False
-        if any(worker.state.ready for worker in self._workers):
-            return True
-        latest = asyncio.get_running_loop().time() + limit_s
-        return any(worker.starts.expected_at <= latest for worker in self._workers)
+        return self._crew.is_up_by(asyncio.get_running_loop().time() + limit_s)
 
     def _admit(self, request: Request, entries: Sequence[Entry]) -> None:
         self._counters.admitted += len(entries)
