@@ -67,6 +67,19 @@ def read_labels(
         BundleError: the file cannot be read, is huge or empty, has another encoding, a blank line,
             or its class numbers have a gap.
     """
+    text, encoding = _decode(_content(path), path)
+    labels = _labels(text, path, delimiter)
+    if encoding != "UTF-8":
+        first = ", ".join(labels[:_SHOWN])
+        warn(
+            "the label file {} is not UTF-8 and was read as {}: {}{}; if these are not its labels, "
+            "save it as UTF-8".format(path, encoding, first, " ..." if labels[_SHOWN:] else "")
+        )
+    return labels
+
+
+def _content(path: Path) -> bytes:
+    """Read the file, up to a size beyond which no label file is."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
@@ -81,15 +94,7 @@ def read_labels(
             "the label file {} is larger than {} MiB, so it is none; give a text file of the names "
             "of the classes".format(path, _MAX_BYTES >> 20)
         )
-    text, encoding = _decode(content, path)
-    labels = _labels(text, path, delimiter)
-    if encoding != "UTF-8":
-        first = ", ".join(labels[:_SHOWN])
-        warn(
-            "the label file {} is not UTF-8 and was read as {}: {}{}; if these are not its labels, "
-            "save it as UTF-8".format(path, encoding, first, " ..." if labels[_SHOWN:] else "")
-        )
-    return labels
+    return content
 
 
 def _labels(text: str, path: Path, delimiter: Optional[str]) -> Tuple[str, ...]:

@@ -6,7 +6,7 @@ of the preprocessing. Here the bundle's whole way is compared: decode, prepare, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,10 +120,7 @@ def compare_with_reference(
         raise ConversionError(f"{image}: {why}; no image is left to compare")
     theirs, conversion = _in_our_form(compared, ours)
     pairs = _pairs(ours, theirs)
-    causes: Sequence[str] = ()
     differing = {pair.image: files[pair.image] for pair in pairs if pair.difference > tolerance}
-    if differing:
-        causes = likely_causes(served, differing, theirs)
     return ReferenceComparison(
         bundle=bundle_dir,
         reference=reference,
@@ -132,7 +129,7 @@ def compare_with_reference(
         images=pairs,
         unreadable=unreadable,
         conversion=conversion,
-        causes=tuple(causes),
+        causes=tuple(likely_causes(served, differing, theirs)) if differing else (),
         tolerance=tolerance,
         distinguishes=bool(np.ptp(list(theirs.values()), axis=0).max() > 10 * tolerance),
     )
