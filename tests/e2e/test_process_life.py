@@ -211,7 +211,7 @@ def test_a_pause_of_everything_ends_no_healthy_worker(
     """`docker pause` stops the service and its workers, and not the clock."""
     (tmp_path / "slow.py").write_text(SLOW)
     settings = ("op.waste.classifier=slow:Slow", "op.waste.concurrency=1", "op.waste.timeout=1500")
-    limits = ("op.waste.start_timeout=3",) if moment == "start" else ()
+    limits = ("op.waste.start_timeout=15",) if moment == "start" else ()
     path = {"PYTHONPATH": str(tmp_path)}
     with start_any_service(tiny_config, *settings, *limits, environment=path) as service:
         (worker,) = service.workers()
@@ -231,10 +231,10 @@ def test_a_pause_of_everything_ends_no_healthy_worker(
             )
             while moment == "batch" and status(service)["workers"][0]["state"] != "busy":
                 time.sleep(0.01)
-            # Longer than a batch (2.5 s) or a start (3 s) may take.
+            # Longer than a batch (2.5 s) or a start (15 s) may take.
             for pid in (service.process.pid, worker):
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(4.0)
+            time.sleep(4.0 if moment == "batch" else 17.0)
             for pid in (service.process.pid, worker):
                 os.kill(pid, signal.SIGCONT)
             asking.result()
