@@ -87,7 +87,7 @@ def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bun
         description,
         config,
         warn,
-        scales_pixels=export.graph.scales_pixels,
+        graph=export.graph,
         given=options.overrides.preprocess,
     )
     with staged(options.output) as staging:

@@ -60,8 +60,9 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     table.add_row("parameters", Text(f"{facts['parameters']}, {megabytes:.1f} MB ({where})"))
     if facts["fixed_batch"]:
         table.add_row("batch", f"fixed: {facts['fixed_batch']} a run")
-    if facts["scales_pixels"]:
-        table.add_row("input", "scaled by the graph itself: it takes pixels from 0 to 255")
+    if facts["white"]:
+        what = "pixels from 0 to 255" if facts["scales_pixels"] else "numbers from 0 to 1"
+        table.add_row("input", f"scaled by the graph itself: it takes {what}")
     color = "yellow" if facts["output_error"] else ""
     table.add_row("output", Text(_output(facts), style=color))
     if facts["outputs_left_out"]:

@@ -38,8 +38,9 @@ class Graph:
         activations: what gives each output: "softmax", "sigmoid", "log_softmax", "log_sigmoid", or
             "none" (logits, as far as can be seen).
         written_by: what the file says of its writer: a version of Paddle or of PyTorch, a format.
-        scales_pixels: the first arithmetic on its input is that of pixels from 0 to 255; False is
-            not known.
+        white: what white is for its input, as its first arithmetic or its metadata says: 255, or 1;
+            None is not known.
+        takes_bgr: its metadata says that its input is BGR; False is not known.
         left_out: outputs that are neither tensors nor maps, with their types: nothing is made of
             them.
         data_files: files beside the graph that hold parameters, where the graph names them itself.
@@ -51,7 +52,8 @@ class Graph:
     parameters: tuple[GraphTensor, ...]
     activations: tuple[str, ...]
     written_by: str = ""
-    scales_pixels: bool = False
+    white: int | None = None
+    takes_bgr: bool = False
     left_out: tuple[str, ...] = ()
     data_files: tuple[Path, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from .activation import SIGMOID, SOFTMAX, Maker, Value, activation_of
 from .graph import Graph, GraphTensor
 from .graph_file import check_graph_file
 from .onnx_data import data_files, every_graph
-from .onnx_pixels import scales_pixels
+from .onnx_pixels import white_of
 
 # TensorProto.DataType, by numpy's names; "string" as in the bundle's feed types.
 _DTYPES = {
@@ -66,6 +66,7 @@ def read_graph(path: Path) -> Graph:
     if not feeds:
         raise ConversionError(f"{path}: has no input; export it again")
     fetches, left_out = _fetches(path, model.graph)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
     graph = Graph(
         feeds=tuple(_tensor(path, value) for value in feeds),
         fetches=fetches,
@@ -75,10 +76,11 @@ def read_graph(path: Path) -> Graph:
         ),
         activations=_activations(model.graph, [value.name for value in fetches]),
         written_by=_producer(model, opset),
-        scales_pixels=len(feeds) == 1 and scales_pixels(model.graph, feeds[0].name),
+        white=white_of(model.graph, feeds[0].name, metadata) if len(feeds) == 1 else None,
+        takes_bgr=metadata.get("Image.BitmapPixelFormat", "").startswith("Bgr"),
         left_out=left_out,
         data_files=files,
-        metadata={entry.key: entry.value for entry in model.metadata_props},
+        metadata=metadata,
     )
     _check_loads(path, opset)
     return graph

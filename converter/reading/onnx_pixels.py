@@ -1,12 +1,14 @@
-"""Whether an ONNX graph scales or shifts pixels itself, before anything else is computed.
+"""What number white is for the input of an ONNX graph: 255, 1, or not known.
 
-Networks of keras.applications begin so (EfficientNet, MobileNetV3, ConvNeXt): a multiplication by
-1/255 or 1/127.5, or the subtraction of a mean of pixels. They need numbers from 0 to 255.
+Networks of keras.applications (EfficientNet, MobileNetV3, ConvNeXt) begin with a multiplication by
+1/255 or 1/127.5, or the subtraction of a mean of pixels: they need numbers from 0 to 255. Others
+have the normalisation of their training in the graph, and need numbers from 0 to 1. Custom Vision
+and Windows' converters write it into the metadata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,51 @@ _LARGEST_SCALE = 0.02  # 1/58 is a deviation of pixels, 1/0.2 one of numbers fro
 _SMALLEST_DIVISOR = 50.0
 _SMALLEST_MEAN = 50.0
 _MOST_NUMBERS = 1024  # of a constant that is looked at
+# Means and deviations of numbers from 0 to 1.
+_MEANS, _DEVIATIONS = (0.2, 0.8), (0.1, 0.6)
+_LONGEST = 8  # operators of a normalisation
+# The values of ONNX's own key for it.
+_RANGES = {"NominalRange_0_255": 255, "Normalized_0_1": 1}
 
 # Messages of the onnx package have no static types here.
 Message = Any
 
 
-def scales_pixels(graph: Message, feed: str) -> bool:
+def white_of(graph: Message, feed: str, metadata: Mapping[str, str]) -> int | None:
+    """What white is for a feed: by the metadata, else by the first arithmetic on it."""
+    said = _RANGES.get(metadata.get("Image.NominalPixelRange", ""))
+    if said is not None:
+        return said
+    if _scales_pixels(graph, feed):
+        return 255
+    return 1 if _normalizes(graph, feed) else None
+
+
+def _normalizes(graph: Message, feed: str) -> bool:
+    """Whether it begins with (x - mean) / std of numbers from 0 to 1, in whatever steps."""
+    name, factor, offset = feed, np.ones(1), np.zeros(1)
+    for _ in range(_LONGEST):
+        nodes = [node for node in graph.node if name in node.input]
+        if len(nodes) != 1:
+            break
+        (node,) = nodes
+        if node.op_type not in _PASSING:
+            values = [value.ravel() for value in _constants(graph, node)]
+            first = node.input[0] == name or node.op_type in ("Mul", "Add")
+            if len(values) != 1 or not first or node.op_type not in _AFFINE:
+                break
+            factor, offset = _AFFINE[node.op_type](factor, offset, values[0])
+        name = node.output[0]
+    if not factor.all():
+        return False
+    mean, std = -offset / factor, 1 / factor
+    return all(
+        low <= numbers.min() and numbers.max() <= high
+        for numbers, (low, high) in ((mean, _MEANS), (std, _DEVIATIONS))
+    )
+
+
+def _scales_pixels(graph: Message, feed: str) -> bool:
     """Whether the first arithmetic on the feed is that of pixels from 0 to 255."""
     names = [feed]
     seen: set[int] = set()
@@ -48,6 +89,14 @@ def _is_of_pixels(kind: str, value: np.ndarray) -> bool:
     if kind == "Sub":
         return bool(value.max() >= _SMALLEST_MEAN)
     return bool(kind == "Add" and value.min() <= -_SMALLEST_MEAN)
+
+
+_AFFINE: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Any, Any]]] = {
+    "Mul": lambda factor, offset, value: (factor * value, offset * value),
+    "Div": lambda factor, offset, value: (factor / value, offset / value),
+    "Sub": lambda factor, offset, value: (factor, offset - value),
+    "Add": lambda factor, offset, value: (factor, offset + value),
+}
 
 
 def _constants(graph: Message, node: Message) -> Iterator[np.ndarray]:

@@ -427,7 +427,7 @@ def test_graphs_that_scale_pixels_themselves(
     place = [node.op_type for node in model.graph.node].index("Cast") + 1
     model.graph.node.insert(place, onnx.helper.make_node(kind, ["floats", "by"], ["scaled"]))
     onnx.save(model, str(export / "net.onnx"))
-    assert read_export(export).graph.scales_pixels is expected
+    assert (read_export(export).graph.white == 255) is expected
     warnings: list[str] = []
     convert(ConvertOptions(export, tmp_path / "out", overrides), warn=warnings.append)
     assert any("normalised twice?" in warning for warning in warnings) is expected
@@ -435,3 +435,75 @@ def test_graphs_that_scale_pixels_themselves(
     warnings.clear()
     convert(ConvertOptions(export, tmp_path / "out", overrides, force=True), warn=warnings.append)
     assert not any("normalised twice?" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([("Sub", [0.485, 0.456, 0.406]), ("Div", [0.229, 0.224, 0.225])], True),
+        ([("Sub", [0.5]), ("Mul", [2.0])], True),
+        ([("Mul", [2.0]), ("Add", [-1.0])], True),
+        ([("Mul", [4.37, 4.46, 4.44]), ("Sub", [2.12, 2.04, 1.8])], True),
+        # torchvision's transform_input takes normalised numbers and normalises them otherwise
+        ([("Mul", [0.458, 0.448, 0.45]), ("Add", [-0.03, -0.088, -0.188])], False),
+        ([("Sub", [0.485, 0.456, 0.406])], False),
+        ([("Div", [0.25])], False),
+        ([("Mul", [0.0])], False),
+    ],
+)
+def test_graphs_that_normalise_numbers_from_0_to_1_themselves(
+    export: Path,
+    tmp_path: Path,
+    overrides: Overrides,
+    write_onnx: WriteOnnx,
+    steps: list[tuple[str, list[float]]],
+    expected: bool,
+) -> None:
+    """The normalisation of the training stands in the graph, and a preset does it once more."""
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx", feed_type="FLOAT16")
+    model = onnx.load(str(export / "net.onnx"))
+    place = [node.op_type for node in model.graph.node].index("Cast") + 1
+    for node in model.graph.node:
+        node.input[:] = [f"step{len(steps)}" if name == "floats" else name for name in node.input]
+    before = "floats"
+    for number, (kind, value) in enumerate(steps, 1):
+        tensor = np.float32(value).reshape(-1, 1, 1)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(tensor, f"by{number}"))
+        node = onnx.helper.make_node(kind, [before, f"by{number}"], [f"step{number}"])
+        model.graph.node.insert(place + number - 1, node)
+        before = f"step{number}"
+    onnx.save(model, str(export / "net.onnx"))
+    assert (inspect_folder(export)["white"] == 1) is expected
+    warnings: list[str] = []
+    convert(ConvertOptions(export, tmp_path / "out", overrides), warn=warnings.append)
+    assert any("mean=0,std=1" in warning for warning in warnings) is expected
+    (tmp_path / "ops.yml").write_text(
+        "- ResizeImage: {size: [8, 8]}\n"
+        "- NormalizeImage: {mean: 0, std: 1, order: ''}\n- ToCHWImage:\n"
+    )
+    warnings.clear()
+    convert(ConvertOptions(export, tmp_path / "out", overrides, force=True), warn=warnings.append)
+    assert not warnings
+
+
+def test_metadata_that_says_how_pixels_are_fed(
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
+) -> None:
+    """Custom Vision writes that its models take BGR from 0 to 255."""
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx")
+    model = onnx.load(str(export / "net.onnx"))
+    said = {"Image.BitmapPixelFormat": "Bgr8", "Image.NominalPixelRange": "NominalRange_0_255"}
+    onnx.helper.set_model_props(model, said)
+    onnx.save(model, str(export / "net.onnx"))
+    warnings: list[str] = []
+    convert(ConvertOptions(export, tmp_path / "out", overrides), warn=warnings.append)
+    assert any("pixels from 0 to 255" in warning for warning in warnings)
+    assert any("to_rgb: False" in warning for warning in warnings)
+    (tmp_path / "ops.yml").write_text(
+        "- DecodeImage: {to_rgb: False}\n- ResizeImage: {size: [8, 8]}\n- ToCHWImage:\n"
+    )
+    warnings.clear()
+    convert(ConvertOptions(export, tmp_path / "out", overrides, force=True), warn=warnings.append)
+    assert not warnings
