@@ -14,6 +14,7 @@ from ..base64_repair import repaired
 # MIME encoders break lines, and a text from a file ends with a line break. Blanks may be lost `+`.
 _LINE_BREAKS = b"\t\n\r\v\f"
 _LONGEST_HEAD = 1024
+_LEAST_IMAGE = 32  # characters; the base64 of any image has more
 
 
 def decode_base64(text: str | bytes | memoryview) -> bytes:
@@ -26,7 +27,18 @@ def decode_base64(text: str | bytes | memoryview) -> bytes:
         return decode_plain_base64(text)
     except ValueError:
         raw = text.encode(errors="replace") if isinstance(text, str) else bytes(text)
-        return pybase64.b64decode(repaired(raw), validate=True, ignorechars=_LINE_BREAKS)
+        plain = repaired(raw)
+        try:
+            return pybase64.b64decode(plain, validate=True, ignorechars=_LINE_BREAKS)
+        except ValueError as error:
+            if len(raw) >= _LEAST_IMAGE:
+                raise
+            # Most likely a flag beside the image.
+            word = raw.decode(errors="replace")
+            raise ValueError(
+                f"{error}; {word!r} is too short to be an image: leave this key out, or send the "
+                "image"
+            ) from error
 
 
 def decode_plain_base64(text: str | bytes | memoryview) -> bytes:
