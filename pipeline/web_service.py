@@ -22,7 +22,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(ROOT)
 
 from pipeline.early_stop import exit_with, stop_at_signals  # noqa: E402
-from protocol.console import ReaderLeft, as_command  # noqa: E402
+from protocol.console import OutputLost, as_command  # noqa: E402
 
 if __name__ == "__main__":
     stop_at_signals()  # before the imports, which take a second
@@ -104,7 +104,7 @@ async def _serve(settings: ServiceSettings, load: Callable[[], ServiceSettings])
         headline = f"paddle-serving-kit {version()}, ready in {seconds:.1f} s"
         try:
             print(summary(settings, host.engines, addresses, headline), flush=True)
-        except (OSError, ValueError, ReaderLeft) as error:  # a full disk is no reason not to serve
+        except (OSError, ValueError, OutputLost) as error:  # a full disk is no reason not to serve
             logging.getLogger("pipeline").warning("cannot print that it is ready: %s", error)
 
     return await host.run(on_ready)

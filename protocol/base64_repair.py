@@ -59,11 +59,11 @@ def repaired(text: bytes) -> bytes:
         raise ValueError(reason)
     plain = _unwrapped(text.strip())
     if b"%" in plain:
-        plain = _in_pieces(plain, _unescaped, b"%", 3).strip()
+        plain = in_pieces(plain, _unescaped, b"%", 3).strip()
     head = _DATA_URL.match(plain[:_LONGEST_HEAD])
     plain = plain[head.end() :] if head else plain
-    lines = _in_pieces(plain, lambda piece: piece.translate(None, _BREAKS))
-    compact = _in_pieces(lines, lambda piece: piece.translate(None, _BLANK))
+    lines = in_pieces(plain, lambda piece: piece.translate(None, _BREAKS))
+    compact = in_pieces(lines, lambda piece: piece.translate(None, _BLANK))
     if len(compact) < len(lines) and b"+" not in compact and b"-" not in compact:
         _check_blanks(text, plain, compact)
     return _standard(compact)
@@ -81,7 +81,7 @@ def _unwrapped(text: bytes) -> bytes:
     if wrapped is None or len(text) <= wrapped.end() or text[-1:] != wrapped["quote"]:
         return text
     # The repr of `base64.encodebytes` has line breaks as two characters.
-    return _in_pieces(text[wrapped.end() : -1], _without_line_breaks, b"\\", 2)
+    return in_pieces(text[wrapped.end() : -1], _without_line_breaks, b"\\", 2)
 
 
 def _without_line_breaks(piece: bytes) -> bytes:
@@ -89,10 +89,17 @@ def _without_line_breaks(piece: bytes) -> bytes:
 
 
 def _unescaped(piece: bytes) -> bytes:
+    """Return the piece without its escapes.
+
+    Raises:
+        ValueError: one is left, which base64 never has; the other pieces need not be looked at.
+    """
     for code in _ESCAPED:
         for escape in ("%{:02X}".format(code), "%{:02x}".format(code)):
             piece = piece.replace(escape.encode(), bytes((code,)))
-    return piece
+        if b"%" not in piece:
+            return piece
+    raise ValueError("it has a % that is no escape of base64")
 
 
 def _check_blanks(text: bytes, plain: bytes, compact: bytes) -> None:
@@ -123,15 +130,18 @@ def _standard(compact: bytes) -> bytes:
         return compact
     if b"+" in compact or b"/" in compact:
         raise ValueError("it has both alphabets of base64, with + or / and with - or _")
-    standard = _in_pieces(compact, lambda piece: piece.translate(_URL_SAFE))
+    standard = in_pieces(compact, lambda piece: piece.translate(_URL_SAFE))
     missing = -len(standard) % 4
     return standard + b"=" * missing if missing < 3 else standard
 
 
-def _in_pieces(
+def in_pieces(
     text: bytes, change: Callable[[bytes], bytes], escape: bytes = b"", longest: int = 1
 ) -> bytes:
-    """Return what `change` makes of `text`; none of its escapes of `longest` characters is cut."""
+    """Return what `change` makes of `text`; none of its escapes of `longest` characters is cut.
+
+    Other threads run between the pieces.
+    """
     changed = io.BytesIO()
     begin = 0
     while begin < len(text):

@@ -2,7 +2,7 @@
 
 `COMMAND | head -1` closes the pipe while the command still writes. Python reports that as an
 OSError of any `print`, or of its own end, when it writes what is buffered. Here it ends the command
-as a SystemExit, which no handler of OSError takes for an error of a file.
+as a SystemExit, which no handler of OSError takes for an error of a file. So does a full disk.
 
 Runs on Python 3.8 too, and imports nothing but the standard library.
 """
@@ -17,11 +17,26 @@ from typing import Any, Callable, Optional
 
 READER_LEFT = 141  # as a shell reports a program that SIGPIPE ended
 INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
-NOT_WRITTEN = 1
 
 
-class ReaderLeft(SystemExit):
-    """The reader of stdout has left; what is written from now on is discarded."""
+class OutputLost(SystemExit):
+    """Stdout cannot be written, for the reason given; what is written from now on is discarded."""
+
+    def __init__(self, error: OSError) -> None:
+        self._reason = str(error.strerror)
+        # Python itself writes a text, and ends with exit code 1.
+        super().__init__("error: cannot write to stdout: {}".format(self._reason))
+
+    def __str__(self) -> str:
+        return self._reason
+
+
+class ReaderLeft(OutputLost):
+    """The reader of stdout has left."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.code = READER_LEFT
 
     def __str__(self) -> str:
         return "its reader has left"
@@ -55,18 +70,19 @@ def make_writable() -> None:
 
 
 class _Pipe(io.FileIO):
-    """A file that reports a reader that has left as `ReaderLeft`."""
+    """A file that reports that it cannot be written as `OutputLost`."""
 
     def write(self, data: Any) -> int:  # noqa: ANN401 - as io.FileIO has it
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
             _discard(self.fileno())
-            raise ReaderLeft(READER_LEFT) from None
+            kind = ReaderLeft if isinstance(error, BrokenPipeError) else OutputLost
+            raise kind(error) from None
 
 
 def _watch_stdout() -> None:
-    """Have stdout raise `ReaderLeft`; it writes to where it wrote before."""
+    """Have stdout raise `OutputLost`; it writes to where it wrote before."""
     stdout = sys.stdout
     if not isinstance(stdout, io.TextIOWrapper):  # no stdout at all, or that of a test
         return
@@ -84,20 +100,13 @@ def _flush() -> None:
     """Write what is buffered: Python's own end would report errors in a form of its own.
 
     Raises:
-        SystemExit: it cannot be written.
+        OutputLost: it cannot be written.
     """
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
-    if sys.stdout is None or sys.stdout.closed:
-        return
-    try:
+    if sys.stdout is not None and not sys.stdout.closed:
         sys.stdout.flush()
-    except OSError as error:
-        _discard(sys.stdout.fileno())
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write("error: cannot write to stdout: {}\n".format(error.strerror))
-        sys.exit(NOT_WRITTEN)
 
 
 def _discard(descriptor: int) -> None:

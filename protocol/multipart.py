@@ -22,13 +22,16 @@ from .first_bytes import is_binary
 
 MAX_PARTS = 1000
 MAX_PART_HEAD_BYTES = 4096
+_MOST_PADDING = 100
 _PIECE = 256 * 1024
 # `; name=value`, the value with quotes or without; read once from left to right.
 _PARAMETER = re.compile(
     rb""";\s*(?P<name>[^\s;="]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^;]*))""",
     re.DOTALL,
 )
-_FIRST_LINE = re.compile(rb"\A(?:\r?\n)?--(?P<boundary>[^\r\n]{1,200})(?P<end>\r?\n)")
+_FIRST_LINE = re.compile(
+    rb"\A(?:\r?\n)?--(?P<boundary>[^\r\n]{0,199}[^\r\n \t])[ \t]*(?P<end>\r?\n)"
+)
 # Content types of fields that are no files: .NET and Java's HttpClient name one for every field.
 _TEXT_TYPE = re.compile(rb"text/|application/(json|x-www-form-urlencoded)\b|[^;]*\+json\b")
 
@@ -124,6 +127,7 @@ def _parts(body: bytes, cut: _Cut) -> Iterator[tuple[int, int]]:
             raise _broken(f"it has more than {MAX_PARTS} parts")
         after = position + len(cut.delimiter)
         is_last = body.startswith(b"--", after)
+        after = _behind_blanks(body, after)
         # With anything else behind it, it is content that contains the delimiter's text.
         if is_last or body.startswith(cut.line_end, after):
             if begin is not None:
@@ -132,6 +136,12 @@ def _parts(body: bytes, cut: _Cut) -> Iterator[tuple[int, int]]:
                 return
             begin = after + len(cut.line_end)
     raise _broken("it does not end with its boundary; it was not uploaded whole")
+
+
+def _behind_blanks(body: bytes, at: int) -> int:
+    """Return where the blanks at `at` end: gateways may pad the line of a boundary with some."""
+    piece = body[at : at + _MOST_PADDING]
+    return at + len(piece) - len(piece.lstrip(b" \t"))
 
 
 def _delimiters(body: bytes, cut: _Cut) -> Iterator[int]:

@@ -14,7 +14,7 @@ def read_topk(value: object) -> int | None:
     if value is None or value == "":
         return None
     try:
-        topk = int(str(value)) if isinstance(value, (str, int)) else -1
+        topk = _whole(value)
     except ValueError:
         topk = -1
     if isinstance(value, bool) or topk < 1:
@@ -31,7 +31,7 @@ def read_threshold(value: object) -> float | None:
     if value is None or value == "":
         return None
     try:
-        threshold = float(str(value)) if isinstance(value, (str, int, float)) else -1.0
+        threshold = float(_number(value)) if isinstance(value, (str, int, float)) else -1.0
     except ValueError:
         threshold = -1.0
     if isinstance(value, bool) or not 0.0 <= threshold <= 1.0:
@@ -48,12 +48,30 @@ def read_log_id(value: object) -> int:
     if value is None or value == "":
         return 0
     try:
-        log_id = int(str(value)) if isinstance(value, (str, int)) else None
+        log_id: int | None = _whole(value)
     except ValueError:
         log_id = None
     if log_id is None or isinstance(value, bool) or not -(2**63) <= log_id < 2**63:
         raise InvalidRequest(f"logid must be a whole number of 64 bits, got {shown(value)}")
     return log_id
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, (str, int)):
+        raise ValueError
+    return int(_number(value))
+
+
+def _number(value: float | str) -> str:
+    """Return the text of a number, without what Python alone reads: 1_0, digits of other scripts.
+
+    Raises:
+        ValueError: it has one of them.
+    """
+    text = str(value)
+    if "_" in text or not text.isascii():
+        raise ValueError
+    return text
 
 
 def shown(value: object) -> str:

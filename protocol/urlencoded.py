@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
+from .base64_repair import in_pieces
 from .errors import InvalidRequest
 
 MAX_FIELDS = 1000
@@ -33,7 +34,9 @@ class Field(NamedTuple):
 
     def base64(self) -> bytes:
         """Return the value as base64, which may have escapes left."""
-        return self.value.replace(b"+", b" ") if b"%" in self.value else self.value
+        if b"%" not in self.value:
+            return self.value
+        return in_pieces(self.value, lambda piece: piece.replace(b"+", b" "))
 
 
 def begins_a_form(body: bytes) -> bool:

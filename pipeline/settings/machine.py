@@ -83,13 +83,13 @@ class Machine:
     def _folders(self, controller: str) -> Iterator[Path]:
         """Yield the folders of this process's cgroups that may limit `controller`, inmost first."""
         paths = self._paths(controller)
-        for kind, mounted, point in self._mounts():
-            if kind == "cgroup2":
+        for controllers, mounted, point in self._mounts():
+            if controllers is None:  # version 2
                 path = paths.get("")
+            elif controller in controllers:
+                path = paths.get(controller)
             else:
-                path = paths.get(controller) if controller in point.name.split(",") else None
-                if controller not in point.name.split(","):
-                    continue
+                continue
             folder = _inside(point, mounted, path or "/")
             while True:
                 yield folder
@@ -109,13 +109,19 @@ class Machine:
                 paths[controller] = path
         return paths
 
-    def _mounts(self) -> Iterator[tuple[str, str, Path]]:
-        """Yield kind, root within the hierarchy, and place of each mount of cgroups."""
+    def _mounts(self) -> Iterator[tuple[set[str] | None, str, Path]]:
+        """Yield controllers, root within the hierarchy, and place of each mount of cgroups.
+
+        Of version 2 the controllers are None: all may be there. A mount of version 1 may have any
+        name; its options have the controllers.
+        """
         for line in _text(self._root / "proc" / "self" / "mountinfo").splitlines():
             before, _, after = line.partition(" - ")
-            fields, kind = before.split(), after.split(" ")[0]
+            fields, (kind, _, source_and_options) = before.split(), after.partition(" ")
             if kind in ("cgroup", "cgroup2") and len(fields) > 4:
-                yield kind, fields[3], self._root / fields[4].lstrip("/")
+                options = set(source_and_options.rpartition(" ")[2].split(","))
+                controllers = None if kind == "cgroup2" else options
+                yield controllers, fields[3], self._root / fields[4].lstrip("/")
 
 
 def _inside(point: Path, mounted: str, path: str) -> Path:
@@ -124,7 +130,7 @@ def _inside(point: Path, mounted: str, path: str) -> Path:
     The mount may show only the part below `mounted`. A path that is not there is that of the host:
     the mount itself is then the container's own.
     """
-    if mounted not in ("/", "") and path.startswith(mounted):
+    if path == mounted or path.startswith(mounted.rstrip("/") + "/"):
         path = path[len(mounted) :]
     folder = point / path.lstrip("/")
     inside = ".." not in Path(path).parts and folder.is_dir()

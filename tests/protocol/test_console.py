@@ -135,10 +135,20 @@ def test_an_error_of_main_keeps_its_traceback() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
-def test_a_full_disk_ends_it_with_a_reason() -> None:
+@pytest.mark.parametrize("body", ["print('x')", "print('x', flush=True)", "print('x' * 100_000)"])
+def test_a_full_disk_ends_it_with_a_reason(body: str) -> None:
+    """Also where a command writes through, as rich does, and reports errors of its own files."""
+    code = f"""
+def main():
+    try:
+        {body}
+    except OSError:
+        print("error: give another path", file=sys.stderr)
+sys.exit(as_command(main))
+"""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            python("sys.exit(as_command(lambda: print('x')))"),
+            python(code),
             cwd=ROOT,
             stdout=full,
             stderr=subprocess.PIPE,

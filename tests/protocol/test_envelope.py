@@ -91,13 +91,13 @@ def test_a_wrong_body_is_explained(raw: bytes, message: str) -> None:
         request_from_json(raw, "waste")
 
 
-@pytest.mark.parametrize("topk", [0, -1, "0", "many", 1.5, True, [], "1e3"])
+@pytest.mark.parametrize("topk", [0, -1, "0", "many", 1.5, True, [], "1e3", "1_0", "\u0663"])
 def test_a_topk_that_is_no_count_is_refused(topk: object) -> None:
     with pytest.raises(InvalidRequest, match="topk must be a whole number of at least 1"):
         request_from_json(body(key=["image", "topk"], value=[TEXT, topk]), "waste")
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.1, "nan", "high", True])
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, "nan", "high", True, "0.0_1"])
 def test_a_threshold_outside_0_to_1_is_refused(threshold: object) -> None:
     with pytest.raises(InvalidRequest, match="threshold must be a number from 0 to 1"):
         request_from_json(body(key=["image", "threshold"], value=[TEXT, threshold]), "waste")

@@ -52,6 +52,17 @@ def test_forms_that_others_write() -> None:
         assert contents(head + end, TYPE) == ([], {"topk": ""})
 
 
+@pytest.mark.parametrize("content_type", [TYPE, ""])
+def test_blanks_behind_a_boundary_lose_no_file(content_type: str) -> None:
+    """RFC 2046, 5.1.1: transport padding, which gateways add."""
+    body = part("a", b"one", "a.png") + part("b", b"two", "b.png") + b"--b--  \r\n"
+    for padded in (
+        body.replace(b"--b\r\n", b"--b \t\r\n"),
+        body.replace(b"e\r\n--b", b"e\r\n--b "),
+    ):
+        assert contents(padded, content_type) == ([b"one", b"two"], {})
+
+
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_form_that_was_cut_off_is_no_smaller_form(cut: int) -> None:
     body = part("a", b"one", "a.png") + part("b", b"two", "b.png") + b"--b--\r\n"

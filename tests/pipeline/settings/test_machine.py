@@ -103,6 +103,28 @@ def machine(root: Path, mounts: str, cgroup: str, files: dict[str, str]) -> Mach
             5 * GIB,
             id="version-1-nested-without-a-quota",
         ),
+        pytest.param(
+            V1.format(root="/")
+            .replace("cpuacct rw", "processors rw")
+            .replace("memory rw", "ram rw"),
+            "4:memory:/a\n2:cpu,cpuacct:/a\n",
+            {
+                "cpu,processors/cpu.cfs_quota_us": "50000",
+                "cpu,processors/cpu.cfs_period_us": "100000",
+                "ram/a/memory.limit_in_bytes": f"{GIB}",
+            },
+            0.5,
+            GIB,
+            id="version-1-mounted-under-other-names",
+        ),
+        pytest.param(
+            V2.format(root="/a/b"),
+            "0::/a/bc\n",
+            {"cpu.max": "50000 100000", "c/cpu.max": "30000 100000"},
+            0.5,
+            None,
+            id="version-2-beside-the-root-of-its-mount",
+        ),
         pytest.param("", "", {}, None, None, id="no-cgroups"),
     ],
 )
