@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.stages.decode import decode_image
-from pipeline.stages.operators.normalize import NormalizeImage
+from pipeline.stages.operators.normalize import normalize_image
 from tests.tools.datasets.calls import (
     checked,
     noise,
@@ -52,7 +52,7 @@ def test_statistics_stand_as_transform_ops_take_them(
 
     assert main(["statistics", str(data / "train")]) == 0
     entry = yaml.safe_load(capsys.readouterr().out)[0]["NormalizeImage"]
-    operator = NormalizeImage(**entry)
+    operator = normalize_image(**entry)
     images = [decode_image(path.read_bytes()) for path in data.glob("train/*/*.png")]
     pixels = operator(np.stack(images)).reshape(-1, 3)
     assert pixels.mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-3)
