@@ -16,7 +16,6 @@ from bundle.labels import read_labels
 
 from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel
-from ..reading.graph import Graph
 from .beside import (
     description_beside,
     label_file_beside,
@@ -24,11 +23,13 @@ from .beside import (
     names_beside,
     unusable_beside,
 )
+from .contradiction import described_otherwise
 from .form import DEFAULT_TOPK, Source
 from .forms import read_description, read_metadata
 from .overrides import Overrides
 from .presets import for_graph, preset, preset_names
-from .producers import paddle_preset_warning
+from .producers import foreign_preset_warning
+from .two_label_sources import of_description_or_file
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ def collect(
     beside = _beside(export, overrides, warn)
     found, settled = _found(export, overrides, beside, warn)
     labels, labels_file = found.description.labels, found.labels_file
-    label_file = overrides.labels or (label_file_beside(export.folder) if labels is None else None)
-    if label_file is not None:
+    label_file = overrides.labels or label_file_beside(export.folder)
+    if label_file is not None and labels and overrides.labels is None:
+        labels, labels_file = of_description_or_file(labels, labels_file, label_file, warn)
+    elif label_file is not None:
         labels, labels_file = read_labels(label_file, warn), label_file
     of_graph = export.graph.labels
     if labels is None and of_graph is not None:
@@ -213,7 +216,7 @@ def _found(
         if beside is None:
             raise _no_description(export.folder)
         return beside, beside.settled
-    given = _given(export, overrides, beside, warn)
+    given = _given(export, overrides, found, warn)
     if beside is None:
         return given, given.settled
     settling = given if given.settled else beside
@@ -229,12 +232,12 @@ def _found(
 def _given(
     export: ExportedModel,
     overrides: Overrides,
-    beside: _Read | None,
+    found: _Beside,
     warn: Callable[[str], None],
 ) -> _Read:
     """What --preprocess names."""
-    name = str(overrides.preprocess)
-    named = _preset(name, export.graph, warn)
+    name, beside = str(overrides.preprocess), found.read
+    named = _preset(name, export, found, warn)
     if named is not None:
         return _Read(named, export.folder)
     lacks_labels = _lacks_labels(export, overrides)
@@ -264,14 +267,20 @@ def _no_description(folder: Path) -> ConversionError:
     )
 
 
-def _preset(name: str, graph: Graph, warn: Callable[[str], None]) -> InferenceDescription | None:
-    operators = preset(name)
-    if operators is None:
+def _preset(
+    name: str, export: ExportedModel, found: _Beside, warn: Callable[[str], None]
+) -> InferenceDescription | None:
+    named = preset(name)
+    if named is None:
         return None
-    odd = paddle_preset_warning(name, graph)
+    graph = export.graph
+    operators = for_graph(named, graph)
+    source = Source(found.file or export.model_file, (export.folder,), graph=graph)
+    odd = found.read and described_otherwise(name, operators, source, beside=bool(found.file))
+    odd = odd or foreign_preset_warning(name, graph)
     if odd:
         warn(odd)
-    return InferenceDescription("", for_graph(operators, graph), topk=DEFAULT_TOPK)
+    return InferenceDescription("", operators, topk=DEFAULT_TOPK)
 
 
 def _given_file(preprocess: str) -> Path:

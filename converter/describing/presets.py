@@ -64,12 +64,12 @@ def preset_names() -> tuple[str, ...]:
 
 def for_graph(operators: Sequence[TransformOp], graph: Graph | None) -> tuple[TransformOp, ...]:
     """The same for what a graph takes: [N, H, W, 3], as Keras and TensorFlow do, has no planes."""
-    if graph is None or not _takes_pixels(graph.feeds[0]):
+    if graph is None or not takes_pixels(graph.feeds[0]):
         return tuple(operators)
     return tuple(operator for operator in operators if operator != TO_PLANES)
 
 
-def _takes_pixels(feed: GraphTensor) -> bool:
+def takes_pixels(feed: GraphTensor) -> bool:
     """[N, H, W, C] and not [N, C, H, W]: of one, three or four channels."""
     counts = (1, 3, 4)
     return len(feed.shape) == 4 and feed.shape[3] in counts and feed.shape[1] not in counts

@@ -20,6 +20,7 @@ MakeExport = Callable[..., Path]
 
 DESCRIPTION = "PreProcess: {transform_ops: [{ToCHWImage: }]}\n"
 OTHER = "PreProcess: {transform_ops: [{ToFloat32: }, {ToCHWImage: }]}\n"
+VIT = {"image_processor_type": "ViTImageProcessor", "size": 4}
 # Of PaddleOCR, Paddle Serving and PaddleX: beside models, and no description of a classifier.
 NOT_OURS = {
     "config.yaml": "Global: {epoch_num: 500}\nArchitecture: {model_type: rec}\n",
@@ -118,3 +119,73 @@ def test_json_keeps_numbers_that_yaml_takes_for_text(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"a": 1, "a": 2}')
     with pytest.raises(BundleError, match=r"x\.json: the key 'a' is given twice"):
         load_document(tmp_path / "x.json")
+
+
+def test_a_label_file_beside_a_description_with_labels(
+    make_export: MakeExport, tmp_path: Path
+) -> None:
+    """transformers calls classes LABEL_0, LABEL_1 ... unless it is given their names."""
+    export = make_export(description=None)
+    own, own_names = ["glass", "metal", "paper"], ["g", "m", "p"]
+    (export / "preprocessor_config.json").write_text(json.dumps(VIT))
+    (export / "labels.txt").write_text("\n".join(own))
+    warnings: list[str] = []
+
+    def converted(names: list[str], labels: Path | None = None) -> tuple[str, ...] | None:
+        config = {"id2label": dict(enumerate(names))}
+        (export / "config.json").write_text(json.dumps(config))
+        warnings.clear()
+        options = ConvertOptions(export, tmp_path / "out", Overrides(labels=labels), force=True)
+        return convert(options, warn=warnings.append).labels
+
+    assert converted([f"LABEL_{number}" for number in range(3)]) == tuple(own)
+    assert converted(own) == tuple(own)
+    assert not warnings
+    assert converted(own_names) == tuple(own_names)
+    assert "labels.txt: has other labels than" in warnings[0]
+    assert converted(own_names, export / "labels.txt") == tuple(own)
+    assert not warnings
+
+
+def test_a_preset_for_a_model_that_says_otherwise(make_export: MakeExport, tmp_path: Path) -> None:
+    export = make_export(description=None)
+    (export / "labels.txt").write_text("a\nb\nc")
+    warnings: list[str] = []
+
+    def warned(preset: str) -> bool:
+        warnings.clear()
+        overrides = Overrides(preprocess=preset)
+        convert(ConvertOptions(export, tmp_path / "out", overrides, force=True), warnings.append)
+        return any("leave the option out" in warning for warning in warnings)
+
+    (export / "preprocessor_config.json").write_text(json.dumps(VIT))
+    assert warned("torchvision:resize=4,crop=4")
+    # the same numbers, written otherwise
+    deploy = {
+        "ResizeImage": {"size": 4, "backend": "pil"},
+        "NormalizeImage": {"scale": 0.00392157, "order": ""},
+        "ToCHWImage": None,
+    }
+    (export / "inference.yml").write_text(
+        json.dumps({"PreProcess": {"transform_ops": [{name: deploy[name]} for name in deploy]}})
+    )
+    assert not warned("keras-torch:size=4,interpolation=bilinear")
+    assert warned("torchvision:resize=4,crop=4")
+
+
+def test_a_preset_for_an_onnx_file_that_says_otherwise(
+    tmp_path: Path, write_onnx: Callable[..., object]
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    export = tmp_path / "export"
+    export.mkdir()
+    write_onnx(export / "net.onnx", size=224)
+    model = onnx.load(str(export / "net.onnx"))
+    said = {"task": "classify", "names": "{0: 'a', 1: 'b', 2: 'c'}", "imgsz": "[224, 224]"}
+    onnx.helper.set_model_props(model, said)
+    onnx.save(model, str(export / "net.onnx"))
+    for preset, otherwise in (("imagenet-224", True), ("ultralytics-224", False)):
+        warnings: list[str] = []
+        overrides = Overrides(preprocess=preset)
+        convert(ConvertOptions(export, tmp_path / "out", overrides, force=True), warnings.append)
+        assert any("leave the option out" in warning for warning in warnings) is otherwise

@@ -6,7 +6,7 @@ import pytest
 
 from converter.describing.framework_presets import fitting_preset
 from converter.describing.presets import PRESETS, for_graph, preset, preset_names
-from converter.describing.producers import paddle_preset_warning
+from converter.describing.producers import foreign_preset_warning
 from converter.errors import ConversionError
 from converter.reading.graph import Graph, GraphTensor
 from pipeline.stages.preprocess import build_preprocess
@@ -91,22 +91,32 @@ def test_a_model_of_pixels_gets_no_planes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written_by", "named"),
-    [("pytorch 2.14, opset 20", "torchvision-224"), ("tf2onnx 1.17", "keras-tf-224")],
+    ("written_by", "foreign", "named"),
+    [
+        ("pytorch 2.14, opset 20", "imagenet-224", "torchvision-224"),
+        ("pytorch 2.14, opset 20", "keras-tf-224", "torchvision-224"),
+        ("pytorch 2.14, opset 20", "paddleocr-cls", "torchvision-224"),
+        ("tf2onnx 1.17", "imagenet-224", "keras-tf-224"),
+        ("tf2onnx 1.17", "torchvision:resize=232,crop=224", "keras-tf-224"),
+        ("keras 3.15", "ultralytics-8.0-224", "keras-tf-224"),
+    ],
 )
-def test_a_preset_of_paddle_for_a_model_of_another_framework(written_by: str, named: str) -> None:
-    model = graph(written_by=written_by)
-    said = paddle_preset_warning("imagenet-224", model)
+def test_a_preset_for_a_model_of_another_framework(
+    written_by: str, foreign: str, named: str
+) -> None:
+    model = graph(-1, 3, 224, 224, written_by=written_by)
+    said = foreign_preset_warning(foreign, model)
     assert written_by in said
     assert named in said
     assert "--reference" in said
-    assert paddle_preset_warning("torchvision-224", model) == ""
-    assert paddle_preset_warning("imagenet-224", graph(written_by="PaddlePaddle 3.3")) == ""
+    assert foreign_preset_warning(named, model) == ""
+    paddle = graph(-1, 3, 224, 224, written_by="PaddlePaddle 3.3")
+    assert foreign_preset_warning(foreign, paddle) == ""
 
 
-def test_a_preset_of_paddle_for_an_export_of_ultralytics() -> None:
-    model = graph(task="classify", names="{0: 'a'}", imgsz="[64, 64]")
-    assert "leave the option out" in paddle_preset_warning("imagenet-224", model)
+def test_a_preset_of_keras_for_a_model_of_keras_on_pytorch() -> None:
+    model = graph(-1, 224, 224, 3, written_by="pytorch 2.14")
+    assert foreign_preset_warning("keras-tf-224", model) == ""
 
 
 @pytest.mark.parametrize(
