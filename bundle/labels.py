@@ -20,6 +20,8 @@ _NUMBERED = re.compile(r"([0-9]{1,9})[ \t]+(\S.*)")
 _SEPARATED = re.compile(
     r"([0-9]{1,9})(\s*(?:[,;|=)\uff0c\uff1b\u3001\uff09]|[:.\uff1a\uff0e](?!\d))|\s+).*"
 )
+# Nor is "tench 0", "tench,0": names with the class number behind them.
+_NUMBER_LAST = re.compile(r"(.*[^\s,;:|=\uff0c\uff1a])[\s,;:|=\uff0c\uff1a]+([0-9]{1,9})")
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
@@ -189,6 +191,7 @@ def _from_lines(text: str, path: Path, delimiter: Optional[str]) -> Tuple[str, .
         if any(class_id == 0 for class_id, _ in pairs) or _counts_from_one(pairs):
             return in_order(pairs, path)
     _refuse_numbers(labels, path)
+    _refuse_numbers_last(labels, path)
     return tuple(labels)
 
 
@@ -218,6 +221,25 @@ def _refuse_numbers(labels: List[str], path: Path) -> None:
                 path, repr(separators.pop()).replace("''", "a space of another kind")
             )
         )
+
+
+def _refuse_numbers_last(labels: List[str], path: Path) -> None:
+    """Refuse `name number`: the numbers count the classes, and may put them in another order.
+
+    Names that differ only by their number ("grade 0", "grade 1") are names.
+    """
+    found = [_NUMBER_LAST.fullmatch(label) for label in labels]
+    pairs = [(int(match.group(2)), match.group(1)) for match in found if match]
+    if len(pairs) < max(2, len(labels)) or len({name for _, name in pairs}) < len(pairs):
+        return
+    first = min(number for number, _ in pairs)
+    if first > 1 or sorted(i for i, _ in pairs) != list(range(first, first + len(pairs))):
+        return
+    raise BundleError(
+        "{}: its lines end with the class number; write '0 name', counted from 0, or the names "
+        "alone in the order of the classes (or a list in a .json file, if the numbers belong to "
+        "them)".format(path)
+    )
 
 
 def _counts_from_one(pairs: List[Tuple[int, str]]) -> bool:

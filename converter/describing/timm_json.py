@@ -88,7 +88,8 @@ def _one_of(values: Values, key: str, known: tuple[str, ...], default: str) -> s
 
 
 def _label_names(document: Mapping[str, Any], values: Values) -> object:
-    places = (values.document, document)
+    # timm puts names of a fine-tuned model above pretrained_cfg, which may keep the old ones
+    places = (document, values.document)
     # `labels` is the name in timm's first versions, `id2label` that of transformers around timm
     keys = ("label_names", "labels", "id2label")
     return next((place[key] for key in keys for place in places if place.get(key)), None)
@@ -100,7 +101,7 @@ def _labels(document: Mapping[str, Any], values: Values) -> tuple[str, ...] | No
     if given is None:
         return None
     names = labels_by_number(given, f"{values.where}: label_names")
-    texts: Any = values.get("label_descriptions") or document.get("label_descriptions") or {}
+    texts: Any = document.get("label_descriptions") or values.get("label_descriptions") or {}
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ConversionError(
             f"{values.where}: label_descriptions names texts by label; correct it, or give --labels"

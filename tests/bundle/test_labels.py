@@ -180,6 +180,13 @@ def test_numbers_of_a_table_are_no_part_of_a_label(
         read_labels(file)
 
 
+@pytest.mark.parametrize("text", ["a 0\nb 1\nc 2", "a\t2\nb\t0\nc\t1", "a,1\nb,2\nc,3"])
+def test_numbers_behind_the_names_are_no_part_of_a_label(text: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(text)
+    with pytest.raises(BundleError, match="lines end with the class number; write '0 name'"):
+        read_labels(tmp_path / "labels.txt")
+
+
 @pytest.mark.parametrize(
     "labels",
     [
@@ -189,6 +196,8 @@ def test_numbers_of_a_table_are_no_part_of_a_label(
         ("1-room flat", "2-room flat"),
         ("0", "1", "2"),
         ("0", "1", "2 or more"),
+        ("grade 0", "grade 1", "grade 2"),
+        ("room 3", "flat 5"),
         ("5 yuan", "10", "20 yuan"),
     ],
 )

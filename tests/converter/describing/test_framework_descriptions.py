@@ -50,6 +50,13 @@ class TestTimm:
         assert read(tmp_path, "config.json", given).labels == described.labels
         assert read(tmp_path, "config.json", given, labels_given=True).labels == ()
 
+    def test_labels_above_the_weights_configuration_win(self, tmp_path: Path) -> None:
+        """timm writes the names of a fine-tuned model there, and may leave the old ones below."""
+        old = {"label_names": ["n1", "n2"], "label_descriptions": {"n1": "tench", "a": "wrong"}}
+        document = {"pretrained_cfg": old, "label_names": ["a", "b"]}
+        own = {"label_descriptions": {"a": "apple"}}
+        assert read(tmp_path, "config.json", {**document, **own}).labels == ("apple", "b")
+
     def test_labels_under_the_names_of_other_writers(self, tmp_path: Path) -> None:
         for key, value in (("labels", ["a", "b"]), ("id2label", {"0": "a", "1": "b"})):
             document = {"pretrained_cfg": {}, key: value}
