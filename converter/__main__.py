@@ -118,9 +118,9 @@ def _convert(options: argparse.Namespace) -> None:
     named = options.preprocess is not None and preset(options.preprocess) is not None
     if named or not bundle.graph_format.paddle:
         sys.stdout.write(
-            "Is this how the framework prepares images? Its own scores show it:\n"
+            "Does the framework prepare images in this way? Compare with its own scores:\n"
             f"    python -m converter verify {options.output} --images DIR --reference scores.npz\n"
-            "docs/bundle.md writes scores.npz with each framework.\n"
+            "docs/bundle.md has code for each framework that writes scores.npz.\n"
         )
 
 

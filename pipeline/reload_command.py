@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .admin_client import ERRORS, NoReplyYet, add_url, admin_client, read_object, report_unreachable
-from .serving_report import served_text
+from .serving_report import served_lines
 
 RELOADED, REFUSED = 0, 1
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show(report: Mapping[str, Any]) -> None:
     print(f"reloaded in {report['seconds']:.1f} s")
     for name, files in report["served"].items():
-        print(f"{name}: {served_text(files, report.get('as_before', {}).get(name, ()))}")
+        print(served_lines(name, files, report.get("as_before", {}).get(name, ())))
 
 
 def _seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What one service serves, as a line of text: for the log, `status` and the report of a reload."""
+"""What one service serves, as text: for the log, `status` and the report of a reload."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ def served_text(files: Mapping[str, Any], as_before: Collection[str] = ()) -> st
 
     `as_before` names the kinds that a reload has not changed.
     """
+    return "; ".join(_parts(files, as_before))
+
+
+def served_lines(name: str, files: Mapping[str, Any], as_before: Collection[str] = ()) -> str:
+    """Return the same for a terminal: the service's name, then a line for each file."""
+    return "\n  ".join([name, *_parts(files, as_before)])
+
+
+def _parts(files: Mapping[str, Any], as_before: Collection[str]) -> list[str]:
     parts = []
     for kind in KINDS:
         facts = files.get(kind)
@@ -22,7 +31,7 @@ def served_text(files: Mapping[str, Any], as_before: Collection[str] = ()) -> st
         digest = (facts["sha256"] or "unknown")[:_SHORT_DIGITS]
         same = ", as before" if kind in as_before else ""
         parts.append(f"{kind} {facts['file']} (sha256 {digest}{same})")
-    return "; ".join(parts) or f"bundle {files['bundle']}"
+    return parts or [f"bundle {files['bundle']}"]
 
 
 def unchanged(files: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:

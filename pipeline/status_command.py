@@ -24,7 +24,7 @@ from .admin_client import (
     read_object,
     report_unreachable,
 )
-from .serving_report import served_text
+from .serving_report import served_lines
 
 _READ_LIMIT_S = 10.0
 
@@ -79,7 +79,7 @@ def _show(
     )
     for service in after["services"]:
         if "served" in service:
-            text = f"{service['name']}: {served_text(service['served'])}"
+            text = served_lines(service["name"], service["served"])
             console.print(escape(text), soft_wrap=True, highlight=False)
     last = after["last_reload"]
     if last is not None:

@@ -56,8 +56,8 @@ def _overview(facts: Mapping[str, Any]) -> Table:
     if facts["parameter_files"]:
         count = facts["parameter_files"]
         where = f"{count} files of their own" if count > 1 else "a file of their own"
-    megabytes = facts["parameter_bytes"] / 1e6
-    table.add_row("parameters", Text(f"{facts['parameters']}, {megabytes:.1f} MB ({where})"))
+    size = _size(facts["parameter_bytes"])
+    table.add_row("parameters", Text(f"{facts['parameters']}, {size} ({where})"))
     if facts["fixed_batch"]:
         table.add_row("batch", f"fixed: {facts['fixed_batch']} a run")
     if facts["white"]:
@@ -86,6 +86,10 @@ def _overview(facts: Mapping[str, Any]) -> Table:
         note = "yes" if answer["serves"] else f"no: {answer['note']}"
         table.add_row(runtime, Text(note, style="green" if answer["serves"] else "yellow"))
     return table
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
 def _labels(facts: Mapping[str, Any]) -> str:

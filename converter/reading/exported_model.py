@@ -25,6 +25,7 @@ _NO_PARAMETERS = frozenset(
 ) | {row.suffix for row in FORMATS.values() if row.suffix}
 _LARGEST_BATCH = 1024
 _LOOKED_INTO = 500  # files further down
+_SHOWN = 5  # folders that an error names
 _SHOWN = 5  # of a list of candidates
 
 
@@ -136,12 +137,20 @@ def _why_none(folder: Path) -> str:
     inner = [path.parent for path in below if path.name in usual and path.is_file()]
     inner = inner or [path.parent for path in below[:_LOOKED_INTO] if format_by_content(path)]
     if inner:
-        return f"holds no model itself; did you mean its folder {inner[0].relative_to(folder)}?"
+        names = sorted({str(path.relative_to(folder)) for path in inner})
+        return f"holds no model itself; {_which_folder(names)}"
     for path in [*sorted(folder.iterdir()), *below]:
         if path.suffix.lower() in _CHECKPOINTS or path.name == "saved_model.pb":
             kind = _CHECKPOINTS.get(path.suffix.lower(), "a SavedModel of TensorFlow; " + _TF2ONNX)
             return f"holds no exported model; {path.relative_to(folder)} is {kind}"
     return f"holds no exported model ({file_patterns(' or ')}, or such a graph under another name)"
+
+
+def _which_folder(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"did you mean its folder {names[0]}?"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"these folders in it do: {', '.join(names[:_SHOWN])}{more}; give one of them"
 
 
 _TF2ONNX = "turn it into ONNX with tf2onnx first"

@@ -113,7 +113,9 @@ def _load(path: Path) -> Message:
 
 
 def _producer(model: Message, opset: int) -> str:
-    name = f"{model.producer_name} {model.producer_version}".strip()
+    # tf2onnx writes its commit behind its version, "None" where that is unknown.
+    version = model.producer_version.removesuffix(" None")
+    name = f"{model.producer_name} {version}".strip()
     return f"{name}, opset {opset}" if name else f"opset {opset}"
 
 

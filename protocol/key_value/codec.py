@@ -21,11 +21,9 @@ class JsonCodec(Codec):
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Read the envelope."""
         if "form" in hints.options:
-            kind = hints.content_type[:40]
-            shown = f"Content-Type {kind}" if kind else "a body without Content-Type"
             raise InvalidRequest(
-                "form goes with a multipart upload, or an image as the body with its Content-Type, "
-                f"image/jpeg for one; {shown} is the key/value envelope: leave form out"
+                "form goes with an upload, or with an image as the body; this body is read as the"
+                " key/value envelope, whose reply is always the envelope: leave form out"
             )
         return request_from_json(body, hints.service, hints.options)
 

@@ -36,6 +36,9 @@ _OTHER_WIRES = {
 }
 _PYTHON_REPR = re.compile(rb"\s*[{\[]\s*'")
 SEND = 'send {"key": ["image"], "value": ["<base64>"]}'
+_THREE_FORMS = (
+    f"{SEND}, the image itself (curl --data-binary @a.jpg), or an upload (curl -F image=@a.jpg)"
+)
 
 
 def request_from_json(
@@ -167,7 +170,7 @@ def _request(
 
 def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
     if not body:
-        raise InvalidRequest(f"the body is empty; {SEND}")
+        raise InvalidRequest(f"the body is empty; {_THREE_FORMS}")
     try:
         fields = load_json(body)
     except (ValueError, RecursionError) as error:
@@ -176,10 +179,7 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
                 "the body is Python's repr and no JSON; send json.dumps(...), or give requests "
                 "json=... in place of data=..."
             ) from error
-        raise InvalidRequest(
-            f"the body is not JSON ({error}); {SEND}, the image itself (curl --data-binary "
-            "@a.jpg), or an upload (curl -F image=@a.jpg)"
-        ) from error
+        raise InvalidRequest(f"the body is not JSON ({error}); {_THREE_FORMS}") from error
     fields = _checked_envelope(fields)
     keys, values = fields["key"], fields["value"]
     if len(keys) != len(values):

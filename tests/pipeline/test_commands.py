@@ -69,12 +69,16 @@ def test_an_unknown_command_is_named(in_process: Run) -> None:
 def test_a_reload_prints_what_is_served(in_process: Run) -> None:
     model = {"file": "/srv/2/net.onnx", "sha256": "ab" * 32}
     report = {"status": "reloaded", "seconds": 2.345, "services": ["waste"]}
-    report["served"] = {"waste": {"bundle": "/srv/2", "model": model}}
+    labels = {"file": "/srv/2/labels.txt", "sha256": "cd" * 32}
+    report["served"] = {"waste": {"bundle": "/srv/2", "model": model, "labels": labels}}
+    report["as_before"] = {"waste": ["model"]}
     with replying(200, json.dumps(report).encode()) as url:
         done = in_process(main, "reload", "--url", url)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == (
-            "reloaded in 2.3 s\nwaste: model /srv/2/net.onnx (sha256 abababababab)\n"
+            "reloaded in 2.3 s\nwaste\n"
+            "  model /srv/2/net.onnx (sha256 abababababab, as before)\n"
+            "  labels /srv/2/labels.txt (sha256 cdcdcdcdcdcd)\n"
         )
         done = in_process(main, "reload", "--url", url, "--json")
         assert (done.returncode, json.loads(done.stdout)) == (0, report)

@@ -42,9 +42,11 @@ def imagenet_weights(
         # Paddle raises RuntimeError after its tries, requests its own, a disk OSError.
         found = _URL.search(str(error))
         where = found.group() if found else "Paddle's store"
+        # The RuntimeError says only that the tries are over; Paddle has logged each with its cause.
+        cause = "" if isinstance(error, RuntimeError) else f" ({type(error).__name__}: {error})"
         raise WeightsError(
             f"the ImageNet weights of {arch} cannot be downloaded from {where}"
-            f" ({type(error).__name__}); download that file on a machine that can and give it with"
+            f"{cause}; download that file on a machine that can and give it with"
             " --init FILE, or leave --init out"
         ) from error
     return dict(network.state_dict()), str(download.WEIGHTS_HOME)

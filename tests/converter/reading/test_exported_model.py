@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -471,6 +472,16 @@ def test_a_model_further_down_is_found(make_export: MakeExport) -> None:
         meant = export.relative_to(above)
         with pytest.raises(ConversionError, match=f"did you mean its folder {meant}\\?"):
             read_export(above)
+
+
+def test_several_models_further_down_are_all_named(make_export: MakeExport, tmp_path: Path) -> None:
+    export = make_export("pir")
+    for name in "abcdefg":
+        shutil.copytree(export, tmp_path / "many" / name)
+    with pytest.raises(ConversionError) as caught:
+        read_export(tmp_path / "many")
+    expected = "holds no model itself; these folders in it do: a, b, c, d, e and 2 more; give one"
+    assert expected in str(caught.value)
 
 
 def test_the_clients_half_of_a_bundle(tmp_path: Path) -> None:

@@ -335,9 +335,9 @@ async def test_several_images_are_answered_in_a_list(http: httpx.AsyncClient) ->
         ("form=yaml", b"dog", JPEG, 5000, "form must be one of paddlex, result"),
         ("form=result", b"bad", JPEG, 5001, "this looks like text"),
         ("form=result", json.dumps({"key": ["x"], "value": [IMAGE]}).encode(), {}, 5000,
-         "a body without Content-Type is the key/value envelope: leave form out"),
+         "this body is read as the key/value envelope, whose reply is always the envelope"),
         ("form=result", b"dog", {"Content-Type": "application/x-www-form-urlencoded"}, 5000,
-         "an image as the body with its Content-Type, image/jpeg for one"),
+         "form goes with an upload, or with an image as the body;"),
     ],
 )  # fmt: skip
 async def test_a_form_that_cannot_be_is_an_error_in_the_envelope(
