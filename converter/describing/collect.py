@@ -28,7 +28,7 @@ from .form import DEFAULT_TOPK, Source
 from .forms import read_description, read_metadata
 from .overrides import Overrides
 from .presets import for_graph, preset, preset_names
-from .producers import foreign_preset_warning
+from .producers import foreign_preset_warning, preset_advice
 from .two_label_sources import of_description_or_file
 
 
@@ -214,7 +214,7 @@ def _found(
     beside = found.read
     if overrides.preprocess is None:
         if beside is None:
-            raise _no_description(export.folder)
+            raise _no_description(export)
         return beside, beside.settled
     given = _given(export, overrides, found, warn)
     if beside is None:
@@ -253,17 +253,17 @@ def _given(
     )
 
 
-def _no_description(folder: Path) -> ConversionError:
-    unusable = unusable_beside(folder)
+def _no_description(export: ExportedModel) -> ConversionError:
+    unusable = unusable_beside(export.folder)
     what = (
         f"{unusable[0]}; mend that file, or"
         if unusable
-        else f"{folder}: nothing there says how images are prepared: no {names_beside()}, and no"
-        " file of another name that holds the same;"
+        else f"{export.folder}: nothing there says how images are prepared: no {names_beside()},"
+        " and no file of another name that holds the same;"
     )
     return ConversionError(
-        f"{what} give --preprocess FILE (a description or a transform_ops list) or a preset:"
-        f" {', '.join(preset_names())}"
+        f"{what} give --preprocess FILE (a description or a transform_ops list) or a preset"
+        f" ({preset_advice(export.graph)}all: {', '.join(preset_names())})"
     )
 
 

@@ -8,11 +8,12 @@ from .presets import PRESETS, takes_pixels
 _OF_PYTORCH = ("torchvision", "timm", "ultralytics", "yolov5-cls")
 _OF_KERAS = ("keras-",)
 _OF_PADDLE = (*PRESETS, "paddleocr-cls")
+_KERAS_PRESETS = "keras-caffe-224, keras-tf-224, keras-torch-224, keras-pixels-224"
 # What `Graph.written_by` begins with, the framework's name, and presets of its own.
 _PRODUCERS = (
     ("pytorch", "PyTorch", "torchvision-224, timm-224"),
-    ("tf2onnx", "Keras and TensorFlow", "keras-caffe-224, keras-tf-224, keras-torch-224"),
-    ("keras", "Keras and TensorFlow", "keras-caffe-224, keras-tf-224, keras-torch-224"),
+    ("tf2onnx", "Keras or TensorFlow", _KERAS_PRESETS),
+    ("keras", "Keras or TensorFlow", _KERAS_PRESETS),
 )
 _FAMILIES = ((_OF_PADDLE, "PaddleClas"), (_OF_PYTORCH, "PyTorch"), (_OF_KERAS, "Keras"))
 
@@ -31,8 +32,16 @@ def foreign_preset_warning(name: str, graph: Graph) -> str:
         does = "PaddleOCR" if name.startswith("paddleocr") else family
         return (
             f"--preprocess {name} prepares images as {does} does, and this model was"
-            f" written by {written_by}: its scores may differ from {framework}'s own. Give what"
-            f" {framework} does ({presets}, with options where they differ), or compare with"
+            f" written by {written_by}: its scores may differ from {framework}'s own. Give the"
+            f" preset of {framework} ({presets}, with options where they differ), or compare with"
             " its scores: python -m converter verify BUNDLE --images DIR --reference FILE"
         )
+    return ""
+
+
+def preset_advice(graph: Graph) -> str:
+    """What to choose among the presets for a graph of a known framework; "" for another graph."""
+    for beginning, framework, presets in _PRODUCERS:
+        if graph.written_by.lower().startswith(beginning):
+            return f"for this model, which {framework} wrote: {presets}; "
     return ""

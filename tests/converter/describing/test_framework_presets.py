@@ -6,7 +6,7 @@ import pytest
 
 from converter.describing.framework_presets import fitting_preset
 from converter.describing.presets import PRESETS, for_graph, preset, preset_names
-from converter.describing.producers import foreign_preset_warning
+from converter.describing.producers import foreign_preset_warning, preset_advice
 from converter.errors import ConversionError
 from converter.reading.graph import Graph, GraphTensor
 from pipeline.stages.preprocess import build_preprocess
@@ -137,3 +137,9 @@ def test_the_preset_that_fits_a_feed(
     given: str, feed: tuple[int, ...], dtype: str, named: str
 ) -> None:
     assert fitting_preset(given, feed, dtype) == named
+
+
+def test_presets_of_the_models_framework_are_advised() -> None:
+    assert "torchvision-224" in preset_advice(graph(written_by="pytorch 2.14, opset 20"))
+    assert "keras-pixels-224" in preset_advice(graph(written_by="tf2onnx 1.17"))
+    assert preset_advice(graph(written_by="PaddlePaddle 3.3")) == ""
