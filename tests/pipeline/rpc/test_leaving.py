@@ -140,9 +140,11 @@ async def test_an_idle_connection_gets_goaway_at_once(port: Port) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
     # The greeting of a client: its preface, and empty settings.
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
-    greeting = await reader.read(9)
+    greeting = await asyncio.wait_for(reader.readexactly(9), PATIENCE_S)
     assert greeting[3] == 4  # SETTINGS
-    await asyncio.sleep(0.2)
+    # Both sides have greeted when the client's settings are acknowledged.
+    acknowledged = bytes((0, 0, 0, 4, 1, 0, 0, 0, 0))
+    await asyncio.wait_for(reader.readuntil(acknowledged), PATIENCE_S)
     await asyncio.wait_for(port.rpc.leave(PATIENCE_S), PATIENCE_S)
     rest = await asyncio.wait_for(reader.read(), PATIENCE_S)
     assert rest.endswith(bytes((0, 0, 8, 7, 0, 0, 0, 0, 0)) + bytes(8))
