@@ -15,6 +15,7 @@ from bundle.model_config import (
 )
 
 from ..errors import ConversionError
+from ..reading.activation import SORTED
 from ..reading.exported_model import ExportedModel
 from ..reading.graph import Graph, GraphTensor
 
@@ -102,16 +103,29 @@ def _check_prediction(export: ExportedModel, config: ModelConfig) -> None:
             f"{export.model_file}: the output {named.name!r}, called {PREDICTION}, is"
             f" {named.dtype} and holds no scores; {_way_out(config, _scores(config))}"
         )
+    if export.graph.activations[config.answering] == SORTED:
+        raise _sorted(export, named.name)
+
+
+def _sorted(export: ExportedModel, name: str) -> NoAnswerError:
+    return NoAnswerError(
+        f"{export.model_file}: the output {name!r} is sorted by size (as of a topk), so that the"
+        " places of its scores are no classes; export the model with the softmax or the logits"
+        " before it as its output"
+    )
 
 
 def check_scores(export: ExportedModel) -> None:
     """Check that an output can hold scores.
 
     Raises:
-        NoAnswerError: none can: they are class numbers, most likely.
+        NoAnswerError: none can: they are class numbers, most likely, or sorted.
     """
-    fetches = export.graph.fetches
-    if not any(fetch.dtype in SCORE_DTYPES for fetch in fetches):
+    fetches, activations = export.graph.fetches, export.graph.activations
+    scores = [i for i, fetch in enumerate(fetches) if fetch.dtype in SCORE_DTYPES]
+    if scores and all(activations[i] == SORTED for i in scores):
+        raise _sorted(export, fetches[scores[0]].name)
+    if not scores:
         raise NoAnswerError(
             f"{export.model_file}: gives {', '.join(map(_shown, fetches))} and no scores"
             f" ({', '.join(SCORE_DTYPES)}): class numbers, as of an argmax? Export the model with"
@@ -130,7 +144,7 @@ def _answering(graph: Graph, config: ModelConfig, labels: int | None) -> int:
     Raises:
         NoAnswerError: several may be.
     """
-    scores = _tensors_before_maps(graph, config)
+    scores = [i for i in _tensors_before_maps(graph, config) if graph.activations[i] != SORTED]
     ended = [i for i in scores if graph.activations[i] != "none"]
     likely = ended or scores
     counts = {i: config.fetches[i].classes for i in likely}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 NONE, SOFTMAX, SIGMOID = "none", "softmax", "sigmoid"
 LOG_SOFTMAX, LOG_SIGMOID = "log_softmax", "log_sigmoid"
+# Of TopK and of sorting: the best first, so that their places are no classes.
+SORTED = "sorted"
 # Those whose values are in 0..1.
 SCORES = frozenset({SOFTMAX, SIGMOID})
 
@@ -25,6 +27,9 @@ _KINDS = {
     "qlinearsigmoid": SIGMOID,
     "hardsigmoid": SIGMOID,
     "logsigmoid": LOG_SIGMOID,
+    "topk": SORTED,
+    "topkv2": SORTED,
+    "argsort": SORTED,
 }
 # Operators that move, copy, select or round the values of their first input.
 _MOVING = frozenset(
@@ -84,7 +89,7 @@ MakerOf = Callable[[Value], "Maker | None"]
 
 
 def activation_of(output: Value, maker_of: MakerOf) -> str:
-    """What gives an output: "softmax", "sigmoid", "log_softmax", "log_sigmoid", or "none".
+    """What gives an output: one of the names above.
 
     Args:
         output: the value.

@@ -35,8 +35,8 @@ class Graph:
         feeds: inputs, in the model's order.
         fetches: outputs, in the model's order.
         parameters: sorted by name, which is their order in a combined parameter file.
-        activations: what gives each output: "softmax", "sigmoid", "log_softmax", "log_sigmoid", or
-            "none" (logits, as far as can be seen).
+        activations: what gives each output: "softmax", "sigmoid", "log_softmax", "log_sigmoid",
+            "sorted" (no scores of classes), or "none" (logits, as far as can be seen).
         written_by: what the file says of its writer: a version of Paddle or of PyTorch, a format.
         white: what white is for its input, as its first arithmetic or its metadata says: 255, or 1;
             None is not known.

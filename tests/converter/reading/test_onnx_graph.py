@@ -159,6 +159,33 @@ def test_the_scores_are_found_among_several_outputs(
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_scores_that_a_topk_sorted_are_not_those_of_classes(
+    export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx, beside: bool
+) -> None:
+    """As many as there are classes, the best first: every image would be of the first class."""
+    onnx = pytest.importorskip("onnx")
+    write_onnx(export / "net.onnx")
+    model, info = onnx.load(str(export / "net.onnx")), onnx.helper.make_tensor_value_info
+    count = onnx.numpy_helper.from_array(np.array([3]), "count")
+    model.graph.initializer.append(count)
+    node = onnx.helper.make_node("TopK", ["scores", "count"], ["values", "places"])
+    model.graph.node.append(node)
+    if not beside:
+        del model.graph.output[:]
+    for name, kind in (("values", onnx.TensorProto.FLOAT), ("places", onnx.TensorProto.INT64)):
+        model.graph.output.append(info(name, kind, ["N", 3]))
+    onnx.save(model, str(export / "net.onnx"))
+    if beside:
+        bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
+        assert bundle.model_config.fetches[bundle.model_config.answering].name == "scores"
+    aliases = ("scores", "prediction", "places") if beside else None
+    given = Overrides(overrides.labels, overrides.preprocess, logits=not beside)
+    options = ConvertOptions(export, tmp_path / "other", given, fetch_aliases=aliases)
+    with pytest.raises(ConversionError, match="'values' is sorted by size"):
+        convert(options)
+
+
 def test_the_softmax_is_found_behind_features(
     export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
 ) -> None:
