@@ -44,6 +44,12 @@ def description_beside(folder: Path) -> Path | None:
     return next(iter(documents), None)
 
 
+def descriptions_beside(folder: Path) -> tuple[Path, ...]:
+    """All files beside a model that a form recognises."""
+    documents, _ = _look_into(folder)
+    return tuple(documents)
+
+
 def unusable_beside(folder: Path) -> tuple[str, ...]:
     """Why YAML files beside a model, which may be descriptions, cannot be used."""
     _, unusable = _look_into(folder)

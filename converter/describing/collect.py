@@ -18,12 +18,13 @@ from ..errors import ConversionError
 from ..reading.exported_model import ExportedModel
 from .beside import (
     description_beside,
+    descriptions_beside,
     label_file_beside,
     label_files_beside,
     names_beside,
     unusable_beside,
 )
-from .contradiction import described_otherwise
+from .contradiction import described_otherwise, other_descriptions
 from .form import DEFAULT_TOPK, Source
 from .forms import read_description, read_metadata
 from .overrides import Overrides
@@ -193,7 +194,13 @@ def _beside(export: ExportedModel, overrides: Overrides, warn: Callable[[str], N
             graph=export.graph,
         )
         if file is not None:
-            return _Beside(file, _read(source))
+            read = _read(source)
+            odd = other_descriptions(
+                read.description.transform_ops, source, descriptions_beside(export.folder)
+            )
+            if odd and overrides.preprocess is None:
+                warn(odd)
+            return _Beside(file, read)
         within = read_metadata(source)
         return _Beside(None, None if within is None else _Read(within, source.path))
     except (ConversionError, BundleError) as error:

@@ -1,9 +1,10 @@
-"""A preset that is given for a model whose own description says otherwise."""
+"""Several places that say how images are prepared, and do not say the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -33,14 +34,8 @@ def described_otherwise(
         source: the description, or the model.
         beside: it is a file beside the model, and not within it.
     """
-    source = replace(source, labels_given=True, steps_given=False, warn=lambda _: None)
-    try:
-        described = read_description(source) if beside else read_metadata(source)
-    except (ConversionError, BundleError):
-        return ""
-    if described is None or not described.transform_ops:
-        return ""
-    if not _differ(operators, described.transform_ops):
+    described = _operators(source, beside=beside)
+    if not _differ(operators, described):
         return ""
     return (
         f"--preprocess {name} prepares images otherwise than {source.path} says, and is used; leave"
@@ -48,8 +43,43 @@ def described_otherwise(
     )
 
 
+def other_descriptions(
+    operators: Sequence[TransformOp], source: Source, others: Sequence[Path]
+) -> str:
+    """One line on files beside a description that prepare images otherwise; "" if none does.
+
+    Args:
+        operators: of the description, which is used.
+        source: the description.
+        others: files beside the model that a form recognises.
+    """
+    names = [
+        path.name
+        for path in others
+        if path != source.path and _differ(operators, _operators(replace(source, path=path)))
+    ]
+    if not names:
+        return ""
+    return (
+        f"images are prepared as {source.path} says, and otherwise than {', '.join(names)} beside"
+        " it says; if that is the right one, give it with --preprocess"
+    )
+
+
+def _operators(source: Source, *, beside: bool = True) -> tuple[TransformOp, ...]:
+    """The operators of a description or of a model's metadata; none if it cannot be read."""
+    source = replace(source, labels_given=True, steps_given=False, warn=lambda _: None)
+    try:
+        described = read_description(source) if beside else read_metadata(source)
+    except (ConversionError, BundleError):
+        return ()
+    return () if described is None else described.transform_ops
+
+
 def _differ(first: Sequence[TransformOp], second: Sequence[TransformOp]) -> bool:
-    """Whether two lists give different arrays of one image of noise."""
+    """Whether two lists give different arrays of one image of noise; an empty list says nothing."""
+    if not first or not second:
+        return False
     try:
         prepare, other = build_preprocess(first), build_preprocess(second)
         size = size_taken(other, size_taken(prepare, SURVEY_SIZE))

@@ -189,3 +189,21 @@ def test_a_preset_for_an_onnx_file_that_says_otherwise(
         overrides = Overrides(preprocess=preset)
         convert(ConvertOptions(export, tmp_path / "out", overrides, force=True), warnings.append)
         assert any("leave the option out" in warning for warning in warnings) is otherwise
+
+
+def test_another_description_that_prepares_otherwise_is_a_warning(
+    make_export: MakeExport, tmp_path: Path
+) -> None:
+    export = make_export()
+    used = (export / "inference.yml").read_text()
+    warnings: list[str] = []
+    (export / "deploy.yml").write_text(used)
+    convert(ConvertOptions(export, tmp_path / "alike"), warnings.append)
+    assert warnings == []
+    (export / "deploy.yml").write_text(
+        used.replace("transform_ops:", "transform_ops:\n  - DecodeImage: {to_rgb: false}")
+    )
+    convert(ConvertOptions(export, tmp_path / "other"), warnings.append)
+    (warning,) = warnings
+    assert "inference.yml says, and otherwise than deploy.yml beside it says" in warning
+    assert "--preprocess" in warning
