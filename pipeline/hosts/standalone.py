@@ -48,7 +48,7 @@ from .signals import handled_signals
 
 logger = logging.getLogger(__name__)
 
-_ACCEPTED_CALLS_S = 1.0
+_ACCEPTED_CALLS_S = 2.0
 
 
 class StandaloneHost:

@@ -56,11 +56,13 @@ class RpcHealthServicer(health_pb2_grpc.HealthServicer):
         self._calls.add(context)
         last: object = None
         while True:
+            # Before the state: a stop that begins while it is sent must be reported too.
+            is_last = self._services.phase == "stopping"
             state = self._state(request.service)
             if state != last:
                 last = state
                 yield _Response(status=state)
-            if self._services.phase == "stopping":
+            if is_last:
                 return
             await asyncio.sleep(_POLL_S)
 

@@ -40,8 +40,8 @@ _LOOK_EVERY_S = 0.05
 _GOAWAY_HEAD = bytes((0, 0, 8, 7, 0, 0, 0, 0, 0))
 _GOAWAY_SOON = _GOAWAY_HEAD + bytes((0x7F, 0xFF, 0xFF, 0xFF)) + bytes(4)
 _GOAWAY = _GOAWAY_HEAD + bytes(8)
-# A client has the first by then, and what it sent before has come.
-_NOTICE_S = 0.25
+# A client has read the first by then, and what it sent before has come.
+_NOTICE_S = 0.5
 _FOLDER_OF_DESCRIPTORS = "/dev/fd"
 
 _Address = tuple[str, int]
@@ -50,18 +50,24 @@ _Address = tuple[str, int]
 class RunningCalls:
     """How many calls run on each connection, by the address of the client.
 
-    After `is_leaving` is set no further ones are counted: nothing is lost if those are cut off.
+    Those that begin after `is_leaving` is set are counted apart: a connection in constant use would
+    never be quiet otherwise, and could not be sent a GOAWAY.
     """
 
     def __init__(self) -> None:
         self.is_leaving = False
         self._running: dict[_Address, int] = {}
+        self._late: dict[_Address, int] = {}
         self._ended: dict[_Address, float] = {}
 
     def add(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Count a call until it is over and its reply is with gRPC."""
         address = _address_of_peer(context.peer())
-        if address is None or self.is_leaving:
+        if address is None:
+            return
+        if self.is_leaving:
+            self._late[address] = self._late.get(address, 0) + 1
+            context.add_done_callback(lambda _: self._end_late(address))  # type: ignore[arg-type]
             return
         self._running[address] = self._running.get(address, 0) + 1
         context.add_done_callback(lambda _: self._end(address))  # type: ignore[arg-type]
@@ -70,6 +76,17 @@ class RunningCalls:
         """Return whether no call runs on a connection, and none has just ended."""
         ended = self._ended.get(address, 0.0)
         return address not in self._running and time.monotonic() - ended > _QUIET_S
+
+    def is_late(self, address: _Address) -> bool:
+        """Return whether a call runs that began after `is_leaving` was set."""
+        return address in self._late
+
+    def _end_late(self, address: _Address) -> None:
+        left = self._late[address] - 1
+        if left:
+            self._late[address] = left
+        else:
+            del self._late[address]
 
     def _end(self, address: _Address) -> None:
         left = self._running[address] - 1
@@ -134,13 +151,17 @@ class RpcPort:
         return left
 
     def _is_noticed(self, address: _Address, connection: socket.socket) -> bool:
-        """Whether the client has had the time to see the first GOAWAY, which is sent now if not."""
+        """Whether the client has seen the first GOAWAY, and what it sent before has its reply.
+
+        The GOAWAY is sent now if it was not.
+        """
         if self._tls:
             return True
         if address not in self._noticed:
             connection.send(_GOAWAY_SOON, socket.MSG_DONTWAIT)
             self._noticed[address] = time.monotonic()
-        return time.monotonic() - self._noticed[address] > _NOTICE_S
+        has_seen = time.monotonic() - self._noticed[address] > _NOTICE_S
+        return has_seen and not self._calls.is_late(address)
 
 
 def _close_listening(port: int) -> None:
