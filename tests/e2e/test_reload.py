@@ -342,9 +342,10 @@ def test_the_command_reloads_and_says_what_is_served(
     write_labels(folder, NEW)
     done = in_process(pipeline, "reload", "--url", service.admin)
     assert (done.returncode, done.stderr) == (0, "")
-    headline, served = done.stdout.splitlines()
+    headline, name, model = done.stdout.splitlines()[:3]
     assert headline.startswith("reloaded in ")
-    assert served.startswith(f"waste: model {folder.resolve()}/sorter/")
+    assert name == "waste"
+    assert model.startswith(f"  model {folder.resolve()}/sorter/")
     with HttpClient(service.url) as client:
         assert client.classify(images[0])[0].label in NEW
     (folder / "config.yml").write_text(CONFIG + "    topk: 0\n", encoding="utf-8")

@@ -130,6 +130,9 @@ class _Host:
     def served(self) -> dict[str, Any]:
         return {}
 
+    def as_before(self) -> dict[str, Any]:
+        return {}
+
 
 @pytest.mark.parametrize(("local", "status"), [(True, 403), (False, 200)])
 async def test_a_page_that_had_its_name_lead_here_reads_nothing(
