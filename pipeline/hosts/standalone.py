@@ -127,10 +127,10 @@ class StandaloneHost:
             await self._serve_http(stack, ports)
             stack.push_async_callback(self._engines.close)
             if await self._start_engines():
-                self._services.phase = "ready"
                 # Not before: a proxy sees no error in the replies of RPC, and a port that is closed
                 # sends it to another replica.
                 await self._serve_rpc(stack, ports)
+                self._services.phase = "ready"
                 on_ready(ports.addresses, time.monotonic() - started)
                 await self._stop.wait()
                 await self._leave()

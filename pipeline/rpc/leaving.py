@@ -23,6 +23,7 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,10 @@ _GOAWAY = _GOAWAY_HEAD + bytes(8)
 # A client has read the first by then, and what it sent before has come.
 _NOTICE_S = 0.5
 _FOLDER_OF_DESCRIPTORS = "/dev/fd"
+# How long what waits in the listen queue may take to be accepted, and how often that is looked at.
+_QUEUE_S, _QUEUE_LOOK_S = 0.5, 0.002
+# tcpi_unacked in struct tcp_info (linux/tcp.h): of a socket that listens, the length of its queue.
+_QUEUE_LENGTH = slice(24, 28)
 
 _Address = tuple[str, int]
 
@@ -119,6 +124,7 @@ class RpcPort:
         self._port = port
         self._calls = calls
         self._tls = tls
+        self._seen: dict[_Address, float] = {}
         self._noticed: dict[_Address, float] = {}
 
     async def leave(self, within_s: float) -> None:
@@ -142,13 +148,18 @@ class RpcPort:
         for each in _sockets(self._port):
             with contextlib.suppress(OSError):  # the client has just closed it
                 address = _address(each.getpeername())
-                if not self._calls.is_quiet(address) or not self._is_noticed(address, each):
+                if not self._is_quiet(address) or not self._is_noticed(address, each):
                     left += 1
                     continue
                 if not self._tls:
                     each.send(_GOAWAY, socket.MSG_DONTWAIT)
                 each.shutdown(socket.SHUT_RDWR)
         return left
+
+    def _is_quiet(self, address: _Address) -> bool:
+        """Whether no call runs on a connection, and gRPC has had the time to greet a new one."""
+        seen = self._seen.setdefault(address, time.monotonic())
+        return time.monotonic() - seen > _QUIET_S and self._calls.is_quiet(address)
 
     def _is_noticed(self, address: _Address, connection: socket.socket) -> bool:
         """Whether the client has seen the first GOAWAY, and what it sent before has its reply.
@@ -165,9 +176,22 @@ class RpcPort:
 
 
 def _close_listening(port: int) -> None:
+    """Close the sockets that listen, when they have accepted what waits in their queues.
+
+    What still waits there would be reset, and a proxy does not send its call again.
+    """
     for each in _sockets(port):
         if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            each.listen(0)  # no more than one comes from now on
+            ends = time.monotonic() + _QUEUE_S
+            while _queue_length(each) and time.monotonic() < ends:
+                time.sleep(_QUEUE_LOOK_S)
             each.shutdown(socket.SHUT_RDWR)
+
+
+def _queue_length(listening: socket.socket) -> int:
+    info = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE_LENGTH.stop)
+    return int.from_bytes(info[_QUEUE_LENGTH], sys.byteorder)
 
 
 def _sockets(port: int) -> Iterator[socket.socket]:

@@ -36,7 +36,7 @@ def torchvision(export: Path, images: list[str]) -> Scores:
 
     torch.manual_seed(0)
     net = resnet18(num_classes=CLASSES)
-    # statistics of the layers as after training, so that images are told apart
+    # statistics of the layers as after training, so that images get different scores
     prepare = ImageClassification(crop_size=224)
     batch = torch.stack([prepare(Image.open(file).convert("RGB")) for file in images])
     for _ in range(20):

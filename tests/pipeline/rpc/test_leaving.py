@@ -161,6 +161,23 @@ async def test_where_descriptors_cannot_be_listed_grpc_stops_by_its_own_means(
     assert "gRPC is stopped by its own means" in caplog.text
 
 
+async def test_what_waits_in_the_listen_queue_is_accepted_before_the_port_closes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        number = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", number)) as waiting:
+            closing = asyncio.create_task(asyncio.to_thread(leaving._close_listening, number))
+            # The queue is cut to one place before it is waited for.
+            while listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)[28:32] != bytes(4):
+                await asyncio.sleep(0.001)
+            accepted, _ = listening.accept()
+            with accepted:
+                await closing
+                accepted.sendall(b"here")
+                assert waiting.recv(4) == b"here"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", number))
+
+
 @pytest.mark.parametrize(
     ("peer", "address"),
     [
