@@ -172,7 +172,7 @@ class Engine:
             self._fail(request, ServiceClosed, text)
         self._dispatcher.close()
         if self._started is not None and not self._started.done():
-            self._started.set_exception(EngineStartError(f"{self.name}: stopped while starting"))
+            self._fail_start("stopped while starting")
         if not self._tasks:
             return
         for worker in self._workers:
@@ -189,18 +189,24 @@ class Engine:
 
     def _worker_started(self, worker: Supervisor) -> None:
         """Note a start, good or bad: end `start`, or fail requests that no worker will answer."""
-        starting = None if self._started is None or self._started.done() else self._started
         if worker.starts.failed == 0:
             self._check_started()
             return
-        if starting is not None:
+        if self._started is not None and not self._started.done():
             if self._wants_all or all(other.starts.failed for other in self._workers):
-                starting.set_exception(EngineStartError(f"{self.name}: {worker.cause}"))
+                self._fail_start(str(worker.cause))
                 return
         elif all(other.starts.unlikely for other in self._workers):
             for request in list(self._open):
                 self._fail(request, NotReady, self._not_ready_text())
         logger.error("worker %s failed to start: %s", worker.name, worker.cause)
+
+    def _fail_start(self, cause: str) -> None:
+        assert self._started is not None, cause  # noqa: S101 - for mypy
+        self._started.set_exception(EngineStartError(f"{self.name}: {cause}"))
+        # `start` may have been cancelled before it waits for this; asyncio would log an exception
+        # that no task has retrieved.
+        self._started.exception()
 
     def _check_started(self) -> None:
         """End `start` if enough workers are ready."""

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -89,6 +90,35 @@ async def test_a_cancelled_start_leaves_no_process(make_engine, until, alive):
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(starting, PATIENCE_S)
     assert not alive(pid)
+
+
+async def test_a_start_that_is_cancelled_before_its_workers_leaves_no_unretrieved_exception(
+    make_engine,
+):
+    """As SIGTERM does to a reload: asyncio logged "Future exception was never retrieved"."""
+    reported: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: reported.append(context))
+    engine = await make_engine(start=False)
+    marking = asyncio.Event()
+    go_on = threading.Event()
+
+    class Command:
+        def marked(self):
+            loop.call_soon_threadsafe(marking.set)
+            go_on.wait(PATIENCE_S)
+
+    engine._command = Command()
+    starting = asyncio.ensure_future(engine.start())
+    await asyncio.wait_for(marking.wait(), PATIENCE_S)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(starting, PATIENCE_S)
+    go_on.set()
+    del starting
+    engine._started = None
+    gc.collect()
+    assert reported == []
 
 
 async def test_close_ends_a_start_that_is_under_way(make_engine, until):
