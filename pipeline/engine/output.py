@@ -8,7 +8,7 @@ import os
 import re
 from collections import deque
 
-from ..escaping import escaped
+from protocol.escaping import escaped
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from ..escaping import escaped
+from protocol.escaping import escaped
 
 _WAITING_LINES = 2000
 _END_LIMIT_S = 2.0
