@@ -17,6 +17,7 @@ class Call(Protocol):
     Attributes:
         wire: its name in metrics, logs and traces.
         client: the address that it came from.
+        began: when its first byte came, by `time.monotonic`.
         headers: by name in lower case; at least `authorization`, `x-api-key` and `traceparent`,
             where the caller sent them.
         from_browsers: whether a web page may have made it, so that its origin is checked.
@@ -29,6 +30,8 @@ class Call(Protocol):
     def wire(self) -> str: ...  # noqa: D102 - see above
     @property
     def client(self) -> str: ...  # noqa: D102
+    @property
+    def began(self) -> float: ...  # noqa: D102
     @property
     def headers(self) -> Mapping[str, str]: ...  # noqa: D102
     @property

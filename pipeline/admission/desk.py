@@ -22,7 +22,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from protocol.codec import Codec, Hints
-from protocol.errors import PredictionFailed, ServingError
+from protocol.errors import PredictionFailed, ServiceClosed, ServingError
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest
 
@@ -33,6 +33,7 @@ from .inflight import Inflight, Reservation
 from .key_ring import KeyRing
 from .offload import parsed
 from .origins import check_origin
+from .running import RunningRequests
 from .services import Services
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Desk:
         inflight: the budget of bytes that all requests share.
         keys: the API keys; without any, all callers are admitted.
         cors_origins: origins whose pages may send requests from a browser; "*" is all.
+        running: the requests of all transports; it says when a stop cuts them off.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class Desk:
         *,
         keys: KeyRing | None = None,
         cors_origins: Sequence[str] = (),
+        running: RunningRequests | None = None,
     ) -> None:
         self.services = services
         self.observer = observer
         self.keys = keys or KeyRing()
         self.cors_origins = tuple(cors_origins)
+        self.running = RunningRequests() if running is None else running
         self._inflight = inflight
 
     async def answer(self, call: Call, codec: Codec) -> Reply:
@@ -78,7 +82,8 @@ class Desk:
 
         Raises:
             CallerLeft: the caller does not wait for a reply any more.
-            CancelledError: as CallerLeft, where the transport cancels the task.
+            CancelledError: as CallerLeft, where the transport cancels the task. While a stop cuts
+                off what is left, the reply to a task that is cancelled is ServiceClosed.
         """
         trace_parent = call.headers.get("traceparent")
         with (
@@ -91,7 +96,11 @@ class Desk:
                 observation.failed(left.reason or asyncio.CancelledError())
                 raise _without_frames(left) from None
             except asyncio.CancelledError as cancelled:
-                raise _without_frames(cancelled) from None
+                if not self.running.is_cutting:
+                    raise _without_frames(cancelled) from None
+                cut = ServiceClosed("the service was stopped before it replied; send it again")
+                observation.failed(cut)
+                return Reply(codec.error(cut), cut)
             except Exception as error:
                 if not isinstance(error, ServingError):
                     logger.error("a request over %s failed", call.wire, exc_info=error)
@@ -102,6 +111,7 @@ class Desk:
         self, call: Call, codec: Codec, observation: Observation, reservation: Reservation
     ) -> bytes:
         observation.found(self.services.presumed(call.service))
+        self.services.admit(call.began)
         # Before anything of the body is read: refusing must cost next to nothing.
         if call.from_browsers:
             check_origin(call.headers, self.cors_origins)

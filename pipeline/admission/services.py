@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -52,6 +53,16 @@ class Services:
         self._max_images = max_images
 
     @property
+    def phase(self) -> str:
+        """What the process does now, see the class."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        self._phase = phase
+        self._phase_since = time.monotonic()
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the services, in the order of the configuration."""
         return tuple(self._engines)
@@ -71,6 +82,15 @@ class Services:
         if self.phase != "ready":
             return self.phase
         return "ready" if self._engines[name].ready else "not ready"
+
+    def admit(self, began: float) -> None:
+        """Take a request whose first byte came at `began`, a time of `time.monotonic`.
+
+        Raises:
+            ServiceClosed: the service was stopping by then. What began before is still answered.
+        """
+        if self.phase == "stopping" and began >= self._phase_since:
+            raise ServiceClosed("the service is stopping; send the request to another replica")
 
     def require(self, name: str) -> str:
         """Return the name of the service that `name` means; an empty one means the only one.
@@ -106,8 +126,6 @@ class Services:
         engine = self._engines.get(request.service)
         if engine is None:  # a reload took it away while the body arrived
             raise self._no_service(request.service)
-        if self.phase == "stopping":
-            raise ServiceClosed("the service is stopping; send the request to another replica")
         if self.phase == "starting":
             raise NotReady("the service is starting; ask /health/ready and try again")
         if len(request.images) > self._max_images:

@@ -22,6 +22,7 @@ from protocol.key_value.reply import error_to_json
 from ..admission.desk import Desk
 from ..admission.inflight import Inflight
 from ..admission.key_ring import KeyRing
+from ..admission.running import RunningRequests
 from ..admission.services import Services
 from ..admission.tls import Tls
 from ..engine.engine import Engine
@@ -74,12 +75,14 @@ class StandaloneHost:
         self._engines = Engines({op.name: self._make_engine(op) for op in settings.ops})
         self._metrics.watch(lambda: self._engines.serving)
         self._services = Services(self._engines.serving, max_images=settings.max_images)
+        self._running = RunningRequests()
         self._desk = Desk(
             self._services,
             self._observer,
             inflight,
             keys=self._keys,
             cors_origins=settings.access.cors_origins,
+            running=self._running,
         )
         self._reloader = Reloader(
             settings,
@@ -197,6 +200,7 @@ class StandaloneHost:
                 tls=self._tls,
                 on_refused=self._observer.no_request,
                 is_leaving=lambda: self._services.leaving,
+                running=self._running,
             )
         if ports.metrics:
             metrics = build_metrics_app(self._metrics)
@@ -257,13 +261,20 @@ class StandaloneHost:
             await asyncio.wait({self._leaving_rpc}, timeout=_ACCEPTED_CALLS_S)
 
     async def _drain(self) -> bool:
+        """Finish what has begun; return whether nothing had to be cut off."""
         timeout_s = self._reloader.settings.drain_timeout_s
-        drained = await self._engines.drain(timeout_s)
+        ends = time.monotonic() + timeout_s
+        # Before the engines, which take no new work then: uploads and what is parsed are new there.
+        if not await self._running.ended(timeout_s):
+            self._running.cut()
+        drained = await self._engines.drain(max(0.0, ends - time.monotonic()))
         # What is open now ends with an error of ours, before gRPC would cut it off.
         await self._engines.close()
-        if not drained:
-            logger.warning("work was cut off after %g s of draining", timeout_s)
-        return drained
+        cut_off = self._running.cut_off
+        if cut_off or not drained:
+            some = f"{cut_off} requests were" if cut_off else "work was"
+            logger.warning("%s cut off after %g s of draining", some, timeout_s)
+        return drained and not cut_off
 
     def _make_engine(self, op: OpSettings) -> Engine:
         counters = self._counters.setdefault(op.name, Counters())  # a reload goes on counting

@@ -7,6 +7,7 @@ anything is read can be checked before, and waiting for the message has an end.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -54,6 +55,7 @@ class RpcCall:
 
     def __init__(self, context: grpc.aio.ServicerContext[Any, Any], max_message_bytes: int) -> None:
         self.client = _address(context.peer())
+        self.began = time.monotonic()
         self.headers: Mapping[str, str] = {
             name: _text(value) for name, value in context.invocation_metadata() or ()
         }

@@ -7,6 +7,7 @@ deadline.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Awaitable, Mapping
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ from ..admission.call import CallerLeft
 from ..admission.deadline import TIMEOUT_HEADER, Deadline
 from ..admission.inflight import Reservation
 from .content_encoding import encoding_of, unpacked
-from .protocol import REFUSED
+from .protocol import BEGAN, REFUSED
 
 # A body over the limit is read on and thrown away up to this factor, so that the client gets to
 # read the reply instead of a reset connection.
@@ -34,6 +35,7 @@ class HttpCall:
         """Take `request`; `service` is the one that its address names, None where it names none."""
         self.service = service
         self.client = client_of(request)
+        self.began: float = request.scope.get("state", {}).get(BEGAN, time.monotonic())
         self.headers: Mapping[str, str] = request.headers
         self.content_type = request.headers.get("content-type", "")
         self.options: Mapping[str, str] = request.query_params

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -25,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from protocol import errors
 from protocol.errors import ServingError
 
+from ..admission.running import RunningRequests
 from .connections import Connections
 
 HEAD_TIMEOUT_S = 30.0
@@ -42,8 +44,11 @@ MAX_HEADERS = 100
 # Pieces are lines, and parts of bodies. A client can make them small; between turns the loop serves
 # other connections.
 _PIECES_A_TURN = 500
-# In the scope's state: the error that the client got while the application waited for the body.
+# In the scope's state: the error that the client got while the application waited for the body;
+# when the request's first byte came, by `time.monotonic`; the task of the application.
 REFUSED = "refused"
+BEGAN = "began"
+TASK = "task"
 
 OnError: TypeAlias = Callable[[ServingError], None]
 ErrorBody: TypeAlias = Callable[[ServingError], bytes]
@@ -57,12 +62,14 @@ class _BoundedProtocol(HttpToolsProtocol):
         connections: Connections,
         error_body: ErrorBody,
         on_refused: OnError,
+        running: RunningRequests,
         **options: Any,  # noqa: ANN401 - uvicorn's own
     ) -> None:
         super().__init__(**options)
         self._connections = connections
         self._error_body = error_body
         self._on_refused = on_refused
+        self._running = running
         self._unread = b""  # received; not parsed from `_at` on
         self._piece_at = self._at = 0  # the piece that is parsed now is between them
         self._in_headers = self._in_body = False
@@ -88,6 +95,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_wait()
         self._connections.remove(self)
+        self._running.end(self)
         super().connection_lost(exc)
 
     def _wait(self, seconds: float, then: Callable[..., None], *arguments: object) -> None:
@@ -147,6 +155,11 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
         self._refuse(errors.InvalidRequest("this is no HTTP request"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"][BEGAN] = time.monotonic()
+        self._running.begin(self, self._cut)
 
     def on_url(self, url: bytes) -> None:
         self._in_headers = True
@@ -211,10 +224,20 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._connections.used(self)
+        self._running.end(self)
         if self.transport.is_closing():
             self._close()
         elif self._unread:
             self._read_on()
+
+    def _cut(self) -> None:
+        """End the request with ServiceClosed: the process ends before its reply is there."""
+        if self.idle:  # its head is not complete
+            self._refuse(errors.ServiceClosed("the service stopped before the request was here"))
+        elif self.cycle.response_started:
+            self.transport.abort()
+        elif (task := self.cycle.scope["state"].get(TASK)) is not None:
+            task.cancel()
 
     def _refuse_head(self) -> None:
         limit = f"{MAX_HEAD_BYTES // 1024} KiB and {MAX_HEADERS} headers"
@@ -225,6 +248,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._is_over or self.transport.is_closing():
             return
         self._is_over = True
+        self._running.end(self)
         if self._in_body and self.cycle.response_started:
             self._close()
             return
@@ -265,15 +289,23 @@ class _BoundedProtocol(HttpToolsProtocol):
 
 
 def bounded_protocol(
-    max_connections: int, error_body: ErrorBody, on_refused: OnError | None = None
+    max_connections: int,
+    error_body: ErrorBody,
+    on_refused: OnError | None = None,
+    running: RunningRequests | None = None,
 ) -> functools.partial[_BoundedProtocol]:
     """Return what makes the protocols of a server that keeps at most so many connections.
 
     `error_body` gives the JSON of an error; `on_refused` gets each error that was sent before the
-    application saw a request.
+    application saw a request; `running` counts the requests.
     """
-    connections = Connections(max_connections)
-    return functools.partial(_BoundedProtocol, connections, error_body, on_refused or _ignore)
+    return functools.partial(
+        _BoundedProtocol,
+        Connections(max_connections),
+        error_body,
+        on_refused or _ignore,
+        RunningRequests() if running is None else running,
+    )
 
 
 def _ignore(_error: ServingError) -> None:

@@ -15,8 +15,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from protocol.errors import ServiceClosed
+
+from ..admission.running import RunningRequests
 from ..admission.tls import Tls
-from .protocol import ErrorBody, OnError, bounded_protocol
+from .protocol import TASK, ErrorBody, OnError, bounded_protocol
+from .replies import error_response
 
 logger = logging.getLogger(__name__)
 
@@ -67,19 +71,20 @@ async def serve_app(
     keep_alive_s: int = DEFAULT_KEEP_ALIVE_S,
     tls: Tls | None = None,
     on_refused: OnError | None = None,
-    is_leaving: Callable[[], bool] | None = None,
+    is_leaving: Callable[[], bool] = lambda: False,
+    running: RunningRequests | None = None,
 ) -> None:
     """Serve `app` on sockets that listen already, until the stack is closed.
 
     `error_body` gives the JSON of an error that is sent before `app` sees a request: a connection
     or a head is over its bound, or the bytes are no HTTP. `on_refused` gets each such error. A
     connection without a request is closed after `keep_alive_s`; each is closed after its next reply
-    while `is_leaving`.
+    while `is_leaving`. `running` counts the requests, and can cut them off.
     """
     config = uvicorn.Config(
-        app if is_leaving is None else _Leaving(app, is_leaving),
+        _Ending(app, is_leaving, error_body),
         # uvicorn calls it, and needs no class.
-        http=bounded_protocol(max_connections, error_body, on_refused),  # type: ignore[arg-type]
+        http=bounded_protocol(max_connections, error_body, on_refused, running),  # type: ignore[arg-type]
         log_config=None,
         log_level=logging.ERROR,  # bytes that are no request are counted, and not logged
         access_log=False,
@@ -101,26 +106,39 @@ async def serve_app(
     stack.push_async_callback(close)
 
 
-class _Leaving:
-    """Has each connection end with its next reply while the service leaves.
+class _Ending:
+    """Has connections and requests end well when the service does.
 
-    A client or proxy then opens another connection, to another replica. One that keeps its
-    connection would send its next request just when this process ends.
+    Each connection ends with its next reply while the service leaves: a client or proxy then opens
+    another one, to another replica. One that keeps its connection would send its next request just
+    when this process ends. A task that is cancelled, because time is up, replies ServiceClosed.
     """
 
-    def __init__(self, app: ASGIApp, is_leaving: Callable[[], bool]) -> None:
+    def __init__(self, app: ASGIApp, is_leaving: Callable[[], bool], error_body: ErrorBody) -> None:
         self._app = app
         self._is_leaving = is_leaving
+        self._error_body = error_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
         async def send_last(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
             # Checked at the reply, since the request may have come before.
             if message["type"] == "http.response.start" and self._is_leaving():
                 headers = [*message.get("headers", ()), (b"connection", b"close")]
                 message = {**message, "headers": headers}
             await send(message)
 
-        await self._app(scope, receive, send_last)
+        scope["state"][TASK] = asyncio.current_task()
+        try:
+            await self._app(scope, receive, send_last)
+        except asyncio.CancelledError:
+            if has_begun:
+                raise
+            error = ServiceClosed("the service was stopped before it replied; send it again")
+            await error_response(error, self._error_body(error))(scope, receive, send_last)
 
 
 class _UvicornServer(uvicorn.Server):

@@ -1,13 +1,19 @@
-"""SIGTERM under load over RPC: each call is answered, refused with 3001, or finds no service."""
+"""SIGTERM under load: each call is answered, refused with 3001, or finds no service."""
 
 from __future__ import annotations
 
+import base64
+import json
+import signal
+import socket
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from protocol.key_value import pipeline_service_pb2 as pb
@@ -49,3 +55,95 @@ def test_no_rpc_call_is_cancelled_by_a_stop(
             channel.close()
         assert not [line for line in service.err if "chttp2" in line or "posix" in line]
     assert set(outcomes) <= {0, 3001, grpc.StatusCode.UNAVAILABLE}, outcomes
+
+
+FORMS = ["json", "image", "paddlex", "upload", "chunked"]
+
+
+def upload(form: str, image: bytes) -> tuple[bytes, bytes]:
+    """Return head and body of a request that carries one image."""
+    head, body = "Content-Type: image/jpeg", image
+    if form == "json":
+        value = base64.b64encode(image).decode()
+        head, body = "Content-Type: application/json", _json({"key": ["image"], "value": [value]})
+    elif form == "upload":
+        head = "Content-Type: multipart/form-data; boundary=b"
+        part = b'Content-Disposition: form-data; name="image"; filename="a.jpg"'
+        body = b"--b\r\n" + part + b"\r\n\r\n" + image + b"\r\n--b--\r\n"
+    length = f"Content-Length: {len(body)}"
+    if form == "chunked":
+        length, body = "Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    address = "/waste/prediction" + ("?form=paddlex" if form == "paddlex" else "")
+    return f"POST {address} HTTP/1.1\r\nHost: x\r\n{head}\r\n{length}\r\n\r\n".encode(), body
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def begin(port: int, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    connection.sendall(sent)
+    return connection
+
+
+def until_stopping(service: Any) -> None:
+    """Wait until new requests are refused, over a connection that was there before."""
+    while httpx.get(f"{service.url}/health/ready").json()["status"] != "stopping":
+        time.sleep(0.01)
+
+
+def read_reply(connection: socket.socket) -> tuple[bytes, dict[str, str], bytes]:
+    """Return status, headers and body of the last reply on `connection`, which is closed then."""
+    received = b""
+    with connection:
+        while more := connection.recv(65536):
+            received += more
+    head, _, body = received.partition(b"\r\n\r\n")
+    status, *lines = head.split(b"\r\n")
+    headers = dict(line.decode().lower().split(": ", 1) for line in lines)
+    return status.split()[1], headers, body
+
+
+def test_uploads_that_began_before_a_stop_are_answered(
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
+) -> None:
+    with start_any_service(tiny_config, "op.waste.concurrency=1") as service:
+        port = service.http_port
+        uploads = [upload(form, images[0]) for form in FORMS]
+        cuts = [len(head) + len(body) // 2 for head, body in uploads]
+        cuts[0] = 3  # within the head
+        sent = [head + body for head, body in uploads]
+        connections = [begin(port, all_[:cut]) for all_, cut in zip(sent, cuts, strict=True)]
+        httpx.get(f"{service.url}/health/live")  # so that their bytes have been read
+        service.process.send_signal(signal.SIGTERM)
+        until_stopping(service)
+        late = begin(port, uploads[1][0])
+        assert json.loads(read_reply(late)[2])["err_no"] == 3001
+        for connection, all_, cut in zip(connections, sent, cuts, strict=True):
+            connection.sendall(all_[cut:])
+            status, headers, body = read_reply(connection)
+            assert status == b"200", body
+            assert headers["connection"] == "close"
+        assert service.process.wait(PATIENCE_S) == 0
+        assert not [line for line in service.err if "Traceback" in line or "cut off" in line]
+
+
+def test_uploads_that_a_stop_cuts_off_get_the_error_of_their_wire(
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
+) -> None:
+    options = ("op.waste.concurrency=1", "drain_timeout=1")
+    with start_any_service(tiny_config, *options) as service:
+        port = service.http_port
+        sent = [(head + body)[:-10] for head, body in (upload(form, images[0]) for form in FORMS)]
+        connections = [begin(port, cut) for cut in (*sent, b"POST /waste/pred")]
+        httpx.get(f"{service.url}/health/live")
+        service.process.send_signal(signal.SIGTERM)
+        for connection in connections:
+            status, headers, body = read_reply(connection)
+            assert (status, headers["content-type"]) == (b"503", "application/json")
+            assert headers["connection"] == "close"
+            assert json.loads(body)["err_no"] == 3001
+        assert service.process.wait(PATIENCE_S) == 1
+        assert not [line for line in service.err if "Traceback" in line]
+        assert [line for line in service.err if "6 requests were cut off after 1 s" in line]

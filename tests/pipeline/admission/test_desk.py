@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from protocol.errors import (
     Overloaded,
     PredictionFailed,
     RateLimited,
+    ServiceClosed,
     ServiceNotFound,
     ServingError,
     TooLarge,
@@ -67,6 +69,7 @@ class LinesCodec(Codec):
 class LinesCall:
     wire = "lines"
     client = "here"
+    began = 0.0
     content_type = ""
 
     def __init__(self, body: bytes | BaseException, **fields: Any) -> None:
@@ -217,6 +220,33 @@ async def test_a_service_that_the_body_names_in_vain_is_unknown(
     await desk.answer(LinesCall(b"peach\ncat"), LinesCodec())
     assert counted(metrics, "serving_requests") == {("unknown", "lines", "service_not_found"): 1}
     assert counted(metrics, "serving_api_key_requests") == {}
+
+
+async def test_a_stop_refuses_what_begins_later_and_answers_what_began_before(
+    desk: Desk, services: Services
+) -> None:
+    before, later = LinesCall(b"\na", service="waste"), LinesCall(b"\na", service="waste")
+    before.began = time.monotonic()
+    services.phase = "stopping"
+    later.began = time.monotonic()
+    assert (await desk.answer(before, LinesCodec())).error is None
+    assert isinstance((await desk.answer(later, LinesCodec())).error, ServiceClosed)
+    assert not later.received
+
+
+async def test_a_call_that_a_stop_cuts_off_gets_the_error_of_its_wire(
+    desk: Desk, engine: Any
+) -> None:
+    engine.release = asyncio.Event()
+    task = asyncio.create_task(desk.answer(LinesCall(b"\na", service="waste"), LinesCodec()))
+    desk.running.begin(task, task.cancel)
+    while not engine.requests:
+        await asyncio.sleep(0)
+    assert not await desk.running.ended(0)
+    desk.running.cut()
+    assert (await task).body == b"3001"
+    assert engine.cancelled == 1
+    assert desk.running.cut_off == 1
 
 
 async def test_a_deadline_that_has_passed_is_not_computed(desk: Desk, engine: Any) -> None:

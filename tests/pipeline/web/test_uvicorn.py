@@ -24,6 +24,7 @@ OVERRIDDEN = {
     "data_received",
     "pause_writing",
     "resume_writing",
+    "on_message_begin",
     "on_url",
     "on_header",
     "on_headers_complete",
@@ -37,6 +38,7 @@ OVERRIDDEN = {
 READ = {
     "loop",
     "transport",
+    "scope",
     "headers",
     "parser.should_upgrade",
     "flow.read_paused",
