@@ -33,7 +33,7 @@ from ..observation.observer import Observer
 from ..observation.request_log import LINES_A_SECOND, RequestLog
 from ..observation.tracing import tracing_from_environment
 from ..rpc.call import READ_TIMEOUT_S
-from ..rpc.leaving import RpcPort, RunningCalls
+from ..rpc.leaving import NOTICE_S, RpcPort, RunningCalls
 from ..rpc.server import build_rpc_server
 from ..settings.config import ServiceSettings
 from ..settings.op import OpSettings
@@ -49,7 +49,8 @@ from .signals import handled_signals
 
 logger = logging.getLogger(__name__)
 
-_ACCEPTED_CALLS_S = 2.0
+# Clients of RPC have closed their connections after GOAWAY, or get theirs closed, by then.
+_ACCEPTED_CALLS_S = NOTICE_S + 3.0
 
 
 class StandaloneHost:

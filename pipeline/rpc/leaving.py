@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import ipaddress
 import logging
 import os
 import socket
-import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,8 @@ from typing import Any
 from urllib.parse import unquote
 
 import grpc.aio
+
+from ..admission.listen_queue import accepted
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +44,10 @@ _LOOK_EVERY_S = 0.05
 _GOAWAY_HEAD = bytes((0, 0, 8, 7, 0, 0, 0, 0, 0))
 _GOAWAY_SOON = _GOAWAY_HEAD + bytes((0x7F, 0xFF, 0xFF, 0xFF)) + bytes(4)
 _GOAWAY = _GOAWAY_HEAD + bytes(8)
-# A client has read the first by then, and what it sent before has come.
-_NOTICE_S = 0.5
+# How long a client has to close the connection after the first GOAWAY, as gRPC's own, nginx and
+# Envoy do when no call of theirs runs on it. What it sent before has come by then.
+NOTICE_S = 2.0
 _FOLDER_OF_DESCRIPTORS = "/dev/fd"
-# How long what waits in the listen queue may take to be accepted, and how often that is looked at.
-_QUEUE_S, _QUEUE_LOOK_S = 0.5, 0.002
-# tcpi_unacked in struct tcp_info (linux/tcp.h): of a socket that listens, the length of its queue.
-_QUEUE_LENGTH = slice(24, 28)
 
 _Address = tuple[str, int]
 
@@ -132,7 +132,7 @@ class RpcPort:
         ends = time.monotonic() + within_s
         self._calls.is_leaving = True
         try:
-            await asyncio.to_thread(_close_listening, self._port)
+            await _close_listening(self._port)
             while await asyncio.to_thread(self._close_quiet):
                 if time.monotonic() > ends:
                     break
@@ -171,27 +171,29 @@ class RpcPort:
         if address not in self._noticed:
             connection.send(_GOAWAY_SOON, socket.MSG_DONTWAIT)
             self._noticed[address] = time.monotonic()
-        has_seen = time.monotonic() - self._noticed[address] > _NOTICE_S
-        return has_seen and not self._calls.is_late(address)
+        has_seen = time.monotonic() - self._noticed[address] > NOTICE_S
+        return has_seen and not self._calls.is_late(address) and not _has_unread(connection)
 
 
-def _close_listening(port: int) -> None:
-    """Close the sockets that listen, when they have accepted what waits in their queues.
-
-    What still waits there would be reset, and a proxy does not send its call again.
-    """
-    for each in _sockets(port):
-        if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            each.listen(0)  # no more than one comes from now on
-            ends = time.monotonic() + _QUEUE_S
-            while _queue_length(each) and time.monotonic() < ends:
-                time.sleep(_QUEUE_LOOK_S)
+async def _close_listening(port: int) -> None:
+    """Close the sockets that listen, when gRPC has accepted what waits in their queues."""
+    for each in await asyncio.to_thread(_listening, port):
+        with each:
+            await accepted(each)
             each.shutdown(socket.SHUT_RDWR)
 
 
-def _queue_length(listening: socket.socket) -> int:
-    info = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE_LENGTH.stop)
-    return int.from_bytes(info[_QUEUE_LENGTH], sys.byteorder)
+def _listening(port: int) -> list[socket.socket]:
+    return [
+        each.dup()
+        for each in _sockets(port)
+        if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    ]
+
+
+def _has_unread(connection: socket.socket) -> bool:
+    """Return whether bytes have come that gRPC has not read yet."""
+    return fcntl.ioctl(connection, termios.FIONREAD, bytes(4)) != bytes(4)
 
 
 def _sockets(port: int) -> Iterator[socket.socket]:

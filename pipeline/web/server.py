@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol.errors import ServiceClosed
 
+from ..admission.listen_queue import accepted
 from ..admission.running import RunningRequests
 from ..admission.tls import Tls
 from .protocol import TASK, ErrorBody, OnError, bounded_protocol
@@ -37,6 +38,7 @@ SPARE_DESCRIPTORS = 512 + HANDSHAKES
 # Accepted in one turn of the loop; handshakes exceed `HANDSHAKES` by no more than these.
 _ACCEPTED_AT_ONCE = 32
 _ACCEPT_AGAIN_S = 1.0
+_FIRST_READ_S = 0.05
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PORTS = 2  # HTTP and RPC
 
@@ -147,6 +149,15 @@ class _UvicornServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, and end; what waited in the listen queue gets its reply first."""
+        for each in sockets or ():
+            await accepted(each)
+            # What was accepted last is read, or uvicorn would take its connection for an idle one.
+            await asyncio.sleep(_FIRST_READ_S)
+            await accepted(each)
+        await super().shutdown(sockets)
 
 
 class _TlsUvicornServer(_UvicornServer):

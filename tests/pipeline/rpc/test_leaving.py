@@ -165,7 +165,7 @@ async def test_what_waits_in_the_listen_queue_is_accepted_before_the_port_closes
     with socket.create_server(("127.0.0.1", 0)) as listening:
         number = listening.getsockname()[1]
         with socket.create_connection(("127.0.0.1", number)) as waiting:
-            closing = asyncio.create_task(asyncio.to_thread(leaving._close_listening, number))
+            closing = asyncio.create_task(leaving._close_listening(number))
             # The queue is cut to one place before it is waited for.
             while listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)[28:32] != bytes(4):
                 await asyncio.sleep(0.001)

@@ -6,8 +6,10 @@ setup.cfg has the upper bound on its version. Raise it when these tests pass wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import re
+import socket
 from typing import Any
 
 import uvicorn
@@ -50,7 +52,7 @@ READ = {
     "cycle.disconnected",
     "cycle.message_event",
 }
-SERVER_OVERRIDDEN = {"__init__", "startup", "capture_signals"}
+SERVER_OVERRIDDEN = {"__init__", "startup", "shutdown", "capture_signals"}
 SERVER_READ = {
     "servers",
     "should_exit",
@@ -170,6 +172,28 @@ async def test_a_piece_of_a_body_reaches_the_application_without_a_copy() -> Non
         connection.on_body(piece)
     assert (await received.get())["body"] == bytes(3000)
     connection.connection_lost(None)
+
+
+async def test_what_waits_in_the_listen_queue_gets_its_reply_before_the_port_closes() -> None:
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as stack:
+        config = uvicorn.Config(application, log_config=None, lifespan="off")
+        config.load()
+        serving = server._UvicornServer(config)
+        serving.lifespan = config.lifespan_class(config)
+        await serving.startup([listening])
+        # Nothing is accepted before the loop runs again.
+        waiting = [
+            stack.enter_context(socket.create_connection(listening.getsockname()))
+            for _ in range(10)
+        ]
+        for each in waiting:
+            each.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await serving.shutdown([listening])
+        assert [each.recv(12) for each in waiting] == 10 * [b"HTTP/1.1 204"]
 
 
 async def test_the_lists_are_complete() -> None:
