@@ -41,7 +41,7 @@ FRAMEWORKS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.13 "
              && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source paddledetection-source frameworks-env deployments
+.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints bench soak attack faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source paddledetection-source frameworks-env deployments
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -209,6 +209,9 @@ deployments: setup-dev $(if $(ONLY_PIR),$(PADDLECLAS_ENV)/.complete,paddleclas-e
 
 soak: setup-dev  ## minutes of load, faults and bad input; every answer is judged (ARGS="--minutes 1")
 	@$(BIN)/python -m reliability.soak $(ARGS)
+
+attack: setup-dev  ## minutes of attacks on a service of this machine, each judged (ARGS="--only pipelining", ARGS=--list)
+	@$(BIN)/python -m reliability.attack $(ARGS)
 
 faults: setup-dev  ## faults on this service and, after make paddle-serving-env, on Paddle Serving 0.9
 	@$(BIN)/python -m reliability.faults $(ARGS)

@@ -26,9 +26,10 @@ from benchmarks.service import RunningService, run_service
 from protocol.console import as_command
 
 from ..images import draw_images
+from ..traces import stack_traces
 from .faults import Faults
 from .judge import Judge
-from .report import Report, stack_traces
+from .report import Report
 from .service_files import RETRIES, ServiceFiles
 from .timeline import Timeline
 from .traffic import Traffic

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,14 +27,6 @@ HEALTH_LATE_SHARE, HEALTH_LATE_FEW = 0.01, 3
 # No such wait is this long: the service has stood still. The check of a container
 # (client/health.py) gives up after this time.
 HEALTH_LIMIT_MS = 4000.0
-# The first words of a stack trace, anywhere in a line: the log indents the lines after the first.
-# When a fault of ours crashes a worker, Paddle writes "C++ Traceback"; that does not count.
-_TRACE = re.compile(r"(?<!C\+\+ )Traceback \(most recent call last\)")
-
-
-def stack_traces(log: str) -> int:
-    """Return how many stack traces of Python a service's log holds."""
-    return len(_TRACE.findall(log))
 
 
 @dataclass

@@ -36,12 +36,12 @@ from reliability.soak.report import (
     SPARE_DESCRIPTORS,
     SPARE_MIB,
     Report,
-    stack_traces,
 )
 from reliability.soak.tally import Tally
 from reliability.soak.timeline import Generation, Timeline
 from reliability.soak.traffic import Traffic
 from reliability.soak.watch import Size, Watch, slope_a_minute
+from reliability.traces import stack_traces
 from reliability.wire import BrokenError, HttpConnection, RpcConnection
 
 SCORES = [[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.2, 0.7, 0.1]]
