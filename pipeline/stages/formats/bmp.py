@@ -8,6 +8,9 @@ from typing import Optional, Tuple
 NAME = "BMP"
 _MAX_HEADER = 1024
 
+# Work in megapixels of a plain photo (pipeline/stages/work.py): of one million pixels, and bytes.
+_PER_PIXEL, _PER_BYTE = 0.4, 0.8
+
 
 def matches(data: bytes) -> bool:
     """Return whether the data begins as a BMP does.
@@ -35,3 +38,9 @@ def complete(_data: bytes) -> bool:
 def guard(data: bytes, _width: int, _height: int) -> bytes:
     """Return the data as it is: a BMP holds nothing but its pixels."""
     return data
+
+
+def work(data: bytes, width: int, height: int) -> float:
+    """Return the work of decoding: pixels, and codes of run lengths, which may be of no length."""
+    compressed = data[14] > 12 and data[30] != 0
+    return 1e-6 * (_PER_PIXEL * width * height + (_PER_BYTE * len(data) if compressed else 0.0))

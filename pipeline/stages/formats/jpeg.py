@@ -38,6 +38,12 @@ _REFUSED = (0xC8, 0xD8, 0xDE, 0xDF, *range(0xF0, 0xFE))
 # Real files have a few hundred segments. A file of nothing else must not keep a worker busy.
 _MAX_SEGMENTS = 10_000
 
+# Work in megapixels of a plain photo (pipeline/stages/work.py): of one million pixels, of as many
+# samples, of as many samples in each further scan, and of a million bytes.
+_PER_PIXEL, _PER_SAMPLE = 0.25, 0.13
+_PER_SCAN = {"huffman": 0.03, "progressive": 0.03, "arithmetic": 1.0}
+_PER_BYTE = {"huffman": 1.8, "progressive": 6.5, "arithmetic": 30.0}
+
 _MAX_SCANS = 100
 _ALWAYS_FINE = 20
 _MAX_SCANNED_PIXELS = 20 * 50_000_000
@@ -51,11 +57,11 @@ def matches(data: bytes) -> bool:
 
 def size(data: bytes) -> Optional[Tuple[int, int]]:
     """Return width and height, from the frame segment."""
-    for marker, position in _header(data):
-        if _is_frame(marker):
-            height, width = struct.unpack_from(">HH", data, position + 3)
-            return width, height
-    return None
+    frame = _frame(data)
+    if frame is None:
+        return None
+    height, width = struct.unpack_from(">HH", data, frame[1] + 3)
+    return width, height
 
 
 def complete(data: bytes) -> bool:
@@ -73,6 +79,29 @@ def guard(data: bytes, width: int, height: int) -> bytes:
     """Check the number of scans; see `check_scans`."""
     check_scans(data, width * height)
     return data
+
+
+def work(data: bytes, width: int, height: int) -> float:
+    """Return the work of decoding: pixels and samples, those that pad the blocks too, and bytes."""
+    frame = _frame(data)
+    if frame is None:
+        return 0.0
+    marker, position = frame
+    sampling = data[position + 9 : position + 8 + 3 * data[position + 7] : 3]
+    across = max([1, *(factors >> 4 for factors in sampling)])
+    down = max([1, *(factors & 15 for factors in sampling)])
+    units = -(-width // (8 * across)) * -(-height // (8 * down))
+    pixels = 64e-6 * units * across * down
+    samples = 64e-6 * units * sum((factors >> 4) * (factors & 15) for factors in sampling)
+    coding = "huffman" if marker in (0xC0, 0xC1) else "progressive"
+    if marker > 0xC8:
+        coding = "arithmetic"
+    scans = 1 if _ends_with_first_scan(data) else min(_most_scans(data), _MAX_SCANS)
+    return (
+        _PER_PIXEL * pixels
+        + (_PER_SAMPLE + _PER_SCAN[coding] * (scans - 1)) * samples
+        + _PER_BYTE[coding] * 1e-6 * len(data)
+    )
 
 
 def check_scans(data: bytes, pixels: int) -> None:
@@ -129,6 +158,11 @@ def _header(data: bytes) -> Iterator[Tuple[int, int]]:
             return
 
 
+def _frame(data: bytes) -> Optional[Tuple[int, int]]:
+    """Return the first frame marker and the position after it."""
+    return next((found for found in _header(data) if _is_frame(found[0])), None)
+
+
 def _is_frame(marker: int) -> bool:
     """Return whether the segment holds the size: SOF0 to SOF15, without DHT, JPG and DAC."""
     return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
@@ -150,10 +184,13 @@ def _ends_with_first_scan(data: bytes) -> bool:
 def _most_scans(data: bytes) -> int:
     """Return how often the two bytes of the scan marker occur anywhere in the data.
 
-    NumPy takes a sixth of the time of bytes.count, which is 3% of the time for decoding.
+    NumPy takes 0.2 ms for a megabyte, a quarter of the time of bytes.count.
     """
-    octets = np.frombuffer(data, np.uint8)
-    return int(np.count_nonzero((octets[:-1] == 0xFF) & (octets[1:] == _SCAN)))
+    scan = np.array([0xFF, _SCAN], np.uint8).view(np.uint16)[0]
+    return sum(
+        int(np.count_nonzero(np.frombuffer(data, np.uint16, (len(data) - odd) // 2, odd) == scan))
+        for odd in (0, 1)
+    )
 
 
 def _count_scans(data: bytes) -> int:

@@ -29,7 +29,7 @@ def check_inflation(data: bytes, idat: List[Tuple[int, int]]) -> None:
     Raises:
         UndecodableImage: it is.
     """
-    expected = _pixel_bytes(data)
+    expected = pixel_bytes(data)
     limit = 2 * expected + _SLACK
     compressed = sum(end - start for start, end in idat)
     # Compressed data larger than the pixels is soon inflated, or is no more than they are.
@@ -52,7 +52,8 @@ def check_inflation(data: bytes, idat: List[Tuple[int, int]]) -> None:
         return  # OpenCV finds it too, and stops there
 
 
-def _pixel_bytes(data: bytes) -> int:
+def pixel_bytes(data: bytes) -> int:
+    """Return how many bytes the rows of a PNG have, with their filter bytes."""
     width, height, depth, colours = struct.unpack_from(">IIBB", data, 16)
     row_bits = int(width) * int(depth) * _CHANNELS.get(colours, 4)
     return int(height) * (1 + (row_bits + 7) // 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import islice
 from typing import Iterator, List, Optional, Tuple
 
 from protocol.errors import UndecodableImage
@@ -13,6 +14,10 @@ NAME = "WebP"
 # An animation has one chunk for each of its frames.
 _MAX_CHUNKS = 10_000
 _FIRST_CHUNK = 12
+
+# Work in megapixels of a plain photo (pipeline/stages/work.py): of one million pixels, and bytes.
+_PER_PIXEL, _PER_BYTE, _PER_LOSSLESS_BYTE = 0.7, 12.0, 1.7
+_FEW_CHUNKS = 100
 
 
 def matches(data: bytes) -> bool:
@@ -64,6 +69,27 @@ def guard(data: bytes, _width: int, _height: int) -> bytes:
     body = b"".join(pieces)
     (declared,) = struct.unpack_from("<I", data, 4)
     return b"RIFF" + struct.pack("<I", declared + len(body) - len(data)) + body[8:]
+
+
+def work(data: bytes, width: int, height: int) -> float:
+    """Return the work of decoding: pixels, and bytes, which count less without loss.
+
+    Of an animation OpenCV decodes the first frame.
+    """
+    total = _PER_PIXEL * width * height
+    for kind, start, end in islice(_chunks(data), _FEW_CHUNKS):
+        if kind == b"ANMF":  # its frame follows 16 bytes
+            lossless = data[start + 16 : start + 20] == b"VP8L"
+        else:
+            lossless = kind in (b"VP8L", b"ALPH")
+        if kind in (b"ANMF", b"VP8 ", b"VP8L", b"ALPH"):
+            per_byte = _PER_LOSSLESS_BYTE if lossless else _PER_BYTE
+            total += per_byte * (min(end, len(data)) - start)
+        if kind == b"ALPH":
+            total += _PER_PIXEL * width * height
+        if kind in (b"ANMF", b"VP8 ", b"VP8L"):
+            break
+    return 1e-6 * total
 
 
 def _chunks(data: bytes) -> Iterator[Tuple[bytes, int, int]]:
