@@ -15,9 +15,9 @@ from starlette.requests import Request
 from protocol.errors import TooLarge
 
 from ..admission.call import CallerLeft
+from ..admission.content_encoding import encoding_of, unpacked
 from ..admission.deadline import TIMEOUT_HEADER, Deadline
 from ..admission.inflight import Reservation
-from .content_encoding import encoding_of, unpacked
 from .protocol import BEGAN, REFUSED
 
 # A body over the limit is read on and thrown away up to this factor, so that the client gets to

@@ -13,8 +13,8 @@ from protocol.codec import Codec
 from protocol.errors import wire_codes
 
 from ..admission.call import Call, CallerLeft
+from ..admission.content_encoding import ENCODINGS
 from ..admission.desk import Desk
-from .content_encoding import ENCODINGS
 
 # nginx's number for "the client closed the connection"; nothing is sent.
 CLIENT_CLOSED_REQUEST = 499

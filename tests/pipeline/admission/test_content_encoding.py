@@ -13,12 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.admission import offload
+from pipeline.admission import content_encoding, offload
 from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
-from pipeline.web import content_encoding
 from pipeline.web.app import build_http_app
 
 LIMIT = 3 * 2**20

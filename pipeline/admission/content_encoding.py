@@ -15,8 +15,8 @@ from collections.abc import Iterable
 
 from protocol.errors import InvalidRequest, TooLarge, UnsupportedEncoding
 
-from ..admission.inflight import Reservation
-from ..admission.offload import LARGE_BYTES, parsed
+from .inflight import Reservation
+from .offload import LARGE_BYTES, parsed
 
 ENCODINGS = ("gzip", "deflate")
 # Photos in base64 unpack to 1.3 times their size, a blank page as BMP to some hundred times.
