@@ -21,7 +21,7 @@ import grpc.aio
 import uvloop
 
 from protocol.key_value import pipeline_service_pb2 as pb
-from protocol.key_value.reply import reply_from_json, reply_from_proto
+from protocol.key_value.received import reply_from_json, reply_from_proto
 from protocol.key_value.request import request_to_json, request_to_proto
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest, encoded

@@ -38,7 +38,7 @@ from protocol.errors import (
     ServingError,
     UnreadableReply,
 )
-from protocol.key_value.reply import reply_from_json
+from protocol.key_value.received import reply_from_json
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest
 

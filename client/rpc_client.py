@@ -47,7 +47,7 @@ from protocol.errors import (
     UnreadableReply,
 )
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
-from protocol.key_value.reply import reply_from_proto
+from protocol.key_value.received import reply_from_proto
 from protocol.key_value.request import request_to_proto
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest

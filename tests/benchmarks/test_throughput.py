@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from protocol.key_value.reply import reply_from_json, reply_to_json
+from protocol.key_value.received import reply_from_json
+from protocol.key_value.reply import reply_to_json
 from protocol.reply import Category, ClassifyReply
 
 pytest.importorskip("paddle", reason="the service needs the extra cpu or gpu")

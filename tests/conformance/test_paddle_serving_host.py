@@ -20,7 +20,7 @@ from client.rpc_client import RpcClient
 from protocol.errors import ServiceNotFound, UndecodableImage
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
-from protocol.key_value.reply import reply_from_proto
+from protocol.key_value.received import reply_from_proto
 from protocol.request import ClassifyRequest, encoded
 from tests.patience import PATIENCE_S
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.stages.operators.table import OPERATORS
 from protocol.errors import WIRE_CODES
-from protocol.key_value.reply import reply_from_json
+from protocol.key_value.received import reply_from_json
 from protocol.key_value.request import request_from_json
 from protocol.reply import Category
 

@@ -6,11 +6,13 @@ Only the errors that its documentation names may come out of it; everything else
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import contextlib
 import gzip
 import json
+import math
 import struct
 import tempfile
 import zlib
@@ -22,7 +24,6 @@ from typing import Any
 import cv2
 import image_bombs
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from bundle.errors import BundleError
 from bundle.inference_yml import read_inference_yml
@@ -44,15 +45,11 @@ from pipeline.stages.decode import DecodeLimits, decode_image
 from pipeline.web.app import build_http_app
 from protocol.codec import Hints
 from protocol.errors import ServingError
-from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.base64_text import decode_base64
 from protocol.key_value.codec import ProtoCodec
-from protocol.key_value.reply import (
-    reply_from_json,
-    reply_from_proto,
-    reply_to_json,
-    reply_to_proto,
-)
+from protocol.key_value.python_text import read_list
+from protocol.key_value.received import reply_from_json, reply_from_message
+from protocol.key_value.reply import reply_to_json, reply_to_proto
 from protocol.key_value.request import (
     request_from_json,
     request_from_message,
@@ -171,8 +168,39 @@ def reply(data: bytes) -> None:
     """What a client received: a reply or an error, as JSON or as a message."""
     with contextlib.suppress(ServingError):
         assert isinstance(reply_from_json(data), ClassifyReply)
-    with contextlib.suppress(ServingError, DecodeError):
-        assert isinstance(reply_from_proto(pb.Response.FromString(data)), ClassifyReply)
+    with contextlib.suppress(ServingError):
+        assert isinstance(reply_from_message(data), ClassifyReply)
+
+
+def reply_values(data: bytes) -> None:
+    """The values of an envelope, whatever is in them: finite scores and labels, or an error."""
+    first, _, second = data.decode("utf-8", errors="replace").partition("\n")
+    fields = {"err_no": 0, "err_msg": ""}
+    for keys in (["label", "prob"], ["topk", "errors"]):
+        body = json.dumps({**fields, "key": keys, "value": [first, second]}).encode()
+        try:
+            results = reply_from_json(body).results
+        except ServingError as error:
+            assert len(str(error)) < 2000, "a message is short"
+            continue
+        found = [
+            category for each in results if not isinstance(each, ServingError) for category in each
+        ]
+        assert all(isinstance(c.label, str) and math.isfinite(c.score) for c in found)
+
+
+def python_text(data: bytes) -> None:
+    """A list as 0.9 writes it: what literal_eval makes of it, where both read it."""
+    text = data.decode("utf-8", errors="replace")
+    try:
+        found = read_list(text, 1000)
+    except ValueError:
+        return
+    with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        expected = ast.literal_eval(text)
+        # JSON has escapes that Python reads otherwise; `[("a")]` and `'a' 'b'` are Python's alone.
+        if "\\" not in text and isinstance(expected, (list, tuple)):
+            assert list(expected) == found
 
 
 def frames(data: bytes) -> None:
@@ -304,6 +332,16 @@ def _reply_seeds() -> list[bytes]:
     return [old, *written]
 
 
+def _reply_value_seeds() -> list[bytes]:
+    category = b'{"class_id": 1, "label": "cat", "score": 0.5}'
+    return [
+        b"['cat', 'dog']\n[0.9, 0.1]",
+        b'["cat", null]\n[0.9, null]',
+        b"[[" + category + b"], null]\n" + b'[null, {"err_no": 5001, "err_msg": "cut off"}]',
+        b"[[" + category + b", " + category + b"], []]\nnull",
+    ]
+
+
 def _message(reply: ClassifyReply) -> bytes:
     return reply_to_proto(reply).SerializeToString()
 
@@ -362,6 +400,17 @@ TARGETS: dict[str, Target] = {
     "base64_text": Target(base64_text, _base64_seeds),
     "multipart": Target(multipart, lambda: [seed[1:] for seed in _http_seeds()]),
     "reply": Target(reply, _reply_seeds),
+    "reply_values": Target(reply_values, _reply_value_seeds),
+    "python_text": Target(
+        python_text,
+        lambda: [
+            b"['daisy', \"it's\"]",
+            b"[0.5, 1e-3, -7]",
+            b"('a',)",
+            b"['\\u53ef\\x41\\n']",
+            b"[]",
+        ],
+    ),
     "frames": Target(frames, _frame_seeds),
     "http": Target(http, _http_seeds),
     "labels": Target(

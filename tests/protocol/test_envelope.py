@@ -7,11 +7,10 @@ import pytest
 
 from protocol.errors import InvalidRequest, Overloaded, ServingError, TooLarge, UndecodableImage
 from protocol.key_value import pipeline_service_pb2 as pb
+from protocol.key_value.received import reply_from_json, reply_from_proto
 from protocol.key_value.reply import (
     error_to_json,
     error_to_proto,
-    reply_from_json,
-    reply_from_proto,
     reply_to_json,
     reply_to_proto,
 )
@@ -190,7 +189,7 @@ def test_the_answer_of_the_official_service_is_read() -> None:
     [b"", b"<html>502</html>", b"[]", b"{}", b'{"err_no":0,"err_msg":"","key":[],"value":[]}'],
 )
 def test_an_answer_of_something_else_is_a_serving_error(answer: bytes) -> None:
-    with pytest.raises(ServingError, match="the server's answer"):
+    with pytest.raises(ServingError, match="the server's reply"):
         reply_from_json(answer)
 
 

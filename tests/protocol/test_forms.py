@@ -10,7 +10,7 @@ from protocol.bodies import RawCodec, UploadCodec
 from protocol.codec import Hints
 from protocol.errors import InvalidRequest, UndecodableImage
 from protocol.forms import check_form, reply_in_form
-from protocol.key_value.reply import reply_from_json
+from protocol.key_value.received import reply_from_json
 from protocol.reply import Category, ClassifyReply
 from protocol.request import ClassifyRequest, encoded
 
