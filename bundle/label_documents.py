@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any, Dict, Hashable, List, Mapping, Optional, Tuple
+from typing import Any, Hashable, List, Mapping, Optional, Tuple
 
 from .errors import BundleError
-from .strict_yaml import NotText, is_canonical, parse_yaml
+from .strict_json import parse_json
+from .strict_yaml import NotText, parse_yaml
 
 CLASS_ID = re.compile(r"[0-9]{1,9}")
 
@@ -28,7 +28,8 @@ def labels_of_json(text: str, path: Path) -> Tuple[str, ...]:
     Raises:
         BundleError: it is not JSON, or holds something else than labels.
     """
-    return _from_document(_json(text, path), path)
+    document = parse_json(text, "the label file {}".format(path), odd_integers_as_floats=True)
+    return _from_document(document, path)
 
 
 def label_text(label: object, class_id: int, source: str) -> str:
@@ -72,25 +73,6 @@ def label_text(label: object, class_id: int, source: str) -> str:
             label.written.replace("'", "''"),
         )
     )
-
-
-def _json(text: str, path: Path) -> object:
-    def unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        twice = {key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else ()
-        if twice:
-            raise BundleError("{}: {!r} is given twice".format(path, sorted(twice)[0]))
-        return dict(pairs)
-
-    try:
-        document: object = json.loads(
-            text,
-            object_pairs_hook=unique,
-            parse_int=lambda digits: int(digits) if is_canonical(digits) else float(digits),
-        )
-    except (ValueError, RecursionError) as error:
-        raise BundleError("the label file {} is not JSON: {}".format(path, error)) from error
-    return document
 
 
 def _from_document(document: object, path: Path) -> Tuple[str, ...]:

@@ -42,6 +42,9 @@ DTYPE_CODES = {
 SCORE_DTYPES = ("float32", "float16", "float64")
 # The alias of the fetch that is answered from.
 PREDICTION = "prediction"
+# A feed or fetch takes a hundred bytes.
+_MAX_BYTES = 256 << 10
+_MAX_RANK = 64  # numpy's own
 _DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
 
 
@@ -123,14 +126,21 @@ def read_model_config(path: Path) -> ModelConfig:
     """Read a `.prototxt` or a `.stream.prototxt`.
 
     Raises:
-        BundleError: the file is missing or is not such a message.
+        BundleError: the file is missing, too large, or is not such a message.
     """
     message = _MESSAGE()
     try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise BundleError(
+                "{} is larger than {} KiB, so it describes no model; convert the model "
+                "again".format(path, _MAX_BYTES >> 10)
+            )
         if path.name.endswith(".stream.prototxt"):
-            message.ParseFromString(path.read_bytes())
+            message.ParseFromString(content)
         else:
-            text_format.Parse(path.read_text(encoding="utf-8"), message)
+            text_format.Parse(content.decode("utf-8"), message)
     except OSError as error:
         raise BundleError("cannot read {}: {}".format(path, error.strerror)) from error
     except (text_format.ParseError, DecodeError, UnicodeDecodeError) as error:
@@ -160,6 +170,12 @@ def write_model_config(config: ModelConfig, folder: Path, stem: str) -> None:
 
 
 def _spec(var: Any, code: int, path: Path) -> TensorSpec:  # noqa: ANN401 - a built message
+    if len(var.shape) > _MAX_RANK:
+        raise BundleError(
+            "{}: {} has {} dimensions; convert the model again".format(
+                path, var.name, len(var.shape)
+            )
+        )
     if code not in _DTYPE_NAMES:
         raise BundleError("{}: {} has the unknown type {}".format(path, var.name, code))
     return TensorSpec(

@@ -48,6 +48,8 @@ _ITEM_BYTES = {
     "complex128": 16,
 }
 _LARGEST_DESC_BYTES = 4096
+# Of a file; the largest classifiers have some thousand parameters.
+_MOST_RECORDS = 100_000
 # What lies under a model file's name when a download went wrong; none begins like a record, nor
 # like a graph in any format.
 _OTHER_FILES = (
@@ -127,7 +129,7 @@ def check_whole(path: Path) -> None:
     """Check that a parameter file ends where its last record does.
 
     Raises:
-        BundleError: it is cut off, damaged, or no parameter file.
+        BundleError: it is cut off, damaged, no parameter file, or has too many records.
     """
     size = path.stat().st_size
     records = 0
@@ -149,6 +151,11 @@ def check_whole(path: Path) -> None:
                 )
             file.seek(record.end)
             records += 1
+            if records > _MOST_RECORDS:
+                raise BundleError(
+                    "{} holds more than {} parameters, as no classifier does; copy or convert it "
+                    "again".format(path, _MOST_RECORDS)
+                )
 
 
 def _take(file: BinaryIO, count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""YAML as configuration needs it: safe, in UTF-8, and a key given twice is an error."""
+"""YAML as configuration needs it: safe, in UTF-8, bounded, and a key given twice is an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any, Collection, Dict, Hashable, Iterator, NamedTuple, Option
 import yaml
 
 from .errors import BundleError
+from .yaml_bounds import BoundedNodes
 
+# The names of ImageNet-22k in full take one; a larger file is none that a person wrote.
+MAX_BYTES = 16 << 20
 # What PyYAML lets through where a value does not fit its tag (!!timestamp x), or is too large.
 _TAG_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
@@ -48,10 +51,18 @@ def read_yaml(path: Path, *, label_keys: Collection[str] = (), all_labels: bool 
     """Return what a YAML file holds; the options are those of `parse_yaml`.
 
     Raises:
-        BundleError: missing, not UTF-8, not YAML, or a key is given twice.
+        BundleError: missing, not UTF-8, not YAML, too large, or a key is given twice.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise BundleError(
+                "{} is larger than {} MiB; give the right file, or a shorter one".format(
+                    path, MAX_BYTES >> 20
+                )
+            )
+        text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise BundleError("there is no {}; check the path".format(path)) from error
     except OSError as error:
@@ -86,11 +97,13 @@ def parse_yaml(
         all_labels: the document itself is labels.
 
     Raises:
-        BundleError: not YAML, or a key is given twice; its cause has PyYAML's `problem_mark`.
+        BundleError: not YAML, beyond the bounds of `yaml_bounds`, or a key is given twice; its
+            cause has PyYAML's `problem_mark`.
     """
     try:
         # Neither loader makes objects.
         loader = _TextLoader(text) if texts else _PlainLoader(text, label_keys, all_labels)
+        loader.bound(source, text)
         try:
             document: object = loader.get_single_data()
         finally:
@@ -124,7 +137,7 @@ class _UniqueKeys:
         return mapping
 
 
-class _PlainLoader(_UniqueKeys, yaml.SafeLoader):
+class _PlainLoader(_UniqueKeys, BoundedNodes, yaml.SafeLoader):
     """Plain data, whatever the tags say; labels that are no text become `NotText`."""
 
     def __init__(self, text: str, label_keys: Collection[str], all_labels: bool) -> None:
@@ -193,7 +206,7 @@ def _entries(node: yaml.Node) -> Iterator[yaml.Node]:
             yield from pair
 
 
-class _TextLoader(_UniqueKeys, yaml.BaseLoader):
+class _TextLoader(_UniqueKeys, BoundedNodes, yaml.BaseLoader):
     """Every scalar as it is written: a key of digits is no number, `no` is not False."""
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ from ..errors import ConversionError
 
 _FORMS = "a .csv of image,score,score..., a .npz of names and scores, or a .npy of scores"
 _SHOWN = 3
+_LARGEST = 2 << 30
+# How much an archive may unpack to: scores hardly shrink, so more is made to fill the memory.
+_LARGEST_UNPACKED, _LARGEST_RATIO = 64 << 20, 50
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,18 @@ def read_reference(path: Path) -> ReferenceScores:
     if read is None:
         raise ConversionError(f"--reference {path}: is none of {_FORMS}")
     try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST >> 30} GiB")
         found = read(path)
     except FileNotFoundError as error:
         raise ConversionError(f"--reference {path}: there is no such file") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, csv.Error) as error:
+    except (MemoryError, RecursionError) as error:  # of a head that numpy evaluates, too
+        raise ConversionError(
+            f"--reference {path}: takes more memory than there is, or its head is damaged; write it"
+            f" again as {_FORMS}"
+        ) from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, csv.Error) as error:
         raise ConversionError(
             f"--reference {path}: cannot be read ({error}); write it again as {_FORMS}"
         ) from error
@@ -75,7 +88,7 @@ def _check(found: ReferenceScores) -> None:
         return
     if len(found.names) != len(scores):
         raise ConversionError(f"{where}: {len(found.names)} names, {len(scores)} rows of scores")
-    twice = sorted({name for name in found.names if found.names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(found.names).items() if count > 1)
     if twice:
         raise ConversionError(f"{where}: {twice[0]!r} stands there twice; each image has one row")
 
@@ -94,6 +107,9 @@ def _read_npz(path: Path) -> ReferenceScores:
         if isinstance(arrays, np.ndarray):
             raise ValueError("it is a .npy under another name")
         missing = [name for name in ("names", "scores") if name not in arrays]
+        unpacked = sum(member.file_size for member in arrays.zip.infolist())
+        if unpacked > max(_LARGEST_UNPACKED, _LARGEST_RATIO * path.stat().st_size):
+            raise ValueError(f"it unpacks to {unpacked} bytes, more than scores do")
         if missing:
             raise ValueError(f"it has no array {missing[0]!r}, only {', '.join(arrays)}")
         names = tuple(str(name) for name in np.ravel(arrays["names"]))

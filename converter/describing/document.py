@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from bundle.errors import BundleError
+from bundle.strict_json import parse_json
 from bundle.strict_yaml import LABEL_KEYS, parse_yaml
 
 # 21,841 classes of ImageNet-22k with their names in full take one; a larger file is a mistake.
@@ -23,11 +22,11 @@ def load_document(path: Path) -> object:
     """
     text = _text(path)
     if path.suffix.lower() == ".json":
-        return _json(text, path)
+        return parse_json(text, str(path))
     if text.lstrip()[0] == "{":
         # YAML can be written so too, and reads 1e-5 as text, where JSON reads a number
         try:
-            return _json(text, path)
+            return parse_json(text, str(path))
         except BundleError:
             pass
     try:
@@ -66,19 +65,3 @@ def _text(path: Path) -> str:
     if not text.strip():
         raise BundleError(f"{path} is empty; export the model again, or give a whole file")
     return text
-
-
-def _json(text: str, path: Path) -> object:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        document: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in document:
-                raise BundleError(f"{path}: the key {key!r} is given twice")
-            document[key] = value
-        return document
-
-    try:
-        document: object = json.loads(text, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} cannot be read as JSON: {error}") from error
-    return document
