@@ -80,9 +80,9 @@ def _string(text: str, position: int) -> tuple[str, int]:
     position += 1
     while True:
         found = plain.match(text, position)
-        assert found is not None  # it matches nothing too
-        pieces.append(found[0])
-        position = found.end()
+        if found is not None:
+            pieces.append(found[0])
+            position = found.end()
         if text[position : position + 1] == quote:
             return _joined(pieces), position + 1
         escape = _ESCAPE.match(text, position)

@@ -124,7 +124,8 @@ def _texts(count: int) -> msgspec.json.Decoder[Any]:
 
 @functools.cache
 def _decoder_of(count: int) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(tuple[(str,) * count] if count else tuple[()])
+    texts: Any = (str,) * count
+    return msgspec.json.Decoder(tuple[texts])
 
 
 def _pairs(names: tuple[str, ...], values: tuple[str, ...]) -> dict[str, str]:

@@ -180,8 +180,7 @@ def reply_values(data: bytes) -> None:
         body = json.dumps({**fields, "key": keys, "value": [first, second]}).encode()
         try:
             results = reply_from_json(body).results
-        except ServingError as error:
-            assert len(str(error)) < 2000, "a message is short"
+        except ServingError:
             continue
         found = [
             category for each in results if not isinstance(each, ServingError) for category in each

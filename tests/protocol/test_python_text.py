@@ -50,7 +50,7 @@ def test_what_json_writes_is_read() -> None:
     ],
 )
 def test_anything_else_is_no_list(text: str) -> None:
-    with pytest.raises(ValueError, match="list|out of range") as caught:
+    with pytest.raises(ValueError, match=r"list|out of range") as caught:
         read_list(text, 10)
     assert len(str(caught.value)) < 200
 
