@@ -21,7 +21,7 @@ import grpc.aio
 
 from protocol.errors import ServingError, wire_codes
 from protocol.key_value import pipeline_service_pb2 as pb
-from protocol.key_value.reply import reply_from_json, reply_from_proto
+from protocol.key_value.received import reply_from_json, reply_from_proto
 from protocol.reply import ClassifyReply
 
 from ..wire import HOST, METHOD, HttpConnection, HttpMessage, NoReplyError
