@@ -4,19 +4,25 @@
 #   docker run -p 18080:18080 -p 9993:9993 -v $PWD/serving_model:/app/serving_model:ro \
 #       -v $PWD/configs:/app/configs:ro paddle-serving-kit:cpu --config configs/mine.yml
 
-FROM python:3.11-slim-bookworm AS build
+# The digest is that of the multi-platform index of Python 3.11.16 (August 2026), as Docker's own
+# list of official images has it (docker-library/repo-info). A newer base image is a change here.
+FROM python:3.11-slim-bookworm@sha256:fe556eaffd0d96abd8685b83bb8a69addd0dc730fa193669a7df0d49ddcfac02 AS build
 WORKDIR /build
 RUN python -m venv /venv
-# Dependencies first: they change less often than the code, and stay in the cache. The names of the
-# packages are enough to resolve them. Of the kit itself only its metadata is installed, which tells
-# its version; the code is copied beside its model.
-COPY setup.cfg pyproject.toml constraints.txt LICENSE README.md ./
+# Dependencies first: they change less often than the code, and stay in the cache. Only wheels whose
+# hash is listed are installed (`make constraints` writes the list). Of the kit itself only its
+# metadata is installed, which says its version; the code is copied beside its model. What builds the
+# metadata is the listed setuptools.
+COPY requirements/image.txt ./
+RUN /venv/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r image.txt
+COPY setup.cfg pyproject.toml LICENSE README.md ./
 RUN python -c 'import configparser, os; c = configparser.ConfigParser(); c.read("setup.cfg"); [os.makedirs(name.replace(".", "/"), exist_ok=True) for name in c["options"]["packages"].split()]' \
- && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[cpu,onnx]' \
+ && /venv/bin/pip install --no-cache-dir --no-deps --no-index --no-build-isolation . \
+ && /venv/bin/pip check \
  && find /venv -name '__pycache__' -prune -exec rm -rf {} + \
  && find /venv -type d \( -name tests -o -name test \) -path '*site-packages/*' -prune -exec rm -rf {} +
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm@sha256:fe556eaffd0d96abd8685b83bb8a69addd0dc730fa193669a7df0d49ddcfac02
 # OpenMP for Paddle.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from .target import SERVICE, Mode, Target
+from .target import Mode, Target
 
 REFUSED_PAUSE_S = 0.02
 PIECE = 2**16
@@ -28,7 +29,7 @@ class Attack:
     number: int  # of the kind, see the guide
     wire: str
     must: str
-    run: Callable[[Attacker], Awaitable[None]]
+    run: Callable[[Attacker], Coroutine[Any, Any, None]]
     modes: tuple[Mode, ...] = (Mode.OPEN, Mode.STRANGER, Mode.HOLDER)
     holds_mib: float = 0.0
     like: str = ""
@@ -64,7 +65,11 @@ class Attacker:
 
     def head(self, *fields: str, method: str = "POST", path: str = "", size: int = -1) -> bytes:
         """Return the head of a request, with the key of the attacker, if it has one."""
-        lines = [f"{method} {path or f'/{SERVICE}/prediction'} HTTP/1.1", "Host: attack", *fields]
+        lines = [
+            f"{method} {path or f'/{self.target.service}/prediction'} HTTP/1.1",
+            "Host: attack",
+            *fields,
+        ]
         if self.target.key:
             lines.append(f"Authorization: Bearer {self.target.key}")
         if size >= 0:

@@ -153,7 +153,7 @@ async def upgrade(attacker: Attacker) -> None:
 async def heavy_heads(attacker: Attacker) -> None:
     """Send heads of almost the limit: a hundred headers, percent escapes in the query."""
     fields = [f"X-{number}: {'a' * 120}" for number in range(90)]
-    path = "/waste/prediction?topk=" + "%31" * 5000
+    path = f"/{attacker.target.service}/prediction?topk=" + "%31" * 5000
     await attacker.post(attacker.head(*fields, path=path, size=0), 4)
 
 

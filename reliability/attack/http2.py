@@ -71,21 +71,17 @@ def call(stream: int, block: bytes, message: bytes, *, compressed: bool = False)
 
 def field(number: int, content: bytes) -> bytes:
     """Return a protobuf field of bytes."""
-    size, prefix = len(content), bytearray()
-    while size >= 128:
-        prefix.append(size % 128 | 128)
-        size //= 128
-    prefix.append(size)
-    return bytes([number << 3 | 2]) + bytes(prefix) + content
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
 def packed_field(number: int, megabytes: int) -> bytes:
     """Return a field of many letters, in gzip: a thousandth of its size."""
     deflate = zlib.compressobj(9, wbits=31)
     size = megabytes * 2**20
-    start = field(number, b"")[:1] + _varint(size)
-    letters = [deflate.compress(b"a" * 2**20) for _ in range(megabytes)]
-    return deflate.compress(start) + b"".join(letters) + deflate.flush()
+    packed = deflate.compress(bytes([number << 3 | 2]) + _varint(size))
+    for _ in range(megabytes):
+        packed += deflate.compress(b"a" * 2**20)
+    return packed + deflate.flush()
 
 
 def _varint(number: int) -> bytes:

@@ -80,6 +80,19 @@ async def large_checks(attacker: Attacker) -> None:
     await attacker.repeat(once, 4)
 
 
+async def malformed(attacker: Attacker) -> None:
+    """Send messages that are not protobuf to the methods that need no key."""
+    heads = [http2.call_head(path, key=attacker.target.key) for path in (CHECK, WATCH, REFLECTION)]
+
+    def make(stream: int) -> bytes:
+        return http2.call(stream, heads[stream // 2 % 3], b"\xff" * 20)
+
+    async def once() -> None:
+        await talk(attacker, streams(make, STREAMS), wait_s=0.2)
+
+    await attacker.repeat(once)
+
+
 async def reflection_echo(attacker: Attacker) -> None:
     """Look for a symbol of 60 MB, in gzip: its name comes back in the error."""
     message = http2.packed_field(4, 60)
@@ -228,6 +241,7 @@ ATTACKS = (
            WITHOUT_KEY),
     Attack("large health checks", 7, "RPC", "they have a small limit", large_checks,
            WITHOUT_KEY, holds_mib=4, like="messages"),
+    Attack("malformed messages", 7, "RPC", "no stack trace", malformed, WITHOUT_KEY),
     Attack("reflection's echo", 7, "RPC", "small messages, a key where keys are",
            reflection_echo),
     Attack("reflection storm", 7, "RPC", "the loop goes on", reflection_storm, like="messages"),

@@ -62,6 +62,7 @@ class Target:
     process_id: int
     key: str = ""
     host: str = "127.0.0.1"
+    service: str = SERVICE
 
     def __post_init__(self) -> None:
         """Refuse to be anywhere but on this machine."""

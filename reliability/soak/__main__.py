@@ -81,6 +81,7 @@ def _soak(folder: Path, options: argparse.Namespace, console: Console) -> Report
             chance,
             process_id=service.process_id,
             http_port=service.http_port,
+            rpc_port=service.rpc_port,
             admin_port=service.admin_port,
         )
         watch = Watch(service.http_port, service.process_id)

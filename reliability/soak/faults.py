@@ -8,10 +8,17 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from benchmarks.bare import ROOT
+
+from ..attack.alone import SHORT
+from ..attack.judge import SPARE_MIB, memory_bound_mib
+from ..attack.measure import usage
+from ..attack.table import ATTACKS
 from ..wire import HOST, HttpConnection, HttpMessage, NoReplyError
 from .judge import BURST, CRASH, HANG, KILL, KILL_ALL, LABELS_GONE
 from .service_files import SERVICES, ServiceFiles
@@ -21,6 +28,8 @@ from .traffic import Traffic
 RELOAD, BAD_RELOAD, CROWD = "reload", "reload refused", "300 idle connections"
 RECOVERY_LIMIT_S = 60.0
 IDLE_CONNECTIONS = 300
+ATTACKS_A_ROUND = 3
+ATTACK_S = 3.0
 
 
 class Faults:
@@ -35,6 +44,7 @@ class Faults:
         *,
         process_id: int,
         http_port: int,
+        rpc_port: int,
         admin_port: int,
     ) -> None:
         self.complaints: list[str] = []
@@ -44,8 +54,11 @@ class Faults:
         self._chance = chance
         self._process_id = process_id
         self._http_port = http_port
+        self._rpc_port = rpc_port
+        self._admin_port = admin_port
         self._admin = HttpConnection(admin_port)
         self._deck: list[Callable[[], Awaitable[None]]] = []
+        self._attacks: list[str] = []
 
     async def run(self, until: float) -> None:
         """Cause one fault after another, with pauses, until the time `until`."""
@@ -61,6 +74,7 @@ class Faults:
                     self._bad_reload,
                     self._labels_vanish,
                     self._crowd,
+                    *[self._attack] * ATTACKS_A_ROUND,
                 ]
                 self._chance.shuffle(self._deck)
             await self._deck.pop()()
@@ -177,6 +191,31 @@ class Faults:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
+    async def _attack(self) -> None:
+        """Run one of the attacks, from a process of its own, beside all the callers."""
+        if not self._attacks:
+            self._attacks = list(SHORT)
+            self._chance.shuffle(self._attacks)
+        name = self._attacks.pop()
+        before = await asyncio.to_thread(usage, self._process_id)
+        with self._timeline.event(f"attack: {name}"):
+            attacking = await self._start_attack(name)
+            most_mib = 0.0
+            output = asyncio.create_task(attacking.communicate())
+            while not output.done():
+                now = await asyncio.to_thread(usage, self._process_id)
+                most_mib = max(most_mib, now.service_mib - before.service_mib)
+                await asyncio.wait({output}, timeout=0.2)
+        self.complaints += attack_complaints(name, most_mib, (await output)[0])
+
+    async def _start_attack(self, name: str) -> asyncio.subprocess.Process:
+        numbers = (self._http_port, self._rpc_port, self._admin_port, self._process_id)
+        arguments = (name, *map(str, numbers), self._service(), str(ATTACK_S))
+        command = (sys.executable, "-m", "reliability.attack.alone", *arguments)
+        return await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+
     # --- how ------------------------------------------------------------------------------------
 
     async def _end_workers(
@@ -220,6 +259,26 @@ class Faults:
 
     def _service(self) -> str:
         return self._chance.choice([name for name, _, _ in SERVICES])
+
+
+def attack_complaints(name: str, grown_mib: float, output: bytes) -> list[str]:
+    """Return what the service did wrong while it was attacked: memory beyond its bound, replies.
+
+    The callers of a soak have bodies of their own in memory meanwhile, hence twice the spare.
+    """
+    (attack,) = (attack for attack in ATTACKS if attack.name == name)
+    bound_mib = memory_bound_mib(attack) + SPARE_MIB
+    complaints = []
+    if grown_mib > bound_mib:
+        complaints.append(
+            f"attack: {name}: the service process grew by {grown_mib:.0f} MiB; "
+            f"{bound_mib:.0f} are allowed"
+        )
+    try:
+        problems = json.loads(output)["problems"]
+    except ValueError:
+        problems = ["it broke off"]
+    return complaints + [f"attack: {name}: {problem}" for problem in problems]
 
 
 def _signal(pid: int, number: int) -> None:

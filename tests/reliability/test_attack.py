@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2
 from rich.console import Console
 
 from reliability.attack import bombs, http2
@@ -185,7 +187,12 @@ def test_frames_and_header_fields_are_those_of_http2() -> None:
     assert http2.integer(1337, 5) == b"\x1f\x9a\x0a"
     frame = http2.frame(http2.PING, 1, 0, bytes(8))
     assert frame == b"\0\0\x08\x06\x01\0\0\0\0" + bytes(8)
-    assert http2.field(1, b"a" * 200)[:3] == b"\x0a\xc8\x01"
+    check = health_pb2.HealthCheckRequest.FromString(http2.field(1, b"a" * 200))
+    assert check.service == "a" * 200
+    packed = http2.packed_field(1, 1)
+    assert len(packed) < 2000
+    unpacked = zlib.decompress(packed, wbits=31)
+    assert health_pb2.HealthCheckRequest.FromString(unpacked).service == "a" * 2**20
 
 
 def test_an_upload_is_read_as_one() -> None:

@@ -28,7 +28,12 @@ from protocol.errors import (
 )
 from protocol.key_value.reply import error_to_json, reply_to_json
 from protocol.reply import Category, ClassifyReply, ImageResult
+from reliability.attack.alone import SHORT
+from reliability.attack.judge import SPARE_MIB as SPARE_OF_AN_ATTACK
+from reliability.attack.judge import memory_bound_mib
+from reliability.attack.table import ATTACKS
 from reliability.images import KnownImages
+from reliability.soak.faults import attack_complaints
 from reliability.soak.judge import BURST, HANG, KILL, Judge, Outcome, SentRequest, Verdict
 from reliability.soak.report import (
     HEALTH_LATE_MS,
@@ -271,6 +276,19 @@ def test_stack_traces_are_found_where_the_service_writes_them(timeline: Timeline
     assert stack_traces(stream.getvalue()) == 2
     (problem,) = a_report(timeline, traces=2).problems
     assert "2 stack traces" in problem
+
+
+def test_an_attack_within_a_soak_is_judged_by_its_memory_and_by_what_it_saw() -> None:
+    by_name = {attack.name: attack for attack in ATTACKS}
+    assert set(SHORT) <= set(by_name)
+    for name in SHORT:
+        bound = memory_bound_mib(by_name[name]) + SPARE_OF_AN_ATTACK
+        assert attack_complaints(name, bound, b'{"sent": 1, "problems": []}') == []
+        (grown,) = attack_complaints(name, bound + 1, b'{"sent": 1, "problems": []}')
+        assert f"{name}: the service process grew" in grown
+    (seen,) = attack_complaints(SHORT[0], 0, b'{"sent": 1, "problems": ["no reply"]}')
+    assert seen.endswith("no reply")
+    assert attack_complaints(SHORT[0], 0, b"") == [f"attack: {SHORT[0]}: it broke off"]
 
 
 @contextlib.asynccontextmanager
