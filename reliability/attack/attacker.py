@@ -44,6 +44,7 @@ class Attacker:
     until: float  # monotonic seconds
     sent: int = 0
     received: int = 0
+    cut: int = 0  # requests that a stop has ended
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -103,12 +104,17 @@ class Attacker:
         finally:
             line.close()
 
-    async def post(self, content: bytes, at_once: int = 1) -> None:
-        """Send the same whole request, one after another on each of `at_once` connections."""
-        await self.repeat(partial(self._post, content), at_once)
+    async def post(self, content: bytes, at_once: int = 1, *, refused: bool = False) -> None:
+        """Send the same whole request, one after another on each of `at_once` connections.
 
-    async def _post(self, content: bytes) -> None:
-        await self.exchange(content)
+        Where it must be `refused`, a result is a problem.
+        """
+        await self.repeat(partial(self._post, content, refused), at_once)
+
+    async def _post(self, content: bytes, refused: bool) -> None:
+        reply = await self.exchange(content)
+        if refused and b" 200 " in reply.split(b"\r\n", 1)[0] and not self.problems:
+            self.problems.append("a request that must be refused got a result")
 
 
 class Line:

@@ -31,9 +31,11 @@ async def heavy_pngs(attacker: Attacker) -> None:
     await attacker.post(attacker.head(JSON, size=len(body)) + body, 2)
 
 
-async def _post_image(attacker: Attacker, image: bytes, at_once: int = 2) -> None:
+async def _post_image(
+    attacker: Attacker, image: bytes, at_once: int = 2, *, refused: bool = True
+) -> None:
     head = attacker.head("Content-Type: application/octet-stream", size=len(image))
-    await attacker.post(head + image, at_once)
+    await attacker.post(head + image, at_once, refused=refused)
 
 
 async def hidden_frame(attacker: Attacker) -> None:
@@ -48,7 +50,7 @@ async def many_scans(attacker: Attacker) -> None:
 
 async def allowed_scans(attacker: Attacker) -> None:
     """Send a progressive JPEG of as many scans as some encoder writes."""
-    await _post_image(attacker, bombs.progressive(SIDE, 20))
+    await _post_image(attacker, bombs.progressive(SIDE, 20), refused=False)
 
 
 async def strip_counts(attacker: Attacker) -> None:
@@ -58,7 +60,7 @@ async def strip_counts(attacker: Attacker) -> None:
 
 async def packed_texts(attacker: Attacker) -> None:
     """Send a PNG of one pixel with a gigabyte of compressed text."""
-    await _post_image(attacker, bombs.texts(128))
+    await _post_image(attacker, bombs.texts(128), refused=False)
 
 
 async def declared(attacker: Attacker) -> None:

@@ -115,9 +115,8 @@ class Runs:
                 code = await asyncio.to_thread(service.process.wait, STOP_S)
             except subprocess.TimeoutExpired:
                 code = None
-            cut = [problem for problem in attacker.problems if "3001" in problem]
-            if code != (1 if cut else 0):
-                attacker.problems.append(f"exit code {code}")
+            if code != (1 if attacker.cut else 0):
+                attacker.problems.append(f"{attacker.cut} requests were cut off; exit code {code}")
             seen.seconds = time.monotonic() - began
             seen.sent, seen.problems = attacker.sent, attacker.problems
             seen.traces = stack_traces(log.new())
