@@ -14,19 +14,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from .codec import Codec, Hints
+from .codec import Codec, Hints, NotQuick
 from .errors import InvalidRequest, UndecodableImage
 from .first_bytes import is_binary, is_json
 from .forms import check_form, reply_in_form
 from .key_value.base64_text import decode_base64
 from .key_value.codec import JsonCodec
+from .key_value.json_body import QUICK_BYTES
 from .key_value.reply import error_to_json, reply_to_json
-from .key_value.request import SEND
+from .key_value.request import QUICK_REPAIR_BYTES, SEND
 from .multipart import is_multipart, read_multipart
 from .option_names import check_query, field_error, is_option
 from .options import read_log_id, read_threshold, read_topk, shown
 from .reply import ClassifyReply
-from .request import ClassifyRequest, encoded
+from .request import ClassifyRequest, check_images, encoded
 from .urlencoded import Field, begins_a_form, read_form
 
 # The base64 of an image has more characters. A shorter field is a flag, `true` for one, which may
@@ -36,6 +37,9 @@ _BASE64_HEAD = re.compile(rb"\s*(b?['\"])?(data:[^,\s]{0,100},)?[a-z0-9+/_-]*\Z"
 _GZIP = b"\x1f\x8b"
 # Fewer bytes are no image, and need no line end.
 _LEAST_IMAGE = 32
+_FIRST_BYTES = 64 * 1024
+_QUICK_FIELDS = 50
+_LONGEST_OPTION = 200  # bytes
 
 
 class BodyCodec(Codec):
@@ -44,10 +48,6 @@ class BodyCodec(Codec):
     def __init__(self, content_type: str) -> None:
         """Take the header's value, "" where there is none."""
         self._kind = content_type.partition(";")[0].strip().lower()
-
-    def parsed_bytes(self, body: bytes) -> int:
-        """Return what the codec of this body does."""
-        return self.codec_of(body).parsed_bytes(body)
 
     def extra_bytes(self, body: bytes) -> int:
         """Return what the codec of this body does."""
@@ -97,10 +97,6 @@ class _OtherCodec(Codec):
 class RawCodec(_OtherCodec):
     """The body is the content of one image file; options stand in the address."""
 
-    def parsed_bytes(self, _body: bytes) -> int:
-        """Return 0: nothing is parsed."""
-        return 0
-
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Take the body as one image."""
         if not body:
@@ -122,8 +118,11 @@ class TextCodec(_OtherCodec):
 
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Decode the body."""
+        if hints.quick and len(body) > QUICK_BYTES:
+            raise NotQuick
+        plain = hints.quick and len(body) > QUICK_REPAIR_BYTES
         try:
-            image = decode_base64(memoryview(body))
+            image = decode_base64(memoryview(body), plain=plain)
         except ValueError as error:
             raise InvalidRequest(f"the body is not base64: {error}; {SEND}") from error
         return _request([image], {}, hints)
@@ -136,13 +135,14 @@ class UploadCodec(_OtherCodec):
         """Take the images in their order."""
         images: list[bytes] = []
         options: dict[str, str] = {}
-        for part in read_multipart(body, hints.content_type):
+        for part in read_multipart(body, hints.content_type, quick=hints.quick):
             if part.is_file:
                 images.append(part.content)
             elif is_option(part.name):
-                options[part.name] = part.content.decode(errors="replace")
+                options[part.name] = _option_in_field(part.name, part.content)
             else:
-                images.append(_image_in_field(part.name, part.content))
+                images.append(_image_in_field(part.name, part.content, hints))
+            check_images(len(images), hints.max_images)
         return _request(images, options, hints)
 
 
@@ -155,13 +155,16 @@ class FormCodec(_OtherCodec):
 
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Take the images in their order."""
+        if hints.quick and (len(body) > QUICK_REPAIR_BYTES or body.count(b"&") > _QUICK_FIELDS):
+            raise NotQuick
         images: list[bytes] = []
         options: dict[str, str] = {}
         for field in _of_an_envelope(list(read_form(body))):
             if is_option(field.name):
                 options[field.name] = field.text()
             else:
-                images.append(_image_in_field(field.name, field.base64()))
+                images.append(_image_in_field(field.name, field.base64(), hints))
+            check_images(len(images), hints.max_images)
         return _request(images, options, hints)
 
 
@@ -185,8 +188,10 @@ def lost_its_line_ends(body: bytes) -> bool:
     curl leaves out CR and LF, and what is between a NUL and the end of its line. Every image has
     one of the three, in its first bytes.
     """
-    short = len(body) < _LEAST_IMAGE
-    return not short and is_binary(body) and not any(end in body for end in (b"\0", b"\n", b"\r"))
+    if len(body) < _LEAST_IMAGE or not is_binary(body):
+        return False
+    head = body[:_FIRST_BYTES]
+    return not any(end in head for end in (b"\0", b"\n", b"\r"))
 
 
 def _of_an_envelope(fields: Sequence[Field]) -> Sequence[Field]:
@@ -199,13 +204,31 @@ def _of_an_envelope(fields: Sequence[Field]) -> Sequence[Field]:
     return [*map(Field, keys, values), *rest]
 
 
-def _image_in_field(name: str, value: bytes) -> bytes:
+def _option_in_field(name: str, value: bytes) -> str:
+    """Return the text of an option in an upload.
+
+    Raises:
+        InvalidRequest: no option is so long.
+    """
+    if len(value) > _LONGEST_OPTION:
+        start = shown(value[:40].decode(errors="replace"))
+        raise InvalidRequest(
+            f"the field {name!r} has {len(value)} bytes, beginning with {start}; an option has "
+            f"{_LONGEST_OPTION} at most"
+        )
+    return value.decode(errors="replace")
+
+
+def _image_in_field(name: str, value: bytes, hints: Hints) -> bytes:
     """Return the image whose base64 a field has.
 
     Raises:
         InvalidRequest: the field is none, or it is an option in another spelling.
+        NotQuick: the hints say that it must be quick, and it cannot be.
     """
     reason = ""
+    if hints.quick and len(value) > QUICK_REPAIR_BYTES:
+        raise NotQuick
     if len(value) >= _LEAST_BASE64:
         try:
             image = decode_base64(memoryview(value))

@@ -10,9 +10,10 @@ A codec knows no transport: content type and status of a reply are the binding's
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .reply import ClassifyReply
 from .request import ClassifyRequest
@@ -27,30 +28,39 @@ class Hints:
         content_type: as the header of that name has it; "" where there is none.
         options: what stands in the address, as text by name (`topk`, `threshold`, `logid`, `form`);
             options in the body take precedence.
+        max_images: how many images a request may have.
+        quick: whether `read` must end within a millisecond, or raise NotQuick.
     """
 
     service: str = ""
     content_type: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    max_images: int = sys.maxsize
+    quick: bool = False
+
+    def quickly(self) -> Hints:
+        """Return these hints, and that `read` must be quick."""
+        return replace(self, quick=True)
+
+
+class NotQuick(Exception):
+    """A body takes more than a millisecond to read: it is read again in a thread."""
 
 
 class Codec(ABC):
     """Reads the requests and writes the replies of one wire; keeps nothing between two calls."""
 
-    def service_in(self, _body: bytes) -> str:
+    def service_in(self, _body: bytes, *, quick: bool = False) -> str:  # noqa: ARG002
         """Return the service that a body names, for transports whose address does not.
 
-        Called once, before `read`, and cheap: a body for an unknown service is never parsed. What
-        must hold before a body is parsed is checked here.
+        Called before `read`: a body for an unknown service is never parsed. What must hold before a
+        body is parsed is checked here.
 
         Raises:
             InvalidRequest: the body is no request of this wire.
+            NotQuick: with `quick`, where that takes more than a fraction of a millisecond.
         """
         return ""
-
-    def parsed_bytes(self, body: bytes) -> int:
-        """Return how many bytes `read` parses: 0 where it only passes them on."""
-        return len(body)
 
     def extra_bytes(self, _body: bytes) -> int:
         """Return how much more memory `read` may take than usual, in bytes, for such a body."""
@@ -62,6 +72,7 @@ class Codec(ABC):
 
         Raises:
             InvalidRequest: the text says what is wrong and how it should be.
+            NotQuick: the hints say that it must be quick, and it cannot be.
         """
 
     @abstractmethod

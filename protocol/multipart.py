@@ -17,11 +17,19 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .codec import NotQuick
 from .errors import InvalidRequest
 from .first_bytes import is_binary
 
 MAX_PARTS = 1000
 MAX_PART_HEAD_BYTES = 4096
+# Of all parts together; a head of usual size has 100 to 200 bytes.
+MAX_HEAD_BYTES = 512 * 1024
+_HEAD_COST = 100  # a part takes as long as so many bytes of a head
+_MOST_LINES = _MOST_PARAMETERS = 20
+# Of an upload that is read within a millisecond: its size, and that of its heads.
+QUICK_BYTES = 256 * 1024
+_QUICK_HEAD_BYTES = 8 * 1024
 _MOST_PADDING = 100
 _PIECE = 256 * 1024
 # `; name=value`, the value with quotes or without; read once from left to right.
@@ -51,14 +59,27 @@ class _Cut(NamedTuple):
     line_end: bytes
 
 
-def read_multipart(body: bytes, content_type: str) -> list[Part]:
+def read_multipart(body: bytes, content_type: str, *, quick: bool = False) -> list[Part]:
     """Return the parts in their order.
 
     Raises:
-        InvalidRequest: it is no form, or was cut off.
+        InvalidRequest: it is no form, or was cut off, or has too much in its heads.
+        NotQuick: with `quick`, where that takes more than a fraction of a millisecond.
     """
+    if quick and len(body) > QUICK_BYTES:
+        raise NotQuick
     cut = _cut(body, content_type)
-    return [_part(body, begin, end, cut.line_end) for begin, end in _parts(body, cut)]
+    parts: list[Part] = []
+    left = _QUICK_HEAD_BYTES if quick else MAX_HEAD_BYTES
+    for begin, end in _parts(body, cut):
+        head, content = _split(body, begin, end, cut.line_end)
+        left -= len(head) + _HEAD_COST
+        if left < 0:
+            if quick:
+                raise NotQuick
+            raise _broken(f"its parts have more than {MAX_HEAD_BYTES // 1024} KiB of heads")
+        parts.append(_part(head, content, cut.line_end))
+    return parts
 
 
 def is_multipart(body: bytes) -> bool:
@@ -80,13 +101,17 @@ def _cut(body: bytes, content_type: str) -> _Cut:
     return _Cut(lines + b"--" + boundary, lines)
 
 
-def _part(body: bytes, begin: int, end: int, line_end: bytes) -> Part:
+def _split(body: bytes, begin: int, end: int, line_end: bytes) -> tuple[bytes, bytes]:
+    """Return the head and the content of a part."""
     # From the line's end on, so that an empty head is found too.
     head_end = body.find(2 * line_end, begin - len(line_end), begin + MAX_PART_HEAD_BYTES)
     if not 0 <= head_end < end:
         raise _broken(f"the head of a part does not end within {MAX_PART_HEAD_BYTES} bytes")
-    headers = _headers(body[begin:head_end], line_end)
-    content = body[head_end + 2 * len(line_end) : end]
+    return body[begin:head_end], body[head_end + 2 * len(line_end) : end]
+
+
+def _part(head: bytes, content: bytes, line_end: bytes) -> Part:
+    headers = _headers(head, line_end)
     disposition = _parameters(headers.get(b"content-disposition", b""))
     kind = headers.get(b"content-type", b"").lower()
     encoding = headers.get(b"content-transfer-encoding", b"binary").lower()
@@ -105,18 +130,25 @@ def _part(body: bytes, begin: int, end: int, line_end: bytes) -> Part:
 
 def _headers(head: bytes, line_end: bytes) -> dict[bytes, bytes]:
     """Return the headers of a part by their names in lower case."""
-    lines = (line.partition(b":") for line in head.split(line_end))
+    lines = [line.partition(b":") for line in head.split(line_end, _MOST_LINES)]
+    if len(lines) > _MOST_LINES:
+        raise _broken(f"the head of a part has more than {_MOST_LINES} lines")
     return {name.strip().lower(): value.strip() for name, _, value in lines}
 
 
 def _parameters(value: bytes) -> dict[bytes, bytes]:
     """Return the parameters of a header's value by their names in lower case."""
-    return {
-        found["name"].lower(): found["plain"].strip()
-        if found["quoted"] is None
-        else re.sub(rb"\\(.)", rb"\1", found["quoted"], flags=re.DOTALL)
-        for found in _PARAMETER.finditer(value)
-    }
+    parameters: dict[bytes, bytes] = {}
+    for count, found in enumerate(_PARAMETER.finditer(value)):
+        if count == _MOST_PARAMETERS:
+            raise _broken(f"a header has more than {_MOST_PARAMETERS} parameters")
+        quoted = found["quoted"]
+        parameters[found["name"].lower()] = (
+            found["plain"].strip()
+            if quoted is None
+            else re.sub(rb"\\(.)", rb"\1", quoted, flags=re.DOTALL)
+        )
+    return parameters
 
 
 def _parts(body: bytes, cut: _Cut) -> Iterator[tuple[int, int]]:

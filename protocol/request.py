@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .errors import InvalidRequest
+
 
 class EncodedImage(NamedTuple):
     """One image as it came, and how its result is wanted: the record from codec to worker.
@@ -31,6 +33,16 @@ class ClassifyRequest:
     service: str = ""
     log_id: int = 0
     form: str = ""
+
+
+def check_images(count: int, most: int) -> None:
+    """Check the number of images of a request, before they are decoded.
+
+    Raises:
+        InvalidRequest: there are more than `most`.
+    """
+    if count > most:
+        raise InvalidRequest(f"{count} images in one request; the most is {most}")
 
 
 def encoded(

@@ -8,7 +8,7 @@ from typing import Protocol
 from protocol.errors import ServingError
 
 from .deadline import Deadline
-from .inflight import Reservation
+from .offload import Lane
 
 
 class Call(Protocol):
@@ -44,18 +44,18 @@ class Call(Protocol):
     def options(self) -> Mapping[str, str]: ...  # noqa: D102
 
     def deadline(self) -> Deadline:
-        """Return the caller's own deadline, running from now.
+        """Return the caller's own deadline, which runs from the first byte of the request.
 
         Raises:
             InvalidRequest: it cannot be read.
         """
         ...
 
-    async def receive(self, deadline: Deadline, reservation: Reservation) -> bytes:
+    async def receive(self, deadline: Deadline, lane: Lane) -> bytes:
         """Return the whole body, within the transport's bounds and `deadline`.
 
-        Its bytes are added to `reservation`; a transport that receives in pieces adds each of them
-        before it takes the next.
+        Its bytes are added to the reservation of `lane`; a transport that receives in pieces adds
+        each of them before it takes the next. What is costly about it is done in `lane`.
 
         Raises:
             ServingError: it is too large, too slow, or finds no room.

@@ -9,14 +9,14 @@ Formats: RFC 1952 (gzip), RFC 1950 (deflate; some programs send RFC 1951 under t
 
 from __future__ import annotations
 
+import functools
 import io
 import zlib
 from collections.abc import Iterable
 
 from protocol.errors import InvalidRequest, TooLarge, UnsupportedEncoding
 
-from .inflight import Reservation
-from .offload import LARGE_BYTES, parsed
+from .offload import Lane
 
 ENCODINGS = ("gzip", "deflate")
 # Photos in base64 unpack to 1.3 times their size, a blank page as BMP to some hundred times.
@@ -48,8 +48,10 @@ def encoding_of(values: Iterable[str]) -> str:
     return named[0]
 
 
-async def unpacked(body: bytes, encoding: str, limit: int, reservation: Reservation) -> bytes:
-    """Return what `body` unpacks to, at most `limit` bytes; they are added to `reservation`.
+async def unpacked(body: bytes, encoding: str, limit: int, lane: Lane) -> bytes:
+    """Return what `body` unpacks to, at most `limit` bytes; they are added to the reservation.
+
+    What takes longer than a millisecond is unpacked in `lane`.
 
     Raises:
         InvalidRequest: it is not in that encoding, or is damaged or cut off.
@@ -60,9 +62,12 @@ async def unpacked(body: bytes, encoding: str, limit: int, reservation: Reservat
     whole = io.BytesIO()
     size = _FIRST_STEP
     while not unpacker.is_done:
-        piece = await parsed(0 if size == _FIRST_STEP else LARGE_BYTES, unpacker.step, size)
+        if size == _FIRST_STEP:
+            piece = unpacker.step(size)
+        else:
+            piece = await lane.run(len(body), functools.partial(unpacker.step, size))
         size = _STEP
-        reservation.add(len(piece))
+        lane.reservation.add(len(piece))
         whole.write(piece)
         if whole.tell() > limit:
             raise TooLarge(f"the body unpacks to more than the limit of {limit / 2**20:g} MiB")

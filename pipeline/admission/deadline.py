@@ -1,4 +1,9 @@
-"""A caller's own deadline; over HTTP `X-Request-Timeout`, in seconds from when its headers came."""
+"""The deadline of a request: the caller's own, or the service's timeout, whichever ends sooner.
+
+The caller's own runs from the first byte of the request; over HTTP it is `X-Request-Timeout`, in
+seconds. The service's timeout runs from the last byte of the body: how long a caller without a
+deadline takes to send is bounded by the connection. Both cover unpacking, parsing, queue and work.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +21,20 @@ _Result = TypeVar("_Result")
 
 
 class Deadline:
-    """Runs from the moment it is made."""
+    """A time by which a request is answered, or none."""
 
-    def __init__(self, seconds: float | None = None) -> None:
-        """End in `seconds` from now; None sets no deadline."""
+    def __init__(self, seconds: float | None = None, began: float | None = None) -> None:
+        """End `seconds` after `began`, a time of `time.monotonic`; None is now.
+
+        `seconds` None sets no deadline.
+        """
+        began = time.monotonic() if began is None else began
         self._seconds = seconds
-        self._ends = None if seconds is None else time.monotonic() + seconds
+        self._ends = math.inf if seconds is None else began + seconds
 
     @classmethod
-    def from_header(cls, value: str | None) -> Deadline:
-        """Read the header's value; None sets no deadline.
+    def from_header(cls, value: str | None, began: float | None = None) -> Deadline:
+        """Read the header's value, seconds after `began`; None sets no deadline.
 
         Raises:
             InvalidRequest: it is no number of seconds above 0.
@@ -41,23 +50,33 @@ class Deadline:
             raise InvalidRequest(
                 f"the header X-Request-Timeout is {text!r}; write seconds above 0, 2.5 say"
             )
-        return cls(seconds)
+        return cls(seconds, began)
+
+    def sooner(self, seconds: float | None) -> Deadline:
+        """Return this deadline, or one `seconds` from now if that ends sooner."""
+        other = Deadline(seconds)
+        return other if other._ends < self._ends else self
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time has passed."""
+        return time.monotonic() >= self._ends
 
     def remaining_s(self) -> float | None:
         """Return the seconds that are left, None without a deadline.
 
         Raises:
-            DeadlineExceeded: none are: sending the request took them all.
+            DeadlineExceeded: none are: sending the request and parsing it took them all.
         """
-        if self._ends is None:
+        if self._seconds is None:
             return None
         left = self._ends - time.monotonic()
         if left <= 0:
-            raise self._exceeded()
+            raise self._too_late("to arrive and to be parsed")
         return left
 
-    async def within(self, arriving: Coroutine[Any, Any, _Result]) -> _Result:
-        """Return what `arriving` does, in time.
+    async def within(self, arriving: Coroutine[Any, Any, _Result], what: str) -> _Result:
+        """Return what `arriving` does, in time; `what` it does stands in the error.
 
         Raises:
             DeadlineExceeded: it takes longer than what is left, and is cancelled.
@@ -72,7 +91,11 @@ class Deadline:
         try:
             return await asyncio.wait_for(arriving, left)
         except asyncio.TimeoutError:
-            raise self._exceeded() from None
+            raise self._too_late(what) from None
 
-    def _exceeded(self) -> DeadlineExceeded:
-        return DeadlineExceeded(f"the request took longer to arrive than its {self._seconds:g} s")
+    def unanswered(self) -> DeadlineExceeded:
+        """Return the error for a request that was read in time, and has no reply."""
+        return DeadlineExceeded(f"no answer within {self._seconds:.3g} s")
+
+    def _too_late(self, what: str) -> DeadlineExceeded:
+        return DeadlineExceeded(f"the request took longer {what} than its {self._seconds:.3g} s")

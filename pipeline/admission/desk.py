@@ -21,8 +21,8 @@ import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from protocol.codec import Codec, Hints
-from protocol.errors import PredictionFailed, ServiceClosed, ServingError
+from protocol.codec import Codec, Hints, NotQuick
+from protocol.errors import DeadlineExceeded, PredictionFailed, ServiceClosed, ServingError
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest
 
@@ -31,13 +31,14 @@ from .call import Call, CallerLeft
 from .deadline import Deadline
 from .inflight import Inflight, Reservation
 from .key_ring import KeyRing
-from .offload import parsed
+from .offload import Lane, ParsingQueue
 from .origins import check_origin
 from .running import RunningRequests
 from .services import Services
 
 logger = logging.getLogger(__name__)
 
+_PARSED = "to arrive and to be parsed"
 _Error = TypeVar("_Error", bound=BaseException)
 
 
@@ -76,6 +77,8 @@ class Desk:
         self.cors_origins = tuple(cors_origins)
         self.running = RunningRequests() if running is None else running
         self._inflight = inflight
+        # Half: a backlog of parsing never takes all of the budget.
+        self.parsing = ParsingQueue(inflight.limit // 2)
 
     async def answer(self, call: Call, codec: Codec) -> Reply:
         """Return the reply to `call`, also where it is an error.
@@ -120,37 +123,54 @@ class Desk:
             call.headers.get("x-api-key"),
             on_owner=observation.identified,
         )
-        deadline = call.deadline()
-        request = await self._read(call, codec, deadline, observation, reservation)
+        lane = self.parsing.lane(caller or call.client, call.service or "", reservation)
+        request, deadline = await self._read(call, codec, observation, lane)
         self.keys.spend(caller, len(request.images))
         classifying = self.services.classify(request, deadline.remaining_s())
-        return _written(await _unless_left(call, classifying), request, codec)
+        try:
+            reply = await _unless_left(call, classifying)
+        except DeadlineExceeded:
+            if deadline.is_over:  # the engine knows what was left for it only
+                raise deadline.unanswered() from None
+            raise
+        return _written(reply, request, codec)
 
     async def _read(
-        self,
-        call: Call,
-        codec: Codec,
-        deadline: Deadline,
-        observation: Observation,
-        reservation: Reservation,
-    ) -> ClassifyRequest:
+        self, call: Call, codec: Codec, observation: Observation, lane: Lane
+    ) -> tuple[ClassifyRequest, Deadline]:
+        """Return the request, and the deadline of its reply."""
+        deadline = call.deadline()
         if call.service is not None:
             service = self._require(call.service, observation)
-            body = await call.receive(deadline, reservation)
+            body = await call.receive(deadline, lane)
         else:
-            body = await call.receive(deadline, reservation)
-            service = self._require(codec.service_in(body), observation)
-        reservation.add(codec.extra_bytes(body))
-        hints = Hints(service, call.content_type, call.options)
-        request = await parsed(codec.parsed_bytes(body), codec.read, body, hints)
+            body = await call.receive(deadline, lane)
+            service = self._require(await _service_in(body, codec, deadline, lane), observation)
+        deadline = deadline.sooner(self.services.timeout_s(service))
+        lane.reservation.add(codec.extra_bytes(body))
+        hints = Hints(service, call.content_type, call.options, self.services.max_images)
+        try:
+            request = codec.read(body, hints.quickly())
+        except NotQuick:
+            reading = lane.run(len(body), functools.partial(codec.read, body, hints))
+            request = await deadline.within(reading, _PARSED)
         observation.read(request)
-        return request
+        return request, deadline
 
     def _require(self, name: str, observation: Observation) -> str:
         observation.found(None)
         service = self.services.require(name)
         observation.found(service)
         return service
+
+
+async def _service_in(body: bytes, codec: Codec, deadline: Deadline, lane: Lane) -> str:
+    try:
+        return codec.service_in(body, quick=True)
+    except NotQuick:
+        return await deadline.within(
+            lane.run(len(body), functools.partial(codec.service_in, body)), _PARSED
+        )
 
 
 def _written(reply: ClassifyReply, request: ClassifyRequest, codec: Codec) -> bytes:

@@ -1,7 +1,8 @@
 """The in-flight budget: how many bytes of requests may be in memory at once.
 
 One plain bound for all services and both wires. A request reserves bytes while its body arrives and
-frees them when it is answered; a request that finds no room is refused at once.
+frees them when it is answered, or when the thread that still parses it has ended; a request that
+finds no room is refused at once.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ class Inflight:
 
 
 class Reservation:
-    """The bytes of one request."""
+    """The bytes of one request; they are freed when the last who shares them releases them."""
 
     def __init__(self, budget: Inflight) -> None:
         self._budget = budget
         self._bytes = 0
+        self._users = 0
 
     def __enter__(self) -> Reservation:
+        self.share()
         return self
 
     def __exit__(
@@ -39,8 +42,18 @@ class Reservation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._budget.reserved -= self._bytes
-        self._bytes = 0
+        self.release()
+
+    def share(self) -> None:
+        """Keep the bytes reserved until `release` is called once more."""
+        self._users += 1
+
+    def release(self) -> None:
+        """End what began with `share`."""
+        self._users -= 1
+        if not self._users:
+            self._budget.reserved -= self._bytes
+            self._bytes = 0
 
     def add(self, count: int) -> None:
         """Reserve `count` more bytes.

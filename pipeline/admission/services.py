@@ -6,14 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from protocol.errors import (
-    InvalidRequest,
-    NotReady,
-    ServiceClosed,
-    ServiceNotFound,
-)
+from protocol.errors import NotReady, ServiceClosed, ServiceNotFound
 from protocol.reply import ClassifyReply, ImageResult, whole_failure
-from protocol.request import ClassifyRequest, EncodedImage
+from protocol.request import ClassifyRequest, EncodedImage, check_images
 
 
 class Classifying(Protocol):
@@ -22,6 +17,11 @@ class Classifying(Protocol):
     @property
     def ready(self) -> bool:
         """Whether an image that is sent now would be classified."""
+        ...
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The seconds within which a request is answered, None for no bound of its own."""
         ...
 
     async def classify(
@@ -38,19 +38,21 @@ class Classifying(Protocol):
 class Services:
     """Finds the engine that a request names, and has it classify.
 
+    `max_images` is the most that one request may have.
+
     `phase` is "starting", then "ready", then "leaving" (not ready, and requests are answered all
     the same), then "stopping"; the standalone host moves it on.
     """
 
     def __init__(self, engines: Mapping[str, Classifying], *, max_images: int) -> None:
         self._engines = dict(engines)
-        self._max_images = max_images
+        self.max_images = max_images
         self.phase = "starting"
 
     def replace(self, engines: Mapping[str, Classifying], *, max_images: int) -> None:
         """Serve these engines from now on; what the others have is theirs to finish."""
         self._engines = dict(engines)
-        self._max_images = max_images
+        self.max_images = max_images
 
     @property
     def phase(self) -> str:
@@ -104,6 +106,11 @@ class Services:
             raise self._no_service(name)
         return name
 
+    def timeout_s(self, name: str) -> float | None:
+        """Return the seconds within which the service of that name answers, None if unknown."""
+        engine = self._engines.get(name)
+        return None if engine is None else engine.timeout_s
+
     def presumed(self, name: str | None) -> str | None:
         """Return the service of a request that is refused before its body is read, if it is known.
 
@@ -128,10 +135,7 @@ class Services:
             raise self._no_service(request.service)
         if self.phase == "starting":
             raise NotReady("the service is starting; ask /health/ready and try again")
-        if len(request.images) > self._max_images:
-            raise InvalidRequest(
-                f"{len(request.images)} images in one request; the most is {self._max_images}"
-            )
+        check_images(len(request.images), self.max_images)
         results = await engine.classify(request.images, timeout_s=timeout_s, log_id=request.log_id)
         reply = ClassifyReply(tuple(results))
         failure = whole_failure(reply)

@@ -98,6 +98,11 @@ class Engine:
         return {} if files is None else {path: mark.sha256 for path, mark in files.marks.items()}
 
     @property
+    def timeout_s(self) -> float:
+        """The seconds within which a request is answered."""
+        return self._settings.timeout_s
+
+    @property
     def longest_s(self) -> float:
         """No request that was admitted is open for longer than this, whatever its workers do."""
         return self._settings.timeout_s + self._settings.hang_grace_s

@@ -21,7 +21,7 @@ from protocol.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from ..admission.call import CallerLeft
 from ..admission.deadline import Deadline
 from ..admission.desk import Desk, Reply
-from ..admission.inflight import Reservation
+from ..admission.offload import Lane
 
 # gRPC's default; a message takes no longer on any line that is fit for images.
 READ_TIMEOUT_S = 30.0
@@ -64,10 +64,10 @@ class RpcCall:
         self._limit = max_message_bytes
 
     def deadline(self) -> Deadline:
-        """Return the deadline of the call."""
+        """Return the deadline of the call: gRPC counts it from the headers on."""
         return Deadline(self._context.time_remaining())
 
-    async def receive(self, _deadline: Deadline, reservation: Reservation) -> bytes:
+    async def receive(self, _deadline: Deadline, lane: Lane) -> bytes:
         """Return the message; gRPC itself ends the call at its deadline.
 
         Read from the context: gRPC's iterator would keep it until the garbage collector runs.
@@ -96,7 +96,7 @@ class RpcCall:
         if not reading.done():
             raise DeadlineExceeded(f"the message did not come within {READ_TIMEOUT_S:g} s")
         message = bytes(reading.result())
-        reservation.add(len(message))
+        lane.reservation.add(len(message))
         return message
 
     def departure(self) -> None:

@@ -18,6 +18,7 @@ from ..admission.call import CallerLeft
 from ..admission.content_encoding import encoding_of, unpacked
 from ..admission.deadline import TIMEOUT_HEADER, Deadline
 from ..admission.inflight import Reservation
+from ..admission.offload import Lane
 from .protocol import BEGAN, REFUSED
 
 # A body over the limit is read on and thrown away up to this factor, so that the client gets to
@@ -43,10 +44,10 @@ class HttpCall:
         self._limit = max_body_bytes
 
     def deadline(self) -> Deadline:
-        """Read the header X-Request-Timeout."""
-        return Deadline.from_header(self.headers.get(TIMEOUT_HEADER))
+        """Read the header X-Request-Timeout: seconds from the first byte of the request."""
+        return Deadline.from_header(self.headers.get(TIMEOUT_HEADER), self.began)
 
-    async def receive(self, deadline: Deadline, reservation: Reservation) -> bytes:
+    async def receive(self, deadline: Deadline, lane: Lane) -> bytes:
         """Return the whole body, unpacked where its Content-Encoding says that it is packed.
 
         Raises:
@@ -57,17 +58,17 @@ class HttpCall:
             CallerLeft: the client has closed the connection.
         """
         encoding = encoding_of(self._request.headers.getlist("content-encoding"))
-        return await deadline.within(self._received(encoding, reservation))
+        return await deadline.within(self._received(encoding, lane), "to arrive")
 
     def departure(self) -> Awaitable[object]:
         """Wait for the next message: after the body it can only be the disconnect."""
         return self._request.receive()
 
-    async def _received(self, encoding: str, reservation: Reservation) -> bytes:
-        body = await self._receive(reservation)
+    async def _received(self, encoding: str, lane: Lane) -> bytes:
+        body = await self._receive(lane.reservation)
         if not encoding:
             return body
-        return await unpacked(body, encoding, self._limit, reservation)
+        return await unpacked(body, encoding, self._limit, lane)
 
     async def _receive(self, reservation: Reservation) -> bytes:
         declared = self.headers.get("content-length", "")

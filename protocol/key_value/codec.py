@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ..codec import Codec, Hints
 from ..errors import InvalidRequest
 from ..reply import ClassifyReply
@@ -15,8 +17,8 @@ class JsonCodec(Codec):
     """The envelope {"key": [...], "value": [...]} of `POST /<service>/prediction`."""
 
     def extra_bytes(self, body: bytes) -> int:
-        """Return three times the body where it is not ASCII: a str takes up to four bytes each."""
-        return 0 if body.isascii() else 3 * len(body)
+        """Return the size of a body that is not UTF-8: it is copied."""
+        return 0 if json.detect_encoding(body) == "utf-8" else len(body)
 
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Read the envelope."""
@@ -25,7 +27,7 @@ class JsonCodec(Codec):
                 "form goes with an upload, or with an image as the body; this body is read as the"
                 " key/value envelope, whose reply is always the envelope: leave form out"
             )
-        return request_from_json(body, hints.service, hints.options)
+        return request_from_json(body, hints)
 
     def write(self, reply: ClassifyReply, _request: ClassifyRequest) -> bytes:
         """Write the five-field reply."""
@@ -39,13 +41,13 @@ class JsonCodec(Codec):
 class ProtoCodec(Codec):
     """Request and Response of `PipelineService.inference`; an error stands in `err_no`."""
 
-    def service_in(self, body: bytes) -> str:
+    def service_in(self, body: bytes, *, quick: bool = False) -> str:
         """Return the name in the message; "" means the only service."""
-        return check_proto_size(body)
+        return check_proto_size(body, quick=quick)
 
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Read a Request that `service_in` has let pass."""
-        return request_from_message(body, hints.service)
+        return request_from_message(body, hints)
 
     def write(self, reply: ClassifyReply, _request: ClassifyRequest) -> bytes:
         """Write the Response."""

@@ -12,19 +12,20 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, cast
 
 from google.protobuf.message import DecodeError
 
+from ..codec import Hints, NotQuick
 from ..errors import InvalidRequest
 from ..option_names import KEY_RULE, OPTION_KEYS, THRESHOLD, TOPK, check_key, check_query
 from ..options import read_log_id, read_threshold, read_topk, shown
-from ..request import ClassifyRequest, EncodedImage, encoded
+from ..request import ClassifyRequest, EncodedImage, check_images, encoded
 from . import pipeline_service_pb2 as pb
 from .base64_text import decode_base64
 from .json_body import LongNumber, LongString, load_json
-from .proto_body import load_proto
+from .proto_body import ImageTensor, load_proto
+from .sizes import check_proto_size
 
 # A field of the requests that other servers read.
 _OTHER_WIRES = {
@@ -35,44 +36,50 @@ _OTHER_WIRES = {
     "instances": "KServe v1 and TensorFlow Serving",
 }
 _PYTHON_REPR = re.compile(rb"\s*[{\[]\s*'")
+# Base64 that needs a repair is read within a millisecond up to this size of a body.
+QUICK_REPAIR_BYTES = 64 * 1024
+_QUICK_IMAGES = 100
 SEND = 'send {"key": ["image"], "value": ["<base64>"]}'
 _THREE_FORMS = (
     f"{SEND}, the image itself (curl --data-binary @a.jpg), or an upload (curl -F image=@a.jpg)"
 )
 
 
-def request_from_json(
-    body: bytes, service: str, defaults: Mapping[str, object] = MappingProxyType({})
-) -> ClassifyRequest:
+def request_from_json(body: bytes, hints: Hints) -> ClassifyRequest:
     """Read a `POST /<service>/prediction` body.
 
-    Options that the body leaves open are taken from `defaults`: `topk`, `threshold`, `logid`.
+    Options that the body leaves open are taken from the hints: `topk`, `threshold`, `logid`.
 
     Raises:
         InvalidRequest: the body is not the envelope; the text says which part and how it should be.
+        NotQuick: the hints say that it must be quick, and it cannot be.
     """
-    keys, values, log_id = _json_fields(body)
+    keys, values, log_id = _json_fields(body, quick=hints.quick)
+    defaults = hints.options
     check_query(defaults)
     options: dict[str, Any] = {
         TOPK: read_topk(defaults.get(TOPK)),
         THRESHOLD: read_threshold(defaults.get(THRESHOLD)),
     }
     default_log_id = read_log_id(defaults.get("log_id", defaults.get("logid")))
-    images = _images(keys, values, options)
-    return _request(images, service, options, log_id or default_log_id)
+    images = _images(keys, values, options, hints, plain=_plain_only(body, hints))
+    return _request(images, hints.service, options, log_id or default_log_id)
 
 
-def request_from_message(data: bytes, service: str) -> ClassifyRequest:
+def request_from_message(data: bytes, hints: Hints) -> ClassifyRequest:
     """Read a serialised Request, which has passed `sizes.check_proto_size`.
 
-    An image is base64 in `value`, or the bytes of a tensor's `byte_data`. `service` is the one that
-    the name in the message means.
+    An image is base64 in `value`, or the bytes of a tensor's `byte_data`. `hints.service` is the
+    one that the name in the message means.
 
     Raises:
         InvalidRequest: it is no Request; or as `request_from_json`.
+        NotQuick: as `request_from_json`.
     """
+    if hints.quick:
+        check_proto_size(data, quick=True)
     try:
-        message, values = load_proto(data)
+        message, values, tensors = load_proto(data)
     except DecodeError as error:
         raise InvalidRequest("the message is no Request of Paddle Serving's protocol") from error
     if len(message.key) != len(message.value):
@@ -81,10 +88,17 @@ def request_from_message(data: bytes, service: str) -> ClassifyRequest:
             "each key needs its value"
         )
     options: dict[str, Any] = {}
-    images = _images(message.key, values, options)
-    for tensor in message.tensors:
-        images.extend(_tensor_images(tensor))
-    return _request(images, service, options, message.logid)
+    plain = _plain_only(data, hints)
+    images = _images(message.key, values, options, hints, plain=plain)
+    check_images(len(images) + sum(len(tensor.texts) or 1 for tensor in tensors), hints.max_images)
+    for tensor in tensors:
+        images.extend(_tensor_images(tensor, plain=plain))
+    return _request(images, hints.service, options, message.logid)
+
+
+def _plain_only(body: bytes, hints: Hints) -> bool:
+    """Whether base64 that needs a repair takes too long."""
+    return hints.quick and len(body) > QUICK_REPAIR_BYTES
 
 
 def request_to_json(request: ClassifyRequest) -> bytes:
@@ -142,8 +156,18 @@ def _options(images: Sequence[EncodedImage]) -> list[tuple[str, float | None]]:
     return [(TOPK, topk) for topk, _ in different] + [(THRESHOLD, least) for _, least in different]
 
 
-def _images(keys: Sequence[str], values: Sequence[Any], options: dict[str, Any]) -> list[bytes]:
+def _images(
+    keys: Sequence[str],
+    values: Sequence[Any],
+    options: dict[str, Any],
+    hints: Hints,
+    *,
+    plain: bool,
+) -> list[bytes]:
     """Return the images of the envelope, and put its options into `options`."""
+    check_images(sum(key not in OPTION_KEYS for key in keys), hints.max_images)
+    if hints.quick and len(keys) > _QUICK_IMAGES:
+        raise NotQuick
     images = []
     for position, (key, value) in enumerate(zip(keys, values, strict=True)):
         if key in OPTION_KEYS:
@@ -155,7 +179,7 @@ def _images(keys: Sequence[str], values: Sequence[Any], options: dict[str, Any])
                 f"value[{position}] (key {shown(key)}) must be a base64 string of the "
                 f"image's bytes, got {_json_type(value)}; {KEY_RULE}"
             )
-        images.append(_decode_base64(value, key, position))
+        images.append(_decode_base64(value, key, position, plain=plain))
     return images
 
 
@@ -168,11 +192,11 @@ def _request(
     return ClassifyRequest(encoded(images, topk, threshold), service, log_id)
 
 
-def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
+def _json_fields(body: bytes, *, quick: bool) -> tuple[list[str], list[Any], int]:
     if not body:
         raise InvalidRequest(f"the body is empty; {_THREE_FORMS}")
     try:
-        fields = load_json(body)
+        fields = load_json(body, quick=quick)
     except (ValueError, RecursionError) as error:
         if _PYTHON_REPR.match(body[:100]):
             raise InvalidRequest(
@@ -194,9 +218,11 @@ def _json_fields(body: bytes) -> tuple[list[str], list[Any], int]:
     return keys, values, read_log_id(log_id.start() if isinstance(log_id, LongNumber) else log_id)
 
 
-def _decode_base64(text: str | LongString, key: str, position: int) -> bytes:
+def _decode_base64(text: str | LongString, key: str, position: int, *, plain: bool) -> bytes:
     try:
-        return text.decoded() if isinstance(text, LongString) else decode_base64(text)
+        if isinstance(text, LongString):
+            return text.decoded(plain=plain)
+        return decode_base64(text, plain=plain)
     except ValueError as error:
         raise InvalidRequest(
             f"value[{position}] (key {shown(key)}) is not base64: {_lower(error)}; {KEY_RULE}"
@@ -227,19 +253,21 @@ def _lower(error: ValueError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _tensor_images(tensor: pb.Tensor) -> list[bytes]:
+def _tensor_images(tensor: ImageTensor, *, plain: bool) -> list[bytes]:
     where = f"tensor {shown(tensor.name)}"
-    if tensor.str_data:
-        return [_decode_base64(text, tensor.name, i) for i, text in enumerate(tensor.str_data)]
-    if not tensor.byte_data:
+    if tensor.texts:
+        return [
+            _decode_base64(text, tensor.name, i, plain=plain) for i, text in enumerate(tensor.texts)
+        ]
+    if not tensor.data:
         raise InvalidRequest(
             f"{where} holds no image; send encoded images in value, str_data or byte_data"
         )
-    if tensor.byte_data.startswith(b"\x93NUMPY"):
+    if tensor.data.startswith(b"\x93NUMPY"):
         raise InvalidRequest(
             f"{where} is a numpy array; this service takes encoded images (JPEG, PNG ...)"
         )
-    return [tensor.byte_data]
+    return [tensor.data]
 
 
 def _json_type(value: object) -> str:

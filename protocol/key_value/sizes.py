@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..codec import NotQuick
 from ..errors import InvalidRequest
 
 MOST_PARTS = 10_000
+QUICK_PARTS = 200
+_LONGEST_NAME = 1000  # bytes; a longer name is that of no service
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Fields of Request: the one whose entries are messages, and the service's name.
 _TENSORS, _NAME = 3, 4
@@ -32,11 +35,11 @@ class Field(NamedTuple):
     end: int
 
 
-def check_json_size(body: bytes) -> None:
+def check_json_size(body: bytes, most: int = MOST_PARTS) -> None:
     """Check a JSON body.
 
     Raises:
-        InvalidRequest: it has more than `MOST_PARTS` values.
+        InvalidRequest: it has more than `most` values.
     """
     parts = 0
     for mark in (b",", b"[", b"{"):
@@ -44,32 +47,34 @@ def check_json_size(body: bytes) -> None:
         position = body.find(mark)
         while position >= 0:
             parts += 1
-            if parts > MOST_PARTS:
+            if parts > most:
                 raise _too_many()
             position = body.find(mark, position + 1)
 
 
-def check_proto_size(data: bytes) -> str:
+def check_proto_size(data: bytes, *, quick: bool = False) -> str:
     """Check a serialised Request; return the name of the service in it, without parsing the rest.
 
     Raises:
         InvalidRequest: it, with the tensors in it, has more than `MOST_PARTS` fields, or is no
             protobuf message.
+        NotQuick: with `quick`, it has more than `QUICK_PARTS` of them.
     """
     parts = 0
     name = b""
+    most = QUICK_PARTS if quick else MOST_PARTS
     for field in fields_of(data):
         parts += 1
         if field.number == _TENSORS and field.is_bytes:
             for inner in fields_of(data, field.begin, field.end):
                 packed = inner.is_bytes and inner.number in _NUMBERS
                 parts += 1 + (inner.end - inner.begin if packed else 0)
-                if parts > MOST_PARTS:
-                    raise _too_many()
+                if parts > most:
+                    raise NotQuick if quick else _too_many()
         elif field.number == _NAME and field.is_bytes:
-            name = data[field.begin : field.end]
-        if parts > MOST_PARTS:
-            raise _too_many()
+            name = data[field.begin : min(field.end, field.begin + _LONGEST_NAME)]
+        if parts > most:
+            raise NotQuick if quick else _too_many()
     return name.decode(errors="replace")
 
 

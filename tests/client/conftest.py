@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         service = address.path.strip("/").split("/")[0]
         if self.headers["Content-Type"] == "application/json":
-            return request_from_json(body, service)
+            return request_from_json(body, Hints(service))
         options = dict(parse_qsl(address.query, strict_parsing=bool(address.query)))
         return RawCodec().read(body, Hints(service, self.headers["Content-Type"], options))
 
@@ -143,7 +143,9 @@ class _Servicer(pb_grpc.PipelineServiceServicer):
     def inference(self, request: pb.Request, context: grpc.ServicerContext) -> pb.Response:
         try:
             self._fake.deadlines_s.append(context.time_remaining())
-            classify_request = request_from_message(request.SerializeToString(), request.name)
+            classify_request = request_from_message(
+                request.SerializeToString(), Hints(request.name)
+            )
             if classify_request.images[0].data.startswith(b"garbage"):
                 return pb.Response(key=["res"], value=["?"])
             return reply_to_proto(self._fake.answer(classify_request))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.stages.operators.table import OPERATORS
+from protocol.codec import Hints
 from protocol.errors import WIRE_CODES
 from protocol.key_value.received import reply_from_json
 from protocol.key_value.request import request_from_json
@@ -126,6 +127,6 @@ def test_the_deployments_say_first_that_their_weights_are_random() -> None:
 @pytest.mark.parametrize("name", [form.format("wire") for form in BOTH])
 def test_the_examples_of_the_wire_are_read(name: str) -> None:
     request, reply = re.findall(r"^```json\n(.*?)^```", _text(name), re.MULTILINE | re.DOTALL)
-    read = request_from_json(request.replace("<base64>", "/9j/").encode(), "waste", {})
+    read = request_from_json(request.replace("<base64>", "/9j/").encode(), Hints("waste"))
     assert [image.topk for image in read.images] == [2]
     assert reply_from_json(reply.encode()).results == ((Category(1, "可回收物/玻璃", 0.93),),)

@@ -129,10 +129,10 @@ def decode(data: bytes) -> None:
 def envelope_json(data: bytes) -> None:
     """A JSON body: a request that can be written and read again, or an error."""
     try:
-        request = request_from_json(data, "waste")
+        request = request_from_json(data, Hints("waste"))
     except ServingError:
         return
-    assert request_from_json(request_to_json(request), "waste") == request
+    assert request_from_json(request_to_json(request), Hints("waste")) == request
 
 
 def envelope_proto(data: bytes) -> None:
@@ -143,7 +143,7 @@ def envelope_proto(data: bytes) -> None:
     except ServingError:
         return
     written = request_to_proto(request).SerializeToString()
-    assert request_from_message(written, request.service) == request
+    assert request_from_message(written, Hints(request.service)) == request
 
 
 def base64_text(data: bytes) -> None:
@@ -220,6 +220,7 @@ def frames(data: bytes) -> None:
 
 class _Engine:
     ready = True
+    timeout_s = None
 
     async def classify(self, images: Any, **_options: Any) -> list[Any]:
         return [(Category(0, "cat", 0.5),) for _ in images]

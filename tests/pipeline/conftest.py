@@ -49,6 +49,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.ready = True
+        self.timeout_s: float | None = None
         self.requests: list[dict[str, Any]] = []
         self.error: BaseException | None = None
         self.delay_s = 0.0

@@ -39,7 +39,6 @@ assert {"+", "/"} < set(TEXT)
 
 def read(body: bytes, content_type: str = "", **options: str) -> ClassifyRequest:
     codec = BodyCodec(content_type)
-    assert codec.parsed_bytes(body) in (0, len(body))
     return codec.read(body, Hints("waste", content_type, options))
 
 
@@ -65,7 +64,7 @@ def refusal(body: bytes, content_type: str = "", **options: str) -> str:
 @pytest.mark.parametrize("image", FILES, ids=SUFFIXES)
 def test_a_raw_image_is_one_whatever_its_content_type_says(image: bytes, kind: str) -> None:
     assert images(image, kind) == [image]
-    assert BodyCodec(kind).parsed_bytes(image) == BodyCodec(kind).extra_bytes(image) == 0
+    assert BodyCodec(kind).extra_bytes(image) == 0
 
 
 @pytest.mark.parametrize("data", [b"GIF89a\x05\x00\x05\x00", b"\0\0\0\x20ftypheic"])

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from protocol.codec import Hints
 from protocol.errors import InvalidRequest, Overloaded, ServingError, TooLarge, UndecodableImage
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.received import reply_from_json, reply_from_proto
@@ -32,7 +33,7 @@ def body(**fields: object) -> bytes:
 
 
 def test_the_request_of_the_paddleclas_sample() -> None:
-    request = request_from_json(body(key=["image"], value=[TEXT]), "waste")
+    request = request_from_json(body(key=["image"], value=[TEXT]), Hints("waste"))
     assert request == ClassifyRequest(encoded([IMAGE]), "waste")
 
 
@@ -44,7 +45,7 @@ def test_every_key_but_an_option_is_an_image_also_when_keys_repeat() -> None:
             value=[TEXT, "3", other, 0.5, "1"],
             logid=7,
         ),
-        "waste",
+        Hints("waste"),
     )
     assert request.images == encoded([IMAGE, b"second"], 3, 0.5)
     assert request.log_id == 7
@@ -52,7 +53,7 @@ def test_every_key_but_an_option_is_an_image_also_when_keys_repeat() -> None:
 
 @pytest.mark.parametrize("shape", ["data:image/png;base64,{}", "{}\n", " {} "])
 def test_harmless_dress_of_base64_is_taken_off(shape: str) -> None:
-    request = request_from_json(body(key=["image"], value=[shape.format(TEXT)]), "waste")
+    request = request_from_json(body(key=["image"], value=[shape.format(TEXT)]), Hints("waste"))
     assert request.images == encoded([IMAGE])
 
 
@@ -87,34 +88,34 @@ def test_harmless_dress_of_base64_is_taken_off(shape: str) -> None:
 )
 def test_a_wrong_body_is_explained(raw: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match="^(?s:.*)" + message.replace("*", r"\*")):
-        request_from_json(raw, "waste")
+        request_from_json(raw, Hints("waste"))
 
 
 @pytest.mark.parametrize("topk", [0, -1, "0", "many", 1.5, True, [], "1e3", "1_0", "\u0663"])
 def test_a_topk_that_is_no_count_is_refused(topk: object) -> None:
     with pytest.raises(InvalidRequest, match="topk must be a whole number of at least 1"):
-        request_from_json(body(key=["image", "topk"], value=[TEXT, topk]), "waste")
+        request_from_json(body(key=["image", "topk"], value=[TEXT, topk]), Hints("waste"))
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, "nan", "high", True, "0.0_1"])
 def test_a_threshold_outside_0_to_1_is_refused(threshold: object) -> None:
     with pytest.raises(InvalidRequest, match="threshold must be a number from 0 to 1"):
-        request_from_json(body(key=["image", "threshold"], value=[TEXT, threshold]), "waste")
+        request_from_json(body(key=["image", "threshold"], value=[TEXT, threshold]), Hints("waste"))
 
 
 def test_requests_survive_both_wires() -> None:
     request = ClassifyRequest(encoded([IMAGE, b"two"], 3, 0.25), "waste", log_id=-5)
-    assert request_from_json(request_to_json(request), "waste") == request
+    assert request_from_json(request_to_json(request), Hints("waste")) == request
     message = request_to_proto(request)
     assert (message.name, message.method) == ("waste", "prediction")
-    assert request_from_message(message.SerializeToString(), "waste") == request
+    assert request_from_message(message.SerializeToString(), Hints("waste")) == request
 
 
 def test_images_in_tensors_are_read() -> None:
     message = pb.Request(name="waste")
     message.tensors.add(name="image", elem_type=13, byte_data=IMAGE)
     message.tensors.add(name="more", elem_type=12, str_data=[TEXT])
-    request = request_from_message(message.SerializeToString(), "waste")
+    request = request_from_message(message.SerializeToString(), Hints("waste"))
     assert request.images == encoded([IMAGE, IMAGE])
 
 
@@ -127,12 +128,12 @@ def test_images_in_tensors_are_read() -> None:
 )
 def test_tensors_without_an_image_are_explained(tensor: pb.Tensor, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        request_from_message(pb.Request(tensors=[tensor]).SerializeToString(), "waste")
+        request_from_message(pb.Request(tensors=[tensor]).SerializeToString(), Hints("waste"))
 
 
 def test_rpc_keys_without_values_are_explained() -> None:
     with pytest.raises(InvalidRequest, match="key has 1 entries and value has 0"):
-        request_from_message(pb.Request(key=["image"]).SerializeToString(), "waste")
+        request_from_message(pb.Request(key=["image"]).SerializeToString(), Hints("waste"))
 
 
 def test_images_with_different_options_do_not_fit_the_envelope() -> None:

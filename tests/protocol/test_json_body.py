@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from protocol.codec import Hints
 from protocol.errors import InvalidRequest
-from protocol.key_value import json_body, proto_body
+from protocol.key_value import json_body, proto_body, skeleton
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.base64_text import decode_base64
 from protocol.key_value.json_body import load_json
@@ -25,7 +26,7 @@ TEXT = base64.b64encode(IMAGE).decode()
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat strings of a few bytes as long ones, and cut them into pieces that end anywhere."""
-    monkeypatch.setattr(json_body, "LONG", 8)
+    monkeypatch.setattr(skeleton, "LONG", 8)
     monkeypatch.setattr(proto_body, "LONG", 8)
     monkeypatch.setattr(json_body, "PIECE", 61)
 
@@ -54,7 +55,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_short_strings_and_other_values_are_read_as_json_reads_them(
     body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_body, "LONG", len(body))
+    monkeypatch.setattr(skeleton, "LONG", len(body))
     assert load_json(body) == json.loads(body)
 
 
@@ -62,7 +63,7 @@ def test_short_strings_and_other_values_are_read_as_json_reads_them(
 def test_an_option_beside_the_keys_is_no_field_to_skip(name: str) -> None:
     body = json.dumps({"key": ["a"], "value": [TEXT], "other": 1, name: 3}).encode()
     with pytest.raises(InvalidRequest, match=f'^\'{name}\' stands beside "key" and "value"'):
-        request_from_json(body, "waste")
+        request_from_json(body, Hints("waste"))
 
 
 def test_fields_that_are_no_part_of_the_envelope_are_left_out() -> None:
@@ -77,9 +78,8 @@ def test_fields_that_are_no_part_of_the_envelope_are_left_out() -> None:
         b'{"key": ["image"], "value": ["' + TEXT.encode() + b'"',
         b'{"key": ["image"], "value": ["' + TEXT.encode() + b'"]} x',
         b'{"key": ["image"], "value": ["' + TEXT.encode() + b'\\"]}',
-        b'{"key": ["image"], "value": ["' + TEXT.encode() + b'\\q"]}',
         b'{"key": ["image"], "value": [01]}',
-        b'"" ' * 50_000,
+        b'"" ' * 9_000,
         b"1" * 9000,
         b"",
         b" ",
@@ -97,7 +97,7 @@ def test_bodies_that_are_not_json_are_refused(body: bytes) -> None:
 )
 def test_nan_and_surrogates_are_refused(value: bytes) -> None:
     with pytest.raises(InvalidRequest, match="not JSON"):
-        request_from_json(b'{"key": ["topk"], "value": [' + value + b"]}", "waste")
+        request_from_json(b'{"key": ["topk"], "value": [' + value + b"]}", Hints("waste"))
 
 
 @pytest.mark.parametrize("digits", [99, 101, 4301, 5000])
@@ -108,11 +108,11 @@ def test_a_number_of_thousands_of_digits_is_no_option(digits: int) -> None:
             continue
         body = f'{{"key": ["image", "{option}"], "value": ["", {number}]}}'
         with pytest.raises(InvalidRequest, match=f"{option} must be a .*number"):
-            request_from_json(body.encode(), "waste")
+            request_from_json(body.encode(), Hints("waste"))
     with pytest.raises(InvalidRequest, match="logid must be a whole number of 64 bits"):
-        request_from_json(f'{{"key": [], "value": [], "logid": {number}}}'.encode(), "waste")
+        request_from_json(f'{{"key": [], "value": [], "logid": {number}}}'.encode(), Hints("waste"))
     with pytest.raises(InvalidRequest, match="got a number; every key but topk and threshold"):
-        request_from_json(f'{{"key": ["image"], "value": [{number}]}}'.encode(), "waste")
+        request_from_json(f'{{"key": ["image"], "value": [{number}]}}'.encode(), Hints("waste"))
 
 
 @pytest.mark.parametrize("padding", range(61))  # pieces end everywhere within a surrogate
@@ -121,20 +121,20 @@ def test_a_key_may_be_a_file_name_in_another_encoding(padding: int) -> None:
     images = {"x" * padding: "aGk=", name: "aGFs", "한국 \U0001f600 \\ud800": "bG8="}
     body = json.dumps({"key": list(images), "value": list(images.values())}).encode()
     assert rb"\udc" in body
-    request = request_from_json(body, "waste")
+    request = request_from_json(body, Hints("waste"))
     assert [image.data for image in request.images] == [b"hi", b"hal", b"lo"]
 
 
 @pytest.mark.parametrize("value", [r"\ud800", r"\udcc4" + "A" * 20])
 def test_a_value_with_a_surrogate_is_no_base64(value: str) -> None:
     with pytest.raises(InvalidRequest, match="is not base64"):
-        request_from_json(b'{"key": ["image"], "value": ["%b"]}' % value.encode(), "waste")
+        request_from_json(b'{"key": ["image"], "value": ["%b"]}' % value.encode(), Hints("waste"))
 
 
 def test_a_body_of_surrogates_is_refused() -> None:
     body = b'{"key": ["%b"], "value": [""]}' % (rb"\udcc4" * 10_001)
-    with pytest.raises(InvalidRequest, match="not JSON"):
-        request_from_json(body, "waste")
+    with pytest.raises(InvalidRequest, match="has more than 2048 bytes"):
+        request_from_json(body, Hints("waste"))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_body_of_surrogates_is_refused() -> None:
 )
 def test_deep_nesting_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match="not JSON"):
-        request_from_json(body, "waste")
+        request_from_json(body, Hints("waste"))
 
 
 def test_json_of_too_many_parts_is_refused() -> None:
@@ -178,7 +178,7 @@ def envelope(value: str, **fields: Any) -> bytes:
     ],
 )
 def test_the_image_in_a_long_string(body: bytes) -> None:
-    assert request_from_json(body, "waste").images == encoded([IMAGE])
+    assert request_from_json(body, Hints("waste")).images == encoded([IMAGE])
 
 
 @pytest.mark.parametrize(
@@ -194,27 +194,28 @@ def test_the_image_in_a_long_string(body: bytes) -> None:
         "\\" * 99,
         "\\\\n" * 99,
         "\\/" + TEXT,
+        TEXT + "\\q",
         "data:image/jpeg;base64" + TEXT,
     ],
 )
 def test_a_long_string_that_is_not_base64_is_reported(value: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^value\[0\] \(key 'image'\) is not base64"):
-        request_from_json(envelope(value), "waste")
+        request_from_json(envelope(value), Hints("waste"))
 
 
 def test_raw_line_breaks_in_a_string_are_not_json() -> None:
     body = envelope(TEXT).replace(TEXT[:100].encode(), TEXT[:100].encode() + b"\n")
     with pytest.raises(InvalidRequest):
-        request_from_json(body, "waste")
+        request_from_json(body, Hints("waste"))
 
 
 def test_long_keys_and_options_are_cut_in_messages() -> None:
     body = json.dumps({"key": ["k" * 99], "value": ["!" * 99]}).encode()
     with pytest.raises(InvalidRequest, match="kkkkkkkk"):
-        request_from_json(body, "waste")
+        request_from_json(body, Hints("waste"))
     body = json.dumps({"key": ["topk", "image"], "value": ["9" * 5000, TEXT]}).encode()
     with pytest.raises(InvalidRequest, match="topk must be"):
-        request_from_json(body, "waste")
+        request_from_json(body, Hints("waste"))
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 44, 45, 46, 61, 62, 183, 184, 1000])
@@ -246,10 +247,10 @@ def test_the_reason_why_a_text_is_not_base64(text: str, reason: str) -> None:
     message = rf"^value\[0\] \(key 'image'\) is not base64: .*{reason}"
     for padding in ("", " " * 99):  # of a short and of a long string
         with pytest.raises(InvalidRequest, match=message):
-            request_from_json(envelope(text + padding), "waste")
+            request_from_json(envelope(text + padding), Hints("waste"))
         message_bytes = pb.Request(key=["image"], value=[text + padding]).SerializeToString()
         with pytest.raises(InvalidRequest, match=message):
-            request_from_message(message_bytes, "waste")
+            request_from_message(message_bytes, Hints("waste"))
 
 
 @pytest.mark.parametrize("text", [TEXT, "data:image/png;base64," + TEXT, "\n".join(TEXT)])
@@ -261,7 +262,7 @@ def test_the_images_in_the_long_values_of_a_message(text: str) -> None:
         name="waste",
         logid=7,
     )
-    request = request_from_message(message.SerializeToString(), "waste")
+    request = request_from_message(message.SerializeToString(), Hints("waste"))
     assert request.images == encoded([IMAGE, b"x" * 99, b"y" * 99], 3)
     assert (request.service, request.log_id) == ("waste", 7)
 
@@ -280,7 +281,7 @@ def test_wrong_long_values_of_a_message_are_reported(
 ) -> None:
     message = pb.Request(key=keys, value=values).SerializeToString()
     with pytest.raises(InvalidRequest, match=reason):
-        request_from_message(message, "waste")
+        request_from_message(message, Hints("waste"))
 
 
 def test_a_long_value_that_is_cut_off_is_reported() -> None:
@@ -288,4 +289,4 @@ def test_a_long_value_that_is_cut_off_is_reported() -> None:
     for cut in (message[:-1], message[:-1000], message + b"\x12\xff\x7fabc"):
         with pytest.raises(InvalidRequest):  # noqa: PT012 - either may find it
             check_proto_size(cut)
-            request_from_message(cut, "waste")
+            request_from_message(cut, Hints("waste"))

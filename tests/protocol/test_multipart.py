@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -180,5 +181,6 @@ def test_a_head_that_was_made_to_be_slow_is_read_in_one_go() -> None:
         head = b"Content-Disposition: form-data; name=a" + filling * (4000 // len(filling))
         body = b"--b\r\n" + head[:4000] + b"\r\n\r\nx\r\n"
         began = time.process_time()
-        read_multipart(body * 999 + b"--b--\r\n", TYPE)
+        with contextlib.suppress(InvalidRequest):
+            read_multipart(body * 999 + b"--b--\r\n", TYPE)
         assert time.process_time() - began < 10  # 4 MB of heads: less than a second on a quiet core

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.admission import content_encoding, offload
+from pipeline.admission import content_encoding
 from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
@@ -175,18 +175,21 @@ async def test_what_is_unpacked_counts_in_the_budget(
         assert (await post(http, gzip.compress(JSON), "gzip")).status_code == 200
 
 
-async def test_a_large_body_is_unpacked_in_the_thread(
-    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_large_body_is_unpacked_in_the_thread(services: Services, observer: Observer) -> None:
+    desk = Desk(services, observer, Inflight(100 * LIMIT))
     jobs = []
-    submit = offload._thread.submit
+    submit = desk.parsing._executor.submit
 
     def counted(*job: Any, **options: Any) -> Any:
         jobs.append(job)
         return submit(*job, **options)
 
-    monkeypatch.setattr(offload._thread, "submit", counted)
-    await post(http, gzip.compress(JSON), "gzip")
-    assert not jobs
-    await post(http, gzip.compress(LONG), "gzip")
-    assert len(jobs) >= len(LONG) // 2**20
+    desk.parsing._executor.submit = counted  # type: ignore[method-assign]
+    app = build_http_app(desk, max_body_bytes=LIMIT)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as http:
+        await post(http, gzip.compress(JSON), "gzip")
+        assert not jobs
+        await post(http, gzip.compress(LONG), "gzip")
+        assert len(jobs) >= len(LONG) // 2**20

@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from pipeline.admission.deadline import Deadline
 from pipeline.admission.inflight import Inflight
+from pipeline.admission.offload import ParsingQueue
 from pipeline.engine.frames import batch_header, pack, read_frame
 from pipeline.web.call import HttpCall
 from protocol.bodies import RawCodec, UploadCodec
@@ -55,7 +56,8 @@ def http_call(*pieces: bytes) -> HttpCall:
 
 async def received(*pieces: bytes) -> bytes:
     with Inflight(2 * SIZE).reservation() as reservation:
-        return await http_call(*pieces).receive(Deadline(), reservation)
+        lane = ParsingQueue(SIZE).lane("a", "waste", reservation)
+        return await http_call(*pieces).receive(Deadline(), lane)
 
 
 async def test_a_body_in_one_piece_is_not_copied() -> None:

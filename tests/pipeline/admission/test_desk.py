@@ -13,8 +13,9 @@ import pytest
 from pipeline.admission.call import CallerLeft
 from pipeline.admission.deadline import Deadline
 from pipeline.admission.desk import Desk
-from pipeline.admission.inflight import Inflight, Reservation
+from pipeline.admission.inflight import Inflight
 from pipeline.admission.key_ring import KeyRing
+from pipeline.admission.offload import Lane
 from pipeline.admission.services import Services
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
@@ -45,7 +46,7 @@ KEY = "0123456789abcdef"
 class LinesCodec(Codec):
     """One image a line, after a line with the service's name; errors are their numbers."""
 
-    def service_in(self, body: bytes) -> str:
+    def service_in(self, body: bytes, *, quick: bool = False) -> str:
         return body.partition(b"\n")[0].decode()
 
     def extra_bytes(self, body: bytes) -> int:
@@ -86,11 +87,11 @@ class LinesCall:
     def deadline(self) -> Deadline:
         return Deadline(self.seconds)
 
-    async def receive(self, deadline: Deadline, reservation: Reservation) -> bytes:
+    async def receive(self, deadline: Deadline, lane: Lane) -> bytes:
         self.received = True
         if isinstance(self.body, BaseException):
             raise self.body
-        reservation.add(len(self.body))
+        lane.reservation.add(len(self.body))
         return self.body
 
     def departure(self) -> Awaitable[object] | None:

@@ -35,6 +35,7 @@ class Engine:
     """Answers, refuses or finds no image, by how the image begins."""
 
     ready = True
+    timeout_s = None
 
     async def classify(self, images: Sequence[EncodedImage], **_options: Any) -> list[ImageResult]:
         await asyncio.sleep(0)

@@ -23,7 +23,7 @@ CONFIG = "http_port: 0\nop: {waste: {local_service_conf: {model_config: model}}}
 class FakeEngine:
     """Starts and drains when the test lets it."""
 
-    longest_s = 1.0
+    longest_s = timeout_s = 1.0
     facts: ClassVar[dict[str, Any]] = {}
     digests: ClassVar[dict[str, str]] = {}
 

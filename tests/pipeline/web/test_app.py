@@ -177,20 +177,6 @@ async def test_nobody_is_led_elsewhere(http: httpx.AsyncClient) -> None:
         assert "location" not in response.headers
 
 
-async def test_text_that_is_large_in_memory_takes_more_room(
-    services: Services, observer: Observer
-) -> None:
-    app = build_http_app(Desk(services, observer, Inflight(LIMIT)), max_body_bytes=LIMIT)
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://test"
-    ) as client:
-        key = "\u56fe" * 300
-        body = json.dumps({"key": [key], "value": [IMAGE]}, ensure_ascii=False).encode()
-        assert (await client.post("/waste/prediction", content=body)).status_code == 429
-        short = json.dumps({"key": ["\u56fe"], "value": [IMAGE]}, ensure_ascii=False).encode()
-        assert (await client.post("/waste/prediction", content=short)).status_code == 200
-
-
 async def test_health_refuses_a_post(http: httpx.AsyncClient) -> None:
     response = await http.post("/health/ready")
     assert (response.status_code, response.json()["err_no"]) == (405, 3000)

@@ -22,6 +22,7 @@ from bundle.thresholds import Thresholds
 from pipeline.hosts.paddle_serving.config import ServicePlan
 from pipeline.hosts.paddle_serving.ops import ClassifyOp, ImagesIn
 from pipeline.hosts.paddle_serving.wire import read_request, reply_fields
+from protocol.codec import Hints
 from protocol.errors import InvalidRequest, ServingError, TooLarge
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.reply import reply_to_proto
@@ -66,7 +67,7 @@ def test_requests_are_read_as_by_our_engine(fields: dict[str, Any]) -> None:
             return (str(error),)
 
     def ours(message: pb.Request) -> tuple[Any, ...]:
-        images = request_from_message(message.SerializeToString(), "").images
+        images = request_from_message(message.SerializeToString(), Hints()).images
         return [image.data for image in images], *images[0][1:]
 
     assert read(read_request) == read(ours)
