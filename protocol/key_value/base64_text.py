@@ -45,9 +45,7 @@ def decode_base64(text: str | bytes | memoryview, *, plain: bool = False) -> byt
             ) from error
 
 
-def decode_plain_base64(
-    text: str | bytes | memoryview, ignored: bytes = _LINE_BREAKS
-) -> bytes:
+def decode_plain_base64(text: str | bytes | memoryview, ignored: bytes = _LINE_BREAKS) -> bytes:
     """Return the bytes of a text that needs no repair; it is not copied.
 
     Characters in `ignored` may stand anywhere in it.

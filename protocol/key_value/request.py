@@ -23,7 +23,7 @@ from ..options import read_log_id, read_threshold, read_topk, shown
 from ..request import ClassifyRequest, EncodedImage, check_images, encoded
 from . import pipeline_service_pb2 as pb
 from .base64_text import decode_base64
-from .json_body import LongNumber, LongString, load_json
+from .json_body import QUICK_BYTES, LongNumber, LongString, load_json
 from .proto_body import ImageTensor, load_proto
 from .sizes import check_proto_size
 
@@ -77,6 +77,8 @@ def request_from_message(data: bytes, hints: Hints) -> ClassifyRequest:
         NotQuick: as `request_from_json`.
     """
     if hints.quick:
+        if len(data) > QUICK_BYTES:
+            raise NotQuick
         check_proto_size(data, quick=True)
     try:
         message, values, tensors = load_proto(data)

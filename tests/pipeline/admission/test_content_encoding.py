@@ -175,7 +175,9 @@ async def test_what_is_unpacked_counts_in_the_budget(
         assert (await post(http, gzip.compress(JSON), "gzip")).status_code == 200
 
 
-async def test_a_large_body_is_unpacked_in_the_thread(services: Services, observer: Observer) -> None:
+async def test_a_large_body_is_unpacked_in_the_thread(
+    services: Services, observer: Observer
+) -> None:
     desk = Desk(services, observer, Inflight(100 * LIMIT))
     jobs = []
     submit = desk.parsing._executor.submit
