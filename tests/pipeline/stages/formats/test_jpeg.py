@@ -53,8 +53,20 @@ def test_a_progressive_jpeg_is_whole_only_with_its_last_scan(image: np.ndarray) 
 
 @pytest.mark.parametrize("filling", [b"\xff", b"\xff\xd0", b"\xff\xe0\x00\x02"])
 def test_a_jpeg_of_nothing_but_markers_is_given_up(filling: bytes) -> None:
-    with pytest.raises(UndecodableImage, match="in its header"):
+    with pytest.raises(UndecodableImage, match="before its pixels"):
         decode_image(b"\xff\xd8" + filling * 200_000)
+    with pytest.raises(UndecodableImage, match="in its header"):
+        decode_image(b"\xff\xd8" + filling * 200)
+
+
+def test_a_jpeg_of_many_exif_segments_is_refused(encode: Callable[[str], bytes]) -> None:
+    """OpenCV parses each: 8 ms for 64 KiB, whatever the number of pixels."""
+    data = encode(".jpg")
+    exif = bombs.segment(0xE1, b"Exif\0\0" + bombs.exif(60_000, 2700))
+    xmp = bombs.segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + bytes(60_000))
+    assert decode_image(data[:2] + exif * 4 + xmp * 50 + data[2:]).shape == (61, 83, 3)
+    with pytest.raises(UndecodableImage, match="5 segments of EXIF data"):
+        decode_image(data[:2] + exif * 5 + data[2:])
 
 
 def test_fill_bytes_before_a_marker_are_fine(encode: Callable[[str], bytes]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.stages.decode import DecodeLimits, decode_image
 from pipeline.stages.formats import jpeg
+from pipeline.stages.work import estimated_megapixels
 from protocol.errors import TooLarge, UndecodableImage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fuzz"))
@@ -130,7 +131,19 @@ def test_a_long_run_of_fill_bytes_takes_no_time() -> None:
     run = b"\xff" * 2**20
     assert decode_image(data[:-2] + run + b"\x00" + data[-2:]).shape == (8, 8, 3)
     assert decode_image(data[:-2] + run + data[-2:]).shape == (8, 8, 3)
-    assert jpeg.size(data[:2] + run + b"\x00" + data[2:]) == (8, 8)
+    assert jpeg.size(data[:2] + run[:60_000] + b"\x00" + data[2:]) == (8, 8)
+
+
+@pytest.mark.parametrize("stray", [b"\xff", b"\x00", b"\xff\x00", b"\xff\xfe\x00\x02"])
+def test_a_header_is_searched_within_bounds(stray: bytes) -> None:
+    """Whatever the size of the data, it is read up to 64 KiB of stray bytes or 1000 segments."""
+    data = bombs.many_scans(3, 8)
+
+    second = [position - 2 for _, position in jpeg._header(data)][1]
+    hidden = data[:second] + stray * (2**23 // len(stray)) + data[second:]
+    assert estimated_megapixels(hidden) == 0
+    with pytest.raises(UndecodableImage, match="before its pixels"):
+        decode_image(hidden)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.stages.decode import DecodeLimits, decode_image
+from pipeline.stages.work import estimated_megapixels
 from protocol.errors import TooLarge, UndecodableImage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fuzz"))
@@ -34,7 +35,6 @@ def test_a_size_given_twice_counts_as_the_larger(sizes: tuple[tuple[int, int], .
     "data",
     [
         bombs.shared_strips(100),
-        bombs.shared_strips(300_000),
         bombs.shared_strips(100, big=True),
     ],
 )
@@ -66,11 +66,66 @@ def test_tiles_far_larger_than_the_image() -> None:
         decode_image(bombs.tiff({256: [8], 257: [8], 322: [0], 323: [16]}, bytes(64)))
 
 
-def test_a_jpeg_in_a_tiff_has_its_scans_counted() -> None:
-    data = bombs.many_scans(101, 16)
+def jpeg_tiff(data: bytes, **changes: list[int]) -> bytes:
+    """A TIFF of 16 x 16 with a JPEG as its strip; `changes` are by the number of a tag, as t279."""
     fields = {256: [16], 257: [16], 259: [7], 273: [8], 278: [16], 279: [len(data)]}
-    with pytest.raises(UndecodableImage, match="more than 100"):
-        decode_image(bombs.tiff(fields, data))
+    return bombs.tiff(fields | {int(tag[1:]): numbers for tag, numbers in changes.items()}, data)
+
+
+def test_a_jpeg_of_several_scans_in_a_tiff_is_refused() -> None:
+    for data in (bombs.many_scans(101, 16), bombs.many_scans(2, 16)):
+        with pytest.raises(UndecodableImage, match="of several scans"):
+            decode_image(jpeg_tiff(data))
+
+
+@pytest.mark.parametrize("sizes", [[0], [1], [2**32 - 1]])
+def test_a_strip_that_gives_no_true_size_does_not_hide_a_jpeg(sizes: list[int]) -> None:
+    """libtiff takes a size of 0 for the rest of the file, and one beyond it for damage."""
+    hidden = jpeg_tiff(bombs.many_scans(101, 16), t279=sizes)
+    with pytest.raises(UndecodableImage):
+        decode_image(hidden)
+    grey = cv2.imencode(".jpg", np.full((16, 16), 90, np.uint8))[1].tobytes()
+    if sizes == [0]:
+        assert decode_image(jpeg_tiff(grey, t279=sizes)).shape == (16, 16, 3)
+
+
+def test_a_jpeg_larger_than_its_strip_is_refused() -> None:
+    tall = cv2.imencode(".jpg", np.full((4000, 16), 90, np.uint8))[1].tobytes()
+    with pytest.raises(UndecodableImage, match="a JPEG of 16 x 4000"):
+        decode_image(jpeg_tiff(tall))
+
+
+def test_a_jpeg_in_the_old_way_is_refused() -> None:
+    with pytest.raises(UndecodableImage, match="before 1995"):
+        decode_image(jpeg_tiff(bombs.many_scans(2, 16), t259=[6]))
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 12])
+def test_tags_that_point_at_the_same_bytes_are_refused(kind: int) -> None:
+    """libtiff keeps a copy for each tag: a thousand over 1 MB took 1 GB."""
+    size = 100_000
+    count = size // {1: 1, 2: 1, 3: 2, 12: 8}[kind]
+    fields = {256: [8], 257: [8], 273: [8], 278: [8], 279: [64]}
+
+    def private(tags: int) -> bytes:
+        whole = bombs.tiff(fields, bytes(range(64)).ljust(size, b"a"))
+        directory = struct.unpack_from("<I", whole, 4)[0]
+        (entries,) = struct.unpack_from("<H", whole, directory)
+        body = whole[directory + 2 : directory + 2 + 12 * entries]
+        body += b"".join(struct.pack("<HHII", 40000 + n, kind, count, 8) for n in range(tags))
+        return whole[:directory] + struct.pack("<H", entries + tags) + body + bytes(4)
+
+    assert decode_image(private(2)).shape == (8, 8, 3)
+    for tags in (10, 900, 1001):
+        with pytest.raises(UndecodableImage, match="tags are more than 1,000, or lie over"):
+            decode_image(private(tags))
+        assert estimated_megapixels(private(tags)) == 0
+
+
+def test_a_tag_of_very_many_numbers_is_refused() -> None:
+    data = bombs.shared_strips(300_000)
+    with pytest.raises(UndecodableImage, match="more than 262,144 strips"):
+        decode_image(data)
 
 
 def test_a_size_of_64_bits_does_not_hide_the_pixels() -> None:
@@ -121,7 +176,7 @@ def test_numbers_of_a_bigtiff_beyond_any_file_are_refused(number: int, tag: int)
 @pytest.mark.parametrize("entries", [2**16, 2**32, 2**64 - 1])
 def test_a_directory_of_a_bigtiff_that_cannot_be_there(at: int, entries: int) -> None:
     data = b"II+\0\x08\0\0\0" + struct.pack("<Q", at) + struct.pack("<Q", entries) + bytes(64)
-    with pytest.raises(UndecodableImage, match="in its header"):
+    with pytest.raises(UndecodableImage, match=r"in its header|more than 1,000"):
         decode_image(data)
 
 
