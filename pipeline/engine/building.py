@@ -7,13 +7,19 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from protocol.reply import ImageResult
 from protocol.request import EncodedImage
 
+from .decode_process import DecodeProcess
+from .preparing import is_usual, measured, start_of
+
 if TYPE_CHECKING:
     from ..classifier import Classifier
+
+
+Budgets: TypeAlias = Sequence[tuple[float, float]]
 
 
 class Answering(Protocol):
@@ -29,8 +35,21 @@ class Answering(Protocol):
         """How many seconds each stage of the last `answer` took; empty if it does not measure."""
         ...
 
-    def answer(self, images: Sequence[EncodedImage]) -> Sequence[ImageResult]:
-        """Return one result per image, in order; a bad image fails alone, as its own result."""
+    @property
+    def rest_after_s(self) -> float | None:
+        """After how many seconds without a batch `rest` is to be called; None: never."""
+        ...
+
+    def rest(self) -> None:
+        """Give back what the next batch can do without."""
+        ...
+
+    def answer(self, images: Sequence[EncodedImage], budgets_s: Budgets) -> Sequence[ImageResult]:
+        """Return one result per image, in order; a bad image fails alone, as its own result.
+
+        `budgets_s` has, of each heavy image, the seconds in which it may be decoded, and those that
+        are left to its request; it is empty if the images are not heavy.
+        """
         ...
 
 
@@ -62,18 +81,36 @@ def build_classifier(settings_json: str) -> Answering:
 
 
 class _Classifying:
-    """A `Classifier` as a worker runs it."""
+    """A `Classifier` as a worker runs it; heavy images are decoded in a process of their own."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self.facts = {**classifier.facts, **_code_of(type(classifier))}
+        self._decoding = DecodeProcess(start_of(classifier)) if is_usual(classifier) else None
+        self.facts = {**classifier.facts, **_code_of(type(classifier)), **measured(classifier)}
+        self.stages_s: Mapping[str, float] = {}
 
     @property
-    def stages_s(self) -> Mapping[str, float]:
-        return self._classifier.stages_s
+    def rest_after_s(self) -> float | None:
+        return None if self._decoding is None else self._decoding.rest_after_s
 
-    def answer(self, images: Sequence[EncodedImage]) -> Sequence[ImageResult]:
-        return self._classifier.classify(images)
+    def rest(self) -> None:
+        if self._decoding is not None:
+            self._decoding.close()
+
+    def answer(self, images: Sequence[EncodedImage], budgets_s: Budgets) -> Sequence[ImageResult]:
+        if self._decoding is None or not budgets_s:
+            results = self._classifier.classify(images)
+            self.stages_s = self._classifier.stages_s
+            return results
+        prepared = []
+        decode_s = 0.0
+        for image, (budget_s, left_s) in zip(images, budgets_s, strict=True):
+            prepared.append(self._decoding.prepared(image.data, budget_s, left_s))
+            decode_s += self._decoding.last_s
+        results = self._classifier.classify(images, prepared)
+        stages_s = self._classifier.stages_s
+        self.stages_s = {**stages_s, "decode": stages_s["decode"] + decode_s}
+        return results
 
 
 def _code_of(kind: type) -> dict[str, Any]:

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from bundle.bundle import served_paths
 
-from .folders import PYTHON, real_import_path, real_working_folder
+from .folders import PYTHON, ROOT, real_import_path, real_working_folder
 from .served_files import ServedFiles, mark_files
 
 if TYPE_CHECKING:
     from ..classifier import ClassifierSettings
-
-# The folder that holds the package `pipeline`. Workers start in it, so that they import this
-# project also where it is not installed, whatever the service's own folder holds.
-_ROOT = Path(__file__).resolve().parents[2]
 
 # Variables that begin so may hold secrets (API keys of callers, headers of a trace collector), and
 # no worker needs them. Workers decode data of strangers, so they get no secrets.
@@ -89,7 +85,7 @@ class WorkerCommand:
     @property
     def folder(self) -> Path:
         """The working folder that the command needs to find the package."""
-        return _ROOT
+        return ROOT
 
     def environment_of(self, index: int) -> dict[str, str]:
         """Return the whole environment of worker `index`: the service's own without its secrets."""

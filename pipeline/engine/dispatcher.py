@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 
 from protocol.errors import PredictionFailed, ServingError, error_from_wire
 from protocol.reply import Category, ImageResult
 
 from ..settings.engine import EngineSettings
-from .entries import Entry, WaitingEntries
+from .entries import Entry
 from .frames import Header, Row
 from .report import BatchReport, OnBatch
 from .status import Counters
 from .supervisor import Supervisor
+from .turns import Turns
+from .waiting import WaitingEntries
+from .work import Pace, stored_megapixels
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +31,8 @@ class Dispatcher:
 
     Attributes:
         waiting: the queue.
+        pace: how long images take.
+        turns: whether light or heavy images are next.
         draining: whether batches are formed at once, without waiting to fill.
     """
 
@@ -35,6 +41,8 @@ class Dispatcher:
     ) -> None:
         """Serve the engine called `name`; counts settled images in `counters`."""
         self.waiting = WaitingEntries(settings.queue_size)
+        self.pace = Pace(settings.timeout_s)
+        self.turns = Turns()
         self.draining = False
         self._name = name
         self._settings = settings
@@ -44,6 +52,13 @@ class Dispatcher:
         self._idle: list[Supervisor] = []
         self._soon: asyncio.Handle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
+
+    def admit(self, entries: Sequence[Entry]) -> None:
+        """Take in the entries of a new request."""
+        if not all(entry.heavy for entry in entries):
+            self.turns.light_came(asyncio.get_running_loop().time())
+        self.waiting.extend(entries)
+        self.dispatch_soon()
 
     def dispatch_soon(self) -> None:
         """Form batches when all that has just arrived is in the queue, not one by one."""
@@ -66,7 +81,9 @@ class Dispatcher:
 
     def worker_free(self, worker: Supervisor) -> None:
         """Give the worker waiting entries, or remember that it is idle."""
+        self.pace.measured(worker.facts)
         self._idle.append(worker)
+        self.turns.worker_free(worker)
         self._dispatch()
 
     def worker_restarts(self) -> None:
@@ -84,7 +101,11 @@ class Dispatcher:
                 results["traceback"],
             )
         for entry, row in zip(batch, results["rows"], strict=True):
-            self._settle(entry, _result(row))
+            self.settle(entry, _result(row))
+        if not any(isinstance(row, dict) for row in results["rows"]):
+            # An image that failed took less than its work, or much more.
+            work = sum(entry.megapixels for entry in batch)
+            self.pace.learn(len(batch), work, results["stages_s"])
         run_s = asyncio.get_running_loop().time() - sent
         # The shortest of the last runs, forgotten slowly: a sooner deadline is hard to keep.
         self._quickest_s = min(run_s, self._quickest_s * _FORGET or run_s)
@@ -96,16 +117,17 @@ class Dispatcher:
         """Put the unanswered entries back, each to be tried alone, or fail them."""
         if worker in self._idle:
             self._idle.remove(worker)
+        self.turns.worker_lost(worker)
         again = []
         for entry in batch:
             entry.attempts += 1
-            entry.alone = True
+            entry.heavy = True
             if entry.request.done:
                 continue
             if entry.attempts <= self._settings.retries:
                 again.append(entry)
             else:
-                self._settle(entry, PredictionFailed(_died_text(entry.attempts)))
+                self.settle(entry, PredictionFailed(_died_text(entry.attempts)))
         self._counters.retried += len(again)
         self.waiting.put_back(again)
         self.dispatch_soon()
@@ -113,41 +135,62 @@ class Dispatcher:
     def _dispatch(self) -> None:
         self._soon = None
         now = asyncio.get_running_loop().time()
-        while self._idle and (oldest := self.waiting.oldest) is not None:
-            if self._lingers(oldest, now):
-                return
+        while self._idle and len(self.waiting):
             # The estimate may be far too long, after a stopped worker or six huge images. Entries
             # that it puts last still run when a worker is free, and that run corrects it.
-            batch = self.waiting.take(self._share(), now + self._quickest_s)
-            # An expired or abandoned entry is never computed; its request's own timer ends it.
-            batch = [e for e in batch if not e.request.done and e.request.deadline > now]
-            if batch:
-                self._idle.pop().send(batch)
+            late_until = now + self._quickest_s
+            light, heavy = self.waiting.light, self.waiting.heavy
+            light_waits = light.first is not None and not self._lingers(light.first, now)
+            heavy_waits = len(heavy) > 0 and self.turns.may_start_heavy(now, self.dispatch_soon)
+            if heavy_waits and (not light_waits or self.turns.is_heavy_next()):
+                self._run_heavy(heavy.take(1, math.inf, late_until), now)
+            elif light_waits:
+                most = self.pace.light_batch_megapixels()
+                self._run_light(light.take(self._share(), most, late_until), now)
+            else:
+                return
+
+    def _run_light(self, batch: list[Entry], now: float) -> None:
+        batch = _wanted(batch, now)
+        if batch:
+            run_s = self.pace.run_s(len(batch), sum(entry.megapixels for entry in batch))
+            self.turns.light_begins(run_s, others=len(self.waiting.heavy) > 0)
+            self._idle.pop().send(batch, run_s)
+
+    def _run_heavy(self, batch: list[Entry], now: float) -> None:
+        for entry in _wanted(batch, now):
+            worker = self._idle.pop()
+            run_s = self.pace.run_s(1, entry.megapixels)
+            others = len(self.waiting.light) > 0
+            stored = stored_megapixels(entry.image.data)
+            self.turns.heavy_begins(worker, run_s, stored, others=others)
+            left_s = entry.request.deadline - now
+            worker.send([entry], run_s, [(self.pace.budget_s(entry.megapixels), left_s)])
 
     def _share(self) -> int:
-        """Return how many images the next idle worker takes at most."""
+        """Return how many light images the next idle worker takes at most."""
         if self._settings.auto_batching_timeout_s is not None:
             return self._settings.batch_size  # the setting asks for full batches
         # Idle workers share the waiting entries, so that none stays idle while another works.
-        share = -(-len(self.waiting) // len(self._idle))
+        share = -(-len(self.waiting.light) // len(self._idle))
         return min(share, self._settings.batch_size)
 
     def _lingers(self, oldest: Entry, now: float) -> bool:
         """Whether the oldest entry still waits for its batch to fill (`auto_batching_timeout`)."""
         wait_s = self._settings.auto_batching_timeout_s
-        if wait_s is None or self.draining or oldest.alone:
+        if wait_s is None or self.draining:
             return False
         request = oldest.request
         # At most half of the caller's time: the other half is for computing.
         due = request.since + min(wait_s, (request.deadline - request.since) / 2)
-        if due <= now or len(self.waiting) >= self._settings.batch_size:
+        if due <= now or len(self.waiting.light) >= self._settings.batch_size:
             return False
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         self._linger_timer = asyncio.get_running_loop().call_at(due, self._dispatch)
         return True
 
-    def _settle(self, entry: Entry, result: ImageResult) -> None:
+    def settle(self, entry: Entry, result: ImageResult) -> None:
         """Hand a result to its request, unless that is done."""
         if entry.request.done:
             return
@@ -156,6 +199,11 @@ class Dispatcher:
         else:
             self._counters.answered += 1
         entry.request.settle(entry.position, result)
+
+
+def _wanted(batch: Sequence[Entry], now: float) -> list[Entry]:
+    """Return what is still to be computed; the timer of an expired request ends it."""
+    return [e for e in batch if not e.request.done and e.request.deadline > now]
 
 
 def _result(row: Row) -> ImageResult:

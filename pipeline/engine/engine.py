@@ -32,11 +32,14 @@ from ..settings.engine import EngineSettings
 from ..settings.machine import Machine
 from .command import WorkerCommand
 from .crew import Crew, NoRoomError
+from .decode_memory import MEMORY
 from .dispatcher import Dispatcher
 from .entries import Entry, Request
+from .limits import WorkLimits
 from .report import OnBatch, ignore
 from .status import Counters, EngineStatus
 from .supervisor import Supervisor
+from .work import work_of
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +74,11 @@ class Engine:
         self._settings = settings
         self._counters = Counters() if counters is None else counters
         self._dispatcher = Dispatcher(name, settings, self._counters, on_batch)
-        self._crew = Crew(name, settings, self._dispatcher, machine or Machine())
+        self._limits = WorkLimits(
+            name, self._dispatcher.waiting, self._dispatcher.pace, self._dispatcher.turns
+        )
+        self._machine = machine or Machine()
+        self._crew = Crew(name, settings, self._dispatcher, self._machine)
         self._workers, self._tasks = self._crew.workers, self._crew.tasks
         self._open: set[Request] = set()
         self._started: asyncio.Future[None] | None = None
@@ -146,6 +153,7 @@ class Engine:
     async def _start_workers(self) -> None:
         # Before the first start, so that all workers load the same files, now and later.
         self._command = await asyncio.to_thread(self._command.marked)
+        MEMORY.limit_by(await asyncio.to_thread(self._machine.free_bytes))
         if self._closing is not None:
             return
         try:
@@ -241,8 +249,9 @@ class Engine:
         Cancelling the caller abandons the images; those that still wait are never computed.
 
         Raises:
-            Overloaded: the queue has no room for all of them; nothing was computed.
+            Overloaded: the queue has no room or no time for all of them; nothing was computed.
             InvalidRequest: more images than the queue can ever hold.
+            TooLarge: they take longer than the request has, even on idle workers.
             NotReady: no worker is up, nor likely to be within that time.
             ServiceClosed: the service is stopping.
             DeadlineExceeded: not all results were there in time.
@@ -254,7 +263,7 @@ class Engine:
             limit_s = timeout_s
         self._check_admission(len(images), limit_s)
         request = Request(len(images), limit_s, log_id)
-        entries = [Entry(request, position, image) for position, image in enumerate(images)]
+        entries = self._possible(request, images, limit_s)
         self._admit(request, entries)
         loop = asyncio.get_running_loop()
         timer = loop.call_at(request.deadline, self._expire, request, limit_s)
@@ -281,6 +290,29 @@ class Engine:
                 f"the queue of service {self.name} is full ({len(waiting)} of {waiting.size} "
                 "images wait); try again later"
             )
+        self._refuse(error, images)
+
+    def _possible(
+        self, request: Request, images: Sequence[EncodedImage], limit_s: float
+    ) -> list[Entry]:
+        """Return the entries of `request` that can be done in time; the others have their error."""
+        entries = [self._entry(request, *item) for item in enumerate(images)]
+        hopeless = [self._limits.too_heavy(entry, limit_s) for entry in entries]
+        possible = [entry for entry, error in zip(entries, hopeless, strict=True) if error is None]
+        now = asyncio.get_running_loop().time()
+        self._refuse(self._limits.refusal(possible, limit_s, now), len(images))
+        self._counters.admitted += len(entries)
+        for entry, error in zip(entries, hopeless, strict=True):
+            if error is not None:
+                self._dispatcher.settle(entry, error)
+        return possible
+
+    def _entry(self, request: Request, position: int, image: EncodedImage) -> Entry:
+        work = work_of(image.data, self._settings.max_image_megapixels)
+        heavy = self._dispatcher.pace.is_heavy(work)
+        return Entry(request, position, image, work, heavy=heavy)
+
+    def _refuse(self, error: ServingError | None, images: int) -> None:
         if error is not None:
             self._counters.rejected += images
             raise error
@@ -292,10 +324,8 @@ class Engine:
         return self._crew.is_up_by(asyncio.get_running_loop().time() + limit_s)
 
     def _admit(self, request: Request, entries: Sequence[Entry]) -> None:
-        self._counters.admitted += len(entries)
         self._open.add(request)
-        self._dispatcher.waiting.extend(entries)
-        self._dispatcher.dispatch_soon()
+        self._dispatcher.admit(entries)
 
     def _dismiss(self, request: Request, entries: Sequence[Entry]) -> None:
         """Forget a request that is done, and those of its entries that still wait."""

@@ -1,7 +1,6 @@
 """The images that wait, and the requests that wait for their results.
 
     Request ──< Entry    one entry per image; an entry knows its request, never the reverse
-    WaitingEntries       all that wait, by age, never more than admitted
 
 An entry is at any time in exactly one place: waiting, in one worker's batch, or settled.
 """
@@ -10,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import math
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 
 from protocol.errors import ServingError
 from protocol.reply import ImageResult
@@ -94,80 +90,29 @@ class Request:
 class Entry:
     """One image of a request.
 
-    `attempts` counts the workers that died over it; `alone` says that it must not share a batch,
-    because it was in one that killed its worker.
+    Attributes:
+        megapixels: its estimated work.
+        heavy: it must not share a batch: it is large, or was in a batch that killed its worker.
+        attempts: how many workers died over it.
+        place: where it stands in its lane; None while it does not wait.
     """
 
-    __slots__ = ("alone", "attempts", "image", "position", "request")
+    __slots__ = ("attempts", "heavy", "image", "megapixels", "place", "position", "request")
 
-    def __init__(self, request: Request, position: int, image: EncodedImage) -> None:
+    def __init__(
+        self,
+        request: Request,
+        position: int,
+        image: EncodedImage,
+        megapixels: float = 0.0,
+        *,
+        heavy: bool = False,
+    ) -> None:
         """Stand for image `position` of `request`."""
         self.request = request
         self.position = position
         self.image = image
+        self.megapixels = megapixels
+        self.heavy = heavy
         self.attempts = 0
-        self.alone = False
-
-
-class WaitingEntries:
-    """The bounded queue.
-
-    Ordered by age. An entry can be dropped from the middle at once, so that a caller that
-    disconnects gives its place to the next one. Entries that come back after a worker's death go to
-    the front; they were admitted before, so they may exceed the bound, and new entries never do.
-    """
-
-    def __init__(self, size: int) -> None:
-        """Hold at most `size` entries."""
-        self.size = size
-        self._entries: OrderedDict[Entry, None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def has_room(self, entries: int) -> bool:
-        """Whether so many more entries may wait."""
-        return len(self._entries) + entries <= self.size
-
-    @property
-    def oldest(self) -> Entry | None:
-        """The entry that is next."""
-        return next(iter(self._entries), None)
-
-    def extend(self, entries: Iterable[Entry]) -> None:
-        """Put new entries at the end."""
-        for entry in entries:
-            self._entries[entry] = None
-
-    def put_back(self, entries: Sequence[Entry]) -> None:
-        """Put entries at the front, in their order."""
-        for entry in reversed(entries):
-            self._entries[entry] = None
-            self._entries.move_to_end(entry, last=False)
-
-    def discard(self, entries: Iterable[Entry]) -> None:
-        """Drop those of `entries` that wait."""
-        for entry in entries:
-            self._entries.pop(entry, None)
-
-    def take(self, most: int, late_until: float = -math.inf) -> list[Entry]:
-        """Remove and return the next batch: the oldest entries, at most `most` of them.
-
-        Entries with a deadline up to `late_until` are likely to be late: they come only when no
-        others wait, so that they make no others late. An entry that must be alone comes alone.
-        """
-        batch = _first(most, (e for e in self._entries if e.request.deadline > late_until))
-        batch = batch or _first(most, self._entries)
-        self.discard(batch)
-        return batch
-
-
-def _first(most: int, entries: Iterable[Entry]) -> list[Entry]:
-    batch: list[Entry] = []
-    for entry in entries:
-        if entry.alone:
-            return batch or [entry]
-        batch.append(entry)
-        if len(batch) == most:
-            break
-    return batch
+        self.place: tuple[float, int] | None = None

@@ -15,6 +15,10 @@ from ..settings.paths import working_folder
 # The Python of the environment: its last link leads out of the environment, and is kept.
 PYTHON = str(Path(sys.executable).parent.resolve() / Path(sys.executable).name)
 
+# The folder that holds the package `pipeline`. Workers start in it, so that they import this
+# project also where it is not installed, whatever the service's own folder holds.
+ROOT = Path(__file__).resolve().parents[2]
+
 # The working folder of the start: by the name that the shell used, and as it was.
 _STARTED_IN = working_folder()
 _REALLY_STARTED_IN = _STARTED_IN and _STARTED_IN.resolve()

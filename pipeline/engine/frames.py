@@ -5,7 +5,8 @@
     payload                  bytes, the images of a batch one after the other; often none
 
     service -> worker   start     classifier, settings, working folder, marks of the files
-                        batch     number, images: [[bytes, topk, threshold], ...], log_ids
+                        batch     number, images: [[bytes, topk, threshold], ...], log_ids,
+                                  budgets_s: [[decode, left], ...] of heavy images, or []
                                   + the images
     worker -> service   ready     facts
                         failed    cause, and what callers may know of it or null
@@ -29,6 +30,7 @@ Header: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = list[Any] | dict[str, Any]
 
 _LENGTHS = struct.Struct("<QI")
+LENGTHS_BYTES = _LENGTHS.size
 MAX_HEADER_BYTES = 64 * 2**20
 
 
@@ -49,10 +51,25 @@ def pack(header: Header, payload_bytes: int = 0) -> bytes:
     return _LENGTHS.pack(payload_bytes, len(text)) + text
 
 
-def batch_header(number: int, images: Sequence[EncodedImage], log_ids: Sequence[int]) -> Header:
-    """Return the header of a batch; its payload is the data of `images`."""
+def batch_header(
+    number: int,
+    images: Sequence[EncodedImage],
+    log_ids: Sequence[int],
+    budgets_s: Sequence[tuple[float, float]] = (),
+) -> Header:
+    """Return the header of a batch; its payload is the data of `images`.
+
+    `budgets_s` are, of heavy images, the seconds in which each may be decoded, and those that are
+    left to its request.
+    """
     sizes = [(len(image.data), image.topk, image.threshold) for image in images]
-    return {"kind": "batch", "number": number, "images": sizes, "log_ids": log_ids}
+    return {
+        "kind": "batch",
+        "number": number,
+        "images": sizes,
+        "log_ids": log_ids,
+        "budgets_s": list(budgets_s),
+    }
 
 
 def read_frame(connection: socket.socket) -> Frame | None:
@@ -61,13 +78,13 @@ def read_frame(connection: socket.socket) -> Frame | None:
     Raises:
         FrameError: the bytes are no frame, or end within one.
     """
-    lengths = _read(connection, _LENGTHS.size)
+    lengths = _read(connection, LENGTHS_BYTES)
     if lengths is None:
         return None
     payload_bytes, header_bytes = _LENGTHS.unpack(lengths)
     if header_bytes > MAX_HEADER_BYTES:
         raise FrameError(f"a header of {header_bytes} bytes")
-    header = _parse(_read_all(connection, header_bytes))
+    header = parse_header(_read_all(connection, header_bytes))
     sizes = header.get("images", ())
     if payload_bytes != sum(size for size, _, _ in sizes):
         raise FrameError(f"a payload of {payload_bytes} bytes, not the sum of its images")
@@ -93,19 +110,30 @@ class FrameBuffer:
             FrameError: the bytes are no frame.
         """
         self._bytes += chunk
-        while len(self._bytes) >= _LENGTHS.size:
+        while len(self._bytes) >= LENGTHS_BYTES:
             payload_bytes, header_bytes = _LENGTHS.unpack_from(self._bytes)
             if header_bytes > MAX_HEADER_BYTES or payload_bytes:
                 raise FrameError(f"a frame of {header_bytes} and {payload_bytes} bytes")
-            end = _LENGTHS.size + header_bytes
+            end = LENGTHS_BYTES + header_bytes
             if len(self._bytes) < end:
                 break
-            header = _parse(bytes(self._bytes[_LENGTHS.size : end]))
+            header = parse_header(bytes(self._bytes[LENGTHS_BYTES:end]))
             del self._bytes[:end]
             yield Frame(header)
 
 
-def _parse(text: bytes) -> Header:
+def lengths_of(data: bytes) -> tuple[int, int]:
+    """Return the lengths of payload and header, from the first bytes of a frame."""
+    payload_bytes, header_bytes = _LENGTHS.unpack(data)
+    return payload_bytes, header_bytes
+
+
+def parse_header(text: bytes) -> Header:
+    """Return the header that `text` holds.
+
+    Raises:
+        FrameError: it is no JSON object.
+    """
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -30,6 +30,8 @@ from .time_limit import TimeLimit
 logger = logging.getLogger(__name__)
 
 _MOMENT_S = 0.1
+# A batch hangs when it takes so many times its estimate longer than its callers would wait.
+_HANG_FACTOR = 2.0
 
 
 class WorkSource(Protocol):
@@ -152,19 +154,27 @@ class Supervisor:
             else:
                 self._kill("was stopped")
 
-    def send(self, entries: Sequence[Entry]) -> None:
-        """Give an idle worker its batch."""
+    def send(
+        self, entries: Sequence[Entry], run_s: float, budgets_s: Sequence[tuple[float, float]] = ()
+    ) -> None:
+        """Give an idle worker its batch, which is likely to take `run_s` seconds.
+
+        `budgets_s` are, of heavy images, how long each may be decoded, and what is left to its
+        request.
+        """
         assert self._process is not None, self.state  # noqa: S101 - for mypy and for readers
         self.state = WorkerState.BUSY
         self._batches += 1
         self._images += len(entries)
         # Longer than any deadline in the batch: none lies further than timeout_s from admission.
+        # And longer for work that takes its time, so that no worker is killed over legal images.
         limit_s = self._settings.timeout_s + self._settings.hang_grace_s
+        limit_s += min(_HANG_FACTOR * run_s, _HANG_FACTOR * self._settings.timeout_s)
         limit = TimeLimit(limit_s, functools.partial(self._hangs, limit_s))
         self._run = _Run(self._batches, self._loop.time(), entries, limit)
         images = [entry.image for entry in entries]
         log_ids = [entry.request.log_id for entry in entries]
-        header = batch_header(self._batches, images, log_ids)
+        header = batch_header(self._batches, images, log_ids, budgets_s)
         self._process.send(header, [image.data for image in images])
 
     async def _live(self, on_start: Callable[[Supervisor], None]) -> None:
@@ -253,7 +263,7 @@ class Supervisor:
         self._source.worker_free(self)
 
     def _hangs(self, limit_s: float) -> None:
-        self._kill(f"hangs: no results of its batch within {limit_s:g} s")
+        self._kill(f"hangs: no results of its batch within {limit_s:.3g} s")
 
     def _kill(self, reason: str) -> None:
         if self._process is not None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import faulthandler
 import logging
 import os
-import resource
-import signal
+import select
 import socket
 import sys
 import time
@@ -26,13 +24,13 @@ from protocol.errors import PredictionFailed, ServingError, wire_codes
 from protocol.reply import ImageResult
 from protocol.request import EncodedImage
 
-from .building import Answering, build
+from .building import Answering, Budgets, build
+from .child import die_with, ignore_stop_signals, leave_no_core
 from .frames import Frame, Header, Row, pack, read_frame
 from .served_files import FilesChangedError, ServedFiles
 
 logger = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 # The log ids of the batch under way; every log line written meanwhile has them.
 _log_ids: list[int] = []
 FAILED_TEXT = "the prediction failed; the service's log has the details"
@@ -44,9 +42,9 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True, help="socket to the service process")
     parser.add_argument("--parent", type=int, required=True, help="the service process")
     options = parser.parse_args()
-    _die_with(options.parent)
-    _ignore_stop_signals()
-    _leave_no_core()
+    die_with(options.parent)
+    ignore_stop_signals()
+    leave_no_core()
     faulthandler.enable()
     # Processes that the classifier starts must not keep the connection open.
     os.set_inheritable(options.fd, False)
@@ -74,12 +72,20 @@ def serve(connection: socket.socket) -> int:
         connection.sendall(pack(failed))
         return 1
     # Native libraries install signal handlers of their own; ours replace them.
-    _ignore_stop_signals()
+    ignore_stop_signals()
     facts = {**answering.facts, "load_s": round(time.monotonic() - began, 3)}
     connection.sendall(pack({"kind": "ready", "facts": facts}))
-    while (frame := read_frame(connection)) is not None:
+    while (frame := _next(connection, answering)) is not None:
         connection.sendall(pack(_answer(answering, frame)))
     return 0
+
+
+def _next(connection: socket.socket, answering: Answering) -> Frame | None:
+    """Wait for a frame; the classifier gives back what it has not needed for long."""
+    rest_after_s = answering.rest_after_s
+    if rest_after_s is not None and not select.select([connection], [], [], rest_after_s)[0]:
+        answering.rest()
+    return read_frame(connection)
 
 
 def one_line(error: BaseException) -> str:
@@ -123,7 +129,7 @@ def _change_to(folder: str | None) -> None:
 
 def _answer(answering: Answering, frame: Frame) -> Header:
     _log_ids[:] = (log_id for log_id in frame.header["log_ids"] if log_id)
-    batch = _Batch(answering, frame.images)
+    batch = _Batch(answering, frame.images, frame.header["budgets_s"])
     rows = batch.rows(0, len(frame.images))
     _log_ids.clear()
     return {
@@ -143,8 +149,11 @@ class _Batch:
     of its exceptions.
     """
 
-    def __init__(self, answering: Answering, images: Sequence[EncodedImage]) -> None:
+    def __init__(
+        self, answering: Answering, images: Sequence[EncodedImage], budgets_s: Budgets
+    ) -> None:
         self.images = images
+        self._budgets_s = budgets_s
         self.failed: list[int] = []
         self.traceback = ""
         self.stages_s: dict[str, float] = {}
@@ -154,7 +163,7 @@ class _Batch:
         """Classify the images from `begin` to `end`."""
         images = self.images[begin:end]
         try:
-            results = self._answering.answer(images)
+            results = self._answering.answer(images, self._budgets_s[begin:end])
             if len(results) != len(images):
                 raise RuntimeError(f"{len(results)} results for {len(images)} images")
             for stage, seconds in self._answering.stages_s.items():
@@ -176,33 +185,6 @@ def _row(result: ImageResult) -> Row:
     if isinstance(result, ServingError):
         return {"err_no": wire_codes(result).err_no, "message": str(result)}
     return [[int(c.class_id), str(c.label), float(c.score)] for c in result]
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the service process dies, even in native code."""
-    with contextlib.suppress(OSError, AttributeError):  # no such call: the closed socket is enough
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)  # it died before the call above
-
-
-def _ignore_stop_signals() -> None:
-    """Leave stopping to the service: it drains first, and a worker goes when it hangs up.
-
-    Ctrl-C, and a supervisor that signals a whole group of processes, reach workers too.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _leave_no_core() -> None:
-    """Have a crash write no file: a core dump has callers' images, and serving writes no file.
-
-    faulthandler does not prevent it: it passes the signal on. Where the system pipes core dumps to
-    a program (core(5)), that program still gets them, together with the limit.
-    """
-    with contextlib.suppress(OSError, ValueError):  # a sandbox that forbids changing limits
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _log_with_priority(token: str) -> None:

@@ -25,6 +25,7 @@ class EngineSettings:
         stable_s: a worker that was ready this long is stable; its next restart waits no longer
             than the first.
         hang_grace_s: added to `timeout_s` before a worker is taken to hang.
+        max_image_megapixels: larger images are refused by their header, and are no work.
         stop_grace_s: how long a worker may need to leave by itself when the engine closes.
     """
 
@@ -40,6 +41,7 @@ class EngineSettings:
     stable_s: float = 30.0
     hang_grace_s: float = 1.0
     stop_grace_s: float = 2.0
+    max_image_megapixels: float = 50.0
 
     def __post_init__(self) -> None:
         for name in ("workers", "batch_size", "queue_size"):

@@ -110,6 +110,7 @@ def _engine(op: Mapping[str, Any], workers: int, queue_size: int) -> EngineSetti
         timeout_s=timeout_ms / 1000,
         retries=op["retry"],
         start_timeout_s=float(op["start_timeout"]),
+        max_image_megapixels=op["max_image_pixels"] / 1e6,
     )
 
 

@@ -33,7 +33,14 @@ class Fake:
         self.facts = {"backend": "fake", **settings.get("facts", {})}
         self.stages_s: dict[str, float] = {}
 
-    def answer(self, images: Sequence[EncodedImage]) -> Sequence[ImageResult]:
+    rest_after_s = None
+
+    def rest(self) -> None:
+        pass
+
+    def answer(
+        self, images: Sequence[EncodedImage], budgets_s: Sequence[tuple[float, float]]
+    ) -> Sequence[ImageResult]:
         if self._log:
             texts = [image.data.decode(errors="replace")[:80] for image in images]
             with Path(self._log).open("a") as log:

@@ -13,7 +13,6 @@ import pytest
 
 from pipeline.engine.channel import Channel
 from pipeline.engine.command import WorkerCommand
-from pipeline.engine.entries import Entry, Request, WaitingEntries
 from pipeline.engine.frames import FrameBuffer, FrameError, batch_header, pack, read_frame
 from pipeline.engine.output import OutputRelay
 from pipeline.engine.worker import one_line
@@ -129,47 +128,6 @@ async def test_garbage_ends_the_channel_with_a_reason():
         theirs.sendall(b"\xff" * 64)
         assert "sent a frame of" in await asyncio.wait_for(ended, PATIENCE_S)
     channel.close()
-
-
-# --- the queue -----------------------------------------------------------------------------------
-
-
-async def test_the_queue_keeps_order_and_those_that_must_be_alone():
-    request = Request(9, 10.0, 0)
-    entries = [Entry(request, i, EncodedImage(b"")) for i in range(6)]
-    waiting = WaitingEntries(6)
-    waiting.extend(entries[3:])
-    for entry in entries[:3]:
-        entry.alone = True
-    waiting.put_back(entries[:3])
-    assert not waiting.has_room(1)
-    assert waiting.oldest is entries[0]
-    waiting.discard([entries[1], entries[1]])
-    assert waiting.has_room(1)
-    assert [[e.position for e in waiting.take(8)] for _ in range(4)] == [[0], [2], [3, 4, 5], []]
-    assert waiting.oldest is None
-
-
-async def test_one_alone_is_not_taken_into_a_batch_before_it():
-    request = Request(2, 10.0, 0)
-    first, second = Entry(request, 0, EncodedImage(b"")), Entry(request, 1, EncodedImage(b""))
-    second.alone = True
-    waiting = WaitingEntries(2)
-    waiting.extend([first, second])
-    assert waiting.take(8) == [first]
-    assert waiting.take(8) == [second]
-
-
-async def test_hurried_entries_go_behind_the_others_and_are_tried_all_the_same():
-    hurried, patient = Request(2, 1.0, 0), Request(2, 10.0, 0)
-    early, late = (
-        [Entry(request, i, EncodedImage(b"")) for i in range(2)] for request in (hurried, patient)
-    )
-    waiting = WaitingEntries(4)
-    waiting.extend([*early, *late])
-    assert waiting.take(8, hurried.deadline) == late
-    assert waiting.take(8, hurried.deadline) == early
-    assert waiting.take(8, hurried.deadline) == []
 
 
 # --- output --------------------------------------------------------------------------------------

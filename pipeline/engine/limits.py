@@ -1,0 +1,64 @@
+"""What is refused for the time that it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protocol.errors import Overloaded, ServingError, TooLarge
+
+from .entries import Entry
+from .turns import Turns
+from .waiting import WaitingEntries
+from .work import Pace
+
+
+class WorkLimits:
+    """Compares estimates with the time that requests have."""
+
+    def __init__(self, name: str, waiting: WaitingEntries, pace: Pace, turns: Turns) -> None:
+        """Judge requests to the service `name`."""
+        self._name = name
+        self._waiting = waiting
+        self._pace = pace
+        self._turns = turns
+
+    def too_heavy(self, entry: Entry, limit_s: float) -> TooLarge | None:
+        """Return why the image can never be in time, alone on an idle worker."""
+        least_s = entry.megapixels * self._pace.best_s
+        if limit_s <= 0 or least_s <= limit_s:
+            return None  # without any time it is no matter of the image
+        return TooLarge(
+            f"the image is the work of {entry.megapixels:.0f} megapixels, which takes {least_s:.2g}"
+            f" s at best, and the request has {limit_s:.3g} s; send it smaller, or give it more "
+            "time"
+        )
+
+    def refusal(self, entries: Sequence[Entry], limit_s: float, now: float) -> ServingError | None:
+        """Return why these images of one request, together, cannot be done within `limit_s`."""
+        megapixels = sum(entry.megapixels for entry in entries)
+        least_s = megapixels * self._pace.best_s / self._turns.workers
+        if len(entries) > 1 and least_s > limit_s:
+            return TooLarge(
+                f"the {len(entries)} images are the work of {megapixels:.0f} megapixels, which "
+                f"takes {least_s:.2g} s at best, and the request has {limit_s:.3g} s; send fewer "
+                "or smaller images at a time"
+            )
+        heavy = [entry.megapixels for entry in entries if entry.heavy]
+        ahead_s = self._pace.decode_s(self._waiting.heavy.megapixels) + self._turns.heavy_running_s
+        error = self._too_late(sum(heavy), ahead_s, self._turns.heavy_workers(now), limit_s)
+        if error is None and len(heavy) < len(entries):
+            ahead_s = self._pace.decode_s(self._waiting.light.megapixels)
+            error = self._too_late(megapixels - sum(heavy), ahead_s, self._turns.workers, limit_s)
+        return error
+
+    def _too_late(
+        self, megapixels: float, ahead_s: float, workers: int, limit_s: float
+    ) -> Overloaded | None:
+        new_s = self._pace.decode_s(megapixels)
+        if not (new_s and ahead_s) or (new_s + ahead_s) / workers <= limit_s:
+            return None  # an idle service tries what may be in time, and learns
+        return Overloaded(
+            f"the images that wait at service {self._name} take about {ahead_s:.2g} s, these "
+            f"{new_s:.2g} s more, and the request has {limit_s:.3g} s; try again later, with fewer "
+            "or smaller images"
+        )
