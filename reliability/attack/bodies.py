@@ -12,7 +12,8 @@ from .target import Mode
 BOUNDARY = "attack"
 MULTIPART = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
 JSON = "Content-Type: application/json"
-ADMITTED = (Mode.OPEN, Mode.HOLDER)
+# Behind the desk a key changes nothing.
+ADMITTED = (Mode.OPEN,)
 
 
 def upload(*parts: tuple[str, bytes]) -> bytes:

@@ -16,6 +16,7 @@ CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 WITHOUT_KEY = (Mode.OPEN, Mode.STRANGER)
+ANYBODY = (Mode.OPEN,)  # where keys change nothing: no call is read that could have one
 STREAMS = 250
 
 
@@ -240,20 +241,20 @@ ATTACKS = (
     Attack("gzip'ed health checks", 7, "RPC", "no compression beyond what pays", gzip_checks,
            WITHOUT_KEY),
     Attack("large health checks", 7, "RPC", "they have a small limit", large_checks,
-           WITHOUT_KEY, holds_mib=4, like="messages"),
+           ANYBODY, holds_mib=4, like="messages"),
     Attack("malformed messages", 7, "RPC", "no stack trace", malformed, WITHOUT_KEY),
     Attack("reflection's echo", 7, "RPC", "small messages, a key where keys are",
            reflection_echo),
     Attack("reflection storm", 7, "RPC", "the loop goes on", reflection_storm, like="messages"),
     Attack("Watch streams", 7, "RPC", "few a connection, by event", watches, WITHOUT_KEY),
     Attack("HTTP/2 resets", 7, "RPC", "the loop goes on", resets, like="messages"),
-    Attack("HTTP/2 pings", 7, "RPC", "the connection ends", pings, WITHOUT_KEY),
-    Attack("HTTP/2 settings", 7, "RPC", "memory is bounded", settings, WITHOUT_KEY),
-    Attack("HPACK bomb", 7, "RPC", "heads are bounded as they unpack", hpack_bomb, WITHOUT_KEY),
-    Attack("endless head", 7, "RPC", "heads are bounded", continuations, WITHOUT_KEY,
+    Attack("HTTP/2 pings", 7, "RPC", "the connection ends", pings, ANYBODY),
+    Attack("HTTP/2 settings", 7, "RPC", "memory is bounded", settings, ANYBODY),
+    Attack("HPACK bomb", 7, "RPC", "heads are bounded as they unpack", hpack_bomb, ANYBODY),
+    Attack("endless head", 7, "RPC", "heads are bounded", continuations, ANYBODY,
            like="bodies"),
     Attack("large metadata", 7, "RPC", "heads are bounded", metadata, like="messages"),
     Attack("unfinished messages", 7, "RPC", "memory is bounded", unfinished, holds_mib=17),
-    Attack("unread replies", 7, "RPC", "memory is bounded", unread, WITHOUT_KEY,
+    Attack("unread replies", 7, "RPC", "memory is bounded", unread, ANYBODY,
            like="messages"),
 )  # fmt: skip

@@ -23,7 +23,7 @@ from .measure import Observation, Watch, usage
 from .report import Result
 from .target import Mode, start_target, target_of
 
-LINGER_S = 1.0  # what an attack leaves behind shows itself
+LINGER_S = 0.5  # what an attack leaves behind shows itself
 CALM_S = 20.0
 STOP_S = 60.0
 Say = Callable[[str], None]
