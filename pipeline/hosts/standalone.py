@@ -255,8 +255,9 @@ class StandaloneHost:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), delay_s)
         if self._rpc is not None:
-            # Calls have longer than the engines, which end them with an error of ours.
-            patience_s = self._reloader.settings.drain_timeout_s + CLOSE_GRACE_S
+            # Calls have longer than the drain, which ends them with an error of ours.
+            drain_s = self._reloader.settings.drain_timeout_s
+            patience_s = _ACCEPTED_CALLS_S + drain_s + CLOSE_GRACE_S
             self._leaving_rpc = asyncio.create_task(self._rpc.leave(patience_s))
             # Those that are on their way are not refused: a proxy would not send them again.
             await asyncio.wait({self._leaving_rpc}, timeout=_ACCEPTED_CALLS_S)

@@ -19,9 +19,11 @@ from protocol.codec import Codec
 from protocol.errors import DeadlineExceeded, InvalidRequest, TooLarge
 
 from ..admission.call import CallerLeft
+from ..admission.content_encoding import unpacked
 from ..admission.deadline import Deadline
 from ..admission.desk import Desk, Reply
 from ..admission.offload import Lane
+from .packing import packed_as
 
 # gRPC's default; a message takes no longer on any line that is fit for images.
 READ_TIMEOUT_S = 30.0
@@ -56,9 +58,7 @@ class RpcCall:
     def __init__(self, context: grpc.aio.ServicerContext[Any, Any], max_message_bytes: int) -> None:
         self.client = _address(context.peer())
         self.began = time.monotonic()
-        self.headers: Mapping[str, str] = {
-            name: _text(value) for name, value in context.invocation_metadata() or ()
-        }
+        self.headers: Mapping[str, str] = headers_of(context)
         self.options: Mapping[str, str] = {}
         self._context = context
         self._limit = max_message_bytes
@@ -97,10 +97,16 @@ class RpcCall:
             raise DeadlineExceeded(f"the message did not come within {READ_TIMEOUT_S:g} s")
         message = bytes(reading.result())
         lane.reservation.add(len(message))
-        return message
+        packed = packed_as(message)
+        return await unpacked(message, packed, self._limit, lane) if packed else message
 
     def departure(self) -> None:
         """Return None: gRPC cancels the task of a call that its caller leaves."""
+
+
+def headers_of(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    """Return the metadata of a call as text."""
+    return {name: _text(value) for name, value in context.invocation_metadata() or ()}
 
 
 def _text(value: str | bytes) -> str:

@@ -7,64 +7,103 @@ Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
 
 from ..admission.services import Services
 from .leaving import RunningCalls
+from .small_calls import Calls, Messages, PlacesTaken
 
-_POLL_S = 0.25
+SERVICE_NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+# A client checks once in seconds, and watches once on each of its connections.
+CHECKS, CHECKS_PER_CONNECTION = 256, 16
+WATCHES, WATCHES_PER_CONNECTION = 1024, 4
+_LOOK_EVERY_S = 0.25
 _Response = health_pb2.HealthCheckResponse
 _SERVING, _NOT_SERVING, _UNKNOWN = map(
     _Response.ServingStatus.Value, ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 )
+_Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class RpcHealthServicer(health_pb2_grpc.HealthServicer):
-    """Reports the services' state as it is now; keeps none of its own.
+class RpcHealth:
+    """Reports the services' state as it is now.
 
     Its calls are counted in `calls`, so that a watcher gets the last state before a stop.
     """
 
-    def __init__(self, services: Services, calls: RunningCalls) -> None:
+    def __init__(self, services: Services, calls: RunningCalls, messages: Messages) -> None:
         self._services = services
         self._calls = calls
+        self._messages = messages
+        self._checks = Calls("Check", CHECKS, CHECKS_PER_CONNECTION)
+        self._watches = Calls("Watch", WATCHES, WATCHES_PER_CONNECTION)
+        self._changes = _Changes(services)
 
-    async def Check(  # noqa: N802 - the protocol's name
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: grpc.aio.ServicerContext[Any, Any],
-    ) -> health_pb2.HealthCheckResponse:
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return the handler of both methods.
+
+        Streams of bytes on both, which is the same on the wire: messages are read and limited here.
+        """
+        check: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(
+            self._check, request_deserializer=None, response_serializer=None
+        )
+        watch: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
+            self._watch, request_deserializer=None, response_serializer=None
+        )
+        methods = {"Check": check, "Watch": watch}
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
+
+    async def _check(self, _messages: object, context: _Context) -> bytes:
         """Return whether the service is up; NOT_FOUND for one that does not exist."""
         self._calls.add(context)
-        state = self._state(request.service)
+        try:
+            with self._checks.place(context):
+                state = self._state(await self._service_of(context))
+        except PlacesTaken as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         if state == _UNKNOWN:
             names = ", ".join(self._services.names)
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no such service; {names}")
-        return _Response(status=state)
+        return _Response(status=state).SerializeToString()
 
-    async def Watch(  # noqa: N802 - the protocol's name
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: grpc.aio.ServicerContext[Any, Any],
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Yield the state, and every change of it, until the caller leaves or the service stops."""
+    async def _watch(self, _messages: object, context: _Context) -> None:
+        """Send the state, and every change of it, until the caller leaves or the service stops."""
         self._calls.add(context)
+        try:
+            with self._watches.place(context), self._changes.watched():
+                await self._send_changes(await self._service_of(context), context)
+        except PlacesTaken as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+
+    async def _send_changes(self, service: str, context: _Context) -> None:
         last: object = None
         while True:
-            # Before the state: a stop that begins while it is sent must be reported too.
+            # Before the state: what changes while it is sent must be reported too.
+            change = self._changes.next
             is_last = self._services.phase == "stopping"
-            state = self._state(request.service)
+            state = self._state(service)
             if state != last:
                 last = state
-                yield _Response(status=state)
+                await context.write(_Response(status=state).SerializeToString())
             if is_last:
                 return
-            await asyncio.sleep(_POLL_S)
+            await change.wait()
+
+    async def _service_of(self, context: _Context) -> str:
+        message = await self._messages.next_of(context)
+        try:
+            service: str = health_pb2.HealthCheckRequest.FromString(message or b"").service
+        except DecodeError:
+            text = "the message is no HealthCheckRequest"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        return service
 
     def _state(self, name: str) -> Any:  # noqa: ANN401 - the stubs have no type for it
         if not name:
@@ -74,3 +113,44 @@ class RpcHealthServicer(health_pb2_grpc.HealthServicer):
         else:
             return _UNKNOWN
         return _SERVING if good else _NOT_SERVING
+
+
+class _Changes:
+    """Wakes the watchers when a state has changed; one look serves them all.
+
+    Attributes:
+        next: is set at the next change.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self.next = asyncio.Event()
+        self._services = services
+        self._watchers = 0
+        self._looking: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look at the states while there are watchers."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(self._states()), name="health")
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self._looking.cancel()
+                self._looking = None
+
+    async def _look(self, seen: object) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            states = self._states()
+            if states != seen:
+                seen = states
+                self.next.set()
+                self.next = asyncio.Event()
+
+    def _states(self) -> object:
+        names = self._services.names
+        return self._services.phase, *((name, self._services.state(name)) for name in names)

@@ -5,6 +5,8 @@ An error stands in the Response's err_no; the status of the call is OK.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from typing import Any
 
 import grpc
@@ -29,10 +31,22 @@ def key_value_handler(
 
     async def inference(_messages: object, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         calls.add(context)
-        return (await reply_to(desk, codec, context, max_message_bytes)).body
+        # From its headers on: a stop waits for a message that arrives, or ends the call with an
+        # error of ours.
+        task = asyncio.current_task()
+        desk.running.begin(task, functools.partial(_cancel, task))
+        try:
+            return (await reply_to(desk, codec, context, max_message_bytes)).body
+        finally:
+            desk.running.end(task)
 
     # As bytes on both ends: the codec reads and writes, where it is observed.
     method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(
         inference, request_deserializer=None, response_serializer=None
     )
     return grpc.method_handlers_generic_handler(SERVICE_NAME, {"inference": method})
+
+
+def _cancel(task: asyncio.Task[Any] | None) -> None:
+    assert task is not None  # noqa: S101 - gRPC runs each call in a task
+    task.cancel()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from ..admission.desk import Desk
-from .health import RpcHealthServicer
+from . import health, reflection
 from .key_value import SERVICE_NAME, key_value_handler
 from .leaving import RunningCalls
+from .packing import KEEP_PACKED
+from .small_calls import Messages
+
+# So much of a stream may come before its message is read, or refused: most images.
+UNREAD_BYTES = 256 * 1024
 
 
 def build_rpc_server(
@@ -44,10 +47,20 @@ def build_rpc_server(
             ("grpc.server_handshake_timeout_ms", 20_000),
             ("grpc.max_allowed_incoming_connections", max_connections),
             ("grpc.max_concurrent_streams", 256),
+            # gRPC would let what is unread grow to 4 MiB for each stream.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
+            ("grpc.http2.max_frame_size", UNREAD_BYTES),
+            *KEEP_PACKED,
         ]
     )
-    server.add_generic_rpc_handlers((key_value_handler(desk, max_body_bytes, calls),))
-    health_pb2_grpc.add_HealthServicer_to_server(RpcHealthServicer(desk.services, calls), server)
     names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
+    messages = Messages()
+    server.add_generic_rpc_handlers(
+        (
+            key_value_handler(desk, max_body_bytes, calls),
+            health.RpcHealth(desk.services, calls, messages).handler(),
+            reflection.RpcReflection(names, desk.keys, calls, messages).handler(),
+        )
+    )
     return server

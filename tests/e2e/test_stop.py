@@ -18,6 +18,7 @@ import pytest
 
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
+from tests.http2 import INFERENCE, Http2Connection, message
 from tests.patience import PATIENCE_S
 
 
@@ -147,3 +148,53 @@ def test_uploads_that_a_stop_cuts_off_get_the_error_of_their_wire(
         assert service.process.wait(PATIENCE_S) == 1
         assert not [line for line in service.err if "Traceback" in line]
         assert [line for line in service.err if "6 requests were cut off after 1 s" in line]
+
+
+def half_sent_call(connection: Http2Connection, image: bytes) -> tuple[int, bytes]:
+    """Begin a call and send the first half of its message; return its stream and the rest."""
+    request = pb.Request(tensors=[pb.Tensor(name="image", byte_data=image)])
+    sent = message(request.SerializeToString())
+    stream = connection.begin(INFERENCE)
+    connection.send(stream, sent[: len(sent) // 2])
+    return stream, sent[len(sent) // 2 :]
+
+
+def test_rpc_calls_that_began_before_a_stop_are_answered(
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
+) -> None:
+    with (
+        start_any_service(tiny_config, "op.waste.concurrency=1") as service,
+        Http2Connection(service.rpc_port) as connection,
+    ):
+        stream, rest = half_sent_call(connection, images[0])
+        until_rpc_has_read(service)
+        service.process.send_signal(signal.SIGTERM)
+        until_stopping(service)
+        connection.send(stream, rest, end=True)
+        assert pb.Response.FromString(connection.read_reply(stream)).err_no == 0
+        assert service.process.wait(PATIENCE_S) == 0
+
+
+def test_rpc_calls_that_a_stop_cuts_off_get_the_error_of_their_wire(
+    start_any_service: Any, tiny_config: Path, images: list[bytes]
+) -> None:
+    options = ("op.waste.concurrency=1", "drain_timeout=1")
+    with (
+        start_any_service(tiny_config, *options) as service,
+        Http2Connection(service.rpc_port) as connection,
+    ):
+        calls = [half_sent_call(connection, images[0]) for _ in range(3)]
+        until_rpc_has_read(service)
+        service.process.send_signal(signal.SIGTERM)
+        for stream, _ in calls:
+            assert pb.Response.FromString(connection.read_reply(stream)).err_no == 3001
+        assert service.process.wait(PATIENCE_S) == 1
+        assert not [line for line in service.err if "Traceback" in line]
+        assert [line for line in service.err if "3 requests were cut off after 1 s" in line]
+
+
+def until_rpc_has_read(service: Any) -> None:
+    """Have a whole call answered on another connection: what was sent before has been read."""
+    with grpc.insecure_channel(service.endpoint) as channel:
+        stub = pb_grpc.PipelineServiceStub(channel)  # type: ignore[no-untyped-call]
+        assert stub.inference(pb.Request(), timeout=PATIENCE_S).err_no == 5000

@@ -23,6 +23,7 @@ from protocol.errors import Overloaded
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from protocol.reply import Category
+from tests.http2 import INFERENCE
 from tests.patience import PATIENCE_S
 
 IMAGE = base64.b64encode(b"cat").decode()
@@ -82,13 +83,46 @@ async def test_a_message_over_the_limit_ends_in_a_transport_status(stub: Any) ->
     assert (await stub.inference(pb.Request(key=["image"], value=[IMAGE]))).err_no == 0
 
 
-async def test_a_compressed_message_is_read_and_its_limit_counts_what_comes_out(stub: Any) -> None:
-    small = pb.Request(name="waste", key=["image"], value=[IMAGE])
-    assert (await stub.inference(small, compression=grpc.Compression.Gzip)).err_no == 0
-    bomb = pb.Request(name="waste", key=["image"], value=["A" * 1_000_000])
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.inference(bomb, compression=grpc.Compression.Gzip)
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+async def test_a_compressed_message_is_read(stub: Any, compression: Any) -> None:
+    request = pb.Request(name="waste", key=["image"], value=[IMAGE])
+    assert (await stub.inference(request, compression=compression)).err_no == 0
+
+
+@pytest.mark.parametrize(
+    ("max_body_bytes", "inflight_bytes", "err_no", "reason"),
+    [
+        (100_000, 10_000_000, 5002, "unpacks to more"),
+        # gRPC itself would unpack it, and refuse it only by the limit of the port.
+        (10_000_000, 500_000, 3004, "the requests in memory"),
+    ],
+)
+async def test_what_a_message_unpacks_to_is_limited(
+    services: Services,
+    observer: Observer,
+    max_body_bytes: int,
+    inflight_bytes: int,
+    err_no: int,
+    reason: str,
+) -> None:
+    inflight = Inflight(inflight_bytes)
+    server = build_rpc_server(Desk(services, observer, inflight), max_body_bytes=max_body_bytes)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = pb_grpc.PipelineServiceStub(channel)
+        bomb = pb.Request(name="waste", key=["image"], value=["A" * 1_000_000])
+        for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+            response = await stub.inference(bomb, compression=compression)
+            assert (response.err_no, reason in response.err_msg) == (err_no, True)
+    assert inflight.reserved == 0
+    await server.stop(0)
+
+
+async def test_a_damaged_compressed_message_is_an_error(channel: grpc.aio.Channel) -> None:
+    call = channel.unary_unary(INFERENCE, response_deserializer=pb.Response.FromString)
+    response = await call(b"\x1f\x8bnothing")
+    assert (response.err_no, "unpacked as gzip" in response.err_msg) == (5000, True)
 
 
 async def test_a_message_over_the_limit_is_counted_as_that(stub: Any, metrics: Metrics) -> None:
@@ -139,7 +173,7 @@ async def begin(port: int, *metadata: tuple[str, str]) -> grpc.aio.StreamUnaryCa
     """Begin a call whose message does not come: a stream, which is the same on the wire."""
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
     return channel.stream_unary(
-        "/baidu.paddle_serving.pipeline_serving.PipelineService/inference",
+        INFERENCE,
         response_deserializer=pb.Response.FromString,
     )(metadata=metadata)
 
