@@ -43,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     (attack,) = (attack for attack in ATTACKS if attack.name == name)
     ports = (int(http_port), int(rpc_port), int(admin_port))
     target = Target(*ports, int(process_id), service=service)
+    if attack.prepare is not None:
+        attack.prepare()
     attacker = Attacker(target, time.monotonic() + float(seconds))
     asyncio.run(attack.run(attacker))
     print(json.dumps({"sent": attacker.sent, "problems": attacker.problems}))

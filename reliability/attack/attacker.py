@@ -21,7 +21,8 @@ class Attack:
     """One attack. `must` says in words what has to hold, `run` sends it until its time is over.
 
     `holds_mib` is what the configuration lets it keep in the service's memory at the same time: its
-    uploads that are on their way. `like` is the harmless traffic that its cost a byte is compared
+    uploads that are on their way. `prepare` makes, before the time begins, what takes long to make.
+    A `silent` attack sends nothing. `like` is the harmless traffic that its cost a byte is compared
     with: heads, bodies or messages; empty where a byte is meant to cost much, as an image's.
     """
 
@@ -34,6 +35,8 @@ class Attack:
     holds_mib: float = 0.0
     like: str = ""
     ends_service: bool = False
+    prepare: Callable[[], object] | None = None
+    silent: bool = False
 
 
 @dataclass

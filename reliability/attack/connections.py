@@ -170,7 +170,7 @@ ATTACKS = (
     Attack("slow bodies", 6, "HTTP", "they end in time", slow_bodies, holds_mib=CROWD),
     Attack("slow reading", 6, "HTTP", "owed replies are bounded", slow_reading, ANYBODY),
     Attack("half-closed", 6, "HTTP", "they end in time", half_closed, ANYBODY),
-    Attack("too many connections", 6, "HTTP", "new callers get in", crowd, ANYBODY),
+    Attack("too many connections", 6, "HTTP", "new callers get in", crowd, ANYBODY, silent=True),
     Attack("connect and reset", 6, "HTTP", "the loop goes on", connect_and_leave, ANYBODY),
     Attack("upgrade in gzip", 11, "HTTP", "no stack trace", upgrade, WITHOUT_KEY),
     Attack("heavy heads, escapes", 2, "HTTP", "reading is linear", heavy_heads, like="heads"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from base64 import b64encode
+from functools import partial
 
 from ..bad_input import declared_png
 from . import bombs
@@ -25,6 +26,26 @@ def _heavy_batch() -> bytes:
     return _envelope([bombs.png(SIDE)] * 16)
 
 
+@functools.cache
+def _hidden() -> bytes:
+    return bombs.hidden_progressive(SIDE, 1000)
+
+
+@functools.cache
+def _progressive(scans: int) -> bytes:
+    return bombs.progressive(SIDE, scans)
+
+
+@functools.cache
+def _tiff() -> bytes:
+    return bombs.tiff(SIDE, 0)
+
+
+@functools.cache
+def _texts() -> bytes:
+    return bombs.texts(128)
+
+
 async def heavy_pngs(attacker: Attacker) -> None:
     """Send requests of 16 PNGs of 49 megapixels, two at once."""
     body = _heavy_batch()
@@ -40,27 +61,27 @@ async def _post_image(
 
 async def hidden_frame(attacker: Attacker) -> None:
     """Send a JPEG whose large progressive frame stands behind FF 00."""
-    await _post_image(attacker, bombs.hidden_progressive(SIDE, 1000))
+    await _post_image(attacker, _hidden())
 
 
 async def many_scans(attacker: Attacker) -> None:
     """Send a progressive JPEG of 1,000 scans."""
-    await _post_image(attacker, bombs.progressive(SIDE, 1000))
+    await _post_image(attacker, _progressive(1000))
 
 
 async def allowed_scans(attacker: Attacker) -> None:
     """Send a progressive JPEG of as many scans as some encoder writes."""
-    await _post_image(attacker, bombs.progressive(SIDE, 20), refused=False)
+    await _post_image(attacker, _progressive(20), refused=False)
 
 
 async def strip_counts(attacker: Attacker) -> None:
     """Send a TIFF whose strip says that it has no bytes."""
-    await _post_image(attacker, bombs.tiff(SIDE, 0))
+    await _post_image(attacker, _tiff())
 
 
 async def packed_texts(attacker: Attacker) -> None:
     """Send a PNG of one pixel with a gigabyte of compressed text."""
-    await _post_image(attacker, bombs.texts(128), refused=False)
+    await _post_image(attacker, _texts(), refused=False)
 
 
 async def declared(attacker: Attacker) -> None:
@@ -70,16 +91,16 @@ async def declared(attacker: Attacker) -> None:
 
 ATTACKS = (
     Attack("heavy legal PNGs", 5, "HTTP", "bystanders are served, no worker dies", heavy_pngs,
-           ADMITTED, holds_mib=16),
+           ADMITTED, holds_mib=16, prepare=_heavy_batch),
     Attack("frame behind FF 00", 4, "HTTP", "refused, no worker dies", hidden_frame,
-           ADMITTED, holds_mib=1),
+           ADMITTED, holds_mib=1, prepare=_hidden),
     Attack("1,000 scans", 4, "HTTP", "refused, no worker dies", many_scans,
-           ADMITTED, holds_mib=1),
+           ADMITTED, holds_mib=1, prepare=partial(_progressive, 1000)),
     Attack("20 scans of 49 Mpx", 4, "HTTP", "decoded within its budget", allowed_scans,
-           ADMITTED, holds_mib=1),
+           ADMITTED, holds_mib=1, prepare=partial(_progressive, 20)),
     Attack("TIFF strips of 0 bytes", 4, "HTTP", "refused, no worker dies", strip_counts,
-           ADMITTED, holds_mib=1),
-    Attack("texts in a PNG", 4, "HTTP", "not unpacked", packed_texts, ADMITTED, holds_mib=4),
+           ADMITTED, holds_mib=1, prepare=_tiff),
+    Attack("texts in a PNG", 4, "HTTP", "not unpacked", packed_texts, ADMITTED, holds_mib=4, prepare=_texts),
     Attack("PNG of 60,000 x 60,000", 4, "HTTP", "refused by its header", declared,
            ADMITTED, holds_mib=1),
 )  # fmt: skip

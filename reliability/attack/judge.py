@@ -69,6 +69,8 @@ def problems(attack: Attack, seen: Observation, reference: Reference) -> list[st
     found += _health(seen, reference)
     found += _cost(attack, seen, reference)
     found += _honest(seen, reference)
+    if not seen.sent and not attack.silent:
+        found.append("the attack sent nothing: the machine is too busy, or the service is gone")
     if seen.restarts:
         found.append(f"{seen.restarts} workers had to be started again")
     if seen.traces:

@@ -89,6 +89,8 @@ class Runs:
         self, attack: Attack, mode: Mode, service: RunningService, watch: Watch, log: _Log
     ) -> Observation:
         seen = Observation()
+        if attack.prepare is not None:
+            await asyncio.to_thread(attack.prepare)
         before = await _restarts(service)
         log.new()
         began = time.monotonic()

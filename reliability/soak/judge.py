@@ -163,6 +163,9 @@ class Judge:
     def _excused(self, request: SentRequest, outcome: Outcome, err_no: int) -> bool:
         """Whether a fault of the timeline explains the error."""
         strained = self._timeline.during(STRAIN, request.service, outcome.began, outcome.ended)
+        if err_no == OVERLOADED and request.short:
+            # Admission refuses at once what cannot be ready in the time that its caller gives.
+            return True
         if err_no in (OVERLOADED, NOT_READY):
             return strained
         if err_no == LATE:

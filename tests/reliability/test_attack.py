@@ -79,6 +79,7 @@ def test_harmless_traffic_passes(reference: Reference) -> None:
         ({"honest": Counter(right=30, lost=1)}, "1 of 31 honest requests were lost"),
         ({"honest": Counter(right=30, late=2)}, "2 of 32 honest requests were late"),
         ({"honest": Counter(right=10, refused=10)}, "10 of 20 honest requests were refused"),
+        ({"sent": 0, "service_s": 0.1}, "the attack sent nothing"),
         ({"restarts": 2}, "2 workers had to be started again"),
         ({"traces": 1}, "1 stack traces"),
         ({"problems": ["seen"]}, "seen"),

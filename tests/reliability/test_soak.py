@@ -200,6 +200,12 @@ def test_a_callers_own_deadline_must_be_over_too(
     assert missed(0.0) is Verdict.UNEXPECTED  # no trouble makes time go faster
 
 
+def test_a_request_without_the_time_for_it_may_be_refused_at_once(judge: Judge) -> None:
+    refused = outcome(Overloaded("it has 0.5 ms"), 429, 0.0)
+    assert verdict(judge, sent(0, short=True, deadline_s=0.005), refused) is Verdict.RIGHT_ERROR
+    assert verdict(judge, sent(0), refused) is Verdict.UNEXPECTED
+
+
 def test_a_failed_prediction_takes_more_deaths_than_retries(
     judge: Judge, timeline: Timeline
 ) -> None:
