@@ -100,7 +100,8 @@ ATTACKS = (
            ADMITTED, holds_mib=1, prepare=partial(_progressive, 20)),
     Attack("TIFF strips of 0 bytes", 4, "HTTP", "refused, no worker dies", strip_counts,
            ADMITTED, holds_mib=1, prepare=_tiff),
-    Attack("texts in a PNG", 4, "HTTP", "not unpacked", packed_texts, ADMITTED, holds_mib=4, prepare=_texts),
+    Attack("texts in a PNG", 4, "HTTP", "not unpacked", packed_texts,
+           ADMITTED, holds_mib=4, prepare=_texts),
     Attack("PNG of 60,000 x 60,000", 4, "HTTP", "refused by its header", declared,
            ADMITTED, holds_mib=1),
 )  # fmt: skip
