@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .classifier import ClassifierSettings
+from .engine.work import misfit
 from .hosts.ports import Addresses, authority
 from .settings.config import ServiceSettings
 from .settings.op import OpSettings
@@ -49,7 +50,11 @@ def summary(
             tls = ", TLS" if addresses.tls else ""
             rpc = authority(host, addresses.rpc_port)
             rows.append(("  rpc", f'{rpc}, name "{op.name}"{tls}'))
-        rows.append(("  workers", _workers(op, facts, engines[op.name].size)))
+        workers = engines[op.name].size
+        rows.append(("  workers", _workers(op, facts, workers)))
+        too_slow = misfit(facts, op.engine, workers)
+        if too_slow is not None:
+            rows.append(("  warning", too_slow))
     if addresses.metrics_port is not None:
         metrics = authority(host, addresses.metrics_port)
         rows.append(("metrics", f"http://{metrics}/metrics"))

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from ..settings.engine import EngineSettings
 from ..stages.formats.image_format import format_of
 from ..stages.work import estimated_megapixels
 
@@ -24,6 +25,7 @@ FACT = "decode_s_per_megapixel"
 # An image costs as much as this part of a megapixel beside its pixels, so that icons teach no pace.
 OVERHEAD_MEGAPIXELS = 0.1
 
+_PNG = 3.0  # a PNG is the work of about so many JPEGs of its size
 _UNMEASURED_S = 0.01  # on a slow core
 _HEAVY_S = 0.25
 _HEAVY_MEGAPIXELS = 60.0  # whatever the pace: above phone photos
@@ -35,6 +37,25 @@ _LARGEST_STEP = 4.0
 # An image may take so many times its estimate, and this long at least: a busy machine, a swap.
 _BUDGET_FACTOR = 8.0
 _LEAST_BUDGET_S = 2.0
+
+
+def misfit(facts: Mapping[str, Any], settings: EngineSettings, workers: int) -> str | None:
+    """Return why a full batch of the largest images does not fit the timeout; None if it does.
+
+    `facts` are those of a worker; the images of such a request are shared by `workers`.
+    """
+    pace_s = facts.get(FACT)
+    if not isinstance(pace_s, float):
+        return None
+    largest = settings.max_image_megapixels
+    seconds = largest * _PNG * settings.batch_size * pace_s / workers
+    if seconds <= settings.timeout_s:
+        return None
+    return (
+        f"{settings.batch_size} PNGs of {largest:.4g} megapixels take about {seconds:.2g} s on "
+        f"{workers} worker{'s' if workers != 1 else ''}, and timeout is {settings.timeout_s:g} s: "
+        "such a request fails; set timeout higher, or max_image_pixels or batch_size lower"
+    )
 
 
 def work_of(image: bytes, max_megapixels: float) -> float:

@@ -1,0 +1,52 @@
+"""The start-up block warns where the largest images cannot be answered in time."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.engine.work import FACT, misfit
+from pipeline.hosts.ports import Addresses
+from pipeline.settings.config import load_settings
+from pipeline.settings.engine import EngineSettings
+from pipeline.summary import summary
+
+CONFIG = """
+http_port: 0
+op:
+  waste: {{timeout: {timeout}, concurrency: 2, local_service_conf: {{model_config: model}}}}
+"""
+
+
+@dataclasses.dataclass
+class Engine:
+    facts: dict[str, Any]
+    size: int = 2
+
+
+@pytest.mark.parametrize(("timeout", "warns"), [(10_000, False), (1000, True)])
+def test_images_that_do_not_fit_the_timeout_are_a_warning(
+    tmp_path: Path, timeout: int, warns: bool
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "config.yml").write_text(CONFIG.format(timeout=timeout), encoding="utf-8")
+    settings = load_settings(tmp_path / "config.yml")
+    addresses = Addresses("127.0.0.1", 1, None, None, tls=False, admin=None)
+    block = summary(settings, {"waste": Engine({FACT: 0.0044})}, addresses, "ready")
+    assert ("    warning" in block) is warns
+    if warns:
+        assert "8 PNGs of 50 megapixels take about 2.6 s on 2 workers, and timeout is 1 s" in block
+        assert "set timeout higher, or max_image_pixels or batch_size lower" in block
+
+
+def test_each_of_the_keys_mends_it() -> None:
+    facts = {FACT: 0.0044}
+    slow = EngineSettings(timeout_s=1.0)
+    assert misfit(facts, slow, 2) is not None
+    for better in ({"timeout_s": 3.0}, {"batch_size": 2}, {"max_image_megapixels": 10.0}):
+        assert misfit(facts, dataclasses.replace(slow, **better), 2) is None
+    assert misfit(facts, slow, 8) is None
+    assert misfit({}, slow, 2) is None  # a classifier that was not measured
