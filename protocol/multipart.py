@@ -30,6 +30,7 @@ _MOST_LINES = _MOST_PARAMETERS = 20
 # Of an upload that is read within a millisecond: its size, and that of its heads.
 QUICK_BYTES = 256 * 1024
 _QUICK_HEAD_BYTES = 8 * 1024
+_QUICK_PARTS = 50
 _MOST_PADDING = 100
 _PIECE = 256 * 1024
 # `; name=value`, the value with quotes or without; read once from left to right.
@@ -71,7 +72,7 @@ def read_multipart(body: bytes, content_type: str, *, quick: bool = False) -> li
     cut = _cut(body, content_type)
     parts: list[Part] = []
     left = _QUICK_HEAD_BYTES if quick else MAX_HEAD_BYTES
-    for begin, end in _parts(body, cut):
+    for begin, end in _parts(body, cut, quick=quick):
         head, content = _split(body, begin, end, cut.line_end)
         left -= len(head) + _HEAD_COST
         if left < 0:
@@ -151,10 +152,12 @@ def _parameters(value: bytes) -> dict[bytes, bytes]:
     return parameters
 
 
-def _parts(body: bytes, cut: _Cut) -> Iterator[tuple[int, int]]:
+def _parts(body: bytes, cut: _Cut, *, quick: bool) -> Iterator[tuple[int, int]]:
     """Yield where each part begins, behind its delimiter's line, and where it ends."""
     begin = None
     for count, position in enumerate(_delimiters(body, cut)):
+        if quick and count > _QUICK_PARTS:
+            raise NotQuick
         if count > MAX_PARTS:
             raise _broken(f"it has more than {MAX_PARTS} parts")
         after = position + len(cut.delimiter)

@@ -27,6 +27,10 @@ class ClassifyReply:
 
     results: tuple[ImageResult, ...]
 
+    def categories(self) -> int:
+        """Return how many categories all images have together."""
+        return sum(len(each) for each in self.results if not isinstance(each, ServingError))
+
 
 def whole_failure(reply: ClassifyReply) -> ServingError | None:
     """Return the error of the request if every image failed, else None."""

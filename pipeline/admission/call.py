@@ -41,7 +41,7 @@ class Call(Protocol):
     @property
     def content_type(self) -> str: ...  # noqa: D102
     @property
-    def options(self) -> Mapping[str, str]: ...  # noqa: D102
+    def options(self) -> Mapping[str, str]: ...  # noqa: D102 - may raise InvalidRequest
 
     def deadline(self) -> Deadline:
         """Return the caller's own deadline, which runs from the first byte of the request.

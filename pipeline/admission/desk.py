@@ -38,6 +38,9 @@ from .services import Services
 
 logger = logging.getLogger(__name__)
 
+# A reply of so many is written within a millisecond.
+_QUICK_CATEGORIES = 200
+_CATEGORY_BYTES = 80
 _PARSED = "to arrive and to be parsed"
 _Error = TypeVar("_Error", bound=BaseException)
 
@@ -133,13 +136,17 @@ class Desk:
             if deadline.is_over:  # the engine knows what was left for it only
                 raise deadline.unanswered() from None
             raise
-        return _written(reply, request, codec)
+        written = functools.partial(_written, reply, request, codec)
+        categories = reply.categories()
+        if categories <= _QUICK_CATEGORIES:
+            return written()
+        return await deadline.within(lane.run(_CATEGORY_BYTES * categories, written), "to answer")
 
     async def _read(
         self, call: Call, codec: Codec, observation: Observation, lane: Lane
     ) -> tuple[ClassifyRequest, Deadline]:
         """Return the request, and the deadline of its reply."""
-        deadline = call.deadline()
+        deadline, options = call.deadline(), call.options
         if call.service is not None:
             service = self._require(call.service, observation)
             body = await call.receive(deadline, lane)
@@ -148,7 +155,7 @@ class Desk:
             service = self._require(await _service_in(body, codec, deadline, lane), observation)
         deadline = deadline.sooner(self.services.timeout_s(service))
         lane.reservation.add(codec.extra_bytes(body))
-        hints = Hints(service, call.content_type, call.options, self.services.max_images)
+        hints = Hints(service, call.content_type, options, self.services.max_images)
         try:
             request = codec.read(body, hints.quickly())
         except NotQuick:

@@ -71,17 +71,19 @@ class KeyRing:
         name = self._owner(_presented(authorization, api_key))
         on_owner(name)
         # A request counts as one image before it is read, so that bad requests count too.
-        self._take(name, 1, taken=0)
+        if (bucket := self._buckets.get(name)) is not None:
+            _check(name, bucket, bucket.admit(self._clock()))
         return name
 
     def spend(self, name: str | None, images: int) -> None:
         """Count the images of a request that was admitted; its first one has been counted.
 
         Raises:
-            RateLimited: its rate does not allow them now.
+            RateLimited: its rate does not allow them now. The request costs nothing; no other one
+                is admitted before its images would be.
         """
-        if name is not None and images > 1:
-            self._take(name, images - 1, taken=1)
+        if name is not None and images > 1 and (bucket := self._buckets.get(name)) is not None:
+            _check(name, bucket, bucket.spend(images, self._clock()))
 
     def _owner(self, presented: list[str]) -> str:
         owner = None
@@ -94,42 +96,57 @@ class KeyRing:
             raise Unauthenticated(f"this API key is not known here; {_HOW}")
         return owner
 
-    def _take(self, name: str, images: int, *, taken: int) -> None:
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            return
-        wait_s = bucket.take(images, self._clock(), taken)
-        if wait_s > 0:
-            raise RateLimited(
-                f"{name} may send {bucket.rate:g} images a second, {bucket.burst:g} at once; "
-                f"try again in {math.ceil(wait_s)} s",
-                retry_after_s=wait_s,
-            )
-
 
 class _Bucket:
-    """A token bucket: `burst` images at once, `rate` a second in the long run."""
+    """A token bucket: `burst` images at once, `rate` a second in the long run.
+
+    The tokens of a request that was refused after it had been read are given back. Otherwise a
+    client that tries again soon would use up what the rate brings, and never be admitted. Until its
+    tokens are there nothing is admitted: the next tries are refused before they are read, so that
+    they cost the service next to nothing.
+    """
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate = rate
         self.burst = burst
         self._tokens = burst
         self._since = now
+        self._awaited = 0.0  # tokens that the request which was refused last needs
 
-    def take(self, images: int, now: float, taken: int) -> float:
-        """Take the tokens and return 0, or take none and return the seconds to wait.
-
-        `taken` were taken for the same request already.
-        """
-        self._tokens = min(self.burst, self._tokens + (now - self._since) * self.rate)
-        self._since = now
-        # A request larger than the whole bucket waits for a full one and leaves a debt.
-        needed = min(float(images), self.burst - taken)
+    def admit(self, now: float) -> float:
+        """Take one token and return 0, or take none and return the seconds to wait."""
+        self._refill(now)
+        needed = max(1.0, self._awaited)
         if self._tokens < needed:
-            # What was taken is not given back: the next try takes it again.
-            return (needed + taken - self._tokens) / self.rate
+            return (needed - self._tokens) / self.rate
+        self._awaited = 0.0
+        self._tokens -= 1
+        return 0.0
+
+    def spend(self, images: int, now: float) -> float:
+        """Take the tokens of a request that has one already; or give that back, as `admit`."""
+        self._refill(now)
+        self._tokens += 1
+        # A request larger than the whole bucket waits for a full one and leaves a debt.
+        needed = min(float(images), self.burst)
+        if self._tokens < needed:
+            self._awaited = needed
+            return (needed - self._tokens) / self.rate
         self._tokens -= images
         return 0.0
+
+    def _refill(self, now: float) -> None:
+        self._tokens = min(self.burst, self._tokens + (now - self._since) * self.rate)
+        self._since = now
+
+
+def _check(name: str, bucket: _Bucket, wait_s: float) -> None:
+    if wait_s > 0:
+        raise RateLimited(
+            f"{name} may send {bucket.rate:g} images a second, {bucket.burst:g} at once; "
+            f"try again in {math.ceil(wait_s)} s",
+            retry_after_s=wait_s,
+        )
 
 
 def _presented(authorization: str | None, api_key: str | None) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Mapping
 
 from starlette.requests import Request
 
-from protocol.errors import TooLarge
+from protocol.errors import InvalidRequest, TooLarge
 
 from ..admission.call import CallerLeft
 from ..admission.content_encoding import encoding_of, unpacked
@@ -24,6 +24,9 @@ from .protocol import BEGAN, REFUSED
 # A body over the limit is read on and thrown away up to this factor, so that the client gets to
 # read the reply instead of a reset connection.
 DISCARD_FACTOR = 4
+# Starlette takes half a microsecond for each parameter of an address, on the event loop.
+_MOST_PARAMETERS = 100
+_LONGEST_QUERY = 4096
 
 
 class HttpCall:
@@ -39,9 +42,23 @@ class HttpCall:
         self.began: float = request.scope.get("state", {}).get(BEGAN, time.monotonic())
         self.headers: Mapping[str, str] = request.headers
         self.content_type = request.headers.get("content-type", "")
-        self.options: Mapping[str, str] = request.query_params
         self._request = request
         self._limit = max_body_bytes
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The parameters of the address.
+
+        Raises:
+            InvalidRequest: there are more than the options could be.
+        """
+        query = self._request.scope["query_string"]
+        if len(query) > _LONGEST_QUERY or query.count(b"&") >= _MOST_PARAMETERS:
+            raise InvalidRequest(
+                f"the address has more than {_MOST_PARAMETERS} parameters, or {_LONGEST_QUERY} "
+                "bytes of them; leave out those that are no options"
+            )
+        return self._request.query_params
 
     def deadline(self) -> Deadline:
         """Read the header X-Request-Timeout: seconds from the first byte of the request."""

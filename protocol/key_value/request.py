@@ -217,7 +217,9 @@ def _json_fields(body: bytes, *, quick: bool) -> tuple[list[str], list[Any], int
     if fields.get("tensors"):
         raise InvalidRequest("tensors are read over RPC only; over HTTP send base64 in value")
     log_id = fields.get("logid", fields.get("log_id"))
-    return keys, values, read_log_id(log_id.start() if isinstance(log_id, LongNumber) else log_id)
+    if isinstance(log_id, (LongNumber, LongString)):
+        log_id = log_id.start()
+    return keys, values, read_log_id(log_id)
 
 
 def _decode_base64(text: str | LongString, key: str, position: int, *, plain: bool) -> bytes:

@@ -121,6 +121,8 @@ class _Quotes:
             return False
         at = end
         while at > begin + 1:
+            if self._quick and end - at > _RUN:
+                raise NotQuick
             run = self._body[max(begin + 1, at - _RUN) : at]
             left = len(run.rstrip(b"\\"))
             at -= len(run) - left

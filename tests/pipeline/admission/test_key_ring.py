@@ -127,8 +127,32 @@ def test_images_beyond_what_is_left_are_refused(ring: KeyRing, clock: Clock) -> 
     send(ring, 8)
     with pytest.raises(RateLimited) as caught:
         send(ring, 3)
-    assert caught.value.retry_after_s == pytest.approx(1)  # the refused request has cost one
-    send(ring, 1)
+    assert caught.value.retry_after_s == pytest.approx(0.5)  # the refused request cost nothing
+    with pytest.raises(RateLimited) as again:  # before anything of it is read
+        ring.admit(None, BATCH)
+    assert again.value.retry_after_s == pytest.approx(0.5)
+    clock.now += 0.5
+    send(ring, 3)
+    with pytest.raises(RateLimited):
+        send(ring, 1)
+
+
+@pytest.mark.parametrize("every_s", [0.1, 0.4, 0.6])
+def test_a_client_that_tries_again_too_soon_is_admitted_in_time(
+    ring: KeyRing, clock: Clock, every_s: float
+) -> None:
+    send(ring, 10)
+    began = clock.now
+    read = 0
+    while clock.now < began + 10:
+        clock.now += every_s
+        with contextlib.suppress(RateLimited):
+            name = ring.admit(None, BATCH)
+            read += 1
+            ring.spend(name, 8)
+            break
+    assert clock.now - began == pytest.approx(4, abs=every_s)  # 8 images, 2 a second
+    assert read == 2  # the first one, whose images were not known, and the one that was admitted
 
 
 @pytest.mark.parametrize("images", [1, 3, 10, 25])
