@@ -55,11 +55,7 @@ def decode_image(data: bytes, limits: DecodeLimits = DecodeLimits()) -> np.ndarr
         UndecodableImage: no image, of a format that is not read, damaged or cut off.
         TooLarge: more than `limits.max_pixels`.
     """
-    image_format = _checked_format(data)
-    width, height = _checked_size(image_format, data, limits.max_pixels)
-    if not image_format.complete(data):
-        raise UndecodableImage("the {} is cut off; send the whole file".format(image_format.NAME))
-    affordable = image_format.guard(data, width, height)
+    image_format, (width, height), affordable = admitted(data, limits.max_pixels)
     flag = cv2.IMREAD_COLOR
     if limits.reduce_to and image_format.NAME == jpeg.NAME:
         flag = _REDUCED.get(_reduction(min(width, height), limits.reduce_to), flag)
@@ -74,6 +70,19 @@ def decode_image(data: bytes, limits: DecodeLimits = DecodeLimits()) -> np.ndarr
         )
     # In place: the array is ours, and a channel swap needs no second copy.
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+
+
+def admitted(data: bytes, max_pixels: int) -> Tuple[ImageFormat, Tuple[int, int], bytes]:
+    """Return the format, the stored width and height, and what OpenCV may be given to decode.
+
+    Raises:
+        UndecodableImage, TooLarge: as `decode_image`, without decoding a pixel.
+    """
+    image_format = _checked_format(data)
+    width, height = _checked_size(image_format, data, max_pixels)
+    if not image_format.complete(data):
+        raise UndecodableImage("the {} is cut off; send the whole file".format(image_format.NAME))
+    return image_format, (width, height), image_format.guard(data, width, height)
 
 
 def _checked_format(data: bytes) -> ImageFormat:

@@ -13,8 +13,10 @@ import contextlib
 import gzip
 import json
 import math
+import resource
 import struct
 import tempfile
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from typing import Any
 
 import cv2
 import image_bombs
+import image_seeds
 import numpy as np
 
 from bundle.errors import BundleError
@@ -41,7 +44,8 @@ from pipeline.observation.tracing import Tracing
 from pipeline.settings.api_keys import ApiKeysError, parse_api_keys
 from pipeline.settings.config import load_settings
 from pipeline.settings.errors import ConfigError
-from pipeline.stages.decode import DecodeLimits, decode_image
+from pipeline.stages.decode import DecodeLimits, admitted, decode_image
+from pipeline.stages.work import estimated_megapixels
 from pipeline.web.app import build_http_app
 from protocol.codec import Hints
 from protocol.errors import ServingError
@@ -124,6 +128,35 @@ def decode(data: bytes) -> None:
         assert image.ndim == 3
         assert image.shape[2] == 3
         assert image.shape[0] * image.shape[1] <= MAX_PIXELS
+
+
+def decoder(data: bytes) -> None:
+    """An image that passes the guard: the decoder finds its size, and needs what is estimated."""
+    work = estimated_megapixels(data)
+    try:
+        image_format, size, affordable = admitted(data, MAX_PIXELS)
+    except ServingError:
+        return
+    peak, began = _peak_megabytes(), time.thread_time()
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(affordable, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    seconds = time.thread_time() - began
+    # A megapixel takes 4 ms; here the machine may be ten times slower, or the estimate 3 times low.
+    assert seconds < 0.3 + 30 * 0.004 * work, f"{seconds:.2f} s for {work} megapixels"
+    grown = _peak_megabytes() - peak
+    assert grown < 100 + 64e-6 * size[0] * size[1], f"{grown:.0f} MB for {size}"
+    if pixels is not None:
+        assert work > 0
+        found = pixels.shape[1], pixels.shape[0]
+        # OpenCV turns a TIFF by its orientation, whatever the flags say.
+        assert found == size or (image_format.NAME == "TIFF" and found == size[::-1])
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def envelope_json(data: bytes) -> None:
@@ -393,6 +426,7 @@ _TAGGED = (
 
 TARGETS: dict[str, Target] = {
     "decode": Target(decode, _images),
+    "decoder": Target(decoder, lambda: [*image_seeds.kinds(), *image_bombs.seeds()]),
     "envelope_json": Target(envelope_json, lambda: [request_to_json(r) for r in _requests()]),
     "envelope_proto": Target(
         envelope_proto, lambda: [request_to_proto(r).SerializeToString() for r in _requests()]

@@ -31,6 +31,27 @@ def png(*chunks: bytes, depth: int = 8, colours: int = 2, row: int = 24) -> byte
     )
 
 
+def noisy_png(
+    width: int, height: int, depth: int, colours: int, *, interlaced: bool = False, extra: int = 0
+) -> bytes:
+    """Return a PNG of noise with the filters of all kinds; `extra` bytes follow its pixels."""
+    rng = np.random.default_rng(depth)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]
+    passes = [(0, 0, 1, 1)]
+    if interlaced:
+        passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4)]
+        passes += [(1, 0, 2, 2), (0, 1, 1, 2)]
+    rows = b""
+    for left, top, across, down in passes:
+        octets = (len(range(left, width, across)) * bits + 7) // 8
+        count = len(range(top, height, down)) if octets else 0
+        rows += b"".join(bytes([row % 5]) + rng.bytes(octets) for row in range(count))
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, interlaced)
+    palette = chunk(b"PLTE", rng.bytes(3 << min(depth, 8))) if colours == 3 else b""
+    pixels = chunk(b"IDAT", zlib.compress(rows + bytes(extra)))
+    return SIGNATURE + chunk(b"IHDR", header) + palette + pixels + chunk(b"IEND")
+
+
 def text_bomb(texts: int, size: int = 7_900_000) -> bytes:
     """Return a PNG with texts, and a profile, that libpng inflates; its limit is 8 MB for each."""
     inflated = zlib.compress(b"a" * size, 9)

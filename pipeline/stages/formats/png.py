@@ -17,7 +17,7 @@ from typing import Iterator, Optional, Set, Tuple
 from protocol.errors import UndecodableImage
 
 from .exif import check_exif_size, without_mark
-from .png_inflation import check_inflation, pixel_bytes
+from .png_inflation import pixel_bytes, without_rest
 
 NAME = "PNG"
 
@@ -63,47 +63,52 @@ def guard(data: bytes, _width: int, _height: int) -> bytes:
         UndecodableImage: its EXIF data is larger than any camera writes, its pixel data is far
             longer than its pixels, or it has critical chunks that are not the standard's.
     """
+    rows = without_rest(data, list(_pixel_data(data)))
     pieces = []
-    pixels = []
     seen: Set[bytes] = set()
     start = 0  # of the bytes that are kept and not yet in `pieces`
     for kind, begin, end in _chunks(data):
-        if kind == b"IDAT":  # nearly all of them
-            pixels.append((begin + 8, end - 4))
-            continue
-        critical = not kind[0] & _IS_ANCILLARY
-        if critical and kind not in _CRITICAL:
-            # libpng refuses it too, and prints the four bytes, which the sender chose.
-            raise UndecodableImage(
-                "the PNG has chunks that only some programs know; save it again as an ordinary one"
-            )
         chunk = b""
-        if (critical or kind in _KEPT) and kind not in seen:
+        if kind == b"IDAT":  # nearly all of them
+            if rows is None:
+                continue
+            chunk = b"" if kind in seen else _chunk(kind, rows)
+            seen.add(kind)
+        elif kind in _CRITICAL + _KEPT and kind not in seen:
             seen.add(kind)
             chunk = _as_read(kind, data[begin:end])
             if len(chunk) == end - begin:
                 continue
         pieces += [data[start:begin], chunk]
         start = end
-    check_inflation(data, pixels)
     if not pieces:
         return data
     pieces.append(data[start:])
     return b"".join(pieces)
 
 
+def _pixel_data(data: bytes) -> Iterator[Tuple[int, int]]:
+    """Yield the start and the end of the content of each IDAT.
+
+    Raises:
+        UndecodableImage: there is a critical chunk that is not the standard's.
+    """
+    for kind, begin, end in _chunks(data):
+        if kind == b"IDAT":
+            yield begin + 8, end - 4
+        elif kind not in _CRITICAL and not kind[0] & _IS_ANCILLARY:
+            # libpng refuses it too, and prints the four bytes, which the sender chose.
+            raise UndecodableImage(
+                "the PNG has chunks that only some programs know; save it again as an ordinary one"
+            )
+
+
 def work(data: bytes, width: int, height: int) -> float:
     """Return the work of decoding: pixels, what they are inflated to, and their bytes."""
     inflated = pixel_bytes(data)
-    return (
-        1e-6
-        * (
-            _PER_PIXEL * width * height
-            + _PER_INFLATED * inflated
-            + _PER_BYTE * min(len(data), inflated)
-        )
-        * (_INTERLACED if data[28] else 1.0)
-    )
+    total = _PER_PIXEL * width * height + _PER_INFLATED * inflated
+    total += _PER_BYTE * min(len(data), inflated)
+    return 1e-6 * total * (_INTERLACED if data[28] else 1.0)
 
 
 def _as_read(kind: bytes, chunk: bytes) -> bytes:
@@ -114,7 +119,12 @@ def _as_read(kind: bytes, chunk: bytes) -> bytes:
     exif = without_mark(chunk[8:-4])
     if len(exif) == len(chunk) - 12:
         return chunk
-    return struct.pack(">I4s", len(exif), kind) + exif + struct.pack(">I", zlib.crc32(kind + exif))
+    return _chunk(kind, exif)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(content, zlib.crc32(kind))
+    return b"".join((struct.pack(">I4s", len(content), kind), content, struct.pack(">I", checksum)))
 
 
 def _chunks(data: bytes) -> Iterator[Tuple[bytes, int, int]]:

@@ -62,7 +62,7 @@ def matches(data: bytes) -> bool:
 
 
 def size(data: bytes) -> Optional[Tuple[int, int]]:
-    """Return width and height; of a tag that is there twice the larger number."""
+    """Return width and height."""
     found = read_tags(data, {_WIDTH, _HEIGHT})
     if len(found) < 2:
         return None

@@ -60,11 +60,10 @@ _LARGEST = 2**32 - 1
 def read_tags(data: bytes, wanted: Set[int]) -> Dict[int, np.ndarray]:
     """Return the numbers of the `wanted` tags that the first directory has.
 
-    A tag that is there twice has the numbers of both, so that neither hides the other.
-
     Raises:
         struct.error: the directory or a number lies outside the data, or is of a wrong type.
-        UndecodableImage: there are too many tags, or many lie over each other.
+        UndecodableImage: there are too many tags, many lie over each other, or one is there twice
+            with different numbers, of which libraries take one or the other.
     """
     layout = _CLASSIC_LAYOUT if data[2:4] in (b"*\x00", b"\x00*") else _BIG_LAYOUT
     order = "<" if data[:2] == b"II" else ">"
@@ -101,7 +100,12 @@ def read_tags(data: bytes, wanted: Set[int]) -> Dict[int, np.ndarray]:
         numbers = np.frombuffer(data, dtype, count, start)
         if numbers.max() > _LARGEST:
             raise struct.error("a number beyond the end")
-        found[tag] = np.concatenate([numbers_of(found, tag), numbers.astype(np.int64)])
+        if tag in found and not np.array_equal(found[tag], numbers):
+            raise UndecodableImage(
+                "the TIFF gives tag {} twice, with different values; save it again as an ordinary "
+                "JPEG or PNG".format(tag)
+            )
+        found[tag] = numbers.astype(np.int64)
     return found
 
 

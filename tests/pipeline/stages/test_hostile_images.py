@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.stages.decode import decode_image
-from pipeline.stages.formats import png
+from pipeline.stages.formats import png, png_inflation
 from pipeline.stages.formats.image_format import format_of
 from protocol.errors import TooLarge, UndecodableImage
 
@@ -74,10 +75,47 @@ def test_texts_and_profiles_of_a_png_never_reach_opencv(capfd: pytest.CaptureFix
     assert capfd.readouterr() == ("", "")
 
 
-def test_pixel_data_behind_the_pixels_is_not_inflated() -> None:
+def test_pixel_data_behind_the_pixels_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = bombs.endless_pixels(200)
+    # All that libpng gets to inflate is the rows: 8 x 8 in colour, and their filters.
+    assert zlib.decompress(pixel_data(png.guard(endless, 8, 8))) == bytes(8 * 25)
+    assert decode_image(endless).shape == (8, 8, 3)
+    monkeypatch.setattr(png_inflation, "_IN_MEMORY", 0)  # as if it was large
     with pytest.raises(UndecodableImage, match="far behind its pixels"):
-        decode_image(bombs.endless_pixels(200))
+        decode_image(endless)
     assert decode_image(bombs.endless_pixels(1)).shape == (8, 8, 3)
+
+
+def pixel_data(data: bytes) -> bytes:
+    """The content of all IDATs."""
+    return b"".join(data[start:end] for start, end in png._pixel_data(data))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_what_opencv_gets_of_a_png_is_its_rows_and_no_more(
+    interlaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png_inflation, "_AFFORDABLE", -(2**60))
+    for depth, colours in ((8, 2), (16, 6), (1, 0), (8, 3), (2, 3), (16, 4)):
+        data = bombs.noisy_png(21, 13, depth, colours, interlaced=interlaced)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert pixels is not None
+        assert np.array_equal(decode_image(data), pixels[:, :, ::-1])
+        rows = zlib.decompress(pixel_data(data))
+        longer = bombs.noisy_png(21, 13, depth, colours, interlaced=interlaced, extra=5000)
+        assert zlib.decompress(pixel_data(png.guard(longer, 21, 13))) == rows
+        assert np.array_equal(decode_image(longer), pixels[:, :, ::-1])
+
+
+@pytest.mark.parametrize("at", [-20, -14])
+def test_a_large_png_with_a_wrong_checksum_is_damaged(
+    at: int, encode: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png_inflation, "_AFFORDABLE", -(2**60))
+    data = bytearray(encode(".png"))
+    data[at] ^= 1
+    with pytest.raises(UndecodableImage, match="damaged"):
+        decode_image(bytes(data))
 
 
 def test_a_large_png_is_inflated_whole_before_it_is_decoded() -> None:
