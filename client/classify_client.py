@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
@@ -18,11 +19,14 @@ from protocol.errors import NotReady, Overloaded, RateLimited, ServiceClosed, Se
 from protocol.reply import Categories, ClassifyReply, ImageResult
 from protocol.request import ClassifyRequest, encoded
 
+from .deadline import Deadline
 from .errors import BadReply, ConnectionLost, NotListening, UnreadableImage
 
 ImageSource: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str]"
 
 DEFAULT_TIMEOUT_S = 10.0
+# Unpacked: a few images with all categories of a model of 20,000 classes.
+DEFAULT_MAX_REPLY_BYTES = 16 << 20
 DEFAULT_JOBS = 4
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 2.0
@@ -67,16 +71,27 @@ class ClassifyClient(ABC):
         retries: how often a request is sent again after an error that may pass (`PASSING`). A
             service that starts is waited for in any case: one that is `NotReady` for the whole
             time, one that does not listen for `LISTEN_PATIENCE_S`.
+        max_reply_bytes: bytes of a reply, unpacked; a larger one is a BadReply.
     """
 
-    def __init__(self, *, service: str, timeout_s: float, retries: int) -> None:
-        if timeout_s <= 0:
-            raise ValueError(f"timeout_s must be more than 0, got {timeout_s}")
+    def __init__(
+        self,
+        *,
+        service: str,
+        timeout_s: float,
+        retries: int,
+        max_reply_bytes: int = DEFAULT_MAX_REPLY_BYTES,
+    ) -> None:
+        if not 0 < timeout_s < math.inf:
+            raise ValueError(f"timeout_s must be seconds above 0, got {timeout_s}")
         if retries < 0:
             raise ValueError(f"retries must be 0 or more, got {retries}")
+        if max_reply_bytes < 1:
+            raise ValueError(f"max_reply_bytes must be 1 or more, got {max_reply_bytes}")
         self.service = service
         self._timeout_s = timeout_s
         self._retries = retries
+        self._max_reply_bytes = max_reply_bytes
 
     def classify(
         self,
@@ -144,20 +159,18 @@ class ClassifyClient(ABC):
         Raises:
             ServingError: the request failed as a whole. Errors of single images are in the reply.
         """
-        began = time.monotonic()
-        deadline = began + self._timeout_s
+        deadline = Deadline(self._timeout_s)
+        listen = deadline.sooner(LISTEN_PATIENCE_S)
         attempt = retried = 0
         while True:
             try:
-                reply = self._exchange(request, deadline - time.monotonic())
+                reply = self._exchange(request, deadline)
                 break
             except (*PASSING, NotReady, NotListening) as error:
                 retried += isinstance(error, PASSING)
-                patient = deadline
-                if isinstance(error, NotListening):
-                    patient = min(deadline, began + LISTEN_PATIENCE_S)
+                patient = listen if isinstance(error, NotListening) else deadline
                 pause = _pause(attempt)
-                if retried > self._retries or time.monotonic() + pause + LEAST_S >= patient:
+                if retried > self._retries or pause + LEAST_S >= patient.left_s():
                     raise
             attempt += 1
             time.sleep(pause)
@@ -173,8 +186,8 @@ class ClassifyClient(ABC):
         """The server's address, for messages."""
 
     @abstractmethod
-    def _exchange(self, request: ClassifyRequest, timeout_s: float) -> ClassifyReply:
-        """Send `request` once and read its reply within `timeout_s`."""
+    def _exchange(self, request: ClassifyRequest, deadline: Deadline) -> ClassifyReply:
+        """Send `request` once and read its reply until `deadline`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from protocol.console import print_error
 from protocol.forms import FORMS
 
 from .address import DEFAULT_SERVICE
@@ -118,7 +119,8 @@ def run_command(
         client = connect(call)
     except (NoImage, ValueError) as error:
         # Without argparse's usage, which would hide this line: the options themselves are right.
-        parser.exit(BAD_CALL, f"error: {error}\n")
+        print_error(str(error))
+        sys.exit(BAD_CALL)
     try:
         with client:
             return _run(client, call)
@@ -152,12 +154,12 @@ def _run(client: ClassifyClient, call: Call) -> int:
         rows = call.topk or (1 if call.threshold is None else None)
         print_table(for_table, rows, sys.stdout)
     if unreachable is not None:
-        text = f"error: {unreachable}"
+        text = str(unreachable)
         if isinstance(unreachable, NotListening):
             text += "; is the service running? start it with `make serve`"
         if done:
             text += f"; {len(call.images) - done} of {len(call.images)} images are not classified"
-        print(text, file=sys.stderr)
+        print_error(text)
         return UNREACHABLE
     return SOME_FAILED if failed else ANSWERED
 

@@ -7,15 +7,21 @@ HTTP/1.1. A gRPC server begins with a SETTINGS frame, or accepts `h2` only.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import ssl
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from client.addresses import addresses_of
+from client.deadline import Deadline
+
 Spoken: TypeAlias = Literal["HTTP", "gRPC", ""]
+Look: TypeAlias = Callable[[], socket.socket]
 
 STEP_TIMEOUT_S = 1.0
 # OpenSSL's X509_V_ERR_: HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH.
@@ -48,19 +54,25 @@ class Found:
     wants_certificate: bool = False
 
 
-def look_at(host: str, port: int, context: ssl.SSLContext) -> Found:
-    """Look at an address; `context` is what the client trusts, and its own certificate."""
+def look_at(host: str, port: int, context: ssl.SSLContext, deadline: Deadline) -> Found:
+    """Look at an address; `context` is what the client trusts, and its own certificate.
+
+    This takes no longer than until `deadline`; what is not found until then is left out.
+    """
+    look = functools.partial(_connection, host, port, deadline)
     try:
-        with _connection(host, port):
+        with look():
             pass
+    except TimeoutError:
+        return Found()
     except OSError as error:
         return Found(refused=(error.strerror or str(error)).lower())
     try:
-        return _over_tls(host, port, context)
+        return _over_tls(look, host, context)
     except OSError:  # SSLError is one
         pass
     try:
-        with _connection(host, port) as plain:
+        with look() as plain:
             return Found(speaks=_spoken(plain))
     except OSError:
         return Found()
@@ -98,16 +110,24 @@ def _other_tls(found: Found, wanted: Spoken) -> str:
 
 
 def proxy_of(host: str, *names: str) -> str:
-    """Return the proxy that the environment has for `host`, by the first of `names` that is set."""
+    """Return the proxy that the environment has for `host`, as messages show it."""
+    address = proxy_address_of(host, *names)
+    bare = urlsplit(address).netloc if "://" in address else address
+    return bare.rpartition("@")[2]  # without a password
+
+
+def proxy_address_of(host: str, *names: str) -> str:
+    """Return the proxy that the environment has for `host`, by the first of `names` that is set.
+
+    There may be a password in it.
+    """
     set_proxies = urllib.request.getproxies()
     grpc_proxy = os.environ.get("grpc_proxy")  # noqa: SIM112 - gRPC reads small letters
     if grpc_proxy:
         set_proxies["grpc"] = grpc_proxy
     if urllib.request.proxy_bypass(host):
         return ""
-    address = next((set_proxies[name] for name in names if set_proxies.get(name)), "")
-    bare = urlsplit(address).netloc if "://" in address else address
-    return bare.rpartition("@")[2]  # without a password
+    return next((set_proxies[name] for name in names if set_proxies.get(name)), "")
 
 
 def through(proxy: str) -> str:
@@ -120,38 +140,49 @@ def through(proxy: str) -> str:
     )
 
 
-def _connection(host: str, port: int) -> socket.socket:
-    connection = socket.create_connection((host, port), STEP_TIMEOUT_S)
-    connection.settimeout(STEP_TIMEOUT_S)
-    return connection
+def _connection(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Return a connection of which each operation has a second, and what is left at most."""
+    step = deadline.sooner(STEP_TIMEOUT_S)
+    failure: OSError = TimeoutError("the time is over")
+    for address in addresses_of(host, port, step):
+        if step.left_s() <= 0:
+            break
+        try:
+            connection = socket.create_connection(address, step.left_s())
+        except OSError as error:
+            failure = error
+            continue
+        connection.settimeout(max(deadline.sooner(STEP_TIMEOUT_S).left_s(), 0.001))
+        return connection
+    raise failure
 
 
-def _over_tls(host: str, port: int, context: ssl.SSLContext) -> Found:
+def _over_tls(look: Look, host: str, context: ssl.SSLContext) -> Found:
     """Look at a server over TLS, and whether `context` trusts it.
 
     Raises:
         OSError: it does not speak TLS.
     """
     # A server of web pages may choose h2 too, but then it answers HTTP/1.1 as well.
-    spoken, _ = _in_tls(host, port, "http/1.1")
+    spoken, _ = _in_tls(look, host, "http/1.1")
     answers = bool(spoken)
     if not spoken:
-        spoken, answers = _in_tls(host, port, "h2")
+        spoken, answers = _in_tls(look, host, "h2")
     return Found(
         speaks=spoken,
         tls=True,
-        distrust=_distrust(host, port, context),
+        distrust=_distrust(look, host, context),
         # With TLS 1.3 the handshake is over before the server misses the certificate.
         wants_certificate=not answers,
     )
 
 
-def _in_tls(host: str, port: int, protocol: str) -> tuple[Spoken, bool]:
+def _in_tls(look: Look, host: str, protocol: str) -> tuple[Spoken, bool]:
     """Return what a server speaks that is offered `protocol`, and whether it answers at all."""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     trusting.set_alpn_protocols([protocol])
-    with trusting.wrap_socket(_connection(host, port), server_hostname=host) as secured:
+    with trusting.wrap_socket(look(), server_hostname=host) as secured:
         chosen: Spoken = "gRPC" if secured.selected_alpn_protocol() == "h2" else ""
         try:
             spoken = _spoken(secured)
@@ -160,9 +191,9 @@ def _in_tls(host: str, port: int, protocol: str) -> tuple[Spoken, bool]:
     return spoken or chosen, bool(spoken)
 
 
-def _distrust(host: str, port: int, context: ssl.SSLContext) -> str:
+def _distrust(look: Look, host: str, context: ssl.SSLContext) -> str:
     try:
-        with context.wrap_socket(_connection(host, port), server_hostname=host):
+        with context.wrap_socket(look(), server_hostname=host):
             return ""
     except ssl.SSLCertVerificationError as error:
         return _reason(error, host)

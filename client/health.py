@@ -6,6 +6,7 @@ For container health checks and scripts; needs nothing but the standard library.
 from __future__ import annotations
 
 import argparse
+import functools
 import http.client
 import ssl
 import sys
@@ -13,13 +14,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from typing import IO
 from urllib.parse import urlsplit
 
 from client.address import is_loopback
-from protocol.console import as_command
+from protocol.console import as_command, within
+from protocol.escaping import escaped, excerpt
 
 DEFAULT_URL = "http://127.0.0.1:18080/health/ready"
 TIMEOUT_S = 4.0
+MOST_BYTES = 64 * 1024
 PAUSE_S = 0.25
 
 
@@ -43,15 +47,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(url: str, context: ssl.SSLContext | None = None) -> tuple[bool, str]:
-    """Return whether `url` answers 200, and the body; `context` has the trusted authorities."""
+    """Return whether `url` answers 200, and the body; `context` has the trusted authorities.
+
+    It takes `TIMEOUT_S` at most, whatever the server does, and reads `MOST_BYTES` of the body.
+    """
+    try:
+        return within(TIMEOUT_S, functools.partial(_check, url, context))
+    except TimeoutError:
+        return False, f"cannot reach {url}: no whole reply within {TIMEOUT_S:g} s"
+
+
+def _check(url: str, context: ssl.SSLContext | None) -> tuple[bool, str]:
     try:
         with _opener(url, context).open(url, timeout=TIMEOUT_S) as reply:
-            return True, reply.read().decode(errors="replace")
+            return _read(url, reply)
     except urllib.error.HTTPError as error:
-        return False, error.read().decode(errors="replace")
-    # ValueError: the address has letters that none has.
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return False, f"cannot reach {url}: {error}"
+        with error:
+            return False, _read(url, error)[1]
+    # ValueError: the address has letters that none has. LookupError: the server names a charset or
+    # an authentication that there is none of.
+    except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
+        return False, f"cannot reach {url}: {excerpt(str(error))[1:-1]}"
+
+
+def _read(url: str, reply: IO[bytes]) -> tuple[bool, str]:
+    body = reply.read(MOST_BYTES + 1)
+    if len(body) > MOST_BYTES:
+        return False, f"{url} is no health address: its reply is over {MOST_BYTES} bytes"
+    return True, escaped(body.decode(errors="replace"))
 
 
 def _opener(url: str, context: ssl.SSLContext | None) -> urllib.request.OpenerDirector:

@@ -1,10 +1,11 @@
-"""What a failure over HTTP means: a reply without the envelope, or an error of httpx."""
+"""What a failure over HTTP means: a reply without the envelope, or an error of httpcore."""
 
 from __future__ import annotations
 
-import httpx
+import httpcore
 
 from client.errors import BadReply
+from client.http_exchange import HttpReply
 from protocol.errors import (
     DeadlineExceeded,
     NotReady,
@@ -14,8 +15,8 @@ from protocol.errors import (
     TooLarge,
     Unauthenticated,
 )
+from protocol.escaping import escaped_line, excerpt
 
-CONNECT_TIMEOUT_S = 5.0
 # What the status of a reply without an envelope means; it is of a gateway in front of the service.
 _GATEWAY_ERRORS: dict[int, type[ServingError]] = {
     401: Unauthenticated,
@@ -34,21 +35,22 @@ class BodyNotRead(BadReply):
     """The server says that it cannot read this form of body."""
 
 
-def no_envelope(url: str, status: int, body: bytes) -> ServingError:
+def no_envelope(url: str, reply: HttpReply) -> ServingError:
     """Return the error for a reply that is not the envelope: a gateway's, or another program's.
 
     The envelope itself is read whatever the status is: 0.9 sends its errors with 200.
     """
-    shown = " ".join(body[:60].decode(errors="replace").split())
+    status = reply.status
     kind = BodyNotRead if status in _BODY_NOT_READ else _GATEWAY_ERRORS.get(status, BadReply)
+    leads = f", which leads to {excerpt(reply.location)}" if reply.location else ""
     return kind(
-        f"{url} answered HTTP {status} and no serving envelope ({shown!r}); "
+        f"{url} answered HTTP {status}{leads} and no serving envelope ({excerpt(reply.body)}); "
         "check host, port and path"
     )
 
 
 def is_refused(error: BaseException | None) -> bool:
-    """Return whether the operating system's error behind httpx's says that nothing listens."""
+    """Return whether the operating system's error behind httpcore's says that nothing listens."""
     while error is not None:
         if isinstance(error, ConnectionRefusedError):
             return True
@@ -56,13 +58,13 @@ def is_refused(error: BaseException | None) -> bool:
     return False
 
 
-def reason_of(error: httpx.TransportError) -> str:
-    """Return the operating system's message if there is one, else httpx's, in one line."""
+def reason_of(error: Exception) -> str:
+    """Return the operating system's message if there is one, else httpcore's, in one line."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.TimeoutException):
-        return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-    return str(error).lower() or type(error).__name__
+    if isinstance(error, httpcore.TimeoutException):
+        return "no connection in time"
+    return escaped_line(str(error)[:200]).lower() or type(error).__name__

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from protocol.escaping import escaped_line
 from protocol.forms import in_form
 
 from .classify_client import Outcome
@@ -58,7 +59,9 @@ def print_table(outcomes: Sequence[Outcome], topk: int | None, file: TextIO) -> 
     for outcome in outcomes:
         name, spent = _printable(_name(outcome)), f"{outcome.seconds * 1000:.0f} ms"
         if outcome.error:
-            table.add_row(name, Text(error_text(outcome.error), style="red"), "", spent)
+            reason = _printable(error_text(outcome.error))
+            reason.stylize("red")
+            table.add_row(name, reason, "", spent)
             continue
         best = outcome.categories[:topk]
         if not best:
@@ -96,5 +99,8 @@ def _name(outcome: Outcome) -> str:
 
 
 def _printable(text: str) -> Text:
-    """Return `text` literally: without markup; bytes of a file name that are not UTF-8 become ?."""
-    return Text(text.encode(errors="replace").decode())
+    """Return `text` literally, in one line: without markup, and escaped where a terminal would act.
+
+    Bytes of a file name that are not UTF-8 become ?.
+    """
+    return Text(escaped_line(text.encode(errors="replace").decode()))

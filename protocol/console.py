@@ -4,7 +4,7 @@
 OSError of any `print`, or of its own end, when it writes what is buffered. Here it ends the command
 as a SystemExit, which no handler of OSError takes for an error of a file. So does a full disk.
 
-Runs on Python 3.8 too, and imports nothing but the standard library.
+Runs on Python 3.8 too, and needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import queue
 import sys
-from typing import Any, Callable, Optional
+import threading
+from typing import Any, Callable, Optional, Tuple, TypeVar
+
+from .escaping import escaped
+
+T = TypeVar("T")
 
 READER_LEFT = 141  # as a shell reports a program that SIGPIPE ended
 INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
@@ -60,6 +66,41 @@ def as_command(main: Callable[[], Optional[int]]) -> int:
         raise
     _flush()
     return code
+
+
+def print_error(text: str) -> None:
+    """Print `error: TEXT` to stderr; what a terminal would act on is escaped, as text of peers may be.
+
+    Further lines of the text are indented, so that none of them passes for a message of ours.
+    """
+    print("error: " + escaped(text).replace("\n", "\n  "), file=sys.stderr)
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Return what `work` returns, within so many seconds, whatever it waits for.
+
+    For commands, which end soon: work that takes longer goes on in its thread until the process
+    ends, and is not waited for then.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    outcome: queue.Queue[Tuple[Optional[BaseException], Any]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            outcome.put((None, work()))
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            outcome.put((error, None))
+
+    threading.Thread(target=run, name="within", daemon=True).start()
+    try:
+        error, result = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError("not done within {:g} s".format(seconds)) from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]
 
 
 def make_writable() -> None:

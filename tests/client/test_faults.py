@@ -86,7 +86,7 @@ def treat(connection: socket.socket, behave: Behaviour) -> None:
     ("behaviour", "kind"),
     [
         (reset, ConnectionLost),
-        (no_http, ConnectionLost),
+        (no_http, BadReply),
         (cut_short, ConnectionLost),
         (another_page, BadReply),
     ],
