@@ -188,13 +188,8 @@ class RpcClient(ClassifyClient):
                 f"{self.endpoint} ended the call before its reply: the service is stopping, or a "
                 "gateway in between gave up; send the request again"
             )
-        if "CLIENT: Received message larger" in details or "Decompressed message" in details:
-            return BadReply(
-                f"the reply of {self.endpoint} is over {self._max_reply_bytes} bytes "
-                f"(max_reply_bytes of the client): {details}"
-            )
         if "larger than max" in details:
-            return TooLarge(f"the message is over a limit on the way: {details}")
+            return self._too_large(details)
         kind = GATEWAY_ERRORS.get(status)
         if kind is not None:
             return kind(details or status.name)
@@ -202,6 +197,15 @@ class RpcClient(ClassifyClient):
             f"{self.endpoint} speaks gRPC, but not PipelineService.inference "
             f"({status.name}: {details}); check host and port"
         )
+
+    def _too_large(self, details: str) -> ServingError:
+        """Return the error for a message over a limit: gRPC says on which side."""
+        if "CLIENT: Received" in details or "Decompressed" in details:
+            return BadReply(
+                f"the reply of {self.endpoint} is over {self._max_reply_bytes} bytes "
+                f"(max_reply_bytes of the client): {details}"
+            )
+        return TooLarge(f"the message is over a limit on the way: {details}")
 
     def _unavailable(self, details: str, deadline: Deadline) -> ServingError:
         """Return the error for a call without a connection, or with one that broke."""

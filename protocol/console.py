@@ -69,9 +69,9 @@ def as_command(main: Callable[[], Optional[int]]) -> int:
 
 
 def print_error(text: str) -> None:
-    """Print `error: TEXT` to stderr; what a terminal would act on is escaped, as text of peers may be.
+    """Print `error: TEXT` to stderr, with escapes for what a terminal would act on.
 
-    Further lines of the text are indented, so that none of them passes for a message of ours.
+    Text of a peer may be in it. Further lines of the text are indented, so that none of them passes for a message of ours.
     """
     print("error: " + escaped(text).replace("\n", "\n  "), file=sys.stderr)
 
