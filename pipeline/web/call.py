@@ -21,9 +21,6 @@ from ..admission.inflight import Reservation
 from ..admission.offload import Lane
 from .protocol import BEGAN, REFUSED
 
-# A body over the limit is read on and thrown away up to this factor, so that the client gets to
-# read the reply instead of a reset connection.
-DISCARD_FACTOR = 4
 # Starlette takes half a microsecond for each parameter of an address, on the event loop.
 _MOST_PARAMETERS = 100
 _LONGEST_QUERY = 4096
@@ -90,8 +87,10 @@ class HttpCall:
     async def _receive(self, reservation: Reservation) -> bytes:
         declared = self.headers.get("content-length", "")
         size = int(declared) if declared.isdigit() else 0
+        if size > self._limit:
+            raise self._too_large()
         chunk, more = await self._chunk()
-        if not more and max(len(chunk), size) <= self._limit:
+        if not more and len(chunk) <= self._limit:
             reservation.add(len(chunk))
             return chunk  # most bodies: nothing is copied
         # Written as they come: joining all of a large body at its end would block the loop.
@@ -99,17 +98,16 @@ class HttpCall:
         received = 0
         while True:
             received += len(chunk)
-            if max(received, size) <= self._limit:
-                reservation.add(len(chunk))
-                whole.write(chunk)
-            else:
-                whole = io.BytesIO()
-            if not more or max(received, size) > DISCARD_FACTOR * self._limit:
-                break
+            if received > self._limit:
+                raise self._too_large()
+            reservation.add(len(chunk))
+            whole.write(chunk)
+            if not more:
+                return whole.getvalue()  # no copy: BytesIO hands over its own bytes
             chunk, more = await self._chunk()
-        if max(received, size) > self._limit:
-            raise TooLarge(f"the body is over the limit of {self._limit / 2**20:g} MiB")
-        return whole.getvalue()  # no copy: BytesIO hands over its own bytes
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is over the limit of {self._limit / 2**20:g} MiB")
 
     async def _chunk(self) -> tuple[bytes, bool]:
         """Return the next piece of the body, and whether more follow."""

@@ -15,11 +15,9 @@ headers are dropped. tests/pipeline/web/test_uvicorn.py lists what is used of uv
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -27,12 +25,16 @@ from protocol import errors
 from protocol.errors import ServingError
 
 from ..admission.running import RunningRequests
+from .body_count import BodyCount, out_of_proportion
 from .connections import Connections
+from .half_closed import INTERIM_REPLY, HalfClosed
+from .last_reply import last_reply
+from .lingering import Lingering
+from .reads import MOST_BYTES, PIECE_BYTES, BoundedReads, ReadBuffer
+from .turns import Turns
 
 HEAD_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 30.0
-# What still comes behind an error is read and discarded for so long.
-LINGER_S = 2.0
 # A body may take this long; longer while it comes at this rate, and at most to the limit.
 BODY_PATIENCE_S = 30.0
 SLOWEST_BYTES_A_SECOND = 4096
@@ -43,7 +45,7 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 # Pieces are lines, and parts of bodies. A client can make them small; between turns the loop serves
 # other connections.
-_PIECES_A_TURN = 500
+_PIECES_A_TURN = 250
 # In the scope's state: the error that the client got while the application waited for the body;
 # when the request's first byte came, by `time.monotonic`; the task of the application.
 REFUSED = "refused"
@@ -54,49 +56,63 @@ OnError: TypeAlias = Callable[[ServingError], None]
 ErrorBody: TypeAlias = Callable[[ServingError], bytes]
 
 
+class _Shared(NamedTuple):
+    """What all connections of a server share."""
+
+    connections: Connections
+    error_body: ErrorBody
+    on_refused: OnError
+    running: RunningRequests
+    turns: Turns
+    buffer: ReadBuffer
+
+
 class _BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        error_body: ErrorBody,
-        on_refused: OnError,
-        running: RunningRequests,
-        **options: Any,  # noqa: ANN401 - uvicorn's own
-    ) -> None:
+    def __init__(self, shared: _Shared, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**options)
-        self._connections = connections
-        self._error_body = error_body
-        self._on_refused = on_refused
-        self._running = running
+        self._shared = shared
         self._unread = b""  # received; not parsed from `_at` on
         self._piece_at = self._at = 0  # the piece that is parsed now is between them
         self._in_headers = self._in_body = False
         self._framing_bytes = 0  # of a head; of a body: since its last piece
-        self._body_bytes = 0
+        self._body = BodyCount()
         self._body_left = 0  # of the body, or of the chunk, if its size is known
+        self._keeps_alive = False  # what the request says
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
+        self._lingering: Lingering | None = None
+        self._half_closed: HalfClosed | None = None
 
     @property
     def idle(self) -> bool:
         """Whether no request waits for its reply."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def wants(self) -> int:
+        """How many bytes may be read at once."""
+        return min(max(PIECE_BYTES, MOST_BYTES if self._is_over else self._body_left), MOST_BYTES)
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._for_reply = _ReplyTransport(transport, self._end)
         self._wait(HEAD_TIMEOUT_S, transport.abort)
-        if not self._connections.add(self):
-            limit = f"all of the {self._connections.limit} connections are at work; try again"
+        connections = self._shared.connections
+        if not connections.add(self):
+            limit = f"all of the {connections.limit} connections are at work; try again"
             self._reply_last(errors.Overloaded(limit))
-            self._close()
+            self._close()  # at once: there is no place for it
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_wait()
-        self._connections.remove(self)
-        self._running.end(self)
+        self._shared.connections.remove(self)
+        self._shared.running.end(self)
         super().connection_lost(exc)
+        # What refers to this connection is free without the garbage collector.
+        self._lingering = self._half_closed = None
+        self._for_reply.shut()
 
     def _wait(self, seconds: float, then: Callable[..., None], *arguments: object) -> None:
         """Wait for the client, in place of the wait before."""
@@ -104,16 +120,38 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(seconds, then, *arguments)
 
     def _end_wait(self) -> None:
+        for wait in (self._lingering, self._half_closed):
+            if wait is not None:
+                wait.end()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     # --- what is received ------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        if not self._is_over:
+    def data_received(self, data: bytes | memoryview) -> None:
+        if self._lingering is not None:
+            self._lingering.received(len(data))
+        elif not self._is_over:
             self._unread, self._at = self._unread[self._at :] + data, 0
             self._parse()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection of a client that waits for a reply; TLS has no such state."""
+        if self._is_over or self.transport.get_extra_info("sslcontext") is not None:
+            return False
+        if self._in_headers or self._in_body:
+            if not (self._in_body and self.cycle.response_started):
+                error = errors.InvalidRequest("the connection ended before the request did")
+                self.transport.write(last_reply(error, self._shared.error_body(error)))
+            return False
+        if self.idle:
+            return False
+        self.cycle.keep_alive = False
+        if not self.cycle.response_started and self.parser.get_http_version() == "1.1":
+            self.transport.write(INTERIM_REPLY)
+        self._half_closed = HalfClosed(self.transport, self.transport.abort)
+        return True
 
     def _is_ready(self) -> bool:
         """Whether the parser may have more: not behind a request whose reply is not complete."""
@@ -142,14 +180,14 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._unread and not self._is_ready():
             # Not by uvicorn's flow control, which reads on as soon as the application waits.
             self.transport.pause_reading()
-        elif pieces == _PIECES_A_TURN:
+        elif pieces == _PIECES_A_TURN and not self._is_over:
             self.transport.pause_reading()
-            self.loop.call_soon(self._read_on)
+            self._shared.turns.wait(self._read_on)
         elif self._is_ready() and self._timer is None:
             self._wait(HEAD_TIMEOUT_S, self.transport.abort)
 
     def _read_on(self) -> None:
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and not self._is_over:
             self.transport.resume_reading()
             self._parse()
 
@@ -159,7 +197,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"][BEGAN] = time.monotonic()
-        self._running.begin(self, self._cut)
+        self._shared.running.begin(self, self._cut)
 
     def on_url(self, url: bytes) -> None:
         self._in_headers = True
@@ -168,25 +206,39 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_headers:  # else it is a trailer, which no proxy in front of us has looked at
             super().on_header(name, value)
+            if len(self.headers) > MAX_HEADERS:
+                self._refuse_head()
 
     def on_headers_complete(self) -> None:
-        if self._framing_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+        if self._is_over:
+            return
+        if self._framing_bytes > MAX_HEAD_BYTES:
             self._refuse_head()
         elif self.parser.should_upgrade():  # without Upgrade headers only CONNECT does
             self._refuse(errors.MethodNotAllowed("this is no proxy"))
         else:
             super().on_headers_complete()
             self._in_headers, self._in_body = False, True
-            self._body_bytes, self._body_left = 0, int(dict(self.headers).get(b"content-length", 0))
+            self._body, self._body_left = BodyCount(), self._content_length()
+            # A reply that comes before the end of the body is the last: the rest is not read.
+            self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+            self.cycle.transport = self._for_reply  # type: ignore[assignment]
             self._await_body()
+
+    def _content_length(self) -> int:
+        return int(dict(self.headers).get(b"content-length", 0))
 
     def on_chunk_header(self) -> None:
         line = self._unread[self._piece_at : self._at]
         self._body_left = int(line.partition(b";")[0], 16)
+        if not self._body.add_chunk(len(line)):
+            self._refuse(errors.InvalidRequest(out_of_proportion()))
 
     def on_body(self, body: bytes) -> None:
+        if self._is_over:
+            return
         self._framing_bytes = 0
-        self._body_bytes += len(body)
+        self._body.bytes += len(body)
         self._body_left -= len(body)
         waiting: object = self.cycle.body
         if not waiting:
@@ -198,36 +250,38 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._in_body:  # else its head has been refused
+        if self._in_body and not self._is_over:  # else its head has been refused
             self._in_body = False
             self._framing_bytes = self._body_left = 0
             self._end_wait()
+            if not self.cycle.response_started:
+                self.cycle.keep_alive = self._keeps_alive
             super().on_message_complete()
 
     def _await_body(self) -> None:
         now = self.loop.time()
-        self._wait(BODY_PATIENCE_S, self._look_at_body, now, BODY_PATIENCE_S, self._body_bytes)
+        self._wait(BODY_PATIENCE_S, self._look_at_body, now, BODY_PATIENCE_S, self._body.bytes)
 
     def _look_at_body(self, began: float, since_s: float, seen_bytes: int) -> None:
         seconds = self.loop.time() - began
-        enough = self._body_bytes - seen_bytes >= SLOWEST_BYTES_A_SECOND * since_s
+        enough = self._body.bytes - seen_bytes >= SLOWEST_BYTES_A_SECOND * since_s
         # Reading is paused where the service itself is behind; that is not the sender's fault.
         if (enough or self.flow.read_paused) and seconds < BODY_LIMIT_S:
-            looked = (began, _LOOK_EVERY_S, self._body_bytes)
+            looked = (began, _LOOK_EVERY_S, self._body.bytes)
             self._wait(_LOOK_EVERY_S, self._look_at_body, *looked)
         else:
-            why = f"{self._body_bytes} bytes of the body came within {seconds:.0f} s: too slow"
+            why = f"{self._body.bytes} bytes of the body came within {seconds:.0f} s: too slow"
             self._refuse(errors.DeadlineExceeded(why))
 
     # --- what is sent ----------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
+        self._shared.running.end(self)
+        if self._is_over or self.transport.is_closing():
+            return
         super().on_response_complete()
-        self._connections.used(self)
-        self._running.end(self)
-        if self.transport.is_closing():
-            self._close()
-        elif self._unread:
+        self._shared.connections.used(self)
+        if self._unread:
             self._read_on()
 
     def _cut(self) -> None:
@@ -247,45 +301,79 @@ class _BoundedProtocol(HttpToolsProtocol):
         """Reply `error` to what is being read, unless a reply has begun, and close."""
         if self._is_over or self.transport.is_closing():
             return
-        self._is_over = True
-        self._running.end(self)
-        if self._in_body and self.cycle.response_started:
-            self._close()
-            return
-        self._reply_last(error)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        # To close over bytes that were not read resets the connection, and may take the reply away.
-        self.transport.resume_reading()
-        self._wait(LINGER_S, self._close)
+        if not (self._in_body and self.cycle.response_started):
+            self._reply_last(error)
+        self._end(is_read=False)
 
     def _reply_last(self, error: ServingError) -> None:
-        self.transport.write(_last_reply(error, self._error_body(error)))
+        self.transport.write(last_reply(error, self._shared.error_body(error)))
         if self._in_body:
             self.cycle.scope["state"][REFUSED] = error
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         else:
-            self._on_refused(error)
+            self._shared.on_refused(error)
+
+    def _end(self, *, is_read: bool | None = None) -> None:
+        """Read no more requests, and close when the client has the last reply."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._for_reply.shut()
+        self._shared.running.end(self)
+        if is_read is None:
+            is_read = not (self._in_body or self._unread)
+        self._end_wait()
+        if self.transport.is_closing():
+            return
+        if is_read or self._half_closed is not None:
+            self._close()
+        else:
+            self._lingering = Lingering(self.transport, self._close)
 
     def _close(self) -> None:
+        self._is_over = True
         self.transport.close()
         # Which waits for ever for a client that does not read its reply.
         self._wait(WRITE_TIMEOUT_S, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait(WRITE_TIMEOUT_S, self.transport.abort)
+        if self._lingering is None:
+            self._wait(WRITE_TIMEOUT_S, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._is_over:
+            return
         if self._in_body:
             self._await_body()
         elif not self.transport.is_closing():
             self._end_wait()
 
+    def shutdown(self) -> None:
+        """Close when the request that runs has its reply; one that lingers is closed by itself."""
+        if not self._is_over:
+            self._keeps_alive = False
+            super().shutdown()
+
     def timeout_keep_alive_handler(self) -> None:
         self._close()
+
+
+class _ReplyTransport:
+    """What uvicorn writes a reply to: its end is not the end of reading, and nothing follows it."""
+
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
+        self.write: Callable[[bytes], None] = transport.write
+        self.is_closing = transport.is_closing
+        self.close = end
+
+    def shut(self) -> None:
+        """Write no more; forget the connection."""
+        self.write = _ignore
+        self.is_closing = _always
+        self.close = _nothing
 
 
 def bounded_protocol(
@@ -293,31 +381,34 @@ def bounded_protocol(
     error_body: ErrorBody,
     on_refused: OnError | None = None,
     running: RunningRequests | None = None,
-) -> functools.partial[_BoundedProtocol]:
+) -> Callable[..., BoundedReads]:
     """Return what makes the protocols of a server that keeps at most so many connections.
 
     `error_body` gives the JSON of an error; `on_refused` gets each error that was sent before the
     application saw a request; `running` counts the requests.
     """
-    return functools.partial(
-        _BoundedProtocol,
+    shared = _Shared(
         Connections(max_connections),
         error_body,
         on_refused or _ignore,
         RunningRequests() if running is None else running,
+        Turns(),
+        ReadBuffer(),
     )
 
+    def make(**options: Any) -> BoundedReads:  # noqa: ANN401 - uvicorn's own
+        return BoundedReads(_BoundedProtocol(shared, **options), shared.buffer)
 
-def _ignore(_error: ServingError) -> None:
+    return make
+
+
+def _ignore(_argument: object) -> None:
     pass
 
 
-def _last_reply(error: ServingError, body: bytes) -> bytes:
-    """Return a reply after which the connection is closed."""
-    status = HTTPStatus(errors.wire_codes(error).http_status)
-    later = "Retry-After: 1\r\n" if status == HTTPStatus.TOO_MANY_REQUESTS else ""
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n{later}Connection: close\r\n\r\n"
-    )
-    return head.encode() + body
+def _nothing() -> None:
+    pass
+
+
+def _always() -> bool:
+    return True

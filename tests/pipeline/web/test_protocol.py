@@ -7,14 +7,9 @@ import contextlib
 import json
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
 from uvicorn.protocols.http import httptools_impl
 
 from pipeline.admission.desk import Desk
@@ -27,85 +22,7 @@ from pipeline.web.app import build_http_app
 from pipeline.web.server import serve_app
 from protocol.key_value.reply import error_to_json
 from tests.patience import PATIENCE_S
-
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Server:
-    """An application that replies `size` bytes when `release` is set; counts the requests."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.requests = 0
-        self.disconnected = 0
-        self.size = 2
-        self.bodies: list[bytes] = []
-        self.headers: dict[str, str] = {}
-        self.release = asyncio.Event()
-        self.release.set()
-
-    async def reply(self, request: Request) -> Response:
-        try:
-            body = await request.body()
-        except ClientDisconnect:
-            self.disconnected += 1
-            return Response()
-        self.requests += 1
-        self.bodies.append(body)
-        self.headers |= dict(request.headers)
-        # As the application itself does, to notice that the client goes away.
-        gone = asyncio.ensure_future(request.receive())
-        await self.release.wait()
-        gone.cancel()
-        return Response(b"x" * self.size)
-
-    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., Any]]:
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(**options: Any) -> Server:
-            server = Server()
-            app = Starlette(routes=[Route("/", server.reply, methods=["GET", "POST"])])
-            listening = socket.create_server(("127.0.0.1", 0))
-            server.port = listening.getsockname()[1]
-            await serve_app(stack, app, [listening], error_body=error_to_json, **options)
-            # uvicorn's task begins to accept.
-            await request(*await server.open())
-            return server
-
-        yield start
-
-
-async def request(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, close: bool = True
-) -> bytes:
-    writer.write(GET)
-    reply = await read_reply(reader)
-    if close:
-        writer.close()
-        await writer.wait_closed()
-    return reply
-
-
-async def read_reply(reader: asyncio.StreamReader) -> bytes:
-    async def read() -> bytes:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        return head + await reader.readexactly(length)
-
-    return await asyncio.wait_for(read(), PATIENCE_S)
-
-
-async def closed(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side ends the connection."""
-    with contextlib.suppress(ConnectionError):
-        while await asyncio.wait_for(reader.read(65536), PATIENCE_S):
-            pass
-    return True
+from tests.pipeline.web.raw_http import GET, closed, read_reply, request
 
 
 async def test_the_connection_idle_longest_is_closed_for_a_new_one(serve: Any) -> None:

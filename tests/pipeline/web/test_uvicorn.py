@@ -24,6 +24,8 @@ OVERRIDDEN = {
     "connection_made",
     "connection_lost",
     "data_received",
+    "eof_received",
+    "shutdown",
     "pause_writing",
     "resume_writing",
     "on_message_begin",
@@ -36,19 +38,22 @@ OVERRIDDEN = {
     "send_400_response",
     "timeout_keep_alive_handler",
 }
-# Attributes of a connection that we read, or write (the last three of `cycle`, and its scope).
+# Attributes of a connection that we read, or write (the last five of `cycle`).
 READ = {
     "loop",
     "transport",
     "scope",
     "headers",
     "parser.should_upgrade",
+    "parser.get_http_version",
     "flow.read_paused",
     "cycle",
     "cycle.body",
     "cycle.response_started",
     "cycle.response_complete",
     "cycle.scope",
+    "cycle.keep_alive",
+    "cycle.transport",
     "cycle.disconnected",
     "cycle.message_event",
 }
@@ -92,7 +97,7 @@ async def accept(application: Any, kind: Any = HttpToolsProtocol) -> tuple[Any, 
     connection = kind(config=config, server_state=ServerState(), app_state={})
     transport = Transport()
     connection.connection_made(transport)
-    return connection, transport
+    return getattr(connection, "protocol", connection), transport
 
 
 async def test_uvicorn_has_what_is_relied_on() -> None:

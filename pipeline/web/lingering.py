@@ -1,0 +1,63 @@
+"""The end of a connection whose client may still be sending, so that it gets its last reply.
+
+To close over bytes that were not read resets the connection, and may take the reply away. So what
+comes behind the last reply is read and thrown away, without a look at it, for a bounded time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+# A client that sends nothing for so long does not wait for its reply; nor does one after the limit.
+LINGER_S = 2.0
+LINGER_LIMIT_S = 30.0
+LINGER_BYTES = 256 * 2**20
+# No faster, so that discarding takes little of the loop, however fast a client sends.
+BYTES_A_SECOND = 64 * 2**20
+_SHORTEST_PAUSE_S = 0.001
+
+
+class Lingering:
+    """Discards what `transport` receives, and calls `close` when that is over."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        """Begin; the write side ends now, where that is possible (not over TLS)."""
+        self._transport = transport
+        self._close = close
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._ends = self._last + LINGER_LIMIT_S
+        self._bytes = 0
+        self._pause_s = 0.0
+        if transport.can_write_eof():
+            with contextlib.suppress(OSError):  # the client has just reset it
+                transport.write_eof()
+        self._timer = self._loop.call_later(LINGER_S, self._look)
+        self._resume = self._loop.call_soon(transport.resume_reading)
+
+    def received(self, size: int) -> None:
+        """Note that `size` bytes came, which are gone."""
+        self._last = self._loop.time()
+        self._bytes += size
+        if self._bytes > LINGER_BYTES or self._last > self._ends:
+            self._close()
+            return
+        self._pause_s += size / BYTES_A_SECOND
+        if self._pause_s > _SHORTEST_PAUSE_S:
+            self._transport.pause_reading()
+            self._resume = self._loop.call_later(self._pause_s, self._transport.resume_reading)
+            self._pause_s = 0.0
+
+    def end(self) -> None:
+        """Wait no more."""
+        self._timer.cancel()
+        self._resume.cancel()
+
+    def _look(self) -> None:
+        rest_s = self._last + LINGER_S - self._loop.time()
+        if rest_s > 0:
+            self._timer = self._loop.call_later(rest_s, self._look)
+        else:
+            self._close()
