@@ -7,7 +7,6 @@ none.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from pathlib import Path
 from bundle.formats import FORMATS, GraphFormat, file_patterns, format_of, graphs_in
 
 from ..errors import ConversionError
+from .apart import read_apart
 from .content import fitting_parameters, format_by_content, graphs_by_content
-from .graph import Graph, GraphReader
+from .graph import Graph
 from .parameters import check_combined, check_separate
 
 # What lies beside models and holds no parameters.
@@ -70,7 +70,7 @@ def read_export(
         raise ConversionError(
             f"--params-file: an {graph_format.title} model names its parameter files itself"
         )
-    graph = reader_of(graph_format)(model)
+    graph = read_apart(graph_format, model)
     separate, params = graph.data_files, None
     if graph_format.params_file is not None:
         params = _choose_params(folder, graph_format, model, graph, params_file)
@@ -91,13 +91,6 @@ def read_export(
         separate_params=separate,
         graph=graph,
     )
-
-
-def reader_of(graph_format: GraphFormat) -> GraphReader:
-    """Return the function that reads graphs of a format."""
-    module = importlib.import_module(f".{graph_format.reader}", __package__)
-    reader: GraphReader = module.read_graph
-    return reader
 
 
 def _choose(folder: Path, model_file: str | None) -> tuple[GraphFormat, Path]:

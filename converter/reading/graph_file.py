@@ -30,10 +30,24 @@ def check_graph_file(path: Path) -> None:
 
 
 def inside(name: str) -> bool:
-    """Whether a name that a model gives stays within its folder, read as it is written.
-
-    A link in the folder may lead elsewhere: the caches of model hubs are made of them.
-    """
+    """Whether a name that a model gives stays within its folder, read as it is written."""
     parts = Path(name).parts
     usable = bool(parts) and "\0" not in name and all(len(part) < 256 for part in parts)
     return usable and ".." not in parts and not Path(name).is_absolute()
+
+
+def within(file: Path, folder: Path) -> bool:
+    """Whether a file, once all links are followed, lies in a folder or in the cache it is part of.
+
+    Hugging Face's cache holds `models--NAME/snapshots/REVISION/FILE`, which are links to
+    `models--NAME/blobs/HASH`.
+    """
+    try:
+        real, root = file.resolve(), folder.resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+    roots = [root]
+    for above in (root, *root.parents):
+        if above.parent.name == "snapshots" and above.parent.parent.name.startswith("models--"):
+            roots.append(above.parent.parent / "blobs")
+    return any(real.is_relative_to(allowed) for allowed in roots)

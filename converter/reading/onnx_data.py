@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConversionError
-from .graph_file import inside
+from .graph_file import inside, within
 
 _EXTERNAL = 1  # TensorProto.DataLocation
 # Bytes of one element, by TensorProto.DataType; of others the length says it.
@@ -46,9 +46,9 @@ def data_files(path: Path, graph: Message) -> tuple[Path, ...]:
     files = []
     for location, end in sorted(ends.items()):
         file = path.parent / location
-        if not inside(location):
+        if not inside(location) or not within(file, path.parent):
             raise ConversionError(
-                f"{path}: names a parameter file outside its folder: {location!r}"
+                f"{path}: names a parameter file outside its folder: {location!r}; copy it there"
             )
         if not file.is_file():
             raise ConversionError(

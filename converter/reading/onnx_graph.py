@@ -19,8 +19,11 @@ from .activation import SIGMOID, SOFTMAX, Maker, Value, activation_of
 from .graph import Graph, GraphTensor
 from .graph_file import check_graph_file
 from .onnx_data import data_files, every_graph
+from .onnx_functions import check_functions
 from .onnx_pixels import white_of
 
+# What is imported while it is read.
+PACKAGES = ("onnx", "onnx.inliner", "onnxruntime")
 # TensorProto.DataType, by numpy's names; "string" as in the bundle's feed types.
 _DTYPES = {
     1: "float32",
@@ -107,6 +110,7 @@ def _load(path: Path) -> Message:
     if not model.graph.node or not model.graph.output:
         raise ConversionError(f"{path}: is no ONNX model, or is cut off; export it again")
     if model.functions:
+        check_functions(path, model)
         # What PyTorch writes as functions of the model hides the operators that are looked for.
         return onnx.inliner.inline_local_functions(model)
     return model
@@ -208,6 +212,7 @@ def _check_loads(path: Path, opset: int) -> None:
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -8,6 +8,7 @@ and Windows' converters write it into the metadata.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -29,21 +30,39 @@ _RANGES = {"NominalRange_0_255": 255, "Normalized_0_1": 1}
 Message = Any
 
 
+class _Values:
+    """Who takes each value of a graph, and which of them are constants; the graph is read once."""
+
+    def __init__(self, graph: Message) -> None:
+        self.takers: dict[str, dict[int, Message]] = {}
+        self.tensors: dict[str, list[Message]] = {}
+        for tensor in graph.initializer:
+            self.tensors.setdefault(tensor.name, []).append(tensor)
+        for position, node in enumerate(graph.node):
+            for name in node.input:
+                self.takers.setdefault(name, {})[position] = node
+            if node.op_type == "Constant":
+                values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+                for name in node.output:
+                    self.tensors.setdefault(name, []).extend(values)
+
+
 def white_of(graph: Message, feed: str, metadata: Mapping[str, str]) -> int | None:
     """What white is for a feed: by the metadata, else by the first arithmetic on it."""
     said = _RANGES.get(metadata.get("Image.NominalPixelRange", ""))
     if said is not None:
         return said
-    if _scales_pixels(graph, feed):
+    values = _Values(graph)
+    if _scales_pixels(values, feed):
         return 255
-    return 1 if _normalizes(graph, feed) else None
+    return 1 if _normalizes(values, feed) else None
 
 
-def _normalizes(graph: Message, feed: str) -> bool:
+def _normalizes(graph: _Values, feed: str) -> bool:
     """Whether it begins with (x - mean) / std of numbers from 0 to 1, in whatever steps."""
     name, factor, offset = feed, np.ones(1), np.zeros(1)
     for _ in range(_LONGEST):
-        nodes = [node for node in graph.node if name in node.input]
+        nodes = list(graph.takers.get(name, {}).values())
         if len(nodes) != 1:
             break
         (node,) = nodes
@@ -63,14 +82,14 @@ def _normalizes(graph: Message, feed: str) -> bool:
     )
 
 
-def _scales_pixels(graph: Message, feed: str) -> bool:
+def _scales_pixels(graph: _Values, feed: str) -> bool:
     """Whether the first arithmetic on the feed is that of pixels from 0 to 255."""
     names = [feed]
     seen: set[int] = set()
     while names:
         name = names.pop()
-        for position, node in enumerate(graph.node):
-            if name not in node.input or position in seen:
+        for position, node in graph.takers.get(name, {}).items():
+            if position in seen:
                 continue
             seen.add(position)
             if node.op_type in _PASSING:
@@ -99,20 +118,12 @@ _AFFINE: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Any, Any
 }
 
 
-def _constants(graph: Message, node: Message) -> Iterator[np.ndarray]:
+def _constants(graph: _Values, node: Message) -> Iterator[np.ndarray]:
     from onnx import TensorProto, numpy_helper
 
     for name in node.input:
-        tensors = [tensor for tensor in graph.initializer if tensor.name == name]
-        tensors += [
-            attribute.t
-            for maker in graph.node
-            if maker.op_type == "Constant" and name in maker.output
-            for attribute in maker.attribute
-            if attribute.name == "value"
-        ]
-        for tensor in tensors:
-            count = int(np.prod(tensor.dims))
+        for tensor in graph.tensors.get(name, ()):
+            count = math.prod(tensor.dims)
             inside = tensor.data_location != TensorProto.EXTERNAL
             if inside and 0 < count <= _MOST_NUMBERS:
                 yield np.asarray(numpy_helper.to_array(tensor), np.float64)

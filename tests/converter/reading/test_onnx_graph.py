@@ -333,14 +333,26 @@ class TestBadInput:
         self, export: Path, tmp_path: Path, overrides: Overrides, write_onnx: WriteOnnx
     ) -> None:
         write_onnx(export / "net.onnx", external=True)
-        cache = tmp_path / "blobs"
-        cache.mkdir()
+        cache = tmp_path / "models--me--net"
+        snapshot = cache / "snapshots/1a2b"
+        snapshot.parent.mkdir(parents=True)
+        (cache / "blobs").mkdir()
+        export.rename(snapshot)
         for name in ("net.onnx", "net.onnx.data"):
-            (export / name).rename(cache / f"sha-{name}")
-            (export / name).symlink_to(cache / f"sha-{name}")
-        bundle = convert(ConvertOptions(export, tmp_path / "out", overrides))
+            (snapshot / name).rename(cache / f"blobs/sha-{name}")
+            (snapshot / name).symlink_to(f"../../blobs/sha-{name}")
+        bundle = convert(ConvertOptions(snapshot, tmp_path / "out", overrides))
         assert not bundle.model_file.is_symlink()
         assert sum(answers(bundle.path, image(200, 30, 90))[0].values()) == pytest.approx(1)
+
+    def test_links_that_lead_out_of_the_folder_are_not_followed(
+        self, export: Path, tmp_path: Path, write_onnx: WriteOnnx
+    ) -> None:
+        write_onnx(export / "net.onnx", external=True)
+        (export / "net.onnx.data").rename(tmp_path / "secret")
+        (export / "net.onnx.data").symlink_to(tmp_path / "secret")
+        with pytest.raises(ConversionError, match=r"outside its folder: 'net\.onnx\.data'; copy"):
+            read_export(export)
 
     def test_a_batch_that_no_memory_holds(self, export: Path, write_onnx: WriteOnnx) -> None:
         write_onnx(export / "net.onnx", batch=2**40)
