@@ -18,6 +18,10 @@ from dataclasses import dataclass, field, replace
 from .reply import ClassifyReply
 from .request import ClassifyRequest
 
+MOST_PARTS = 10_000
+_FREE_PARTS = 1000
+_PARTS_AN_IMAGE = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Hints:
@@ -38,6 +42,15 @@ class Hints:
     max_images: int = sys.maxsize
     quick: bool = False
 
+    @property
+    def most_parts(self) -> int:
+        """How many values a body may have, and how many fields a message.
+
+        Two bytes of a body can be a hundred in memory, and a microsecond. A request for images has
+        few parts: a key and a value for each image, or a tensor of some fields.
+        """
+        return min(MOST_PARTS, _FREE_PARTS + _PARTS_AN_IMAGE * self.max_images)
+
     def quickly(self) -> Hints:
         """Return these hints, and that `read` must be quick."""
         return replace(self, quick=True)
@@ -50,7 +63,7 @@ class NotQuick(Exception):
 class Codec(ABC):
     """Reads the requests and writes the replies of one wire; keeps nothing between two calls."""
 
-    def service_in(self, _body: bytes, *, quick: bool = False) -> str:  # noqa: ARG002
+    def service_in(self, _body: bytes, _hints: Hints) -> str:
         """Return the service that a body names, for transports whose address does not.
 
         Called before `read`: a body for an unknown service is never parsed. What must hold before a
@@ -58,7 +71,7 @@ class Codec(ABC):
 
         Raises:
             InvalidRequest: the body is no request of this wire.
-            NotQuick: with `quick`, where that takes more than a fraction of a millisecond.
+            NotQuick: the hints say that it must be quick, and it cannot be.
         """
         return ""
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from protocol.codec import Codec, Hints, NotQuick
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 # A reply of so many is written within a millisecond.
 _QUICK_CATEGORIES = 200
 _CATEGORY_BYTES = 80
-_PARSED = "to arrive and to be parsed"
+_Read = TypeVar("_Read")
 _Error = TypeVar("_Error", bound=BaseException)
 
 
@@ -152,15 +152,13 @@ class Desk:
             body = await call.receive(deadline, lane)
         else:
             body = await call.receive(deadline, lane)
-            service = self._require(await _service_in(body, codec, deadline, lane), observation)
+            hints = Hints(max_images=self.services.max_images)
+            named = await _in_time(codec.service_in, body, hints, deadline, lane)
+            service = self._require(named, observation)
         deadline = deadline.sooner(self.services.timeout_s(service))
         lane.reservation.add(codec.extra_bytes(body))
         hints = Hints(service, call.content_type, options, self.services.max_images)
-        try:
-            request = codec.read(body, hints.quickly())
-        except NotQuick:
-            reading = lane.run(len(body), functools.partial(codec.read, body, hints))
-            request = await deadline.within(reading, _PARSED)
+        request = await _in_time(codec.read, body, hints, deadline, lane)
         observation.read(request)
         return request, deadline
 
@@ -171,13 +169,15 @@ class Desk:
         return service
 
 
-async def _service_in(body: bytes, codec: Codec, deadline: Deadline, lane: Lane) -> str:
+async def _in_time(
+    read: Callable[[bytes, Hints], _Read], body: bytes, hints: Hints, deadline: Deadline, lane: Lane
+) -> _Read:
+    """Return what `read` makes of `body`: on the event loop where it is quick, else in `lane`."""
     try:
-        return codec.service_in(body, quick=True)
+        return read(body, hints.quickly())
     except NotQuick:
-        return await deadline.within(
-            lane.run(len(body), functools.partial(codec.service_in, body)), _PARSED
-        )
+        reading = lane.run(len(body), functools.partial(read, body, hints))
+        return await deadline.within(reading, "to arrive and to be parsed")
 
 
 def _written(reply: ClassifyReply, request: ClassifyRequest, codec: Codec) -> bytes:

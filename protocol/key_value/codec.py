@@ -41,9 +41,9 @@ class JsonCodec(Codec):
 class ProtoCodec(Codec):
     """Request and Response of `PipelineService.inference`; an error stands in `err_no`."""
 
-    def service_in(self, body: bytes, *, quick: bool = False) -> str:
+    def service_in(self, body: bytes, hints: Hints) -> str:
         """Return the name in the message; "" means the only service."""
-        return check_proto_size(body, quick=quick)
+        return check_proto_size(body, hints)
 
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Read a Request that `service_in` has let pass."""

@@ -16,16 +16,17 @@ from typing import Any
 
 import msgspec
 
-from ..codec import NotQuick
+from ..codec import MOST_PARTS, Hints, NotQuick
 from ..errors import InvalidRequest
 from ..option_names import check_field
 from .base64_text import decode_base64, decode_plain_base64
-from .sizes import MOST_PARTS, check_json_size
+from .sizes import check_json_size
 from .skeleton import Skeleton, skeleton_of
 
 QUICK_BYTES = 512 * 1024
 _QUICK_PARTS = 500
 _MOST_FIELDS = 100
+_ANY = Hints()
 _LONGEST_KEY = 2048  # bytes of JSON
 LONGEST_NUMBER = 100  # digits
 PIECE = 256 * 1024  # bytes; pieces of 1 MiB took 1.1 to 2.9 times as long
@@ -102,26 +103,26 @@ class LongNumber:
         return str(self._text[:LONGEST_NUMBER], "latin-1") + "..."
 
 
-def load_json(body: bytes, *, quick: bool = False) -> object:
+def load_json(body: bytes, hints: Hints = _ANY) -> object:
     """Return what `json.loads` returns, except that long strings in `value` are `LongString`.
 
     Of an envelope, other fields and fields that are null are left out, and surrogates become
     U+FFFD if one of them is without its pair. Numbers of many digits are `LongNumber`.
 
     Raises:
-        InvalidRequest: it has more than `MOST_PARTS` values, a key of more than `_LONGEST_KEY`
+        InvalidRequest: it has more values than `hints.most_parts`, a key over `_LONGEST_KEY`
             bytes, an option beside `key` and `value`, or too much besides.
         ValueError: it is not JSON.
         RecursionError: it is nested too deeply.
-        NotQuick: with `quick`, where that takes more than a fraction of a millisecond.
+        NotQuick: the hints say that it must be quick, and it cannot be.
     """
-    if quick and len(body) > QUICK_BYTES:
+    if hints.quick and len(body) > QUICK_BYTES:
         raise NotQuick
     encoding = json.detect_encoding(body)
     if encoding != "utf-8":  # also where UTF-8 begins with a byte order mark
         body = _in_utf_8(body, encoding)
-    skeleton = skeleton_of(body, quick=quick)
-    _check_parts(skeleton.text, quick=quick)
+    skeleton = skeleton_of(body, hints)
+    _check_parts(skeleton.text, hints)
     try:
         fields = _decoded(skeleton)
     except msgspec.ValidationError:
@@ -151,9 +152,9 @@ def _in_utf_8(body: bytes, encoding: str) -> bytes:
     return text.getvalue()
 
 
-def _check_parts(text: bytes, *, quick: bool) -> None:
-    if not quick:
-        check_json_size(text)
+def _check_parts(text: bytes, hints: Hints) -> None:
+    if not hints.quick:
+        check_json_size(text, hints.most_parts)
         return
     try:
         check_json_size(text, _QUICK_PARTS)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from google.protobuf.message import DecodeError
 
+from ..codec import MOST_PARTS
 from ..errors import (
     LONGEST_MESSAGE,
     OK,
@@ -26,7 +27,7 @@ from ..escaping import excerpt
 from ..reply import Categories, Category, ClassifyReply, ImageResult
 from . import pipeline_service_pb2 as pb
 from .python_text import read_list
-from .sizes import MOST_PARTS, fields_of
+from .sizes import fields_of
 
 TOPK = "topk"
 MOST_KEYS = 64

@@ -54,7 +54,7 @@ def request_from_json(body: bytes, hints: Hints) -> ClassifyRequest:
         InvalidRequest: the body is not the envelope; the text says which part and how it should be.
         NotQuick: the hints say that it must be quick, and it cannot be.
     """
-    keys, values, log_id = _json_fields(body, quick=hints.quick)
+    keys, values, log_id = _json_fields(body, hints)
     defaults = hints.options
     check_query(defaults)
     options: dict[str, Any] = {
@@ -79,7 +79,7 @@ def request_from_message(data: bytes, hints: Hints) -> ClassifyRequest:
     if hints.quick:
         if len(data) > QUICK_BYTES:
             raise NotQuick
-        check_proto_size(data, quick=True)
+        check_proto_size(data, hints)
     try:
         message, values, tensors = load_proto(data)
     except DecodeError as error:
@@ -194,11 +194,11 @@ def _request(
     return ClassifyRequest(encoded(images, topk, threshold), service, log_id)
 
 
-def _json_fields(body: bytes, *, quick: bool) -> tuple[list[str], list[Any], int]:
+def _json_fields(body: bytes, hints: Hints) -> tuple[list[str], list[Any], int]:
     if not body:
         raise InvalidRequest(f"the body is empty; {_THREE_FORMS}")
     try:
-        fields = load_json(body, quick=quick)
+        fields = load_json(body, hints)
     except (ValueError, RecursionError) as error:
         if _PYTHON_REPR.match(body[:100]):
             raise InvalidRequest(

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..codec import NotQuick
+from ..codec import MOST_PARTS, Hints, NotQuick
 from ..errors import InvalidRequest
 
-MOST_PARTS = 10_000
 QUICK_PARTS = 200
+_ANY = Hints()
 _LONGEST_NAME = 1000  # bytes; a longer name is that of no service
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Fields of Request: the one whose entries are messages, and the service's name.
@@ -48,21 +48,21 @@ def check_json_size(body: bytes, most: int = MOST_PARTS) -> None:
         while position >= 0:
             parts += 1
             if parts > most:
-                raise _too_many()
+                raise _too_many(most)
             position = body.find(mark, position + 1)
 
 
-def check_proto_size(data: bytes, *, quick: bool = False) -> str:
+def check_proto_size(data: bytes, hints: Hints = _ANY) -> str:
     """Check a serialised Request; return the name of the service in it, without parsing the rest.
 
     Raises:
-        InvalidRequest: it, with the tensors in it, has more than `MOST_PARTS` fields, or is no
-            protobuf message.
-        NotQuick: with `quick`, it has more than `QUICK_PARTS` of them.
+        InvalidRequest: it, with the tensors in it, has more fields than `hints.most_parts`, or is
+            no protobuf message.
+        NotQuick: it has more than `QUICK_PARTS`, and the hints say that it must be quick.
     """
     parts = 0
     name = b""
-    most = QUICK_PARTS if quick else MOST_PARTS
+    most = QUICK_PARTS if hints.quick else hints.most_parts
     for field in fields_of(data):
         parts += 1
         if field.number == _TENSORS and field.is_bytes:
@@ -70,11 +70,11 @@ def check_proto_size(data: bytes, *, quick: bool = False) -> str:
                 packed = inner.is_bytes and inner.number in _NUMBERS
                 parts += 1 + (inner.end - inner.begin if packed else 0)
                 if parts > most:
-                    raise NotQuick if quick else _too_many()
+                    raise NotQuick if hints.quick else _too_many(most)
         elif field.number == _NAME and field.is_bytes:
             name = data[field.begin : min(field.end, field.begin + _LONGEST_NAME)]
         if parts > most:
-            raise NotQuick if quick else _too_many()
+            raise NotQuick if hints.quick else _too_many(most)
     return name.decode(errors="replace")
 
 
@@ -117,7 +117,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     raise InvalidRequest("the message is no Request of Paddle Serving's protocol")
 
 
-def _too_many() -> InvalidRequest:
+def _too_many(most: int) -> InvalidRequest:
     return InvalidRequest(
-        f"the request has more than {MOST_PARTS} parts; send an image as one string or one field"
+        f"the request has more than {most} parts; send an image as one string or one field"
     )

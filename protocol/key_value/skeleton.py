@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..codec import NotQuick
+from ..codec import Hints, NotQuick
 from ..errors import InvalidRequest
 
 # Longer strings are taken out: in bytes of JSON. A file name has 255 bytes, 1,530 with escapes.
 LONG = 2048
 MOST_SKELETON = 2 * 2**20
-MOST_QUOTES = 40_000
+QUOTES_A_PART = 4
 # Of a body that is read within a millisecond.
 QUICK_SKELETON = 16 * 1024
 QUICK_QUOTES = 400
@@ -53,15 +53,15 @@ class Skeleton:
         return self.strings[number] if number < len(self.strings) else None
 
 
-def skeleton_of(body: bytes, *, quick: bool = False) -> Skeleton:
+def skeleton_of(body: bytes, hints: Hints) -> Skeleton:
     """Take the long strings out of a body in UTF-8, which need not be JSON.
 
     Raises:
         InvalidRequest: there is too much besides them.
         ValueError: a string does not end.
-        NotQuick: with `quick`, where the rest is long.
+        NotQuick: the rest is long, and the hints say that it must be quick.
     """
-    quotes = _Quotes(body, quick=quick)
+    quotes = _Quotes(body, hints)
     view = memoryview(body)
     strings: list[memoryview] = []
     rest: list[bytes | memoryview] = []
@@ -72,7 +72,7 @@ def skeleton_of(body: bytes, *, quick: bool = False) -> Skeleton:
             strings.append(view[begin + 1 : end])
             position = end
     size = len(body) - sum(map(len, strings))
-    if quick and size > QUICK_SKELETON:
+    if hints.quick and size > QUICK_SKELETON:
         raise NotQuick
     if size > MOST_SKELETON:
         raise InvalidRequest(
@@ -85,10 +85,11 @@ def skeleton_of(body: bytes, *, quick: bool = False) -> Skeleton:
 class _Quotes:
     """Finds the quotes of a body, and counts them."""
 
-    def __init__(self, body: bytes, *, quick: bool) -> None:
+    def __init__(self, body: bytes, hints: Hints) -> None:
         self._body = body
-        self._quick = quick
-        self._left = QUICK_QUOTES if quick else MOST_QUOTES
+        self._quick = hints.quick
+        self._most = QUICK_QUOTES if hints.quick else QUOTES_A_PART * hints.most_parts
+        self._left = self._most
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Yield where each string's quotes are.
@@ -111,7 +112,7 @@ class _Quotes:
             if self._quick:
                 raise NotQuick
             raise InvalidRequest(
-                f"the body has more than {MOST_QUOTES} quotes; send an image as one string"
+                f"the body has more than {self._most} quotes; send an image as one string"
             )
         return self._body.find(b'"', position)
 

@@ -172,7 +172,7 @@ def envelope_proto(data: bytes) -> None:
     """A protobuf message: likewise."""
     try:
         codec = ProtoCodec()
-        request = codec.read(data, Hints(codec.service_in(data)))
+        request = codec.read(data, Hints(codec.service_in(data, Hints())))
     except ServingError:
         return
     written = request_to_proto(request).SerializeToString()

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from protocol.codec import Hints
+from protocol.codec import MOST_PARTS, Hints
 from protocol.errors import InvalidRequest
 from protocol.key_value import json_body, proto_body, skeleton
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.base64_text import decode_base64
 from protocol.key_value.json_body import load_json
 from protocol.key_value.request import request_from_json, request_from_message
-from protocol.key_value.sizes import MOST_PARTS, check_proto_size
+from protocol.key_value.sizes import check_proto_size
 from protocol.request import encoded
 
 IMAGE = random.Random(1).randbytes(5000)

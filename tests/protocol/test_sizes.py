@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from protocol.codec import Hints
+from protocol.codec import MOST_PARTS, Hints
 from protocol.errors import InvalidRequest
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.codec import ProtoCodec
 from protocol.key_value.request import request_to_proto
-from protocol.key_value.sizes import MOST_PARTS, check_proto_size
+from protocol.key_value.sizes import check_proto_size
 from protocol.request import ClassifyRequest, encoded
 
 MANY = MOST_PARTS + 1
@@ -19,7 +19,7 @@ MANY = MOST_PARTS + 1
 
 def request_from_bytes(data: bytes) -> ClassifyRequest:
     codec = ProtoCodec()
-    return codec.read(data, Hints(codec.service_in(data)))
+    return codec.read(data, Hints(codec.service_in(data, Hints())))
 
 
 def tensor(**fields: Any) -> bytes:

@@ -97,7 +97,7 @@ def test_a_codec_copies_an_image_once(codec: Codec, body: bytes) -> None:
     hints = Hints("waste", "multipart/form-data; boundary=b")
 
     def read() -> object:
-        codec.service_in(body)
+        codec.service_in(body, hints)
         (image,) = codec.read(body, hints).images
         assert len(image.data) == SIZE
         return image

@@ -46,7 +46,7 @@ KEY = "0123456789abcdef"
 class LinesCodec(Codec):
     """One image a line, after a line with the service's name; errors are their numbers."""
 
-    def service_in(self, body: bytes, *, quick: bool = False) -> str:
+    def service_in(self, body: bytes, _hints: Hints) -> str:
         return body.partition(b"\n")[0].decode()
 
     def extra_bytes(self, body: bytes) -> int:
