@@ -17,7 +17,7 @@ from benchmarks.bare import ROOT
 from benchmarks.service import family, pss_kib
 
 from .probe import HEALTH, RIGHT
-from .target import HONEST_KEY
+from .target import Attacked
 
 SAMPLE_EVERY_S = 0.2
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -119,10 +119,11 @@ class Watch:
         self._before = Usage()
 
     @contextlib.asynccontextmanager
-    async def running(self, http_port: int, rpc_port: int, *, keyed: bool) -> AsyncIterator[None]:
+    async def running(self, service: Attacked) -> AsyncIterator[None]:
         """Run the probe."""
-        command = [sys.executable, "-m", f"{__package__}.probe", str(http_port), str(rpc_port)]
-        key = HONEST_KEY if keyed else ""
+        arguments = (str(service.http_port), str(service.rpc_port), service.service)
+        command = [sys.executable, "-m", f"{__package__}.probe", *arguments]
+        key = service.honest_key
         probe = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PADDLE_SERVING_KIT_API_KEY": key},

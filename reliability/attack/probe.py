@@ -1,4 +1,4 @@
-"""`python -m reliability.attack.probe HTTP_PORT RPC_PORT`: honest callers beside an attack.
+"""`python -m reliability.attack.probe HTTP_PORT RPC_PORT SERVICE`: honest callers beside an attack.
 
 A process of its own, because the process that attacks would measure its own delays. It requests
 health ten times a second on one connection, and predictions with a deadline of their own: over HTTP
@@ -26,7 +26,6 @@ from protocol.reply import ClassifyReply
 
 from ..wire import HOST, METHOD, HttpConnection, HttpMessage, NoReplyError
 from .access import IMAGE
-from .target import SERVICE
 
 HEALTH_EVERY_S = 0.1
 HONEST_EVERY_S = 0.3
@@ -59,11 +58,11 @@ async def _health(port: int) -> None:
         await asyncio.sleep(HEALTH_EVERY_S)
 
 
-async def _over_http(port: int, image: bytes, key: str) -> None:
+async def _over_http(port: int, service: str, image: bytes, key: str) -> None:
     fields = [("Content-Type", "image/jpeg"), ("X-Request-Timeout", f"{DEADLINE_S:g}")]
     if key:
         fields.append(("Authorization", f"Bearer {key}"))
-    message = HttpMessage(f"/{SERVICE}/prediction", image, tuple(fields))
+    message = HttpMessage(f"/{service}/prediction", image, tuple(fields))
     while True:
         began = time.monotonic()
         connection = HttpConnection(port)
@@ -78,8 +77,10 @@ async def _over_http(port: int, image: bytes, key: str) -> None:
         await asyncio.sleep(HONEST_EVERY_S)
 
 
-async def _over_rpc(port: int, image: bytes, key: str) -> None:
-    request = pb.Request(key=["image"], value=[b64encode(image).decode()]).SerializeToString()
+async def _over_rpc(port: int, service: str, image: bytes, key: str) -> None:
+    request = pb.Request(
+        name=service, key=["image"], value=[b64encode(image).decode()]
+    ).SerializeToString()
     metadata = (("authorization", f"Bearer {key}"),) if key else ()
     options = (("grpc.enable_http_proxy", 0),)
     async with grpc.aio.insecure_channel(f"{HOST}:{port}", options=options) as channel:
@@ -111,14 +112,16 @@ def _outcome(reply: ClassifyReply | ServingError) -> tuple[str, str]:
     return RIGHT, ""
 
 
-async def _main(http_port: int, rpc_port: int) -> None:
+async def _main(http_port: int, rpc_port: int, service: str) -> None:
     image = IMAGE.read_bytes()
     key = os.environ.get("PADDLE_SERVING_KIT_API_KEY", "")
     await asyncio.gather(
-        _health(http_port), _over_http(http_port, image, key), _over_rpc(rpc_port, image, key)
+        _health(http_port),
+        _over_http(http_port, service, image, key),
+        _over_rpc(rpc_port, service, image, key),
     )
 
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))
+        asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))

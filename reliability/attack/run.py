@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from benchmarks.service import RunningService
 
 from ..traces import stack_traces
 from ..wire import HttpConnection, HttpMessage, NoReplyError
@@ -21,7 +18,7 @@ from .harmless import HARMLESS
 from .judge import SPARE_MIB, Reference, problems
 from .measure import Observation, Watch, usage
 from .report import Result
-from .target import Mode, start_target, target_of
+from .target import Attacked, Mode, start_target
 
 LINGER_S = 0.5  # what an attack leaves behind shows itself
 CALM_S = 20.0
@@ -32,11 +29,15 @@ Say = Callable[[str], None]
 class Runs:
     """The attacks of one command; `log` receives what the services write."""
 
-    def __init__(self, folder: Path, seconds: float, say: Say) -> None:
+    def __init__(
+        self, folder: Path, seconds: float, say: Say, given: Attacked | None = None
+    ) -> None:
+        """Attack the service that is `given`, or services that are started for it."""
         self.results: list[Result] = []
         self._folder = folder
         self._seconds = seconds
         self._say = say
+        self._given = given
         self._references: dict[bool, Reference] = {}
 
     async def run(self, chosen: list[tuple[Attack, Mode]]) -> None:
@@ -54,9 +55,9 @@ class Runs:
         self, chosen: list[tuple[Attack, Mode]], *, keyed: bool
     ) -> list[tuple[Attack, Mode]]:
         """Attack one service until it is not as it was; return the attacks that are left."""
-        with _service(self._folder, keyed=keyed) as (service, log):
+        with self._service(keyed=keyed) as (service, log):
             watch = Watch(service.process_id)
-            async with watch.running(service.http_port, service.rpc_port, keyed=keyed):
+            async with watch.running(service):
                 if keyed not in self._references:
                     self._references[keyed] = await self._refer(service, watch, log, keyed=keyed)
                 await _calm(service, watch)
@@ -65,14 +66,13 @@ class Runs:
                     seen = await self._observe(attack, mode, service, watch, log)
                     self._judge(attack, mode, seen, self._references[keyed])
                     left = usage(service.process_id).service_mib - fresh
-                    if self.results[-1].problems or left > SPARE_MIB:
+                    changed = self.results[-1].problems or left > SPARE_MIB
+                    if changed and self._given is None:
                         return chosen[number:]
                     await _calm(service, watch)
         return []
 
-    async def _refer(
-        self, service: RunningService, watch: Watch, log: _Log, *, keyed: bool
-    ) -> Reference:
+    async def _refer(self, service: Attacked, watch: Watch, log: _Log, *, keyed: bool) -> Reference:
         mode = Mode.HOLDER if keyed else Mode.OPEN
         self._say(f"harmless traffic, {'keys' if keyed else 'no keys'}")
         await _calm(service, watch)
@@ -86,7 +86,7 @@ class Runs:
         return Reference(idle, kinds)
 
     async def _observe(
-        self, attack: Attack, mode: Mode, service: RunningService, watch: Watch, log: _Log
+        self, attack: Attack, mode: Mode, service: Attacked, watch: Watch, log: _Log
     ) -> Observation:
         seen = Observation()
         if attack.prepare is not None:
@@ -95,28 +95,25 @@ class Runs:
         log.new()
         began = time.monotonic()
         with watch.observing(seen):
-            attacker = Attacker(target_of(service, mode), began + self._seconds)
+            attacker = Attacker(service.seen_by(mode), began + self._seconds)
             await _attack(attack, attacker)
             await asyncio.sleep(LINGER_S)
         seen.seconds = time.monotonic() - began
         seen.sent, seen.problems = attacker.sent, attacker.problems
         seen.traces = stack_traces(log.new())
         after = await _restarts(service)
-        if after is None or service.process.poll() is not None:
+        if after is None or not service.alive:
             seen.problems.append("the admin address does not reply")
         seen.restarts = (after or 0) - (before or 0)
         return seen
 
     async def _to_the_end(self, attack: Attack, mode: Mode) -> None:
-        with _service(self._folder, keyed=mode.keyed) as (service, log):
+        with self._service(keyed=mode.keyed) as (service, log):
             seen = Observation()
             began = time.monotonic()
-            attacker = Attacker(target_of(service, mode), began + STOP_S)
+            attacker = Attacker(service.seen_by(mode), began + STOP_S)
             await _attack(attack, attacker)
-            try:
-                code = await asyncio.to_thread(service.process.wait, STOP_S)
-            except subprocess.TimeoutExpired:
-                code = None
+            code = await asyncio.to_thread(_exit_code, service)
             if code != (1 if attacker.cut else 0):
                 attacker.problems.append(f"{attacker.cut} requests were cut off; exit code {code}")
             seen.seconds = time.monotonic() - began
@@ -126,6 +123,19 @@ class Runs:
         if seen.traces:
             found.append(f"{seen.traces} stack traces are in the service's log")
         self._add(Result(attack, mode, seen, None, found))
+
+    @contextlib.contextmanager
+    def _service(self, *, keyed: bool) -> Iterator[tuple[Attacked, _Log]]:
+        path = self._folder / "service.log"
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(path.open("a", encoding="utf-8"))
+            written = _Log(path)
+            written.new()
+            service = self._given
+            if service is None:
+                files = stack.enter_context(tempfile.TemporaryDirectory(prefix="attack"))
+                service = stack.enter_context(start_target(Path(files), log, keyed=keyed))
+            yield service, written
 
     def _judge(self, attack: Attack, mode: Mode, seen: Observation, reference: Reference) -> None:
         found = problems(attack, seen, reference)
@@ -141,6 +151,14 @@ class Runs:
         )
         for problem in result.problems:
             self._say(f"    {problem}")
+
+
+def _exit_code(service: Attacked) -> int | None:
+    """Wait for the end of a service; return None if it does not come."""
+    try:
+        return service.process.wait(STOP_S) if service.process is not None else None
+    except subprocess.TimeoutExpired:
+        return None
 
 
 class _Log:
@@ -159,20 +177,6 @@ class _Log:
         return text
 
 
-@contextlib.contextmanager
-def _service(folder: Path, *, keyed: bool) -> Iterator[tuple[RunningService, _Log]]:
-    path = folder / "service.log"
-    with path.open("a", encoding="utf-8") as log:
-        log.seek(0, io.SEEK_END)
-        seen = _Log(path)
-        seen.new()
-        with (
-            tempfile.TemporaryDirectory(prefix="attack") as files,
-            start_target(Path(files), log, keyed=keyed) as service,
-        ):
-            yield service, seen
-
-
 async def _attack(attack: Attack, attacker: Attacker) -> None:
     """Run an attack; that the service breaks its connections is no problem of the service."""
     try:
@@ -181,10 +185,10 @@ async def _attack(attack: Attack, attacker: Attacker) -> None:
         attacker.problems.append(f"the attack ended early: {type(error).__name__}: {error}")
 
 
-async def _calm(service: RunningService, watch: Watch) -> None:
+async def _calm(service: Attacked, watch: Watch) -> None:
     """Wait until honest callers are served again, for `CALM_S` at most."""
     until = time.monotonic() + CALM_S
-    while time.monotonic() < until and service.process.poll() is None:
+    while time.monotonic() < until and service.alive:
         seen = Observation()
         with watch.observing(seen):
             await asyncio.sleep(1.0)
@@ -192,7 +196,7 @@ async def _calm(service: RunningService, watch: Watch) -> None:
             return
 
 
-async def _restarts(service: RunningService) -> int | None:
+async def _restarts(service: Attacked) -> int | None:
     """Return how many workers were started again, None if the admin address does not reply."""
     connection = HttpConnection(service.admin_port)
     try:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import enum
 import ipaddress
+import json
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from benchmarks.service import RunningService, run_service
+from benchmarks.service import HOST, pss_kib, run_service
+from client.health import check as check_health
 
 from ..images import BUNDLE
 
@@ -33,6 +36,10 @@ RATE, BURST = 5, 10  # images a second, and at once, of the rated key
 
 class NotLoopbackError(Exception):
     """The address leads off this machine; nothing is sent there."""
+
+
+class NoTargetError(Exception):
+    """There is no service to attack; the text says why."""
 
 
 class Mode(enum.Enum):
@@ -61,7 +68,7 @@ class Target:
     admin_port: int
     process_id: int
     key: str = ""
-    host: str = "127.0.0.1"
+    host: str = HOST
     service: str = SERVICE
 
     def __post_init__(self) -> None:
@@ -88,8 +95,35 @@ def loopback(host: str) -> str:
     return sorted(found)[0]
 
 
+@dataclass(frozen=True)
+class Attacked:
+    """A running service, its keys (empty: it requires none), its process if we began it."""
+
+    http_port: int
+    rpc_port: int
+    admin_port: int
+    process_id: int
+    process: subprocess.Popen[bytes] | None = None
+    service: str = SERVICE
+    key: str = ATTACKER_KEY
+    honest_key: str = HONEST_KEY
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        if self.process is not None:
+            return self.process.poll() is None
+        return Path(f"/proc/{self.process_id}").exists()
+
+    def seen_by(self, mode: Mode) -> Target:
+        """Return the service as an attacker of this mode sees it."""
+        key = self.key if mode is Mode.HOLDER else ""
+        ports = (self.http_port, self.rpc_port, self.admin_port)
+        return Target(*ports, self.process_id, key, service=self.service)
+
+
 @contextlib.contextmanager
-def start_target(folder: Path, log: IO[str], *, keyed: bool) -> Iterator[RunningService]:
+def start_target(folder: Path, log: IO[str], *, keyed: bool) -> Iterator[Attacked]:
     """Start the embedded bundle on free ports of 127.0.0.1."""
     config = folder / ("keyed.yml" if keyed else "open.yml")
     lines = [
@@ -114,18 +148,36 @@ def start_target(folder: Path, log: IO[str], *, keyed: bool) -> Iterator[Running
         keys.chmod(0o600)
         lines.append(f"api_keys: {keys}")
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with run_service(config, ["log.level=warning"], log=log) as service:
-        yield service
+    with run_service(config, ["log.level=warning"], log=log) as running:
+        ports = (running.http_port, running.rpc_port, running.admin_port)
+        own = Attacked(*ports, running.process_id, running.process)
+        yield own if keyed else replace(own, key="", honest_key="")
 
 
-def target_of(service: RunningService, mode: Mode) -> Target:
-    """Return the service as an attacker of this mode sees it."""
-    key = ATTACKER_KEY if mode is Mode.HOLDER else ""
-    return Target(
-        service.http_port,
-        service.rpc_port,
-        service.admin_port,
-        service.process_id,
-        key,
-        loopback("127.0.0.1"),
-    )
+def find_target(addresses: Sequence[str], key: str) -> Attacked:
+    """Return the service that runs at these addresses of HTTP, RPC and administration.
+
+    Raises:
+        NotLoopbackError: one of them leads off this machine.
+        NoTargetError: there is no service, or its process cannot be measured from here.
+    """
+    ports = []
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        if loopback(host) != HOST or not port.isdecimal():
+            raise NoTargetError(f"{address} is not of the form {HOST}:PORT")
+        ports.append(int(port))
+    http_port, rpc_port, admin_port = ports
+    reached, reply = check_health(f"http://{HOST}:{admin_port}/-/status")
+    if not reached:
+        raise NoTargetError(f"no admin address at {addresses[2]}: {reply[:200]}")
+    status = json.loads(reply)
+    process_id, service = status["pid"], status["services"][0]["name"]
+    try:
+        pss_kib(process_id)
+    except (OSError, StopIteration) as error:
+        raise NoTargetError(
+            f"the memory of process {process_id} cannot be measured ({error}); run the attack as "
+            "the user of the service, and inside its container"
+        ) from error
+    return Attacked(http_port, rpc_port, admin_port, process_id, None, service, key, key)

@@ -34,7 +34,14 @@ from reliability.attack.judge import (
 from reliability.attack.measure import Observation
 from reliability.attack.report import COLUMNS, Result, markdown, show
 from reliability.attack.table import ATTACKS, chosen
-from reliability.attack.target import MAX_INFLIGHT_MIB, Mode, NotLoopbackError, Target, loopback
+from reliability.attack.target import (
+    MAX_INFLIGHT_MIB,
+    Mode,
+    NotLoopbackError,
+    Target,
+    loopback,
+    start_target,
+)
 from tests.patience import PATIENCE_S
 
 
@@ -209,6 +216,39 @@ def test_the_list_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pipelining" not in printed
     with pytest.raises(SystemExit):
         main(["--only", "there is no such attack"])
+
+
+@pytest.mark.parametrize(
+    ("http", "words"),
+    [
+        ("192.0.2.1:80", "not a loopback address"),
+        ("example.invalid:80", "has no address"),
+        ("127.0.0.1:http", "not of the form"),
+        ("127.0.0.1:1", "no admin address"),
+    ],
+)
+def test_a_running_service_is_attacked_only_on_this_machine(
+    capsys: pytest.CaptureFixture[str], http: str, words: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--at", http, "127.0.0.1:1", "127.0.0.1:1"])
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_running_service_is_attacked_where_it_listens(
+    run_command: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "service").mkdir()
+    with (
+        (tmp_path / "log").open("w") as log,
+        start_target(tmp_path / "service", log, keyed=False) as own,
+    ):
+        addresses = [f"127.0.0.1:{port}" for port in (own.http_port, own.rpc_port, own.admin_port)]
+        printed = run_command("attack", "--at", *addresses, "--only", "upgrade", "--seconds", "2")
+        assert own.alive
+    assert "upgrade in gzip" in printed
+    assert "with key" not in printed
 
 
 @pytest.mark.slow
