@@ -145,12 +145,12 @@ class Classifier:
     def classify(
         self,
         images: Sequence[EncodedImage],
-        prepared: Sequence[np.ndarray | ServingError] | None = None,
+        prepared: Sequence[np.ndarray | Exception] | None = None,
     ) -> list[ImageResult]:
         """Return the categories of each image, best first, or its error, in order.
 
         An image that cannot be decoded fails alone; the others go through the model as one batch.
-        `prepared` has what `decode` and `preprocess` give, where another process has run them.
+        `prepared` has what `decode` and `preprocess` gave or raised, where they ran elsewhere.
         """
         began = time.perf_counter()
         results: list[ImageResult | None] = [None] * len(images)
@@ -292,8 +292,8 @@ class Classifier:
         return self._by_class
 
 
-def _array(prepared: np.ndarray | ServingError) -> np.ndarray:
-    if isinstance(prepared, ServingError):
+def _array(prepared: np.ndarray | Exception) -> np.ndarray:
+    if isinstance(prepared, Exception):
         raise prepared
     return prepared
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
@@ -13,11 +14,17 @@ from protocol.reply import ImageResult
 from protocol.request import EncodedImage
 
 from .decode_process import DecodeProcess
+from .decode_thread import LIGHT_BUDGET_S, DecodeThread
 from .preparing import is_usual, measured, start_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..classifier import Classifier
 
+
+# Of images that are not heavy, decoded in the process all the same.
+_WORN = (LIGHT_BUDGET_S, 5 * LIGHT_BUDGET_S)
 
 Budgets: TypeAlias = Sequence[tuple[float, float]]
 
@@ -81,36 +88,57 @@ def build_classifier(settings_json: str) -> Answering:
 
 
 class _Classifying:
-    """A `Classifier` as a worker runs it; heavy images are decoded in a process of their own."""
+    """A `Classifier` as a worker runs it, with a bound on the time of each image's decoding.
+
+    The steps of a user's own class run as they are, in the worker itself.
+    """
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self._decoding = DecodeProcess(start_of(classifier)) if is_usual(classifier) else None
+        self._steps = _BoundedSteps(classifier) if is_usual(classifier) else None
         self.facts = {**classifier.facts, **_code_of(type(classifier)), **measured(classifier)}
         self.stages_s: Mapping[str, float] = {}
 
     @property
     def rest_after_s(self) -> float | None:
-        return None if self._decoding is None else self._decoding.rest_after_s
+        return None if self._steps is None else self._steps.process.rest_after_s
 
     def rest(self) -> None:
-        if self._decoding is not None:
-            self._decoding.close()
+        if self._steps is not None:
+            self._steps.process.close()
 
     def answer(self, images: Sequence[EncodedImage], budgets_s: Budgets) -> Sequence[ImageResult]:
-        if self._decoding is None or not budgets_s:
+        if self._steps is None:
             results = self._classifier.classify(images)
             self.stages_s = self._classifier.stages_s
             return results
-        prepared = []
-        decode_s = 0.0
-        for image, (budget_s, left_s) in zip(images, budgets_s, strict=True):
-            prepared.append(self._decoding.prepared(image.data, budget_s, left_s))
-            decode_s += self._decoding.last_s
+        prepared, decode_s = self._steps.prepared([image.data for image in images], budgets_s)
         results = self._classifier.classify(images, prepared)
         stages_s = self._classifier.stages_s
         self.stages_s = {**stages_s, "decode": stages_s["decode"] + decode_s}
         return results
+
+
+class _BoundedSteps:
+    """Decoding and preprocessing: of heavy images in a process, of others in a thread."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.process = DecodeProcess(start_of(classifier))
+        self._thread = DecodeThread(lambda data: classifier.preprocess(classifier.decode(data)))
+
+    def prepared(
+        self, images: Sequence[bytes], budgets_s: Budgets
+    ) -> tuple[list[np.ndarray | Exception], float]:
+        """Return what the model is fed of each image, and how long that took."""
+        if not budgets_s and not self._thread.is_worn:
+            began = time.perf_counter()
+            return self._thread.prepared(images), time.perf_counter() - began
+        prepared: list[np.ndarray | Exception] = []
+        decode_s = 0.0
+        for image, bounds in zip(images, budgets_s or [_WORN] * len(images), strict=True):
+            prepared.append(self.process.prepared(image, *bounds))
+            decode_s += self.process.last_s
+        return prepared, decode_s
 
 
 def _code_of(kind: type) -> dict[str, Any]:

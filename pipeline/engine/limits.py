@@ -36,6 +36,9 @@ class WorkLimits:
     def refusal(self, entries: Sequence[Entry], limit_s: float, now: float) -> ServingError | None:
         """Return why these images of one request, together, cannot be done within `limit_s`."""
         megapixels = sum(entry.megapixels for entry in entries)
+        waiting = self._waiting.heavy.megapixels + self._waiting.light.megapixels
+        if self._pace.decode_s(megapixels + waiting) + self._turns.heavy_running_s <= limit_s:
+            return None  # nearly always
         least_s = megapixels * self._pace.best_s / self._turns.workers
         if len(entries) > 1 and least_s > limit_s:
             return TooLarge(

@@ -81,6 +81,14 @@ class Pipes:
             raise FrameError("the connection ended within a frame")
         return Message(header, payload)
 
+    def wait(self, deadline: float) -> bool:
+        """Wait for something to receive, or for the end of the stream; False after `deadline`."""
+        try:
+            _wait(self._reading, select.POLLIN, deadline)
+        except TimeoutError:
+            return False
+        return True
+
     def _read(self, size: int, deadline: float | None) -> bytearray:
         """Read `size` bytes, or up to the end of the stream."""
         data = bytearray(size)

@@ -103,10 +103,13 @@ def test_an_image_over_its_budget_fails_and_the_next_one_does_not(
     assert isinstance(prepared(decoding, light), np.ndarray)
 
 
-def test_a_stopped_decoder_costs_the_budget_only(decoding: DecodeProcess, light: bytes) -> None:
-    prepared(decoding, light)
-    os.kill(pid(decoding), signal.SIGSTOP)
-    assert isinstance(prepared(decoding, light * 100_000, budget_s=0.05), UndecodableImage)
+def test_a_stopped_decoder_costs_the_request_its_time_only(
+    decoding: DecodeProcess, light: bytes
+) -> None:
+    for image in (light, light * 100_000):  # in the pipe, and more than fits
+        prepared(decoding, light)
+        os.kill(pid(decoding), signal.SIGSTOP)
+        assert isinstance(decoding.prepared(image, PATIENCE_S, 0.1), UndecodableImage)
     assert isinstance(prepared(decoding, light), np.ndarray)
 
 
