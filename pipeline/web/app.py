@@ -10,6 +10,7 @@ GET  /openapi.json           all of this for programs
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 # So many services are named where an address is wrong.
 _NAMED = 5
+# Reads files, so not on the event loop.
+_VERSION = version()
 # Of addresses that belong to no wire.
 _CODEC = JsonCodec()
 
@@ -85,7 +88,7 @@ class _Pages:
 
     async def openapi(self, _request: Request) -> Response:
         names, keys = self._desk.services.names, self._desk.keys.required
-        return json_response(json.dumps(build_openapi(names, version(), keys=keys)).encode())
+        return json_response(_openapi(tuple(names), keys))
 
     async def routing_error(self, request: Request, error: Exception) -> Response:
         """Report the router's own 404 and 405 in the key/value envelope."""
@@ -96,6 +99,12 @@ class _Pages:
         if allowed:
             response.headers["Allow"] = allowed
         return response
+
+
+@functools.lru_cache(maxsize=1)
+def _openapi(names: tuple[str, ...], keys: bool) -> bytes:
+    """Return the description of the services; it needs no key, so it is made once a reload."""
+    return json.dumps(build_openapi(names, _VERSION, keys=keys)).encode()
 
 
 def _routing_failure(

@@ -63,7 +63,8 @@ async def _drip(attacker: Attacker, start: bytes, piece: bytes) -> None:
         line = await attacker.connect()
         try:
             await line.send(start)
-            while True:
+            # Not for ever: a cancellation is lost where what it ends is done at that moment.
+            while not attacker.over:
                 await line.send(piece)
                 await asyncio.sleep(0.2)
         finally:

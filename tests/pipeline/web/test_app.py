@@ -13,7 +13,9 @@ from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
+from pipeline.web import app as app_module
 from pipeline.web.app import build_http_app
+from pipeline.web.openapi import build_openapi
 from protocol.errors import DeadlineExceeded, NotReady, Overloaded, PredictionFailed
 from tests.patience import PATIENCE_S
 
@@ -175,6 +177,28 @@ async def test_nobody_is_led_elsewhere(http: httpx.AsyncClient) -> None:
         response = await http.get(path, headers={"Host": "evil.example"})
         assert response.status_code in (404, 405)
         assert "location" not in response.headers
+
+
+async def test_the_openapi_description_is_made_once_for_the_services_there_are(
+    http: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs no key and costs ten times a small request to make."""
+    made: list[Any] = []
+
+    def build(names: Any, *arguments: Any, **options: Any) -> Any:
+        made.append(names)
+        return build_openapi(names, *arguments, **options)
+
+    app_module._openapi.cache_clear()
+    monkeypatch.setattr(app_module, "build_openapi", build)
+    first = (await http.get("/openapi.json")).json()
+    for _ in range(20):
+        assert (await http.get("/openapi.json")).json() == first
+    assert len(made) == 1
+    services.replace({}, max_images=4)
+    assert (await http.get("/openapi.json")).json() != first
+    assert len(made) == 2
+    app_module._openapi.cache_clear()
 
 
 async def test_health_refuses_a_post(http: httpx.AsyncClient) -> None:
