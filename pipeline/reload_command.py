@@ -7,12 +7,21 @@ refused, and nothing has changed; 2 the address is no admin address.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from .admin_client import ERRORS, NoReplyYet, add_url, admin_client, read_object, report_unreachable
+from protocol.console import print_error
+from protocol.escaping import escaped
+
+from .admin_client import (
+    ERRORS,
+    NoReplyYet,
+    add_url,
+    exchange,
+    indented,
+    read_reply,
+    report_unreachable,
+)
+from .admin_reply import ReloadReport
 from .serving_report import served_lines
 
 RELOADED, REFUSED = 0, 1
@@ -35,31 +44,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     try:
-        with admin_client(options.url, options.timeout) as client:
-            report = read_object(client.post("/-/reload"), "status")
+        reply = exchange("POST", options.url, "/-/reload", options.timeout)
+        report = read_reply(reply, ReloadReport)
     except NoReplyYet:
-        print(
-            f"error: the reload was not done within {options.timeout:g} s and goes on; "
-            "`python -m pipeline status` shows how it ended",
-            file=sys.stderr,
+        print_error(
+            f"the reload was not done within {options.timeout:g} s and goes on; "
+            "`python -m pipeline status` shows how it ended"
         )
         return REFUSED
     except ERRORS as error:
         return report_unreachable("reply to a reload", options.url, error)
     if options.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(indented(reply))
     elif report["status"] == "reloaded":
         _show(report)
     else:
         cause = report.get("error") or report["status"]
-        print(f"error: not reloaded, nothing has changed: {cause}", file=sys.stderr)
+        print_error(f"not reloaded, nothing has changed: {cause}")
     return RELOADED if report["status"] == "reloaded" else REFUSED
 
 
-def _show(report: Mapping[str, Any]) -> None:
-    print(f"reloaded in {report['seconds']:.1f} s")
-    for name, files in report["served"].items():
-        print(served_lines(name, files, report.get("as_before", {}).get(name, ())))
+def _show(report: ReloadReport) -> None:
+    print(f"reloaded in {report.get('seconds', 0):.1f} s")
+    for name, files in report.get("served", {}).items():
+        print(escaped(served_lines(name, files, report.get("as_before", {}).get(name, ()))))
 
 
 def _seconds(text: str) -> float:

@@ -31,7 +31,7 @@ def _parts(files: Mapping[str, Any], as_before: Collection[str]) -> list[str]:
         digest = (facts["sha256"] or "unknown")[:_SHORT_DIGITS]
         same = ", as before" if kind in as_before else ""
         parts.append(f"{kind} {facts['file']} (sha256 {digest}{same})")
-    return parts or [f"bundle {files['bundle']}"]
+    return parts or [f"bundle {files.get('bundle', 'unknown')}"]
 
 
 def unchanged(files: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:

@@ -7,23 +7,25 @@ Reads the status from the admin address twice and shows the rates between the tw
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from protocol.escaping import escaped, escaped_line
 
 from .admin_client import (
     ERRORS,
-    AdminClient,
+    AdminReply,
     add_url,
-    admin_client,
-    read_object,
+    exchange,
+    indented,
+    read_reply,
     report_unreachable,
 )
+from .admin_reply import Service, Status, Worker
 from .serving_report import served_lines
 
 _READ_LIMIT_S = 10.0
@@ -45,51 +47,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the status as JSON, at once")
     options = parser.parse_args(arguments)
     try:
-        with admin_client(options.url, _READ_LIMIT_S) as client:
-            before = _read_status(client)
-            if options.json:
-                print(json.dumps(before, indent=2, ensure_ascii=False))
-                return _exit_code(before)
-            began = time.monotonic()
-            time.sleep(max(options.seconds, 0.01))
-            after = _read_status(client)
-            elapsed_s = time.monotonic() - began
+        before, reply = _read_status(options.url)
+        if options.json:
+            print(indented(reply))
+            return _exit_code(before)
+        began = time.monotonic()
+        time.sleep(max(options.seconds, 0.01))
+        after, _ = _read_status(options.url)
+        elapsed_s = time.monotonic() - began
     except ERRORS as error:
         return report_unreachable("status", options.url, error)
     _show(Console(), before, after, elapsed_s)
     return _exit_code(after)
 
 
-def _read_status(client: AdminClient) -> dict[str, Any]:
-    return read_object(client.get("/-/status"), "services")
+def _read_status(url: str) -> tuple[Status, AdminReply]:
+    reply = exchange("GET", url, "/-/status", _READ_LIMIT_S)
+    return read_reply(reply, Status), reply
 
 
-def _exit_code(status: Mapping[str, Any]) -> int:
+def _exit_code(status: Status) -> int:
     return 0 if all(service["ready"] for service in status["services"]) else 1
 
 
-def _show(
-    console: Console, before: Mapping[str, Any], after: Mapping[str, Any], elapsed_s: float
-) -> None:
-    console.print(
+def _show(console: Console, before: Status, after: Status, elapsed_s: float) -> None:
+    def show(text: str) -> None:
+        console.print(Text(escaped(text)), soft_wrap=True)
+
+    show(
         f"paddle-serving-kit {after['version']}, {after['phase']}, process {after['pid']}, "
-        f"up {_duration(after['uptime_s'])}\n{escape(str(after.get('file', after['source'])))}",
-        soft_wrap=True,
-        highlight=False,
+        f"up {_duration(after['uptime_s'])}\n{after.get('file', after['source'])}"
     )
     for service in after["services"]:
         if "served" in service:
-            text = served_lines(service["name"], service["served"])
-            console.print(escape(text), soft_wrap=True, highlight=False)
+            show(served_lines(service["name"], service["served"]))
     last = after["last_reload"]
     if last is not None:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last["at"]))
         why = f": {last['error']}" if last["error"] else ""
-        console.print(f"last reload {when}: {last['outcome']}{why}", soft_wrap=True)
-    earlier = {service["name"]: service["counters"] for service in before["services"]}
+        show(f"last reload {_moment(last['at'])}: {last['outcome']}{why}")
+    earlier = {service["name"]: service for service in before["services"]}
     for table in (_services(after), _images(after, earlier, elapsed_s), _workers(after)):
         console.print()
         console.print(table)
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _table(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
@@ -101,14 +104,21 @@ def _table(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
     return table
 
 
-def _services(status: Mapping[str, Any]) -> Table:
+def _add(table: Table, *cells: str | Text) -> None:
+    """Add a row of plain texts: what is in them is neither markup nor acted on by a terminal."""
+    table.add_row(*(Text(escaped_line(cell)) if isinstance(cell, str) else cell for cell in cells))
+
+
+def _services(status: Status) -> Table:
     table = _table(("service", "state", "workers", "waiting", "model"))
     for service in status["services"]:
         states = [worker["state"] for worker in service["workers"]]
         up = sum(state in ("idle", "busy") for state in states)
-        table.add_row(
+        ready = service["ready"]
+        _add(
+            table,
             service["name"],
-            "[green]ready[/]" if service["ready"] else "[red]not ready[/]",
+            Text("ready", style="green") if ready else Text("not ready", style="red"),
             f"{up} of {len(states)} up, {states.count('busy')} busy",
             f"{service['waiting']} of {service['queue_size']}",
             str(service["facts"].get("model", "?")),
@@ -116,28 +126,34 @@ def _services(status: Mapping[str, Any]) -> Table:
     return table
 
 
-def _images(
-    status: Mapping[str, Any], earlier: Mapping[str, Mapping[str, int]], elapsed_s: float
-) -> Table:
-    outcomes = ("answered", "failed", "expired", "abandoned", "rejected")
-    table = _table(("images",), ("a second", *outcomes))
+def _images(status: Status, earlier: Mapping[str, Service], elapsed_s: float) -> Table:
+    table = _table(
+        ("images",), ("a second", "answered", "failed", "expired", "abandoned", "rejected")
+    )
     for service in status["services"]:
-        counters = service["counters"]
-        before = earlier.get(service["name"], counters)
-        rate = (counters["answered"] - before["answered"]) / elapsed_s
-        table.add_row(service["name"], f"{rate:.1f}", *(str(counters[name]) for name in outcomes))
+        now = service["counters"]
+        before = earlier.get(service["name"], service)["counters"]
+        rate = (now["answered"] - before["answered"]) / elapsed_s
+        counts = (
+            now["answered"],
+            now["failed"],
+            now["expired"],
+            now["abandoned"],
+            now["rejected"],
+        )
+        _add(table, service["name"], f"{rate:.1f}", *map(str, counts))
     return table
 
 
-def _workers(status: Mapping[str, Any]) -> Table:
+def _workers(status: Status) -> Table:
     table = _table(("worker", "process", "state"), ("restarts", "images", "a batch", "last ended"))
     for service in status["services"]:
         for worker in service["workers"]:
-            table.add_row(*_worker_row(worker))
+            _add(table, *_worker_row(worker))
     return table
 
 
-def _worker_row(worker: Mapping[str, Any]) -> list[str]:
+def _worker_row(worker: Worker) -> list[str]:
     batches = worker["batches"]
     return [
         worker["name"],

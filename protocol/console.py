@@ -71,7 +71,8 @@ def as_command(main: Callable[[], Optional[int]]) -> int:
 def print_error(text: str) -> None:
     """Print `error: TEXT` to stderr, with escapes for what a terminal would act on.
 
-    Text of a peer may be in it. Further lines of the text are indented, so that none of them passes for a message of ours.
+    Text of a peer may be in it. Further lines of it are indented, so that none of them passes for
+    a message of ours.
     """
     print("error: " + escaped(text).replace("\n", "\n  "), file=sys.stderr)
 
