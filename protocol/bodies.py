@@ -141,17 +141,13 @@ class UploadCodec(_OtherCodec):
             elif is_option(part.name):
                 options[part.name] = _option_in_field(part.name, part.content)
             else:
-                images.append(_image_in_field(part.name, part.content, hints))
+                images.append(_image_in_field(part.name, memoryview(part.content), hints))
             check_images(len(images), hints.max_images)
         return _request(images, options, hints)
 
 
 class FormCodec(_OtherCodec):
     """The body is a form: options, and images in base64."""
-
-    def extra_bytes(self, body: bytes) -> int:
-        """Return the size of the body: its values are copied once more than others."""
-        return len(body)
 
     def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
         """Take the images in their order."""
@@ -163,7 +159,7 @@ class FormCodec(_OtherCodec):
             if is_option(field.name):
                 options[field.name] = field.text()
             else:
-                images.append(_image_in_field(field.name, field.base64(), hints))
+                images.append(_image_in_field(field.name, field.value, hints, form=True))
             check_images(len(images), hints.max_images)
         return _request(images, options, hints)
 
@@ -219,7 +215,7 @@ def _option_in_field(name: str, value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-def _image_in_field(name: str, value: bytes, hints: Hints) -> bytes:
+def _image_in_field(name: str, value: memoryview, hints: Hints, *, form: bool = False) -> bytes:
     """Return the image whose base64 a field has.
 
     Raises:
@@ -231,13 +227,13 @@ def _image_in_field(name: str, value: bytes, hints: Hints) -> bytes:
         raise NotQuick
     if len(value) >= _LEAST_BASE64:
         try:
-            image = decode_base64(memoryview(value))
+            image = decode_base64(value, form=form)
             if is_binary(image):
                 return image
             reason = "it is the base64 of a text"
         except ValueError as error:
             reason = str(error)
-    raise field_error(name, shown(value[:40].decode(errors="replace")), reason)
+    raise field_error(name, shown(str(value[:40], "utf-8", "replace")), reason)
 
 
 def _request(images: Sequence[bytes], fields: Mapping[str, str], hints: Hints) -> ClassifyRequest:

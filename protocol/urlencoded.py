@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
-from .base64_repair import in_pieces
 from .errors import InvalidRequest
 
 MAX_FIELDS = 1000
@@ -26,17 +25,11 @@ class Field(NamedTuple):
     """One field: its name, and its value as it stands in the body."""
 
     name: str
-    value: bytes
+    value: memoryview
 
     def text(self) -> str:
         """Return the value decoded, its first characters at most: for options."""
-        return unquote_plus(self.value[:_LONGEST_TEXT].decode("latin-1"))
-
-    def base64(self) -> bytes:
-        """Return the value as base64, which may have escapes left."""
-        if b"%" not in self.value:
-            return self.value
-        return in_pieces(self.value, lambda piece: piece.replace(b"+", b" "))
+        return unquote_plus(str(self.value[:_LONGEST_TEXT], "latin-1"))
 
 
 def begins_a_form(body: bytes) -> bool:
@@ -50,6 +43,7 @@ def read_form(body: bytes) -> Iterator[Field]:
     Raises:
         InvalidRequest: there are more than `MAX_FIELDS`.
     """
+    view = memoryview(body)
     begin = 0
     for _ in range(MAX_FIELDS):
         end = body.find(b"&", begin)
@@ -58,7 +52,7 @@ def read_form(body: bytes) -> Iterator[Field]:
         sign = end if sign < 0 else sign
         if end > begin:
             name = body[begin : min(sign, begin + _LONGEST_TEXT)]
-            yield Field(unquote_plus(name.decode("latin-1")), body[sign + 1 : end])
+            yield Field(unquote_plus(name.decode("latin-1")), view[sign + 1 : end])
         begin = end + 1
         if begin >= len(body):
             return

@@ -232,7 +232,7 @@ def _value(raw: msgspec.Raw, skeleton: Skeleton) -> object:
     return _anything.decode(raw)
 
 
-def _unescaped(text: memoryview) -> memoryview:
+def _unescaped(text: memoryview) -> bytearray:
     """Return the text of a JSON string without its escapes.
 
     Other threads run between the pieces.
@@ -240,7 +240,7 @@ def _unescaped(text: memoryview) -> memoryview:
     Raises:
         ValueError: it is not UTF-8, or has an escaped backslash, which base64 never has.
     """
-    plain = io.BytesIO()
+    plain = bytearray()
     begin = 0
     while begin < len(text):
         piece = bytes(text[begin : begin + PIECE])
@@ -248,6 +248,6 @@ def _unescaped(text: memoryview) -> memoryview:
             # An escape must not be cut. Two backslashes may be: they are an error anyway.
             escape = piece.rfind(b"\\", 1 - _LONGEST_ESCAPE)
             piece = piece[:escape] if escape > 0 else piece
-        plain.write(msgspec.json.decode(b'"%b"' % piece, type=str).encode())
+        plain += msgspec.json.decode(b'"%b"' % piece, type=str).encode()
         begin += len(piece)
-    return plain.getbuffer()
+    return plain

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import random
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -183,3 +184,41 @@ def test_many_parts_are_refused_by_the_number_of_images_that_a_request_may_have(
     # A service that takes more images takes more parts.
     with pytest.raises(ServingError, match="no image"):
         BodyCodec("").read(many, Hints("waste", max_images=1000))
+
+
+def with_escapes(text: bytes) -> bytes:
+    return text.replace(b"+", b"%2B").replace(b"/", b"%2F")
+
+
+KINDS: dict[str, tuple[str, bytes]] = {
+    "json": ("json", ORDINARY["json"]),
+    "escaped slashes": ("json", envelope(b'"' + BASE64.replace(b"/", rb"\/") + b'"')),
+    "lines": ("json", string(rb"QUJDQUJD\n")),
+    "another alphabet": ("json", string(b"_-AA")),
+    "escapes": ("json", envelope(b'"' + with_escapes(BASE64) + b'"')),
+    "quotes": ("json", envelope(b"\"b'" + BASE64 + b"'\"")),
+    "UTF-16": ("json", COSTLY["UTF-16"][1]),
+    "text": ("text", BASE64),
+    "text of another alphabet": ("text", b"_-AA" * (SIZE // 4)),
+    "form": ("form", b"image=" + BASE64),
+    "form with escapes": ("form", b"image=" + with_escapes(BASE64)),
+    "upload": ("upload", ORDINARY["upload"]),
+    "field of an upload": ("upload", upload(part(b'name="image"', BASE64))),
+    "rpc": ("rpc", ORDINARY["rpc"]),
+    "rpc of another alphabet": ("rpc", message(key=["image"], value=["_-AA" * (SIZE // 4)])),
+    "tensor": ("rpc", COSTLY["bytes of a tensor"][1]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reading_takes_no_more_than_three_times_the_memory_of_a_body(kind: str) -> None:
+    """The body itself included; a repair that copied at each step took six times as much."""
+    form, body = KINDS[kind]
+    tracemalloc.start()
+    try:
+        request = codec_of(form).read(body, HINTS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(request.images) == 1
+    assert len(body) + peak < 3.1 * len(body)
