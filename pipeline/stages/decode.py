@@ -22,6 +22,9 @@ from .formats.foreign import foreign_name
 from .formats.image_format import FORMATS, ImageFormat, format_of
 
 DEFAULT_MAX_PIXELS = 50_000_000
+# Of JPEG; a WebP is shorter. Pillow's filters take memory by the length of a side: 1 x 50,000,000
+# pixels, a file of 200 KB, took more than 2 GB.
+MAX_SIDE = 65_535
 
 # OpenCV writes a line on stderr for every damaged file; our error has the reason already.
 if hasattr(cv2.utils, "logging"):
@@ -53,7 +56,7 @@ def decode_image(data: bytes, limits: DecodeLimits = DecodeLimits()) -> np.ndarr
 
     Raises:
         UndecodableImage: no image, of a format that is not read, damaged or cut off.
-        TooLarge: more than `limits.max_pixels`.
+        TooLarge: more than `limits.max_pixels`, or a side of more than MAX_SIDE.
     """
     image_format, (width, height), affordable = admitted(data, limits.max_pixels)
     flag = cv2.IMREAD_COLOR
@@ -112,6 +115,12 @@ def _checked_size(image_format: ImageFormat, data: bytes, max_pixels: int) -> Tu
         raise TooLarge(
             "the image has {} x {} pixels; at most {:,} are decoded".format(
                 width, height, max_pixels
+            )
+        )
+    if max(size) > MAX_SIDE:
+        raise TooLarge(
+            "the image has {} x {} pixels; a side of at most {:,} is read".format(
+                width, height, MAX_SIDE
             )
         )
     return width, height

@@ -7,7 +7,7 @@ from typing import Any, Optional, Tuple
 import numpy as np
 
 from ..errors import PreprocessError
-from .resampling import MAX_RESIZED_PIXELS, Resample, resampler
+from .resampling import MAX_RESIZED_PIXELS, Resample, check_enlarged, resampler
 from .step import Step, pair
 
 Size = Tuple[int, int]
@@ -79,13 +79,17 @@ def _to_short_side(
     def step(image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
         if floor:
-            return resample(image, _floored(width, height, int(short)))
+            size = _floored(width, height, int(short))
+            check_enlarged(image, size)
+            return resample(image, size)
         # In PaddleClas' order of operations: the rounding depends on it.
         ratio = short / min(width, height)
         # PaddleX' max_size: the long side's limit, where both cannot be had
         if max_long is not None and np.round(ratio * max(width, height)) > max_long:
             ratio = max_long / max(width, height)
-        return resample(image, (int(round(width * ratio)), int(round(height * ratio))))
+        size = int(round(width * ratio)), int(round(height * ratio))
+        check_enlarged(image, size)
+        return resample(image, size)
 
     return step
 
@@ -114,7 +118,10 @@ def _to_size(resample: Resample, size: Size, fit: Optional[str]) -> Step:
         height, width = image.shape[:2]
         # In timm's order of operations: the rounding depends on it.
         ratio = choose(height / size[1], width / size[0])
-        return resample(image, (round(width / ratio), round(height / ratio)))
+        resized = round(width / ratio), round(height / ratio)
+        if fit == "cover":
+            check_enlarged(image, resized)
+        return resample(image, resized)
 
     return step
 

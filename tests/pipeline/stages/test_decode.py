@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -195,3 +196,12 @@ def test_a_tiff_of_many_strips_is_read_as_opencv_reads_it(
         out, "TIFF", compression=compression
     )
     assert np.array_equal(decode_image(out.getvalue()), opencv(out.getvalue()))
+
+
+@pytest.mark.parametrize("size", [(1, 65_536), (65_536, 1), (40_000_000, 1)])
+def test_a_side_that_is_too_long(
+    size: tuple[int, int], png_of_size: Callable[[int, int], bytes]
+) -> None:
+    """Pillow's filters take memory by the length of a side: for 50 million pixels, 2 GB."""
+    with pytest.raises(TooLarge, match="a side of at most 65,535"):
+        decode_image(png_of_size(*size))

@@ -1,6 +1,8 @@
-"""Pillow's resizing, the same under every Pillow."""
+"""Pillow's resizing, the same under every Pillow; and what is too long and thin to be enlarged."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import PIL
@@ -8,6 +10,8 @@ import pytest
 from PIL import Image
 
 from pipeline.stages.operators.resampling import resampler
+from pipeline.stages.preprocess import build_preprocess
+from protocol.errors import TooLarge
 
 FILTERS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 # height, width -> width, height: wide, tall, as tall after it, one side kept, enlarged, one pixel
@@ -53,3 +57,30 @@ def test_pil_takes_any_number_of_channels() -> None:
     assert np.array_equal(resampler("bilinear", "pil")(four, (20, 10))[:, :, :3], three)
     one = resampler("bilinear", "pil")(image[:, :, :1], (20, 10))
     assert np.array_equal(one, three[:, :, :1])
+
+
+LONG = [
+    {"resize_short": 256},
+    {"resize_short": 256, "rounding": "floor", "backend": "pil"},
+    {"resize_short": 256, "backend": "pil", "interpolation": "lanczos"},
+    {"size": 224, "fit": "cover"},
+]
+
+
+@pytest.mark.parametrize("options", LONG)
+@pytest.mark.parametrize("shape", [(1, 1500, 3), (1500, 1, 3), (2, 130, 3)])
+def test_a_long_and_thin_image_is_not_enlarged(
+    options: dict[str, Any], shape: tuple[int, int, int]
+) -> None:
+    """1 x 1500 pixels, a file of 200 bytes, became 256 x 384,000: 1.7 s and 0.9 GB."""
+    prepare = build_preprocess([{"ResizeImage": options}])
+    with pytest.raises(TooLarge, match="at most 64 times as long as wide"):
+        prepare(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("options", LONG)
+def test_a_long_image_that_is_made_smaller_may_be_of_any_ratio(options: dict[str, Any]) -> None:
+    prepare = build_preprocess([{"ResizeImage": options}])
+    short = min(prepare(np.zeros((300, 30_000, 3), np.uint8)).shape[:2])
+    assert short == options.get("resize_short", 224)
+    assert min(prepare(np.zeros((10, 600, 3), np.uint8)).shape[:2]) == short
