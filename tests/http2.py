@@ -62,15 +62,26 @@ class Http2Connection:
 
     def begin(self, path: str, *metadata: tuple[str, str]) -> int:
         """Begin a call; return its stream."""
-        stream, self._next = self._next, self._next + 2
-        self._windows[stream] = self.initial_window
+        return self.begin_many(1, path, *metadata)[0]
+
+    def begin_many(
+        self, count: int, path: str, *metadata: tuple[str, str], whole: bytes = b""
+    ) -> list[int]:
+        """Begin so many calls at once; return their streams. `whole` is all they send, if any."""
+        streams = [self._next + 2 * number for number in range(count)]
+        self._next += 2 * count
+        self._windows.update(dict.fromkeys(streams, self.initial_window))
         fields = [
             *((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x")),
             *(("content-type", "application/grpc"), ("te", "trailers"), *metadata),
         ]
         block = b"".join(b"\0" + _text(name) + _text(value) for name, value in fields)
-        self._socket.sendall(_frame(_HEADERS, _END_HEADERS, stream, block))
-        return stream
+        frames = [_frame(_HEADERS, _END_HEADERS, stream, block) for stream in streams]
+        if whole:
+            last = [_frame(_DATA, _END_STREAM, stream, whole) for stream in streams]
+            frames = [part for pair in zip(frames, last, strict=True) for part in pair]
+        self._socket.sendall(b"".join(frames))
+        return streams
 
     def send(self, stream: int, data: bytes, *, end: bool = False, patience_s: float = 1.0) -> int:
         """Send `data` as the server grants it; return how much was sent.

@@ -79,7 +79,7 @@ class Desk:
         self.keys = keys or KeyRing()
         self.cors_origins = tuple(cors_origins)
         self.running = RunningRequests() if running is None else running
-        self._inflight = inflight
+        self.inflight = inflight
         # Half: a backlog of parsing never takes all of the budget.
         self.parsing = ParsingQueue(inflight.limit // 2)
 
@@ -94,7 +94,7 @@ class Desk:
         trace_parent = call.headers.get("traceparent")
         with (
             self.observer.request(call.wire, call.client, trace_parent) as observation,
-            self._inflight.reservation() as reservation,
+            self.inflight.reservation() as reservation,
         ):
             try:
                 return Reply(await self._answer(call, codec, observation, reservation))

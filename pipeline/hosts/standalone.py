@@ -32,6 +32,7 @@ from ..observation.metrics import Metrics
 from ..observation.observer import Observer
 from ..observation.request_log import LINES_A_SECOND, RequestLog
 from ..observation.tracing import tracing_from_environment
+from ..rpc.arriving import Arriving
 from ..rpc.call import READ_TIMEOUT_S
 from ..rpc.leaving import NOTICE_S, RpcPort, RunningCalls
 from ..rpc.server import build_rpc_server
@@ -215,18 +216,21 @@ class StandaloneHost:
         if ports.rpc is None:
             return
         calls = RunningCalls()
+        arriving = Arriving(self._desk.inflight, self._settings.max_body_bytes)
         server = build_rpc_server(
             self._desk,
             max_body_bytes=self._settings.max_body_bytes,
             max_connections=self._max_connections,
             longest_s=READ_TIMEOUT_S + _longest_s(self._settings),
             calls=calls,
+            arriving=arriving,
         )
         credentials = self._tls.grpc_credentials() if self._tls is not None else None
         add_rpc_port(server, ports.rpc, credentials)
         await server.start()
         if ports.rpc_reservation is not None:
             ports.rpc_reservation.close()
+        arriving.port = ports.rpc[1]
         self._rpc = RpcPort(server, ports.rpc[1], calls, tls=self._tls is not None)
         stack.push_async_callback(self._end_rpc)
 

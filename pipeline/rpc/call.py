@@ -23,6 +23,7 @@ from ..admission.content_encoding import unpacked
 from ..admission.deadline import Deadline
 from ..admission.desk import Desk, Reply
 from ..admission.offload import Lane
+from .arriving import Arriving
 from .packing import packed_as
 
 # gRPC's default; a message takes no longer on any line that is fit for images.
@@ -33,15 +34,19 @@ _END_PATIENCE_S = 0.25
 
 
 async def reply_to(
-    desk: Desk, codec: Codec, context: grpc.aio.ServicerContext[Any, Any], max_message_bytes: int
+    desk: Desk,
+    codec: Codec,
+    context: grpc.aio.ServicerContext[Any, Any],
+    max_message_bytes: int,
+    arriving: Arriving,
 ) -> Reply:
-    """Return the desk's reply to the call of `context`.
+    """Return the desk's reply to the call of `context`, whose message is counted in `arriving`.
 
     Raises:
         CancelledError: the caller does not wait for it any more.
     """
     try:
-        return await desk.answer(RpcCall(context, max_message_bytes), codec)
+        return await desk.answer(RpcCall(context, max_message_bytes, arriving), codec)
     except CallerLeft:
         raise asyncio.CancelledError from None
 
@@ -55,13 +60,19 @@ class RpcCall:
     service = None
     content_type = ""
 
-    def __init__(self, context: grpc.aio.ServicerContext[Any, Any], max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        context: grpc.aio.ServicerContext[Any, Any],
+        max_message_bytes: int,
+        arriving: Arriving,
+    ) -> None:
         self.client = _address(context.peer())
         self.began = time.monotonic()
         self.headers: Mapping[str, str] = headers_of(context)
         self.options: Mapping[str, str] = {}
         self._context = context
         self._limit = max_message_bytes
+        self._arriving = arriving
 
     def deadline(self) -> Deadline:
         """Return the deadline of the call: gRPC counts it from the headers on."""
@@ -75,13 +86,16 @@ class RpcCall:
         Raises:
             DeadlineExceeded: it does not come within `READ_TIMEOUT_S`.
             InvalidRequest: there is none.
-            Overloaded: as `Call.receive`.
+            Overloaded: as `Call.receive`, or while it arrives.
             CallerLeft: it is over the limit, and gRPC has ended the call with that error.
         """
         # `wait_for` would swallow the end of a call that comes together with that of its messages.
         reading = asyncio.ensure_future(self._context.read())
         try:
-            await asyncio.wait((reading,), timeout=READ_TIMEOUT_S)
+            with self._arriving.reading(self._context.peer(), reading):
+                await asyncio.wait((reading,), timeout=READ_TIMEOUT_S)
+            if reading.cancelled():
+                raise self._arriving.overloaded()
             if reading.done() and reading.result() is grpc.aio.EOF:
                 await asyncio.sleep(_END_PATIENCE_S)
                 raise InvalidRequest("the call has no message")
@@ -97,6 +111,7 @@ class RpcCall:
             raise DeadlineExceeded(f"the message did not come within {READ_TIMEOUT_S:g} s")
         message = bytes(reading.result())
         lane.reservation.add(len(message))
+        self._arriving.finished(self._context.peer(), len(message))
         packed = packed_as(message)
         return await unpacked(message, packed, self._limit, lane) if packed else message
 

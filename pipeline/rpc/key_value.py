@@ -16,6 +16,7 @@ from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.codec import ProtoCodec
 
 from ..admission.desk import Desk
+from .arriving import Arriving
 from .call import reply_to
 from .leaving import RunningCalls
 
@@ -24,9 +25,12 @@ SERVICE_NAME: str = _SERVICE.full_name
 
 
 def key_value_handler(
-    desk: Desk, max_message_bytes: int, calls: RunningCalls
+    desk: Desk, max_message_bytes: int, calls: RunningCalls, arriving: Arriving
 ) -> grpc.GenericRpcHandler:
-    """Return the handler of the service's one method; its calls are counted in `calls`."""
+    """Return the handler of the service's one method.
+
+    Its calls are counted in `calls`, and what comes of their messages in `arriving`.
+    """
     codec = ProtoCodec()
 
     async def inference(_messages: object, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
@@ -36,7 +40,7 @@ def key_value_handler(
         task = asyncio.current_task()
         desk.running.begin(task, functools.partial(_cancel, task))
         try:
-            return (await reply_to(desk, codec, context, max_message_bytes)).body
+            return (await reply_to(desk, codec, context, max_message_bytes, arriving)).body
         finally:
             desk.running.end(task)
 

@@ -20,20 +20,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import ipaddress
 import logging
-import os
 import socket
 import termios
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import grpc.aio
 
 from ..admission.listen_queue import accepted
+from .sockets import Address, address_of, address_of_peer, sockets_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +43,6 @@ _GOAWAY = _GOAWAY_HEAD + bytes(8)
 # How long a client has to close the connection after the first GOAWAY, as gRPC's own, nginx and
 # Envoy do when no call of theirs runs on it. What it sent before has come by then.
 NOTICE_S = 2.0
-_FOLDER_OF_DESCRIPTORS = "/dev/fd"
-
-_Address = tuple[str, int]
 
 
 class RunningCalls:
@@ -61,13 +54,13 @@ class RunningCalls:
 
     def __init__(self) -> None:
         self.is_leaving = False
-        self._running: dict[_Address, int] = {}
-        self._late: dict[_Address, int] = {}
-        self._ended: dict[_Address, float] = {}
+        self._running: dict[Address, int] = {}
+        self._late: dict[Address, int] = {}
+        self._ended: dict[Address, float] = {}
 
     def add(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Count a call until it is over and its reply is with gRPC."""
-        address = _address_of_peer(context.peer())
+        address = address_of_peer(context.peer())
         if address is None:
             return
         if self.is_leaving:
@@ -77,23 +70,23 @@ class RunningCalls:
         self._running[address] = self._running.get(address, 0) + 1
         context.add_done_callback(lambda _: self._end(address))  # type: ignore[arg-type]
 
-    def is_quiet(self, address: _Address) -> bool:
+    def is_quiet(self, address: Address) -> bool:
         """Return whether no call runs on a connection, and none has just ended."""
         ended = self._ended.get(address, 0.0)
         return address not in self._running and time.monotonic() - ended > _QUIET_S
 
-    def is_late(self, address: _Address) -> bool:
+    def is_late(self, address: Address) -> bool:
         """Return whether a call runs that began after `is_leaving` was set."""
         return address in self._late
 
-    def _end_late(self, address: _Address) -> None:
+    def _end_late(self, address: Address) -> None:
         left = self._late[address] - 1
         if left:
             self._late[address] = left
         else:
             del self._late[address]
 
-    def _end(self, address: _Address) -> None:
+    def _end(self, address: Address) -> None:
         left = self._running[address] - 1
         if left:
             self._running[address] = left
@@ -124,8 +117,8 @@ class RpcPort:
         self._port = port
         self._calls = calls
         self._tls = tls
-        self._seen: dict[_Address, float] = {}
-        self._noticed: dict[_Address, float] = {}
+        self._seen: dict[Address, float] = {}
+        self._noticed: dict[Address, float] = {}
 
     async def leave(self, within_s: float) -> None:
         """Close the port and its connections, and stop; calls have `within_s` seconds to end."""
@@ -145,9 +138,9 @@ class RpcPort:
     def _close_quiet(self) -> int:
         """Close the connections on which no call runs; return how many are left."""
         left = 0
-        for each in _sockets(self._port):
+        for each in sockets_of(self._port):
             with contextlib.suppress(OSError):  # the client has just closed it
-                address = _address(each.getpeername())
+                address = address_of(each.getpeername())
                 if not self._is_quiet(address) or not self._is_noticed(address, each):
                     left += 1
                     continue
@@ -156,12 +149,12 @@ class RpcPort:
                 each.shutdown(socket.SHUT_RDWR)
         return left
 
-    def _is_quiet(self, address: _Address) -> bool:
+    def _is_quiet(self, address: Address) -> bool:
         """Whether no call runs on a connection, and gRPC has had the time to greet a new one."""
         seen = self._seen.setdefault(address, time.monotonic())
         return time.monotonic() - seen > _QUIET_S and self._calls.is_quiet(address)
 
-    def _is_noticed(self, address: _Address, connection: socket.socket) -> bool:
+    def _is_noticed(self, address: Address, connection: socket.socket) -> bool:
         """Whether the client has seen the first GOAWAY, and what it sent before has its reply.
 
         The GOAWAY is sent now if it was not.
@@ -186,7 +179,7 @@ async def _close_listening(port: int) -> None:
 def _listening(port: int) -> list[socket.socket]:
     return [
         each.dup()
-        for each in _sockets(port)
+        for each in sockets_of(port)
         if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     ]
 
@@ -194,35 +187,3 @@ def _listening(port: int) -> list[socket.socket]:
 def _has_unread(connection: socket.socket) -> bool:
     """Return whether bytes have come that gRPC has not read yet."""
     return fcntl.ioctl(connection, termios.FIONREAD, bytes(4)) != bytes(4)
-
-
-def _sockets(port: int) -> Iterator[socket.socket]:
-    """Yield the sockets of this process that have this port here, each as a duplicate."""
-    for descriptor in list(Path(_FOLDER_OF_DESCRIPTORS).iterdir()):
-        try:
-            duplicate = os.dup(int(descriptor.name))
-        except OSError:  # closed meanwhile
-            continue
-        try:
-            found = socket.socket(fileno=duplicate)
-        except OSError:  # no socket
-            os.close(duplicate)
-            continue
-        with found, contextlib.suppress(OSError):
-            if found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockname()[1] == port:
-                yield found
-
-
-def _address_of_peer(peer: str) -> _Address | None:
-    """Return the address in gRPC's "ipv4:127.0.0.1:5000" or "ipv6:%5B::1%5D:5000"."""
-    kind, _, rest = peer.partition(":")
-    host, _, port = unquote(rest).rpartition(":")
-    if kind not in ("ipv4", "ipv6") or not port.isdecimal():
-        return None
-    return _address((host.strip("[]"), int(port)))
-
-
-def _address(name: tuple[Any, ...]) -> _Address:
-    """Return host and port; an IPv4 address in IPv6 is one of IPv4."""
-    host = ipaddress.ip_address(str(name[0]).partition("%")[0])
-    return str(getattr(host, "ipv4_mapped", None) or host), int(name[1])

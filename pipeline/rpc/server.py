@@ -6,6 +6,7 @@ import grpc.aio
 
 from ..admission.desk import Desk
 from . import health, reflection
+from .arriving import Arriving
 from .key_value import SERVICE_NAME, key_value_handler
 from .leaving import RunningCalls
 from .packing import KEEP_PACKED
@@ -13,6 +14,7 @@ from .small_calls import Messages
 
 # So much of a stream may come before its message is read, or refused: most images.
 UNREAD_BYTES = 256 * 1024
+MOST_PENDING = 16_384
 
 
 def build_rpc_server(
@@ -22,14 +24,18 @@ def build_rpc_server(
     max_connections: int = 1024,
     longest_s: float = 60.0,
     calls: RunningCalls | None = None,
+    arriving: Arriving | None = None,
 ) -> grpc.aio.Server:
     """Return a server without a port, which gives calls to `desk` and counts them in `calls`.
+
+    What arrives of their messages counts in `arriving`, once it has a port.
 
     Messages over `max_body_bytes` end in RESOURCE_EXHAUSTED. One connection too many is closed at
     once, and each after some minutes, when its calls have had `longest_s` seconds to end: no stream
     keeps its place for ever.
     """
     calls = calls or RunningCalls()
+    arriving = arriving or Arriving(desk.inflight, max_body_bytes)
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", max_body_bytes),
@@ -47,6 +53,10 @@ def build_rpc_server(
             ("grpc.server_handshake_timeout_ms", 20_000),
             ("grpc.max_allowed_incoming_connections", max_connections),
             ("grpc.max_concurrent_streams", 256),
+            # Calls that wait for the event loop. Over gRPC's own number (1000 to 3000) any caller's
+            # call is CANCELLED: that of an honest one too, when another begins thousands.
+            ("grpc.server.max_pending_requests", MOST_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", MOST_PENDING),
             # gRPC would let what is unread grow to 4 MiB for each stream.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
@@ -58,7 +68,7 @@ def build_rpc_server(
     messages = Messages()
     server.add_generic_rpc_handlers(
         (
-            key_value_handler(desk, max_body_bytes, calls),
+            key_value_handler(desk, max_body_bytes, calls, arriving),
             health.RpcHealth(desk.services, calls, messages).handler(),
             reflection.RpcReflection(names, desk.keys, calls, messages).handler(),
         )

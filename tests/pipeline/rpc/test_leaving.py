@@ -19,7 +19,7 @@ from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
-from pipeline.rpc import leaving
+from pipeline.rpc import leaving, sockets
 from pipeline.rpc.leaving import RpcPort, RunningCalls
 from pipeline.rpc.server import build_rpc_server
 from protocol.key_value import pipeline_service_pb2 as pb
@@ -156,7 +156,7 @@ async def test_an_idle_connection_gets_goaway_at_once(port: Port) -> None:
 async def test_where_descriptors_cannot_be_listed_grpc_stops_by_its_own_means(
     port: Port, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(leaving, "_FOLDER_OF_DESCRIPTORS", "/no/such/folder")
+    monkeypatch.setattr(sockets, "FOLDER_OF_DESCRIPTORS", "/no/such/folder")
     await asyncio.wait_for(port.rpc.leave(PATIENCE_S), PATIENCE_S)
     assert "gRPC is stopped by its own means" in caplog.text
 
@@ -190,7 +190,7 @@ async def test_what_waits_in_the_listen_queue_is_accepted_before_the_port_closes
     ],
 )
 def test_the_address_of_a_caller(peer: str, address: Any) -> None:
-    assert leaving._address_of_peer(peer) == address
+    assert sockets.address_of_peer(peer) == address
 
 
 async def test_a_watcher_of_health_gets_the_last_state(port: Port, services: Services) -> None:

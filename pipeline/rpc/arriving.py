@@ -1,0 +1,138 @@
+"""The messages that gRPC is assembling, counted at their connections.
+
+gRPC passes a message on when it is whole. Until then nothing but the kernel knows how many bytes of
+it are in memory: it counts what came on each connection. So while messages are waited for that
+could exceed the in-flight budget, these numbers are looked at:
+
+    arrived on a connection = received - what its finished messages had
+
+If all that has arrived does not fit into what is free of the budget, the calls of the connection
+with the most of it end in Overloaded, until the rest fits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from protocol.errors import Overloaded
+
+from ..admission.inflight import Inflight
+from .sockets import Address, address_of, address_of_peer, sockets_of
+
+# A message that is whole sooner is counted by its call alone.
+_LOOK_EVERY_S = 0.05
+# A look at thousands of connections takes a while, in a thread; no more of the time than this part.
+_MOST_OF_TIME = 0.2
+# Headers and frames of one call, about; an error here is forgotten when a connection is quiet.
+_BESIDE_MESSAGE = 100
+# tcpi_bytes_received in struct tcp_info (linux/tcp.h).
+_BYTES_RECEIVED = slice(128, 136)
+
+
+class Arriving:
+    """What arrives on the connections of one port, within what is free of `inflight`.
+
+    Attributes:
+        port: the port, when the server listens; None before.
+    """
+
+    def __init__(self, inflight: Inflight, max_message_bytes: int) -> None:
+        self.port: int | None = None
+        self._inflight = inflight
+        self._max_message_bytes = max_message_bytes
+        # The oldest first.
+        self._readings: dict[asyncio.Future[object], tuple[Address, float]] = {}
+        self._finished: dict[Address, int] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def reading(self, peer: str, message: asyncio.Future[object]) -> Iterator[None]:
+        """Count what comes of `message`, which is cancelled if there is no room for it."""
+        address = address_of_peer(peer)
+        if address is None or self.port is None:
+            yield
+            return
+        self._finished.setdefault(address, 0)
+        self._readings[message] = address, time.monotonic()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(self.port), name="arriving")
+        try:
+            yield
+        finally:
+            del self._readings[message]
+
+    def finished(self, peer: str, size: int) -> None:
+        """Note that a message of `size` bytes has come; its call has reserved them."""
+        address = address_of_peer(peer)
+        if address in self._finished:
+            self._finished[address] += size + _BESIDE_MESSAGE
+
+    def overloaded(self) -> Overloaded:
+        """Return the error of a message that was cancelled."""
+        limit = f"{self._inflight.limit / 2**20:g} MiB"
+        return Overloaded(f"the messages that arrive do not fit into the {limit}; try again")
+
+    async def _look(self, port: int) -> None:
+        pause_s = _LOOK_EVERY_S
+        try:
+            while self._readings:
+                await asyncio.sleep(pause_s)
+                pause_s = _LOOK_EVERY_S
+                if self._may_exceed():
+                    began = time.monotonic()
+                    received = await asyncio.to_thread(_received, port)
+                    pause_s = max(_LOOK_EVERY_S, (time.monotonic() - began) / _MOST_OF_TIME)
+                    self._cut_off(received)
+        finally:
+            self._looking = None
+
+    def _may_exceed(self) -> bool:
+        """Return whether the messages that are not here at once could exceed what is free."""
+        young = time.monotonic() - _LOOK_EVERY_S
+        room = self._free // self._max_message_bytes
+        return sum(since < young for _, since in self._readings.values()) > room
+
+    @property
+    def _free(self) -> int:
+        return self._inflight.limit - self._inflight.reserved
+
+    def _cut_off(self, received: dict[Address, int]) -> None:
+        arrived = self._arrived(received)
+        while sum(arrived.values()) > self._free:
+            most = max(arrived, key=arrived.__getitem__)
+            del arrived[most]
+            for message, (address, _) in list(self._readings.items()):
+                if address == most:
+                    message.cancel()
+
+    def _arrived(self, received: dict[Address, int]) -> dict[Address, int]:
+        """Return what has come of unfinished messages, by connection; forget the others' past."""
+        reading = Counter(address for address, _ in self._readings.values())
+        finished = {
+            # Less than what was counted: another connection from the same port.
+            address: 0 if count < self._finished.get(address, 0) else self._finished[address]
+            for address, count in received.items()
+            if address in reading and address in self._finished
+        }
+        self._finished = {**received, **finished}
+        return {
+            address: min(received[address] - done, reading[address] * self._max_message_bytes)
+            for address, done in finished.items()
+        }
+
+
+def _received(port: int) -> dict[Address, int]:
+    """Return the bytes that have come on each connection of `port`."""
+    received: dict[Address, int] = {}
+    for each in sockets_of(port):
+        with contextlib.suppress(OSError):  # it listens, or has just been closed
+            address = address_of(each.getpeername())
+            info = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop)
+            received[address] = int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder)
+    return received
