@@ -195,13 +195,18 @@ class Reloader:
 
 async def _start(engines: Mapping[str, Engine], settings: ServiceSettings) -> None:
     limit_s = _START_SLACK_S + max(op.engine.start_timeout_s for op in settings.ops)
-    starts = asyncio.gather(*(engine.start(all_workers=True) for engine in engines.values()))
     try:
-        await asyncio.wait_for(starts, limit_s)
+        await asyncio.wait_for(_all_started(engines), limit_s)
     except EngineStartError as error:
         raise ReloadError(str(error)) from error
     except asyncio.TimeoutError as error:
         raise ReloadError(f"not all new workers were ready within {limit_s:g} s") from error
+
+
+async def _all_started(engines: Mapping[str, Engine]) -> None:
+    # A coroutine, and not the future of `gather`: if it is cancelled, wait_for leaves the future's
+    # exception unretrieved, and asyncio logs that.
+    await asyncio.gather(*(engine.start(all_workers=True) for engine in engines.values()))
 
 
 def _changed(old: ServiceSettings, new: ServiceSettings) -> set[str]:

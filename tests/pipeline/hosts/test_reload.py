@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,13 +31,14 @@ class FakeEngine:
     def __init__(self, name: str) -> None:
         self.name = name
         self.ready = True
-        self.closed = False
+        self.closed = self.is_starting = False
         self.error: Exception | None = None
         self.may_start, self.may_drain = asyncio.Event(), asyncio.Event()
         self.may_start.set()
         self.drained = True
 
     async def start(self, *, all_workers: bool = False) -> None:
+        self.is_starting = True
         await self.may_start.wait()
         if self.error is not None:
             raise self.error
@@ -159,6 +161,21 @@ async def test_a_stop_ends_the_reload_that_runs(house: House) -> None:
     with pytest.raises(ReloadError, match="the service is stopping"):
         await asyncio.wait_for(running, PATIENCE_S)
     assert house.serving is house.old
+
+
+async def test_a_stop_during_a_reload_leaves_no_unretrieved_exception(house: House) -> None:
+    """asyncio logged "_GatheringFuture exception was never retrieved" after each SIGTERM."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    house.new.may_start.clear()
+    house.reloader.reload_soon()
+    while not house.new.is_starting:
+        await asyncio.sleep(0)
+    await house.reloader.stop()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert reported == []
+    assert house.new.closed
 
 
 async def test_a_reload_goes_on_when_its_caller_is_cancelled(house: House) -> None:
