@@ -98,7 +98,8 @@ async def _over_rpc(port: int, service: str, image: bytes, key: str) -> None:
                     grpc.StatusCode.DEADLINE_EXCEEDED,
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                 )
-                reason = f"{error.code().name}: {error.details()}"
+                taken_s = time.monotonic() - began
+                reason = f"{error.code().name}: {error.details()} after {taken_s:.2f} s"
                 _print(RPC, began, REFUSED if ours else LOST, reason)
             await asyncio.sleep(HONEST_EVERY_S)
 
