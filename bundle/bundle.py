@@ -11,7 +11,7 @@ A folder that Paddle Serving 0.9's converter wrote is one too, once an inference
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .errors import BundleError
@@ -195,6 +195,7 @@ def _recorded_model(file: Path, record: Mapping[str, Any]) -> Tuple[Optional[str
 def _check_sizes(path: Path, record: Mapping[str, Any]) -> None:
     """Compare sizes, not hashes: a start must not read every byte of a model twice."""
     for name, facts in _mapping(record.get("files")).items():
+        check_recorded_name(str(name), path / "bundle.yml")
         file, size = path / str(name), _mapping(facts).get("size")
         if not file.is_file():
             raise BundleError("{} is missing from the bundle; convert the model again".format(file))
@@ -205,6 +206,20 @@ def _check_sizes(path: Path, record: Mapping[str, Any]) -> None:
                 "{} has {} bytes, {} when the bundle was made: it is truncated or of another "
                 "model; convert the model again".format(file, file.stat().st_size, size)
             )
+
+
+def check_recorded_name(name: str, record: Path) -> None:
+    """Check that a file which the record names lies in the bundle.
+
+    Raises:
+        BundleError: it does not.
+    """
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
+        raise BundleError(
+            "{} names {!r}, which lies outside of the bundle; convert the model again".format(
+                record, name
+            )
+        )
 
 
 def _mapping(value: object) -> Dict[str, Any]:

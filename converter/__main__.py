@@ -15,7 +15,8 @@ from typing import TypeAlias
 
 from bundle.errors import BundleError
 from bundle.model_config import to_prototxt
-from protocol.console import as_command
+from protocol.console import as_command, print_error
+from protocol.escaping import escaped
 
 from .bundling.convert import ConvertOptions, convert, preview
 from .checking.inspection import bundle_facts, inspect_folder
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cause = f"{error.filename or 'a file'}: {error.strerror or error}; give another path"
     else:
         return 0
-    sys.stderr.write(f"error: {' '.join(cause.split())}\n")
+    print_error(" ".join(cause.split()))
     return 1
 
 
@@ -91,7 +92,7 @@ def _convert(options: argparse.Namespace) -> None:
             options.feed_alias,
             options.fetch_alias,
         )
-        sys.stdout.write(to_prototxt(config))
+        sys.stdout.write(escaped(to_prototxt(config)))
         return
     bundle = convert(
         ConvertOptions(
@@ -127,7 +128,8 @@ def _convert(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     facts = inspect_folder(options.folder, options.model_file, options.params_file)
     if options.json:
-        sys.stdout.write(json.dumps(facts, ensure_ascii=False, indent=2) + "\n")
+        # in a JSON string the escapes are JSON's own
+        sys.stdout.write(escaped(json.dumps(facts, ensure_ascii=False, indent=2)) + "\n")
     else:
         print_report(facts)
 

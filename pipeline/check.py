@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from protocol.errors import ServingError
+from protocol.escaping import escaped_line
 from protocol.reply import Category
 from protocol.request import encoded
 
@@ -107,4 +108,4 @@ def _class_of(category: Category) -> str:
     """Return the number of the class, and its label if it has another."""
     number = f"class {category.class_id}"
     own = category.label != str(category.class_id)
-    return f"{number}, label {category.label}" if own else number
+    return f"{number}, label {escaped_line(category.label)}" if own else number

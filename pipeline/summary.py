@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from protocol.escaping import escaped_line
+
 from .classifier import ClassifierSettings
 from .engine.work import misfit
 from .hosts.ports import Addresses, authority
@@ -64,7 +66,9 @@ def summary(
         health = authority(host, addresses.http_port)
         rows.append(("health", f"{scheme}://{health}/health/ready"))
     width = max(len(name) for name, _ in rows)
-    return "\n".join([headline, *(f"  {name:<{width}}  {text}" for name, text in rows)])
+    return "\n".join(
+        [headline, *(f"  {name:<{width}}  {escaped_line(text)}" for name, text in rows)]
+    )
 
 
 def _model(op: OpSettings, facts: Mapping[str, Any]) -> str:

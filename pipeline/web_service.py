@@ -22,7 +22,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(ROOT)
 
 from pipeline.early_stop import exit_with, stop_at_signals  # noqa: E402
-from protocol.console import OutputLost, as_command  # noqa: E402
+from protocol.console import OutputLost, as_command, print_error  # noqa: E402
 
 if __name__ == "__main__":
     stop_at_signals()  # before the imports, which take a second
@@ -68,7 +68,7 @@ def main(
     except (ConfigError, EngineStartError) as error:
         if log is not None:
             log.close()  # writes what led to the error first
-        print(f"error: {error}", file=sys.stderr)
+        print_error(str(error))
         return 1
 
 

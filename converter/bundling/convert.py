@@ -12,6 +12,7 @@ from bundle import Bundle, BundleError, load_bundle
 from bundle.inference_yml import InferenceDescription, write_inference_yml
 from bundle.labels import check_count
 from bundle.model_config import SCORE_DTYPES, ModelConfig, write_model_config
+from protocol.escaping import escaped_line
 
 from ..describing.beside import label_files_beside
 from ..describing.collect import FoundDescription, collect, labels_beside
@@ -55,7 +56,7 @@ class ConvertOptions:
 
 def _warn(text: str) -> None:
     # on stderr: what was made is the command's output
-    sys.stderr.write(f"warning: {' '.join(text.split())}\n")
+    sys.stderr.write(f"warning: {escaped_line(' '.join(text.split()))}\n")
 
 
 def convert(options: ConvertOptions, warn: Callable[[str], None] = _warn) -> Bundle:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from protocol.escaping import escaped_line
+
 from ..errors import ConversionError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -143,7 +145,7 @@ def _remove(workspace: Path, output: Path) -> None:
         shutil.rmtree(workspace, ignore_errors=True)
         warning = f"{workspace}: what was replaced could not be removed; remove it yourself"
     if workspace.exists():
-        sys.stderr.write(f"warning: {warning}\n")
+        sys.stderr.write(f"warning: {escaped_line(warning)}\n")
 
 
 def _replace(staging: Path, output: Path, old: Path, ours: frozenset[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from bundle.bundle import check_recorded_name
 from bundle.strict_yaml import read_yaml
 
 from ..describing.beside import label_file_beside
@@ -147,6 +148,8 @@ def read_record(bundle_dir: Path) -> dict[str, Any]:
     record = _mapping(read_yaml(file))
     source = _mapping(record.get("source"))
     files = _mapping(record.get("files"))
+    for name in files:
+        check_recorded_name(str(name), file)
     return {
         **record,
         # in the forms that are read: an edited record may hold anything

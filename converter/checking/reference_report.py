@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .causes import image_facts
 from .reference import ImageScores, ReferenceComparison
+from .terminal import terminal
 
 _LISTED = 10  # images, the ones that differ most
 
@@ -21,7 +22,7 @@ def print_comparison(
     read: Callable[[str], bytes] = lambda name: Path(name).read_bytes(),
 ) -> None:
     """Print what `compare_with_reference` found; the images one by one where they differ."""
-    console = console or Console()
+    console = console or terminal()
     console.print(Text(f"verify {compared.bundle}", style="bold"))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)

@@ -14,6 +14,7 @@ from bundle.formats import FORMATS
 
 from ..reading.activation import SCORES
 from .images import shown
+from .terminal import in_lines, terminal
 from .verify import Verification
 
 _FIRST = 5  # of the labels, and the last one
@@ -38,7 +39,8 @@ _WAYS = {
 
 def print_report(facts: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what `inspect_folder` returned."""
-    console = console or Console()
+    console = console or terminal()
+    facts = in_lines(facts)
     console.print(Text(f"{facts['kind']} {facts['path']}", style="bold"))
     console.print(_overview(facts))
     console.print(_tensors(facts))
@@ -133,7 +135,7 @@ def _made(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def print_verification(verification: Verification, console: Console | None = None) -> None:
     """Print what `verify` found."""
-    console = console or Console()
+    console = console or terminal()
     console.print(Text(f"verify {verification.bundle}", style="bold"))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from bundle.errors import BundleError
 
 from ..errors import ConversionError
+from ..reading.graph_file import within
 from .document import load_document
 from .form import Source
 from .forms import FORMS, form_of, read_description, why_not
@@ -101,8 +102,17 @@ def names_beside() -> str:
 
 
 def label_files_beside(folder: Path) -> tuple[Path, ...]:
-    """The label files beside a model."""
-    return tuple(folder / name for name in LABEL_FILES if (folder / name).is_file())
+    """The label files beside a model; links that lead out of the folder are none."""
+    return tuple(path for path in _label_paths(folder) if within(path, folder))
+
+
+def label_links_beside(folder: Path) -> tuple[Path, ...]:
+    """Links under the name of a label file that lead out of the folder."""
+    return tuple(path for path in _label_paths(folder) if not within(path, folder))
+
+
+def _label_paths(folder: Path) -> list[Path]:
+    return [folder / name for name in LABEL_FILES if (folder / name).is_file()]
 
 
 def label_file_beside(folder: Path) -> Path | None:

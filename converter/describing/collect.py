@@ -21,6 +21,7 @@ from .beside import (
     descriptions_beside,
     label_file_beside,
     label_files_beside,
+    label_links_beside,
     names_beside,
     unusable_beside,
 )
@@ -115,6 +116,8 @@ def _no_labels(folder: Path, unreadable: str) -> ConversionError:
         return ConversionError(
             f"{folder}: holds {len(files)} label files ({names}){why}; choose one with --labels"
         )
+    for link in label_links_beside(folder):
+        why += f" ({link.name} is a link that leads out of the folder, and is not followed)"
     return ConversionError(
         f"{folder}: the names of the classes are unknown{why}; give --labels FILE, one label a"
         " line, the first is class 0"

@@ -1,15 +1,23 @@
-"""The label file that a description names by a path from where its framework is run."""
+"""The label file that a description names by a path from where its framework is run.
+
+Callers get the labels. A description may be a stranger's and name any file of this machine, so only
+files of the export, of the description's own folder and of PaddleClas around it are read; another
+one is given with --labels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
 from bundle.labels import read_labels
 
 from ..errors import ConversionError
+from ..reading.graph_file import within
 from .form import Source
 
+# Folders of a copy of PaddleClas that hold label files; the first two show that it is one.
+_PADDLECLAS = ("ppcls", "deploy", "dataset")
 # What a path of Windows in double quotes becomes in YAML: "D:\new" holds the end of a line.
 _ESCAPED = str.maketrans(
     {
@@ -32,19 +40,17 @@ def labels_of(name: object, source: Source, delimiter: str | None = None) -> tup
         needed.
 
     Raises:
-        ConversionError: it is needed and not here.
+        ConversionError: it is needed, and not here or outside.
         BundleError: it is no label file.
     """
     if name is None:
         return None
     name = str(name).translate(_ESCAPED)
-    found = next((path for path in _places(name, source) if _is_file(path)), None)
+    files = [path for path in _places(name, source) if _is_file(path)]
+    found = next((path for path in files if _is_allowed(path, source)), None)
     if found is None:
         if source.need_labels:
-            raise ConversionError(
-                f"{source.path}: its label file {name} is not here; give it with --labels, or put"
-                f" {_last_part(name)} beside {source.path.name}"
-            )
+            raise _not_read(name, source, files)
         return None
     source.note_label_file(found)
     return () if source.labels_given else read_labels(found, source.warn, delimiter)
@@ -65,6 +71,35 @@ def _places(name: str, source: Source) -> Iterator[Path]:
     # a copy often lies beside the configuration
     for folder in near:
         yield folder / _last_part(name)
+
+
+def _not_read(name: str, source: Source, outside: Sequence[Path]) -> ConversionError:
+    put = f"put {_last_part(name)} beside {source.path.name}"
+    if outside:
+        return ConversionError(
+            f"{source.path}: its label file {name} is {outside[0]}, which lies outside of the"
+            " export, and callers would get what it holds; if these are the labels, give it with"
+            f" --labels, or {put}"
+        )
+    return ConversionError(
+        f"{source.path}: its label file {name} is not here; give it with --labels, or {put}"
+    )
+
+
+def _is_allowed(path: Path, source: Source) -> bool:
+    """Whether a description may have a file read, once all links are followed."""
+    roots = [source.path.parent, *source.folders]
+    for above in source.path.resolve().parents:
+        if all((above / part).is_dir() for part in _PADDLECLAS[:2]):
+            roots += [above / part for part in _PADDLECLAS]
+    return any(within(path, root) and not _is_hidden(path, root) for root in roots)
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    """Whether a file lies in a hidden folder below the root, which may be a home directory."""
+    real, root = path.resolve(), root.resolve()
+    below = real.relative_to(root).parts if real.is_relative_to(root) else ()
+    return any(part.startswith(".") for part in below)
 
 
 def _is_file(path: Path) -> bool:

@@ -6,7 +6,6 @@ beside exports of other forms.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from ..errors import ConversionError
 from .form import DEFAULT_TOPK, Source
 from .framework_ops import IMAGENET_MEAN, IMAGENET_STD, Size, centre_square, ultralytics
 from .presets import for_graph
+from .python_text import read_python_text
 from .values import is_side, labels_by_number
 
 # Releases of 8.0 from which classify_transforms no longer takes ImageNet's mean and std, and from
@@ -90,7 +90,5 @@ def _size(document: Mapping[str, Any], where: str) -> Size:
 def _value(given: Any) -> Any:  # noqa: ANN401 - YAML, or Python's text of it
     if not isinstance(given, str):
         return given
-    try:
-        return ast.literal_eval(given)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return given
+    value = read_python_text(given)
+    return given if value is None else value

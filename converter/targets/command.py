@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from protocol.escaping import escaped_line
+
 from ..checking.images import shown
+from ..checking.terminal import terminal
 from .lite_target import write_lite
 from .onnx_target import write_onnx
 from .target import DEFAULT_TOLERANCE, TargetOptions, TargetResult, megabytes
@@ -60,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         ),
         _say,
     )
-    _print_report(result, Console())
+    _print_report(result, terminal())
 
 
 def tolerance(text: str) -> float:
@@ -73,7 +76,7 @@ def tolerance(text: str) -> float:
 
 def _say(step: str) -> None:
     # on stderr: the report alone is the command's output
-    sys.stderr.write(f"{step} ...\n")
+    sys.stderr.write(f"{escaped_line(step)} ...\n")
     sys.stderr.flush()
 
 

@@ -66,6 +66,13 @@ def test_the_classes_are_those_of_the_prediction(bundle_dir: Path) -> None:
     assert load_bundle(bundle_dir).classes == 2
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "../other/file", "serving_server/../../x"])
+def test_a_record_that_names_files_outside_of_the_bundle(bundle_dir: Path, name: str) -> None:
+    (bundle_dir / "bundle.yml").write_text(yaml.safe_dump({"files": {name: {"size": 1}}}))
+    with pytest.raises(BundleError, match="which lies outside of the bundle; convert the model"):
+        load_bundle(bundle_dir)
+
+
 def test_a_truncated_parameter_file(bundle_dir: Path) -> None:
     (bundle_dir / "serving_server/inference.pdiparams").write_bytes(PARAMS[:-1])
     with pytest.raises(BundleError, match=r"pdiparams has 25 bytes, 26 when"):

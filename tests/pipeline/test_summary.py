@@ -42,6 +42,20 @@ def test_images_that_do_not_fit_the_timeout_are_a_warning(
         assert "set timeout higher, or max_image_pixels or batch_size lower" in block
 
 
+def test_the_name_of_a_model_is_one_line_without_escapes_for_a_terminal(tmp_path: Path) -> None:
+    """Its description may be a stranger's."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "config.yml").write_text(CONFIG.format(timeout=1000), encoding="utf-8")
+    settings = load_settings(tmp_path / "config.yml")
+    addresses = Addresses("127.0.0.1", 1, None, None, tls=False, admin=None)
+    plain, evil = (
+        summary(settings, {"waste": Engine({"model": name})}, addresses, "ready")
+        for name in ("m", "m\x1b]0;title\x07\n  health  http://evil\u202e")
+    )
+    assert evil.count("\n") == plain.count("\n")
+    assert r"m\u001b]0;title\u0007\u000a  health  http://evil\u202e, " in evil
+
+
 def test_each_of_the_keys_mends_it() -> None:
     facts = {FACT: 0.0044}
     slow = EngineSettings(timeout_s=1.0)

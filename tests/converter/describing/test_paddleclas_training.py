@@ -156,6 +156,7 @@ def test_label_files_are_found_from_any_folder_above_and_by_their_last_part(
 ) -> None:
     configs = tmp_path / "PaddleClas/ppcls/configs/ImageNet/ResNet"
     configs.mkdir(parents=True)
+    (tmp_path / "PaddleClas/deploy").mkdir()
     near = "\\" in label_file
     labels = configs if near else tmp_path / "PaddleClas/ppcls/utils"
     labels.mkdir(exist_ok=True)
