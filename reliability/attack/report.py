@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,19 +41,20 @@ class Result:
             f"+{seen.service_grown_mib:.0f} of {bound:.0f} MiB",
             f"+{seen.workers_grown_mib:.0f} MiB",
             f"{100 * seen.service_s / max(seen.seconds, 1e-9):.0f} %",
-            self._cost(),
+            "" if self.cost is None else f"{self.cost:.1f} x",
             f"{seen.health_most_ms:.0f} ms",
             f"{seen.honest['right']} right, {seen.honest['refused']} refused, "
             f"{seen.honest['late'] + seen.honest['lost']} lost",
             "FAILED" if self.problems else "held",
         )
 
-    def _cost(self) -> str:
+    @property
+    def cost(self) -> float | None:
+        """How many times the processor seconds a byte of harmless traffic it costs, if compared."""
         if self.reference is None or not self.attack.like:
-            return ""
-        cost = self.reference.cost(self.seen)
+            return None
         harmless = self.reference.cost(self.reference.kinds[self.attack.like])
-        return f"{cost / max(harmless, 1e-9):.1f} x"
+        return self.reference.cost(self.seen) / max(harmless, 1e-9)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, JSON-able."""
@@ -64,6 +66,7 @@ class Result:
             "must": self.attack.must,
             "memory_bound_mib": memory_bound_mib(self.attack),
             "seen": self.seen.to_json(),
+            "cost_ratio": self.cost,
             "problems": self.problems,
         }
 
@@ -86,8 +89,31 @@ def show(results: list[Result], console: Console) -> None:
             )
 
 
+GUIDE = ("attack", "sent", "memory grew, of", "cost", "health", "honest callers", "verdict")
+
+
 def markdown(results: list[Result]) -> str:
-    """Return the table for a guide."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(result.cells()) + " |" for result in results]
+    """Return the table for a guide: a row for each attack, with the worst of its callers."""
+    lines = ["| " + " | ".join(GUIDE) + " |", "|" + "---|" * len(GUIDE)]
+    for name in dict.fromkeys(result.attack.name for result in results):
+        lines.append("| " + " | ".join(_row([r for r in results if r.attack.name == name])) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _row(of_one: list[Result]) -> tuple[str, ...]:
+    attack = of_one[0].attack
+    honest = sum((result.seen.honest for result in of_one), Counter[str]())
+    failed = [result.mode.value for result in of_one if result.problems]
+    costs = [result.cost for result in of_one if result.cost is not None]
+    judged = bool(honest)  # nobody else is served by a service that stops
+    return (
+        f"`{attack.name}`",
+        _bytes(sum(result.seen.sent for result in of_one)),
+        f"{max(result.seen.service_grown_mib for result in of_one):.0f}, "
+        f"{memory_bound_mib(attack):.0f} MiB" if judged else "",
+        f"{max(costs):.1f} x" if costs else "",
+        f"{max(result.seen.health_most_ms for result in of_one):.0f} ms" if judged else "",
+        f"{honest['right']} right, {honest['refused']} refused, "
+        f"{honest['late'] + honest['lost']} lost" if judged else "",
+        f"failed: {', '.join(failed)}" if failed else "held",
+    )  # fmt: skip

@@ -32,7 +32,7 @@ from reliability.attack.judge import (
     workers_bound_mib,
 )
 from reliability.attack.measure import Observation
-from reliability.attack.report import COLUMNS, Result, markdown, show
+from reliability.attack.report import COLUMNS, GUIDE, Result, markdown, show
 from reliability.attack.table import ATTACKS, chosen
 from reliability.attack.target import (
     MAX_INFLIGHT_MIB,
@@ -149,10 +149,13 @@ def test_the_table_says_what_failed(reference: Reference) -> None:
     show([good, bad], console)
     printed = console.export_text()
     assert "other (with key): it grew" in printed
-    rows = markdown([good, bad]).splitlines()
-    assert [row.count("|") for row in rows] == [len(COLUMNS) + 1] * 4
+    assert all(column in printed for column in COLUMNS)
+    rows = markdown([good, good, bad]).splitlines()
+    assert [row.count("|") for row in rows] == [len(GUIDE) + 1] * 4
+    assert "| `a test` | 20.0 MiB |" in rows[2]
     assert "1.0 x" in rows[2]
-    assert "FAILED" in rows[3]
+    assert "60 right, 0 refused, 0 lost | held" in rows[2]
+    assert rows[3].endswith("| failed: with key |")
     fields = json.loads(json.dumps(bad.to_json()))
     assert fields["seen"]["honest"] == {"right": 30}
 
