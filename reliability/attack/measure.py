@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import statistics
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -66,6 +67,7 @@ class Observation:
     health_ms: list[float] = field(default_factory=list)
     health_missed: list[str] = field(default_factory=list)
     honest: Counter[str] = field(default_factory=Counter)  # by outcome
+    honest_ms: list[float] = field(default_factory=list)  # of the right ones
     reasons: Counter[str] = field(default_factory=Counter)  # of those that are not right
     restarts: int = 0
     traces: int = 0
@@ -75,6 +77,11 @@ class Observation:
     def health_most_ms(self) -> float:
         """The slowest reply to health."""
         return max(self.health_ms, default=0.0)
+
+    @property
+    def honest_median_ms(self) -> float:
+        """The median time of an honest prediction with a result."""
+        return statistics.median(self.honest_ms) if self.honest_ms else 0.0
 
     @property
     def asked(self) -> int:
@@ -90,7 +97,9 @@ class Observation:
         """Count a line of the probe."""
         if line["what"] != HEALTH:
             self.honest[line["outcome"]] += 1
-            if line["outcome"] != RIGHT:
+            if line["outcome"] == RIGHT:
+                self.honest_ms.append(line["ms"])
+            else:
                 self.reasons[f"{line['what']}: {line['outcome']} {line['reason']}"] += 1
         elif line["outcome"] == RIGHT:
             self.health_ms.append(line["ms"])
@@ -98,9 +107,10 @@ class Observation:
             self.health_missed.append(line["reason"])
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it, JSON-able; of health the number and the slowest."""
+        """Return all of it, JSON-able; of health the slowest, of honest ones the median."""
         fields = {**vars(self), "honest": dict(self.honest), "reasons": dict(self.reasons)}
-        return {**fields, "health_ms": self.health_most_ms, "health_replies": len(self.health_ms)}
+        health = {"health_ms": self.health_most_ms, "health_replies": len(self.health_ms)}
+        return {**fields, **health, "honest_ms": self.honest_median_ms}
 
     def sample(self, before: Usage, now: Usage) -> None:
         """Take a sample."""

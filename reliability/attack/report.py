@@ -44,7 +44,7 @@ class Result:
             "" if self.cost is None else f"{self.cost:.1f} x",
             f"{seen.health_most_ms:.0f} ms",
             f"{seen.honest['right']} right, {seen.honest['refused']} refused, "
-            f"{seen.honest['late'] + seen.honest['lost']} lost",
+            f"{seen.honest['late'] + seen.honest['lost']} lost; {seen.honest_median_ms:.0f} ms",
             "FAILED" if self.problems else "held",
         )
 
@@ -89,7 +89,7 @@ def show(results: list[Result], console: Console) -> None:
             )
 
 
-GUIDE = ("attack", "sent", "memory grew, of", "cost", "health", "honest callers", "verdict")
+GUIDE = ("attack", "sent", "memory grew, of", "cost", "health", "honest callers; median", "verdict")
 
 
 def markdown(results: list[Result]) -> str:
@@ -114,6 +114,7 @@ def _row(of_one: list[Result]) -> tuple[str, ...]:
         f"{max(costs):.1f} x" if costs else "",
         f"{max(result.seen.health_most_ms for result in of_one):.0f} ms" if judged else "",
         f"{honest['right']} right, {honest['refused']} refused, "
-        f"{honest['late'] + honest['lost']} lost" if judged else "",
+        f"{honest['late'] + honest['lost']} lost; "
+        f"{max(result.seen.honest_median_ms for result in of_one):.0f} ms" if judged else "",
         f"failed: {', '.join(failed)}" if failed else "held",
     )  # fmt: skip

@@ -59,7 +59,7 @@ def an_attack(**more: Any) -> Attack:
 def seen(**more: Any) -> Observation:
     fields: dict[str, Any] = {
         "seconds": 5.0, "sent": 10 * 2**20, "service_s": 2.0, "health_ms": [2.0] * 50,
-        "honest": Counter(right=30),
+        "honest": Counter(right=30), "honest_ms": [10.0, 40.0, 90.0],
     }  # fmt: skip
     return Observation(**{**fields, **more})
 
@@ -154,7 +154,7 @@ def test_the_table_says_what_failed(reference: Reference) -> None:
     assert [row.count("|") for row in rows] == [len(GUIDE) + 1] * 4
     assert "| `a test` | 20.0 MiB |" in rows[2]
     assert "1.0 x" in rows[2]
-    assert "60 right, 0 refused, 0 lost | held" in rows[2]
+    assert "60 right, 0 refused, 0 lost; 40 ms | held" in rows[2]
     assert rows[3].endswith("| failed: with key |")
     fields = json.loads(json.dumps(bad.to_json()))
     assert fields["seen"]["honest"] == {"right": 30}
