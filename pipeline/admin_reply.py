@@ -56,7 +56,7 @@ class Counters(TypedDict):
 class Facts(TypedDict, total=False):
     """What is known of the model; only its name is shown."""
 
-    model: str | None
+    model: str | float | None
 
 
 class ServiceBase(TypedDict):
