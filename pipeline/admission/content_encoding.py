@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import functools
 import io
+import time
 import zlib
 from collections.abc import Iterable
 
 from protocol.errors import InvalidRequest, TooLarge, UnsupportedEncoding
 
+from .deadline import Deadline
 from .offload import Lane
 
 ENCODINGS = ("gzip", "deflate")
@@ -63,7 +65,10 @@ async def unpacked(body: bytes, encoding: str, limit: int, lane: Lane) -> bytes:
         InvalidRequest: it is not in that encoding, or is damaged or cut off.
         TooLarge: it unpacks to more than `limit`, or to more than `MOST_TIMES` its size.
         Overloaded: the in-flight budget has no room.
+        DeadlineExceeded: the service's timeout has passed.
     """
+    lane.arrived = time.monotonic()
+    deadline = Deadline(lane.timeout_s, lane.arrived)
     unpacker = _Unpacker(body, encoding)
     whole = io.BytesIO()
     size = _FIRST_STEP
@@ -72,7 +77,7 @@ async def unpacked(body: bytes, encoding: str, limit: int, lane: Lane) -> bytes:
             piece = unpacker.step(size, _FIRST_MEMBERS)
         else:
             step = functools.partial(unpacker.step, size, _MEMBERS_AT_ONCE)
-            piece = await lane.run(len(body), step)
+            piece = await deadline.within(lane.run(len(body), step), "to be unpacked")
         size = _STEP
         lane.reservation.add(len(piece))
         whole.write(piece)
@@ -108,7 +113,7 @@ class _Unpacker:
         out = io.BytesIO()
         begin, members = self._at, self._members + members
         while not self.is_done and out.tell() < most and self._at - begin < most:
-            if self._members > members:
+            if self._members >= members:
                 break
             if not self._packed:
                 self._packed = bytes(self._body[self._at : self._at + _PIECE])

@@ -52,9 +52,9 @@ class Deadline:
             )
         return cls(seconds, began)
 
-    def sooner(self, seconds: float | None) -> Deadline:
-        """Return this deadline, or one `seconds` from now if that ends sooner."""
-        other = Deadline(seconds)
+    def sooner(self, seconds: float | None, began: float | None) -> Deadline:
+        """Return this deadline, or one `seconds` after `began` if that ends sooner."""
+        other = Deadline(seconds, began)
         return other if other._ends < self._ends else self
 
     @property

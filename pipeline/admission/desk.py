@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 # A reply of so many is written within a millisecond.
 _QUICK_CATEGORIES = 200
 _CATEGORY_BYTES = 80
-_Read = TypeVar("_Read")
+_Result = TypeVar("_Result")
 _Error = TypeVar("_Error", bound=BaseException)
 
 
@@ -126,7 +127,9 @@ class Desk:
             call.headers.get("x-api-key"),
             on_owner=observation.identified,
         )
-        lane = self.parsing.lane(caller or call.client, call.service or "", reservation)
+        timeout_s = self.services.timeout_s(call.service)
+        sender = caller or call.client
+        lane = self.parsing.lane(sender, call.service or "", reservation, timeout_s)
         request, deadline = await self._read(call, codec, observation, lane)
         self.keys.spend(caller, len(request.images))
         classifying = self.services.classify(request, deadline.remaining_s())
@@ -147,18 +150,18 @@ class Desk:
     ) -> tuple[ClassifyRequest, Deadline]:
         """Return the request, and the deadline of its reply."""
         deadline, options = call.deadline(), call.options
-        if call.service is not None:
-            service = self._require(call.service, observation)
-            body = await call.receive(deadline, lane)
-        else:
-            body = await call.receive(deadline, lane)
+        service = None if call.service is None else self._require(call.service, observation)
+        body = await call.receive(deadline, lane)
+        arrived = time.monotonic() if lane.arrived is None else lane.arrived
+        deadline = deadline.sooner(lane.timeout_s, arrived)
+        in_time = functools.partial(_in_time, call, lane, body)
+        if service is None:
             hints = Hints(max_images=self.services.max_images)
-            named = await _in_time(codec.service_in, body, hints, deadline, lane)
-            service = self._require(named, observation)
-        deadline = deadline.sooner(self.services.timeout_s(service))
+            service = self._require(await in_time(codec.service_in, hints, deadline), observation)
+            deadline = deadline.sooner(self.services.timeout_s(service), arrived)
         lane.reservation.add(codec.extra_bytes(body))
         hints = Hints(service, call.content_type, options, self.services.max_images)
-        request = await _in_time(codec.read, body, hints, deadline, lane)
+        request = await in_time(codec.read, hints, deadline)
         observation.read(request)
         return request, deadline
 
@@ -170,14 +173,19 @@ class Desk:
 
 
 async def _in_time(
-    read: Callable[[bytes, Hints], _Read], body: bytes, hints: Hints, deadline: Deadline, lane: Lane
-) -> _Read:
+    call: Call,
+    lane: Lane,
+    body: bytes,
+    read: Callable[[bytes, Hints], _Result],
+    hints: Hints,
+    deadline: Deadline,
+) -> _Result:
     """Return what `read` makes of `body`: on the event loop where it is quick, else in `lane`."""
     try:
         return read(body, hints.quickly())
     except NotQuick:
         reading = lane.run(len(body), functools.partial(read, body, hints))
-        return await deadline.within(reading, "to arrive and to be parsed")
+        return await deadline.within(_unless_left(call, reading), "to arrive and to be parsed")
 
 
 def _written(reply: ClassifyReply, request: ClassifyRequest, codec: Codec) -> bytes:
@@ -196,18 +204,16 @@ def _written(reply: ClassifyReply, request: ClassifyRequest, codec: Codec) -> by
         ) from None
 
 
-async def _unless_left(
-    call: Call, classifying: Coroutine[Any, Any, ClassifyReply]
-) -> ClassifyReply:
-    """Await `classifying`, but cancel it when the caller leaves.
+async def _unless_left(call: Call, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Await `work`, but cancel it when the caller leaves.
 
     Raises:
         CallerLeft: the caller has left.
     """
     departure = call.departure()
     if departure is None:
-        return await classifying
-    running = asyncio.ensure_future(classifying)
+        return await work
+    running = asyncio.ensure_future(work)
     left = asyncio.ensure_future(departure)
     left.add_done_callback(functools.partial(_cancel, running))
     try:
@@ -220,7 +226,7 @@ async def _unless_left(
         left.cancel()
 
 
-def _cancel(running: asyncio.Future[ClassifyReply], _left: object) -> None:
+def _cancel(running: asyncio.Future[Any], _left: object) -> None:
     running.cancel()
 
 

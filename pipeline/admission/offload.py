@@ -67,9 +67,11 @@ class ParsingQueue:
         """How many threads are at work."""
         return self._running.total()
 
-    def lane(self, caller: str, service: str, reservation: Reservation) -> Lane:
+    def lane(
+        self, caller: str, service: str, reservation: Reservation, timeout_s: float | None = None
+    ) -> Lane:
         """Return the way into the queue for one request of `caller` to `service`."""
-        return Lane(self, caller, service, reservation)
+        return Lane(self, caller, service, reservation, timeout_s)
 
     async def run(self, job: _Job) -> Any:  # noqa: ANN401 - what the job's function returns
         """Return what the job does; see `Lane.run`."""
@@ -155,12 +157,25 @@ class ParsingQueue:
 
 
 class Lane:
-    """One request's way into the queue."""
+    """One request's way into the queue.
+
+    Attributes:
+        reservation: its bytes.
+        timeout_s: the service's timeout, which runs from the last byte of the body.
+        arrived: when that came, by `time.monotonic`; None as long as nothing was unpacked.
+    """
 
     def __init__(
-        self, queue: ParsingQueue, caller: str, service: str, reservation: Reservation
+        self,
+        queue: ParsingQueue,
+        caller: str,
+        service: str,
+        reservation: Reservation,
+        timeout_s: float | None,
     ) -> None:
         self.reservation = reservation
+        self.timeout_s = timeout_s
+        self.arrived: float | None = None
         self._queue = queue
         self._caller = caller
         self._service = service

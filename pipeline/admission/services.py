@@ -106,10 +106,15 @@ class Services:
             raise self._no_service(name)
         return name
 
-    def timeout_s(self, name: str) -> float | None:
-        """Return the seconds within which the service of that name answers, None if unknown."""
-        engine = self._engines.get(name)
-        return None if engine is None else engine.timeout_s
+    def timeout_s(self, name: str | None) -> float | None:
+        """Return the seconds within which the service of that name answers.
+
+        Where the name is not known here, or not yet, it is the longest of all; None is no bound.
+        """
+        named = self._engines.get(name or "")
+        engines = self._engines.values() if named is None else (named,)
+        bounds = [engine.timeout_s for engine in engines]
+        return None if None in bounds else max(filter(None, bounds), default=None)
 
     def presumed(self, name: str | None) -> str | None:
         """Return the service of a request that is refused before its body is read, if it is known.

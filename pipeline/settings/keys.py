@@ -102,7 +102,7 @@ OP: Section = {
         "worker processes; empty: one a GPU of `devices`, else one a core of the service's share",
     ),
     "timeout": Key(
-        whole(1, 3_600_000, also=(-1,)), -1, "ms within which a request is answered; -1: 10 000"
+        whole(1, 3_600_000, also=(-1,)), -1, "ms from the end of a request to its reply; -1: 10 000"
     ),
     "retry": Key(whole(0, 10), 1, "times an image is tried again after its worker died"),
     "batch_size": Key(whole(1, 1024), 8, "most images in one run of the model"),

@@ -14,11 +14,13 @@ import httpx
 import pytest
 
 from pipeline.admission import content_encoding
+from pipeline.admission.content_encoding import encoding_of
 from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
 from pipeline.web.app import build_http_app
+from protocol.errors import UnsupportedEncoding
 
 LIMIT = 3 * 2**20
 JSON = json.dumps({"key": ["image"], "value": [base64.b64encode(b"cat").decode()]}).encode()
@@ -195,3 +197,19 @@ async def test_a_large_body_is_unpacked_in_the_thread(
         assert not jobs
         await post(http, gzip.compress(LONG), "gzip")
         assert len(jobs) >= len(LONG) // 2**20
+
+
+@pytest.mark.parametrize("filling", [b"", b"x"])
+def test_members_that_were_made_to_be_slow_are_few_at_once(filling: bytes) -> None:
+    """A member takes twenty bytes of a body and seven microseconds."""
+    body = gzip.compress(filling) * 5000
+    unpacker = content_encoding._Unpacker(body + bytes(5000 * 1024), "gzip")
+    for steps in (1, 2):
+        unpacker.step(2**20, 8)
+        assert unpacker._members <= steps * 8 + 1
+
+
+def test_a_long_list_of_encodings_is_not_read() -> None:
+    with pytest.raises(UnsupportedEncoding) as caught:
+        encoding_of(["gzip," * 10_000] * 100)
+    assert len(str(caught.value)) < 300

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import time
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any
@@ -20,7 +21,7 @@ from pipeline.admission.services import Services
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
 from pipeline.settings.api_keys import parse_api_keys
-from protocol.codec import Codec, Hints
+from protocol.codec import Codec, Hints, NotQuick
 from protocol.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -35,7 +36,7 @@ from protocol.errors import (
     Unauthenticated,
     wire_codes,
 )
-from protocol.reply import ClassifyReply
+from protocol.reply import Category, ClassifyReply
 from protocol.request import ClassifyRequest, encoded
 from tests.patience import PATIENCE_S
 
@@ -321,3 +322,101 @@ async def test_a_failed_request_is_freed_at_once(desk: Desk, engine: Any, fault:
     del task
     await asyncio.sleep(0)  # the loop lets go of the task's last step
     assert freed == [True]
+
+
+class SlowCodec(LinesCodec):
+    """Reads in a thread only, when the test lets it."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.release = threading.Event()
+
+    def read(self, body: bytes, hints: Hints) -> ClassifyRequest:
+        if hints.quick:
+            raise NotQuick
+        self.begun += 1
+        self.release.wait(PATIENCE_S)
+        return super().read(body, hints)
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowCodec]:
+    codec = SlowCodec()
+    yield codec
+    codec.release.set()
+
+
+async def _begun(codec: SlowCodec) -> None:
+    while not codec.begun:
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("whose", ["caller", "service"])
+async def test_a_deadline_covers_parsing_though_its_thread_goes_on(
+    services: Services, observer: Observer, engine: Any, slow: SlowCodec, whose: str
+) -> None:
+    budget = Inflight(LIMIT)
+    engine.timeout_s = 0.05 if whose == "service" else 60
+    call = LinesCall(b"waste\ncat", seconds=0.05 if whose == "caller" else None)
+    reply = await Desk(services, observer, budget).answer(call, slow)
+    assert isinstance(reply.error, DeadlineExceeded)
+    assert str(reply.error) == (
+        "the request took longer to arrive and to be parsed than its 0.05 s"
+    )
+    assert budget.reserved > 0
+    slow.release.set()
+    while budget.reserved:
+        await asyncio.sleep(0.001)
+    assert engine.requests == []
+
+
+async def test_what_parsing_has_used_of_a_deadline_is_missing_for_the_engine(
+    desk: Desk, engine: Any, slow: SlowCodec
+) -> None:
+    engine.timeout_s = 50.0
+    task = asyncio.ensure_future(desk.answer(LinesCall(b"waste\ncat"), slow))
+    await _begun(slow)
+    await asyncio.sleep(0.02)
+    slow.release.set()
+    assert (await task).error is None
+    assert engine.requests[0]["timeout_s"] < 49.99
+
+
+async def test_a_body_whose_caller_has_left_is_never_parsed(
+    desk: Desk, slow: SlowCodec, metrics: Metrics
+) -> None:
+    first = asyncio.ensure_future(desk.answer(LinesCall(b"waste\ncat"), slow))
+    await _begun(slow)
+    left = asyncio.Event()
+    second = asyncio.ensure_future(desk.answer(LinesCall(b"waste\ncat", left=left), slow))
+    while not desk.parsing.jobs:
+        await asyncio.sleep(0)
+    left.set()
+    with pytest.raises(CallerLeft):
+        await asyncio.wait_for(second, PATIENCE_S)
+    assert desk.parsing.jobs == 0
+    slow.release.set()
+    assert (await first).error is None
+    assert slow.begun == 1
+    assert sorted(outcomes(metrics)) == ["abandoned", "ok"]
+
+
+async def test_a_long_reply_is_written_in_a_thread(
+    desk: Desk, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    class Watched(LinesCodec):
+        def write(self, reply: ClassifyReply, request: ClassifyRequest) -> bytes:
+            threads.append(threading.current_thread().name)
+            return super().write(reply, request)
+
+    counts = [10_000, 1]
+
+    async def classify(*_arguments: Any, **_options: Any) -> Any:
+        return [(Category(1, "cat", 0.5),) * counts.pop()]
+
+    monkeypatch.setattr(engine, "classify", classify)
+    while counts:
+        assert (await desk.answer(LinesCall(b"waste\ncat"), Watched())).error is None
+    assert [name.startswith("parse") for name in threads] == [False, True]

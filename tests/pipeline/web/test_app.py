@@ -201,6 +201,15 @@ async def test_the_openapi_description_is_made_once_for_the_services_there_are(
     app_module._openapi.cache_clear()
 
 
+@pytest.mark.parametrize("query", ["&".join(["a"] * 101), "a=" + "x" * 4096])
+async def test_an_address_with_many_parameters_is_refused_before_its_body(
+    http: httpx.AsyncClient, query: str
+) -> None:
+    response = await http.post(f"/waste/prediction?{query}", content=b"x")
+    assert (response.status_code, response.json()["err_no"]) == (400, 5000)
+    assert "more than 100 parameters, or 4096 bytes" in response.json()["err_msg"]
+
+
 async def test_health_refuses_a_post(http: httpx.AsyncClient) -> None:
     response = await http.post("/health/ready")
     assert (response.status_code, response.json()["err_no"]) == (405, 3000)
