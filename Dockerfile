@@ -10,7 +10,7 @@ FROM python:3.11-slim-bookworm@sha256:fe556eaffd0d96abd8685b83bb8a69addd0dc730fa
 WORKDIR /build
 RUN python -m venv /venv
 # Dependencies first: they change less often than the code, and stay in the cache. Only wheels whose
-# hash is listed are installed (`make constraints` writes the list). Of the kit itself only its
+# hash is listed are installed (`make wheels` writes the list). Of the kit itself only its
 # metadata is installed, which says its version; the code is copied beside its model. What builds the
 # metadata is the listed setuptools.
 COPY requirements/image.txt ./

@@ -41,7 +41,7 @@ FRAMEWORKS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.13 "
              && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints audit bench soak attack faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source paddledetection-source frameworks-env deployments
+.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints wheels audit bench soak attack faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source paddledetection-source frameworks-env deployments
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -130,11 +130,15 @@ proto:  ## make protocol/key_value/*_pb2*.py from the .proto file
 	@build/proto-venv/bin/python -m pip --disable-pip-version-check install --quiet 'grpcio-tools==1.74.0' 'setuptools<81'
 	build/proto-venv/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protocol/key_value/pipeline_service.proto
 
-constraints:  ## resolve setup.cfg's ranges into constraints.txt again, and the image's list of wheels with their hashes
+constraints:  ## resolve setup.cfg's ranges into constraints.txt again, then make wheels
 	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
 	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra export --extra onnx --extra tracing --extra train \
 	  --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
+	@$(MAKE) --no-print-directory wheels
+
+wheels:  ## list the image's wheels with their hashes, in the versions of constraints.txt
+	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
 	@{ sed -n '/^#/p' requirements/image.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra onnx -c constraints.txt \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/image.txt
 	@mv build/image.txt requirements/image.txt

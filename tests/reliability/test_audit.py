@@ -36,7 +36,7 @@ def test_every_wheel_of_the_image_has_its_hash_and_the_version_of_the_constraint
         assert PIN.match(block), block[:80]
         assert re.search(r"--hash=sha256:[0-9a-f]{64}(\s|$)", block), block[:80]
     pinned = audit.read_pins([root / "constraints.txt"])
-    assert set(of_the_image(text).items()) <= pinned
+    assert set(of_the_image(text).items()) <= pinned, "run `make wheels`"
     assert "http" not in body.replace("httpcore", "").replace("httptools", "").replace("httpx", "")
 
 
