@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 # How fast the shortest run grows while longer ones are seen. It only decides the order.
 _FORGET = 1.1
+_FAILURES_A_SECOND = 10
 
 
 class Dispatcher:
@@ -49,6 +50,7 @@ class Dispatcher:
         self._counters = counters
         self._on_batch = on_batch
         self._quickest_s = 0.0
+        self._failures = (0, 0)  # a second, and how many batches failed in it
         self._idle: list[Supervisor] = []
         self._soon: asyncio.Handle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -93,13 +95,7 @@ class Dispatcher:
     def worker_answered(self, batch: Sequence[Entry], results: Header, sent: float) -> None:
         """Hand every row to its own request."""
         if results["failed"]:
-            log_ids = ", ".join(str(batch[i].request.log_id) for i in results["failed"])
-            logger.error(
-                "service %s: prediction failed, log_id %s\n%s",
-                self._name,
-                log_ids,
-                results["traceback"],
-            )
+            self._log_failures(batch, results)
         for entry, row in zip(batch, results["rows"], strict=True):
             self.settle(entry, _result(row))
         if not any(isinstance(row, dict) for row in results["rows"]):
@@ -112,6 +108,24 @@ class Dispatcher:
         waits_s = [sent - entry.request.since for entry in batch]
         contexts = [entry.request.context for entry in batch]
         self._on_batch(BatchReport(waits_s, contexts, run_s, results["stages_s"]))
+
+    def _log_failures(self, batch: Sequence[Entry], results: Header) -> None:
+        """Log the first exception of a batch; of more than some a second only that there are."""
+        second = int(asyncio.get_running_loop().time())
+        if second != self._failures[0]:
+            self._failures = (second, 0)
+        self._failures = (second, self._failures[1] + 1)
+        if self._failures[1] > _FAILURES_A_SECOND:
+            if self._failures[1] == _FAILURES_A_SECOND + 1:
+                logger.error("service %s: more predictions fail in this second", self._name)
+            return
+        log_ids = ", ".join(str(batch[i].request.log_id) for i in results["failed"])
+        logger.error(
+            "service %s: prediction failed, log_id %s\n%s",
+            self._name,
+            log_ids,
+            results["traceback"],
+        )
 
     def worker_lost(self, worker: Supervisor, batch: Sequence[Entry]) -> None:
         """Put the unanswered entries back, each to be tried alone, or fail them."""

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protocol.errors import (
-    DeadlineExceeded,
     InvalidRequest,
     NotReady,
     Overloaded,
@@ -36,10 +35,10 @@ from .decode_memory import MEMORY
 from .dispatcher import Dispatcher
 from .entries import Entry, Request
 from .limits import WorkLimits
+from .open_requests import OpenRequests
 from .report import OnBatch, ignore
 from .status import Counters, EngineStatus
 from .supervisor import Supervisor
-from .work import work_of
 
 logger = logging.getLogger(__name__)
 
@@ -74,16 +73,14 @@ class Engine:
         self._settings = settings
         self._counters = Counters() if counters is None else counters
         self._dispatcher = Dispatcher(name, settings, self._counters, on_batch)
-        self._limits = WorkLimits(
-            name, self._dispatcher.waiting, self._dispatcher.pace, self._dispatcher.turns
-        )
+        self._limits = WorkLimits(name, settings, self._dispatcher)
         self._machine = machine or Machine()
         self._crew = Crew(name, settings, self._dispatcher, self._machine)
         self._workers, self._tasks = self._crew.workers, self._crew.tasks
-        self._open: set[Request] = set()
+        self._open = OpenRequests(self._counters, self._dispatcher.waiting)
         self._started: asyncio.Future[None] | None = None
         self._wants_all = False
-        self._drained: asyncio.Future[None] | None = None
+        self._draining = False
         self._closing: asyncio.Task[None] | None = None
 
     # --- life ------------------------------------------------------------------------------------
@@ -164,13 +161,10 @@ class Engine:
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no new work; return whether the open requests ended within `timeout_s`."""
-        if self._drained is None:
-            self._drained = asyncio.get_running_loop().create_future()
+        self._draining = True
         self._dispatcher.draining = True
         self._dispatcher.dispatch_soon()
-        if self._open:
-            await asyncio.wait((self._drained,), timeout=timeout_s)
-        return not self._open
+        return await self._open.ended(timeout_s)
 
     async def close(self) -> None:
         """Stop the workers and fail open requests with ServiceClosed; may be called again."""
@@ -180,9 +174,10 @@ class Engine:
 
     async def _close(self) -> None:
         self._crew.close()
-        for request in list(self._open):
-            text = f"service {self.name} was stopped or replaced before it answered; send it again"
-            self._fail(request, ServiceClosed, text)
+        self._open.fail_all(
+            ServiceClosed,
+            f"service {self.name} was stopped or replaced before it answered; send it again",
+        )
         self._dispatcher.close()
         if self._started is not None and not self._started.done():
             self._fail_start("stopped while starting")
@@ -198,7 +193,7 @@ class Engine:
 
     @property
     def _stopping(self) -> bool:
-        return self._drained is not None or self._closing is not None
+        return self._draining or self._closing is not None
 
     def _worker_started(self, worker: Supervisor) -> None:
         """Note a start, good or bad: end `start`, or fail requests that no worker will answer."""
@@ -210,8 +205,7 @@ class Engine:
                 self._fail_start(str(worker.cause))
                 return
         elif all(other.starts.unlikely for other in self._workers):
-            for request in list(self._open):
-                self._fail(request, NotReady, self._not_ready_text())
+            self._open.fail_all(NotReady, self._not_ready_text())
         logger.error("worker %s failed to start: %s", worker.name, worker.cause)
 
     def _fail_start(self, cause: str) -> None:
@@ -264,14 +258,15 @@ class Engine:
         self._check_admission(len(images), limit_s)
         request = Request(len(images), limit_s, log_id)
         entries = self._possible(request, images, limit_s)
-        self._admit(request, entries)
+        self._open.add(request)
+        self._dispatcher.admit(entries)
         loop = asyncio.get_running_loop()
-        timer = loop.call_at(request.deadline, self._expire, request, limit_s)
+        timer = loop.call_at(request.deadline, self._open.expire, request, limit_s)
         try:
             return await request.outcome()
         finally:
             timer.cancel()
-            self._dismiss(request, entries)
+            self._open.dismiss(request, entries)
 
     def _check_admission(self, images: int, limit_s: float) -> None:
         error: ServingError | None = None
@@ -296,21 +291,13 @@ class Engine:
         self, request: Request, images: Sequence[EncodedImage], limit_s: float
     ) -> list[Entry]:
         """Return the entries of `request` that can be done in time; the others have their error."""
-        entries = [self._entry(request, *item) for item in enumerate(images)]
-        hopeless = [self._limits.too_heavy(entry, limit_s) for entry in entries]
-        possible = [entry for entry, error in zip(entries, hopeless, strict=True) if error is None]
+        possible, hopeless = self._limits.entries(request, images, limit_s)
         now = asyncio.get_running_loop().time()
         self._refuse(self._limits.refusal(possible, limit_s, now), len(images))
-        self._counters.admitted += len(entries)
-        for entry, error in zip(entries, hopeless, strict=True):
-            if error is not None:
-                self._dispatcher.settle(entry, error)
+        self._counters.admitted += len(images)
+        for entry, error in hopeless:
+            self._dispatcher.settle(entry, error)
         return possible
-
-    def _entry(self, request: Request, position: int, image: EncodedImage) -> Entry:
-        work = work_of(image.data, self._settings.max_image_megapixels)
-        heavy = self._dispatcher.pace.is_heavy(work)
-        return Entry(request, position, image, work, heavy=heavy)
 
     def _refuse(self, error: ServingError | None, images: int) -> None:
         if error is not None:
@@ -322,27 +309,3 @@ class Engine:
         if self._started is None or not self._started.done():
             return False
         return self._crew.is_up_by(asyncio.get_running_loop().time() + limit_s)
-
-    def _admit(self, request: Request, entries: Sequence[Entry]) -> None:
-        self._open.add(request)
-        self._dispatcher.admit(entries)
-
-    def _dismiss(self, request: Request, entries: Sequence[Entry]) -> None:
-        """Forget a request that is done, and those of its entries that still wait."""
-        if request.abandoned:
-            self._counters.abandoned += request.unsettled
-        if request.unsettled:
-            self._dispatcher.waiting.discard(entries)
-        self._open.discard(request)
-        if self._drained is not None and not self._open and not self._drained.done():
-            self._drained.set_result(None)
-
-    def _expire(self, request: Request, limit_s: float) -> None:
-        if not request.done:
-            self._counters.expired += request.unsettled
-            request.fail(DeadlineExceeded, f"no answer within {limit_s:.3g} s")
-
-    def _fail(self, request: Request, kind: type[ServingError], text: str) -> None:
-        if not request.done:
-            self._counters.failed += request.unsettled
-            request.fail(kind, text)

@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from protocol.errors import Overloaded, ServingError, TooLarge
+from protocol.request import EncodedImage
 
-from .entries import Entry
+from ..settings.engine import EngineSettings
+from .entries import Entry, Request
 from .turns import Turns
 from .waiting import WaitingEntries
-from .work import Pace
+from .work import Pace, work_of
+
+
+class Queue(Protocol):
+    """What is compared: the dispatcher has it."""
+
+    waiting: WaitingEntries
+    pace: Pace
+    turns: Turns
 
 
 class WorkLimits:
     """Compares estimates with the time that requests have."""
 
-    def __init__(self, name: str, waiting: WaitingEntries, pace: Pace, turns: Turns) -> None:
-        """Judge requests to the service `name`."""
+    def __init__(self, name: str, settings: EngineSettings, queue: Queue) -> None:
+        """Judge requests to the service `name`, which wait in `queue`."""
         self._name = name
-        self._waiting = waiting
-        self._pace = pace
-        self._turns = turns
+        self._max_megapixels = settings.max_image_megapixels
+        self._waiting = queue.waiting
+        self._pace = queue.pace
+        self._turns = queue.turns
+
+    def entries(
+        self, request: Request, images: Sequence[EncodedImage], limit_s: float
+    ) -> tuple[list[Entry], list[tuple[Entry, TooLarge]]]:
+        """Return the entries of `request` that can be done within `limit_s`, and the others."""
+        possible, hopeless = [], []
+        for position, image in enumerate(images):
+            work = work_of(image.data, self._max_megapixels)
+            entry = Entry(request, position, image, work, heavy=self._pace.is_heavy(work))
+            error = self.too_heavy(entry, limit_s)
+            if error is None:
+                possible.append(entry)
+            else:
+                hopeless.append((entry, error))
+        return possible, hopeless
 
     def too_heavy(self, entry: Entry, limit_s: float) -> TooLarge | None:
         """Return why the image can never be in time, alone on an idle worker."""

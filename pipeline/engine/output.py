@@ -66,9 +66,18 @@ class OutputRelay:
         if len(self._partial) > _LINE_BYTES:
             lines.append(self._partial)
             self._partial = b""
-        for line in lines:
+        for line in self._affordable(lines):
             self._relay(line)
         return True
+
+    def _affordable(self, lines: list[bytes]) -> list[bytes]:
+        """Leave out lines that would neither be logged nor kept: a chunk may be all newlines."""
+        room = _LINES_A_SECOND + 1
+        if self._second == int(self._loop.time()):
+            room = max(0, room - self._lines)
+        if len(lines) <= room + _TAIL_LINES:
+            return lines
+        return [*lines[:room], *lines[-_TAIL_LINES:]]
 
     def _end(self) -> None:
         if not self._closed:

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # The log ids of the batch under way; every log line written meanwhile has them.
 _log_ids: list[int] = []
+# Of an exception, whose text may have the whole image in it.
+_TRACEBACK_CHARACTERS = 4000
 FAILED_TEXT = "the prediction failed; the service's log has the details"
 
 
@@ -175,7 +177,7 @@ class _Batch:
         except Exception:  # noqa: BLE001 - reported to the service; the worker goes on
             if len(images) == 1:
                 self.failed.append(begin)
-                self.traceback = self.traceback or traceback.format_exc()
+                self.traceback = self.traceback or traceback.format_exc()[-_TRACEBACK_CHARACTERS:]
                 return [_row(PredictionFailed(FAILED_TEXT))]
         # One image must not make its neighbours fail, whatever the classifier does.
         return [row for position in range(begin, end) for row in self.rows(position, position + 1)]

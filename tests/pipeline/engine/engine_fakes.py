@@ -57,6 +57,8 @@ class Fake:
             return UndecodableImage("this is no image")
         if what == "raise":
             raise RuntimeError(f"a fault over {argument}")
+        if what == "raise-long":
+            raise RuntimeError("x" * 1_000_000)
         self._disturb(what, argument)
         label = image.decode() if len(image) <= 80 else f"{image[:70].decode()}+{len(image)}"
         best = Category(len(image), label, threshold if threshold is not None else 0.5)

@@ -161,6 +161,19 @@ async def test_the_log_names_only_the_requests_that_failed(make_engine, until, c
     assert "log_id 22\n" in logged.getMessage()
 
 
+async def test_a_flood_of_exceptions_is_logged_in_part_and_in_short(make_engine, caplog):
+    engine = await make_engine()
+    for _ in range(60):
+        assert isinstance((await classify(engine, b"raise-long:x"))[0], PredictionFailed)
+    logged = [r.getMessage() for r in caplog.records if "prediction failed" in r.getMessage()]
+    assert 1 <= len(logged) <= 60
+    assert all(len(text) < 5000 for text in logged)
+    fast = [r for r in caplog.records if "more predictions fail in this second" in r.getMessage()]
+    seconds = {int(record.created) for record in caplog.records}
+    assert len(logged) <= 12 * len(seconds) + 12
+    assert len(fast) <= len(seconds) + 1
+
+
 async def test_a_wrong_number_of_rows_is_a_failed_prediction(make_engine, caplog):
     engine = await make_engine()
     (result,) = await classify(engine, b"rows:x")

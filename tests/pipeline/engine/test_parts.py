@@ -174,6 +174,23 @@ async def test_output_of_libraries_has_no_level_and_moves_no_cursor(caplog):
     assert relay.tail[2] == "clear\\u001b[2K\\u000dhome \\u009b\tkept"
 
 
+async def test_a_flood_of_newlines_costs_no_more_than_what_is_logged(caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    reading, writing = os.pipe()
+    relay = OutputRelay(reading, "w-0", TOKEN)
+    relayed = []
+    real = relay._relay
+    monkeypatch.setattr(relay, "_relay", lambda line: (relayed.append(line), real(line)))
+    monkeypatch.setattr(relay._loop, "time", lambda: 1000.5)
+    for _ in range(8):
+        os.write(writing, b"\n" * 65_500 + b"last\n")
+        assert relay._read()
+    os.close(writing)
+    relay.close()
+    assert len(relayed) < 8 * 300  # of half a million
+    assert relay.tail[-1] == "last"
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 

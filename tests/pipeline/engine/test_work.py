@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -12,9 +15,10 @@ from pipeline.engine.limits import WorkLimits
 from pipeline.engine.turns import Turns
 from pipeline.engine.waiting import WaitingEntries
 from pipeline.engine.work import FACT, Pace, stored_megapixels, work_of
+from pipeline.settings.engine import EngineSettings
 from pipeline.stages.work import estimated_megapixels
-from protocol.errors import Overloaded, TooLarge
-from protocol.request import EncodedImage
+from protocol.errors import DeadlineExceeded, Overloaded, TooLarge
+from protocol.request import EncodedImage, encoded
 
 
 def paced(seconds: float, timeout_s: float = 10.0) -> Pace:
@@ -173,7 +177,7 @@ class House:
         self.waiting = WaitingEntries(256)
         self.turns = of_workers(2)
         self.pace = paced(0.01)
-        self.limits = WorkLimits("waste", self.waiting, self.pace, self.turns)
+        self.limits = WorkLimits("waste", EngineSettings(), self)
 
     def entries(self, *megapixels: float) -> list[Entry]:
         request = Request(len(megapixels), 10.0, 0)
@@ -229,3 +233,61 @@ async def test_images_without_work_are_never_refused_for_it() -> None:
     house = House()
     house.waiting.extend(house.entries(*[20.0] * 200))
     assert house.limits.refusal(house.entries(0.0, 0.0), 0.01, 0.0) is None
+
+
+# --- an engine with real workers -----------------------------------------------------------------
+
+
+def header_of_png(width: int, height: int) -> bytes:
+    """The beginning of a PNG, which the fake classifier takes for a text."""
+    return cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()[:16] + struct.pack(
+        ">IIBBBBB", width, height, 8, 2, 0, 0, 0
+    )
+
+
+HEAVY = header_of_png(7000, 7000)
+
+
+async def test_one_hopeless_image_fails_alone(make_engine):
+    engine = await make_engine({"facts": {FACT: 10.0}})
+    first, second = await engine.classify(encoded([b"echo:a", HEAVY]))
+    assert first[0].label == "echo:a"
+    assert isinstance(second, TooLarge)
+    (alone,) = await engine.classify(encoded([HEAVY]))
+    assert isinstance(alone, TooLarge)
+    counters = engine.status().counters
+    assert (counters.admitted, counters.answered, counters.failed) == (3, 1, 2)
+    assert engine.status().open_requests == 0
+
+
+async def test_a_heavy_image_is_alone_in_its_batch_and_keeps_no_light_one_waiting(
+    make_engine, until, batches
+):
+    engine = await make_engine({"log": batches.path, "delay_s": 0.05}, workers=2, timeout_s=600.0)
+    await until(lambda: all(worker.state == "idle" for worker in engine.status().workers))
+    images = encoded([b"echo:0", *[HEAVY] * 6])
+    many = asyncio.ensure_future(engine.classify(images))
+    await until(lambda: len(batches()) >= 2)
+    for number in range(3):  # each passes the heavy ones that wait
+        await engine.classify(encoded([b"echo:%d" % number]))
+    assert not many.done()
+    await many
+    assert [len(batch) for batch in batches()] == [1] * 10
+    assert engine.status().waiting == 0
+
+
+async def test_the_limit_of_a_batch_follows_its_estimate(make_engine, until):
+    """A worker that is busy with legal work is not killed as hanging; light work has less time."""
+    engine = await make_engine(
+        {"facts": {FACT: 0.01}, "delay_s": 1.5}, timeout_s=1.0, hang_grace_s=0.05, retries=0
+    )
+    pid = engine.status().workers[0].pid
+    with pytest.raises(DeadlineExceeded):
+        await engine.classify(encoded([HEAVY]))
+    await until(lambda: engine.status().workers[0].state == "idle")
+    assert engine.status().workers[0].pid == pid
+    assert engine.status().counters.restarts == 0
+    with pytest.raises(DeadlineExceeded):
+        await engine.classify(encoded([b"hang:x"]))
+    await until(lambda: engine.status().counters.restarts == 1)
+    assert "hangs" in engine.status().workers[0].cause
