@@ -16,7 +16,7 @@ _MAX_CHUNKS = 10_000
 _FIRST_CHUNK = 12
 
 # Work in megapixels of a plain photo (pipeline/stages/work.py): of one million pixels, and bytes.
-_PER_PIXEL, _PER_BYTE, _PER_LOSSLESS_BYTE = 0.7, 12.0, 1.7
+_PER_PIXEL, _PER_BYTE, _PER_LOSSLESS_BYTE = 0.9, 12.0, 1.7
 _FEW_CHUNKS = 100
 
 

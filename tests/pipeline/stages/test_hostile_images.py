@@ -107,6 +107,13 @@ def test_what_opencv_gets_of_a_png_is_its_rows_and_no_more(
         assert np.array_equal(decode_image(longer), pixels[:, :, ::-1])
 
 
+def test_a_png_of_very_many_chunks_is_refused() -> None:
+    assert decode_image(bombs.png(bombs.chunk(b"tEXt", b"a\0b") * 19_000)).shape == (8, 8, 3)
+    for kind in (b"tEXt", b"IDAT"):
+        with pytest.raises(UndecodableImage, match="more than 20,000 chunks"):
+            decode_image(bombs.png(bombs.chunk(kind) * 21_000))
+
+
 @pytest.mark.parametrize("at", [-20, -14])
 def test_a_large_png_with_a_wrong_checksum_is_damaged(
     at: int, encode: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
