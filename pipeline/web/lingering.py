@@ -50,6 +50,11 @@ class Lingering:
             self._resume = self._loop.call_later(self._pause_s, self._transport.resume_reading)
             self._pause_s = 0.0
 
+    def hurry(self) -> None:
+        """Close after `LINGER_S`, whatever comes: the service ends."""
+        self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER_S, self._close)
+
     def end(self) -> None:
         """Wait no more."""
         self._timer.cancel()

@@ -352,8 +352,10 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._end_wait()
 
     def shutdown(self) -> None:
-        """Close when the request that runs has its reply; one that lingers is closed by itself."""
-        if not self._is_over:
+        """Close when the request that runs has its reply."""
+        if self._lingering is not None:
+            self._lingering.hurry()
+        elif not self._is_over:
             self._keeps_alive = False
             super().shutdown()
 

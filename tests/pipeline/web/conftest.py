@@ -21,7 +21,7 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**options: Any) -> Server:
-            server = Server()
+            server = Server(stack.aclose)
             app = Starlette(routes=[Route("/", server.reply, methods=["GET", "POST"])])
             listening = socket.create_server(("127.0.0.1", 0))
             server.port = listening.getsockname()[1]

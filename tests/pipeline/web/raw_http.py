@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,7 +17,8 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 class Server:
     """An application that replies `size` bytes when `release` is set; counts the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self.close = close
         self.port = 0
         self.requests = 0
         self.disconnected = 0

@@ -199,6 +199,28 @@ async def test_a_refused_client_that_stays_is_disconnected(
     writer.close()
 
 
+async def test_a_client_that_sends_on_does_not_keep_a_service_from_its_end(
+    serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server is closed by the fixture; uvicorn logs an error if it has to give up."""
+    server = await serve()
+    reader, writer = await server.open()
+    writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert b"404" in (await read_reply(reader)).partition(b"\r\n")[0]
+
+    async def send() -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(TINY_CHUNKS)
+                await writer.drain()
+        writer.close()
+
+    sending = asyncio.create_task(send())
+    await server.close()
+    await asyncio.wait_for(sending, PATIENCE_S)
+    assert not caplog.records
+
+
 async def test_a_connection_that_lingers_makes_room_for_another(serve: Any) -> None:
     server = await serve(max_connections=1)
     reader, writer = await server.open()

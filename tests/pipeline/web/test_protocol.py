@@ -19,6 +19,8 @@ from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
 from pipeline.web import protocol as http_protocol
 from pipeline.web.app import build_http_app
+from pipeline.web.body_count import FREE_CHUNKS
+from pipeline.web.reads import PIECE_BYTES
 from pipeline.web.server import serve_app
 from protocol.key_value.reply import error_to_json
 from tests.patience import PATIENCE_S
@@ -475,6 +477,76 @@ async def test_a_body_in_tiny_chunks_leaves_the_loop_to_others(
     assert server.bodies[-2:] == [b"\n" * 100_000, b""]
     assert sum(parsed.values()) < 50
     writer.close()
+
+
+@pytest.mark.parametrize("extension", [b"", b";a=" + b"b" * 10_000], ids=["tiny", "extended"])
+async def test_a_body_in_too_many_tiny_chunks_is_refused(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, extension: bytes
+) -> None:
+    """The bound is on what is parsed, so that the rest of the body costs nothing."""
+    server = await serve()
+    parsed = 0
+    parse = httptools_impl.HttpToolsProtocol.data_received
+
+    def counting(self: Any, piece: bytes) -> None:
+        nonlocal parsed
+        parsed += 1
+        parse(self, piece)
+
+    monkeypatch.setattr(httptools_impl.HttpToolsProtocol, "data_received", counting)
+    requests = server.requests
+    reader, writer = await server.open()
+    writer.write(
+        CHUNKED + b"\r\n" + (b"1" + extension + b"\r\nx\r\n") * (300 if extension else 30_000)
+    )
+    reply = await read_reply(reader)
+    assert reply.split()[1] == b"400"
+    assert "larger chunks" in json.loads(reply.partition(b"\r\n\r\n")[2])["err_msg"]
+    assert await closed(reader)
+    assert parsed <= 3.1 * FREE_CHUNKS
+    assert server.requests == requests
+    assert server.disconnected == 1
+    writer.close()
+
+
+async def test_too_many_headers_are_refused_before_the_rest_of_them_is_parsed(serve: Any) -> None:
+    server = await serve()
+    reader, writer = await server.open()
+    # Not complete: nothing behind the limit is waited for.
+    writer.write(b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * (http_protocol.MAX_HEADERS + 2))
+    assert b"413" in (await read_reply(reader)).partition(b"\r\n")[0]
+    writer.close()
+
+
+async def test_no_more_than_a_piece_is_read_behind_a_request(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of connections could each keep what the loop reads at once, 256 KB."""
+    server = await serve()
+    received: list[int] = []
+    receive = http_protocol._BoundedProtocol.data_received
+
+    def counting(self: Any, data: bytes) -> None:
+        received.append(len(data))
+        receive(self, data)
+
+    monkeypatch.setattr(http_protocol._BoundedProtocol, "data_received", counting)
+    for head in (b"", CHUNKED + b"\r\n1\r\nx\r\n0\r\n\r\n", post(b"x" * 100_000)):
+        server.release.clear()
+        received.clear()
+        requests = server.requests
+        reader, writer = await server.open()
+        writer.write(head + GET * 100_000)
+        while server.requests == requests:
+            await asyncio.sleep(0.01)
+        for _ in range(100):  # turns of the loop, in which it would read what is there
+            await asyncio.sleep(0)
+        assert sum(received) <= len(head) + 2 * PIECE_BYTES
+        server.release.set()
+        assert b"200 OK" in await read_reply(reader)
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_a_chunked_body_may_be_cut_anywhere(serve: Any) -> None:
