@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipeline.engine.work import FACT, misfit
 from pipeline.hosts.ports import Addresses
 from pipeline.settings.config import load_settings
 from pipeline.settings.engine import EngineSettings
+from pipeline.settings.op import DEFAULT_TIMEOUT_MS
+from pipeline.stages.decode import DEFAULT_MAX_PIXELS
 from pipeline.summary import summary
 
 CONFIG = """
@@ -64,3 +67,14 @@ def test_each_of_the_keys_mends_it() -> None:
         assert misfit(facts, dataclasses.replace(slow, **better), 2) is None
     assert misfit(facts, slow, 8) is None
     assert misfit({}, slow, 2) is None  # a classifier that was not measured
+
+
+@pytest.mark.parametrize("name", ["garbage265", "garbage40", "peach4", "steel6", "waste", "waste4"])
+def test_no_deployment_of_ours_is_warned_of_on_two_slow_cores(root: Path, name: str) -> None:
+    op = yaml.safe_load((root / "configs" / f"{name}.yml").read_text(encoding="utf-8"))["op"][name]
+    settings = EngineSettings(
+        batch_size=op["batch_size"],
+        timeout_s=op.get("timeout", DEFAULT_TIMEOUT_MS) / 1000,
+        max_image_megapixels=op.get("max_image_pixels", DEFAULT_MAX_PIXELS) / 1e6,
+    )
+    assert misfit({FACT: 3 * 0.0044}, settings, 2) is None
