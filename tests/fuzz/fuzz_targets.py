@@ -10,12 +10,16 @@ import ast
 import asyncio
 import base64
 import contextlib
+import functools
 import gzip
+import io
 import json
 import math
 import resource
+import socket
 import struct
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -27,12 +31,16 @@ import cv2
 import image_bombs
 import image_seeds
 import numpy as np
+from rich.console import Console
 
 from bundle.errors import BundleError
 from bundle.inference_yml import read_inference_yml
 from bundle.labels import read_labels
 from bundle.model_config import read_model_config, to_prototxt, to_stream
 from bundle.strict_yaml import parse_yaml
+from client.http_client import HttpClient
+from pipeline.admin_client import AdminReply, indented, read_reply
+from pipeline.admin_reply import ReloadReport, Status
 from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
@@ -41,11 +49,13 @@ from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
 from pipeline.observation.request_log import RequestLog
 from pipeline.observation.tracing import Tracing
+from pipeline.serving_report import served_lines
 from pipeline.settings.api_keys import ApiKeysError, parse_api_keys
 from pipeline.settings.config import load_settings
 from pipeline.settings.errors import ConfigError
 from pipeline.stages.decode import DecodeLimits, admitted, decode_image
 from pipeline.stages.work import estimated_megapixels
+from pipeline.status_command import _show
 from pipeline.web.app import build_http_app
 from protocol.codec import Hints
 from protocol.errors import ServingError
@@ -221,6 +231,64 @@ def reply_values(data: bytes) -> None:
         assert all(isinstance(c.label, str) and math.isfinite(c.score) for c in found)
 
 
+class _Sends:
+    """A server on loopback that sends the bytes it is given in reply to anything, and hangs up."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.client = HttpClient(f"127.0.0.1:{self._listener.getsockname()[1]}", service="waste")
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                connection.sendall(self.data)
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(1)
+                while connection.recv(1 << 16):
+                    pass
+
+
+@functools.cache
+def _server() -> _Sends:
+    return _Sends()
+
+
+def http_reply(data: bytes) -> None:
+    """What a client receives over HTTP: categories, or an error of the tree with a short text."""
+    server = _server()
+    server.data = data
+    try:
+        found = server.client.classify(b"one")
+    except ServingError as error:
+        _is_short(str(error))
+        return
+    assert all(isinstance(category.label, str) for category in found)
+
+
+def _is_short(text: str) -> None:
+    assert len(text) < 2000
+
+
+def admin_reply(data: bytes) -> None:
+    """A reply of what should be an admin address: shown, or an error."""
+    answer = AdminReply(200, data)
+    try:
+        status = read_reply(answer, Status)
+        console = Console(file=io.StringIO())
+        _show(console, status, status, 1.0)
+        indented(answer)
+    except ValueError:
+        pass
+    with contextlib.suppress(ValueError):
+        report = read_reply(answer, ReloadReport)
+        for name, files in report.get("served", {}).items():
+            served_lines(name, files, report.get("as_before", {}).get(name, ()))
+
+
 def python_text(data: bytes) -> None:
     """A list as 0.9 writes it: what literal_eval makes of it, where both read it."""
     text = data.decode("utf-8", errors="replace")
@@ -375,6 +443,31 @@ def _reply_value_seeds() -> list[bytes]:
     ]
 
 
+def _http_reply_seeds() -> list[bytes]:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n"
+    body = reply_to_json(_replies()[0])
+    packed = gzip.compress(body, mtime=0)
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    return [
+        head % (len(body), b"") + body,
+        head % (len(packed), b"Content-Encoding: gzip\r\n") + packed,
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + chunked,
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    ]
+
+
+def _admin_reply_seeds() -> list[bytes]:
+    worker = {"name": "a", "pid": 1, "state": "idle", "restarts": 0, "batches": 2, "images": 3}
+    counters = dict.fromkeys(("answered", "failed", "expired", "abandoned", "rejected"), 1)
+    service = {"name": "a", "ready": True, "waiting": 0, "queue_size": 1, "facts": {}}
+    service |= {"workers": [{**worker, "cause": None}], "counters": counters}
+    status = {"version": "1", "phase": "ready", "pid": 1, "uptime_s": 1.5, "source": "a.yml"}
+    status |= {"services": [service], "last_reload": {"at": 1.0, "outcome": "ok", "error": None}}
+    served = {"a": {"bundle": "b", "model": {"file": "c", "sha256": None}}}
+    report = {"status": "reloaded", "seconds": 1.0, "served": served, "as_before": {"a": []}}
+    return [json.dumps(each).encode() for each in (status, report)]
+
+
 def _message(reply: ClassifyReply) -> bytes:
     return reply_to_proto(reply).SerializeToString()
 
@@ -445,6 +538,8 @@ TARGETS: dict[str, Target] = {
             b"[]",
         ],
     ),
+    "http_reply": Target(http_reply, _http_reply_seeds),
+    "admin_reply": Target(admin_reply, _admin_reply_seeds),
     "frames": Target(frames, _frame_seeds),
     "http": Target(http, _http_seeds),
     "labels": Target(
