@@ -23,6 +23,7 @@ from .checking.inspection import bundle_facts, inspect_folder
 from .checking.reference import REFERENCE_TOLERANCE, compare_with_reference
 from .checking.reference_report import print_comparison
 from .checking.report import print_report, print_verification
+from .checking.terminal import shortened
 from .checking.verify import DEFAULT_TOLERANCE, verify
 from .describing.forms import FORMS
 from .describing.overrides import Overrides
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cause = f"{error.filename or 'a file'}: {error.strerror or error}; give another path"
     else:
         return 0
-    print_error(" ".join(cause.split()))
+    print_error(shortened(" ".join(cause.split())))
     return 1
 
 

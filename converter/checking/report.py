@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bundle.formats import FORMATS
+from pipeline.stages.preprocess import MAX_STEPS
 
 from ..reading.activation import SCORES
 from .images import shown
-from .terminal import in_lines, terminal
+from .terminal import in_lines, shortened, terminal
 from .verify import Verification
 
 _FIRST = 5  # of the labels, and the last one
@@ -178,11 +179,14 @@ def _steps(steps: Sequence[Mapping[str, Mapping[str, Any]]] | None) -> str:
         for name, options in step.items():
             given = ", ".join(f"{key}={_short(value)}" for key, value in options.items())
             lines.append(f"{name}({given})")
-    return "\n".join(lines)
+    more = [f"and {len(lines) - MAX_STEPS} more"] if len(lines) > MAX_STEPS else []
+    return "\n".join(lines[:MAX_STEPS] + more)
 
 
 def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return shortened(json.dumps(value, ensure_ascii=False))
 
 
 def _tensors(facts: Mapping[str, Any]) -> Table:

@@ -13,6 +13,8 @@ from rich.segment import Segment
 
 from protocol.escaping import escaped, escaped_line
 
+LONGEST = 2000  # characters of one text of a report, and of an error
+
 
 class _Literal:
     """What a renderable gives, with escapes for what a terminal would act on."""
@@ -37,10 +39,15 @@ def terminal() -> Console:
     return console
 
 
+def shortened(text: str) -> str:
+    """The text, cut where it is longer than people read."""
+    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
+
+
 def in_lines(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """The same JSON value, each text of it in one line, so that none looks like more rows."""
+    """The same JSON value, each text of it in one line of a bounded length, as rows have them."""
     if isinstance(value, str):
-        return escaped_line(value)
+        return shortened(escaped_line(value))
     if isinstance(value, dict):
         return {in_lines(key): in_lines(entry) for key, entry in value.items()}
     return [in_lines(entry) for entry in value] if isinstance(value, (list, tuple)) else value

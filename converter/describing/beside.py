@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bundle.errors import BundleError
+from bundle.formats import PIR
 
 from ..errors import ConversionError
 from ..reading.graph_file import within
@@ -14,6 +15,8 @@ from .forms import FORMS, form_of, read_description, why_not
 
 LABEL_FILES = ("labels.txt", "label_list.txt", "label.txt", "labels.json", "labels.yml")
 _SUFFIXES = (".yml", ".yaml", ".json")
+# Bytes of all files under other names than the usual ones: PyYAML takes a second for each megabyte.
+_LOOKED_INTO = 16 << 20
 _NO_DESCRIPTIONS = (*LABEL_FILES, "bundle.yml")
 
 
@@ -61,9 +64,17 @@ def _look_into(folder: Path) -> tuple[dict[Path, object], tuple[str, ...]]:
     """The files that a form recognises, with what they hold; and why others are of no use."""
     documents: dict[Path, object] = {}
     unusable = []
+    looked_into = 0
     for path in sorted(folder.iterdir()):
         if not _may_be_description(path):
             continue
+        looked_into += path.stat().st_size
+        if looked_into > _LOOKED_INTO:
+            unusable.append(
+                f"{folder}: holds more than {_LOOKED_INTO >> 20} MiB of YAML and JSON files, and"
+                f" {path.name} and those behind it were not looked into"
+            )
+            break
         try:
             document = load_document(path)
         except BundleError as error:
@@ -91,6 +102,7 @@ def _may_be_description(path: Path) -> bool:
         path.suffix.lower() in _SUFFIXES
         and not path.name.startswith(".")
         and path.name not in _NO_DESCRIPTIONS
+        and not PIR.recognises(path)
         and path.is_file()
     )
 

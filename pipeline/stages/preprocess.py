@@ -20,6 +20,9 @@ from .operators.refused import reason_against
 from .operators.step import Step
 from .operators.table import OPERATORS, PIXELS, PLANES, TO_PLANES, Row
 
+# Those of PaddleClas' configurations are fewer than ten; each may resize to the largest image.
+MAX_STEPS = 64
+
 
 class Operator(NamedTuple):
     """One entry of `transform_ops`: its name and its options."""
@@ -64,8 +67,15 @@ def build_preprocess(transform_ops: Sequence[Any]) -> Preprocess:
     """Build from `transform_ops`: objects with `name` and `options`, or the YAML's one-key maps.
 
     Raises:
-        PreprocessError: an unknown operator or option, or a value that is not usable.
+        PreprocessError: an unknown operator or option, a value that is not usable, or more steps
+            than any framework writes.
     """
+    if len(transform_ops) > MAX_STEPS:
+        raise PreprocessError(
+            "transform_ops has {} operators, more than {}; write those that are needed".format(
+                len(transform_ops), MAX_STEPS
+            )
+        )
     return Preprocess([_operator(entry) for entry in transform_ops])
 
 

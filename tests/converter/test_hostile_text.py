@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from converter.__main__ import main
+from converter.describing import beside
+from converter.errors import ConversionError
 from tests.converter.conftest import program
 
 MakeExport = Callable[..., Path]
@@ -197,3 +199,42 @@ def test_a_description_without_an_end(
         (outside / "inference.yml").symlink_to("/dev/zero")
     assert run(capsys, "convert", outside, "--output", tmp_path / "out")[0] == 1
     assert run(capsys, "inspect", outside)[0] == 0
+
+
+def test_steps_without_an_end(make_export: MakeExport, capsys: pytest.CaptureFixture[str]) -> None:
+    """A thousand resizings of one image took minutes."""
+    export = make_export()
+    document = yaml.safe_load((export / "inference.yml").read_text(encoding="utf-8"))
+    steps = [{"ResizeImage": {"size": [4000, 4000]}}, {"ResizeImage": {"size": [4, 4]}}] * 500
+    document["PreProcess"]["transform_ops"][:0] = steps
+    (export / "inference.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    code, out, _ = run(capsys, "inspect", export)
+    assert code == 0
+    assert "transform_ops has 1003 operators, more than 64" in " ".join(out.split())
+
+
+def test_a_long_value_is_cut_in_reports_and_errors(
+    make_export: MakeExport, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    export = make_export()
+    document = yaml.safe_load((export / "inference.yml").read_text(encoding="utf-8"))
+    document["PreProcess"]["transform_ops"][1]["NormalizeImage"]["mean"] = [0.5] * 50_000
+    (export / "inference.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert len(run(capsys, "inspect", export)[1]) < 20_000
+    code, _, err = run(capsys, "convert", export, "--output", tmp_path / "out")
+    assert (code, len(err) < 3000) == (1, True)
+
+
+def test_files_that_are_looked_into(
+    outside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a folder full of YAML no more is read than a bound."""
+    read: list[str] = []
+    real = beside.load_document
+    monkeypatch.setattr(beside, "load_document", lambda path: read.append(path.name) or real(path))
+    monkeypatch.setattr(beside, "_LOOKED_INTO", 10_000)
+    for number in range(100):
+        (outside / f"{number:03}.yml").write_text("a: " + "x" * 1000)
+    with pytest.raises(ConversionError, match="holds more than 0 MiB of YAML and JSON files, and"):
+        raise ConversionError(beside.unusable_beside(outside)[0])
+    assert len(read) == 9
