@@ -52,7 +52,7 @@ def build_rpc_server(
             ("grpc.max_connection_age_grace_ms", int(1000 * longest_s)),
             ("grpc.server_handshake_timeout_ms", 20_000),
             ("grpc.max_allowed_incoming_connections", max_connections),
-            ("grpc.max_concurrent_streams", 256),
+            ("grpc.max_concurrent_streams", 128),
             # Calls that wait for the event loop. Over gRPC's own number (1000 to 3000) any caller's
             # call is CANCELLED: that of an honest one too, when another begins thousands.
             ("grpc.server.max_pending_requests", MOST_PENDING),
