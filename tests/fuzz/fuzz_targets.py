@@ -37,8 +37,16 @@ from bundle.errors import BundleError
 from bundle.inference_yml import read_inference_yml
 from bundle.labels import read_labels
 from bundle.model_config import read_model_config, to_prototxt, to_stream
+from bundle.parameter_file import check_whole
+from bundle.strict_json import parse_json
 from bundle.strict_yaml import parse_yaml
 from client.http_client import HttpClient
+from converter.describing.form import Source
+from converter.describing.forms import read_description
+from converter.describing.python_text import read_python_text
+from converter.errors import ConversionError
+from converter.reading import pir_graph, program_graph
+from converter.reading.program_graph import MESSAGES
 from pipeline.admin_client import AdminReply, indented, read_reply
 from pipeline.admin_reply import ReloadReport, Status
 from pipeline.admission.desk import Desk
@@ -385,7 +393,7 @@ def _in_a_file(read: Callable[[Path], object], *suffixes: str) -> Callable[[byte
             path.write_bytes(data)
             try:
                 read(path)
-            except (BundleError, ConfigError):
+            except (BundleError, ConfigError, ConversionError):
                 continue
 
     run.folder = folder  # type: ignore[attr-defined]
@@ -411,6 +419,59 @@ def _yaml(data: bytes) -> None:
             read(text, "here")
         except error:
             continue
+
+
+def _json(data: bytes) -> None:
+    """JSON of a model: what the standard library makes of it, or an error."""
+    text = data.decode("utf-8", errors="replace")
+    with contextlib.suppress(BundleError):
+        found = parse_json(text, "here")
+        assert repr(found) == repr(json.loads(text))
+
+
+def metadata_text(data: bytes) -> None:
+    """What Ultralytics writes: the value that literal_eval makes of it, where it is read."""
+    text = data.decode("utf-8", errors="replace")
+    found = read_python_text(text)
+    if found is None:
+        return
+    try:
+        expected = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return  # as "[1,,]" is no value of Python, or a key that is given twice
+    if isinstance(expected, tuple):
+        expected = list(expected)
+    # repr() writes none of the other escapes, nor a number in round brackets
+    if not isinstance(expected, set) and "\\" not in text:
+        assert found in (expected, [expected])
+
+
+def _graph_seeds() -> list[bytes]:
+    graph = json.dumps(
+        {
+            "base_code": {"magic": "pir", "version": 1},
+            "program": {"regions": [{"blocks": [{"ops": [{"#": "1.data", "A": [], "O": []}]}]}]},
+        }
+    ).encode()
+    program = MESSAGES["ProgramDesc"]()
+    block = program.blocks.add(idx=0)
+    for kind, name in (("feed", "x"), ("fetch", "y")):
+        block.vars.add(name=name).type.lod_tensor.tensor.data_type = 5
+        op = block.ops.add(type=kind)
+        op.outputs.add(parameter="Out", arguments=[name])
+        op.inputs.add(parameter="X", arguments=[name])
+    return [graph, bytes(program.SerializeToString())]
+
+
+def _graphs(path: Path) -> None:
+    """The readers themselves; commands run them in a process of their own."""
+    for read in (pir_graph.read_graph, program_graph.read_graph):
+        with contextlib.suppress(ConversionError):
+            read(path)
+
+
+def _description(path: Path) -> None:
+    read_description(Source(path, need_labels=True))
 
 
 def _requests() -> list[ClassifyRequest]:
@@ -551,6 +612,24 @@ TARGETS: dict[str, Target] = {
         _in_a_file(read_inference_yml, ".yml"), lambda: _written("serving_model/*/*/inference.yml")
     ),
     "config": Target(_in_a_file(load_settings, ".yml"), lambda: _written("configs/*.yml")),
+    "json": Target(_json, lambda: [b'{"0": "a", "1": [1, -0, 1.5, null]}', b'["a\\"[{"]']),
+    "metadata_text": Target(
+        metadata_text, lambda: [b"{0: 'a', 1: \"b's\"}", b"[224, 224]", b"(3,)", b"'\\u732b'"]
+    ),
+    "parameters": Target(
+        _in_a_file(check_whole, ".pdiparams"),
+        lambda: [struct.pack("<IQIi", 0, 0, 0, 4) + b"\x08\x05\x10\x02" + bytes(8)],
+    ),
+    "graphs": Target(_in_a_file(_graphs, ""), _graph_seeds),
+    "descriptions": Target(
+        _in_a_file(_description, ".yml", ".json"),
+        lambda: [
+            *_written("serving_model/*/serving_server/inference.yml"),
+            b"Transforms: [{Resize: {target_size: 4}}]\n_Attributes: {labels: [a]}",
+            b'{"image_mean": [0.5], "do_resize": true, "size": {"height": 4, "width": 4}}',
+            b"PreProcess: {transform_ops: []}\nPostProcess: {Topk: {class_id_map_file: /x}}",
+        ],
+    ),
     "yaml": Target(
         _yaml, lambda: [b"a: [1, 2]", b"app: 0123456789abcdef0123\n", b"&a [*a]", b"[" * 600]
     ),
