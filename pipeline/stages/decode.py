@@ -32,6 +32,8 @@ if hasattr(cv2.utils, "logging"):
 else:  # before OpenCV 4.10
     getattr(cv2, "setLogLevel")(0)  # noqa: B009 - the stubs of newer versions do not have it
 
+# At once, so that they stay in the cache.
+_SWAPPED_PIXELS = 2**18
 _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -71,8 +73,16 @@ def decode_image(data: bytes, limits: DecodeLimits = DecodeLimits()) -> np.ndarr
             "the {} is damaged or of a kind that is not read; save it again as an ordinary JPEG "
             "or PNG".format(image_format.NAME)
         )
-    # In place: the array is ours, and a channel swap needs no second copy.
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return _turned_to_rgb(pixels)
+
+
+def _turned_to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Swap the channels in place, in parts: OpenCV copies what it is given before it does."""
+    rows = max(1, _SWAPPED_PIXELS // pixels.shape[1])
+    for top in range(0, len(pixels), rows):
+        part = pixels[top : top + rows]
+        cv2.cvtColor(part, cv2.COLOR_BGR2RGB, dst=part)
+    return pixels
 
 
 def admitted(data: bytes, max_pixels: int) -> Tuple[ImageFormat, Tuple[int, int], bytes]:
