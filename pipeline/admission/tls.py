@@ -62,6 +62,8 @@ def _grpc_configuration(settings: TlsSettings) -> grpc.ServerCertificateConfigur
 def _context(settings: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Of TLS 1.2: a client could have a handshake computed again and again on one connection.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     _load(context, settings)
     return context

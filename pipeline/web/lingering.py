@@ -17,6 +17,8 @@ LINGER_BYTES = 256 * 2**20
 # No faster, so that discarding takes little of the loop, however fast a client sends.
 BYTES_A_SECOND = 64 * 2**20
 _SHORTEST_PAUSE_S = 0.001
+# Decrypting takes longer, and each read of TLS takes a millisecond at most.
+_TLS_PAUSE_S = 0.01
 
 
 class Lingering:
@@ -31,6 +33,7 @@ class Lingering:
         self._ends = self._last + LINGER_LIMIT_S
         self._bytes = 0
         self._pause_s = 0.0
+        self._least_pause_s = 0.0 if transport.can_write_eof() else _TLS_PAUSE_S
         if transport.can_write_eof():
             with contextlib.suppress(OSError):  # the client has just reset it
                 transport.write_eof()
@@ -44,7 +47,7 @@ class Lingering:
         if self._bytes > LINGER_BYTES or self._last > self._ends:
             self._close()
             return
-        self._pause_s += size / BYTES_A_SECOND
+        self._pause_s = max(self._pause_s + size / BYTES_A_SECOND, self._least_pause_s)
         if self._pause_s > _SHORTEST_PAUSE_S:
             self._transport.pause_reading()
             self._resume = self._loop.call_later(self._pause_s, self._transport.resume_reading)

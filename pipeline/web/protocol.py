@@ -30,7 +30,7 @@ from .connections import Connections
 from .half_closed import INTERIM_REPLY, HalfClosed
 from .last_reply import last_reply
 from .lingering import Lingering
-from .reads import MOST_BYTES, PIECE_BYTES, BoundedReads, ReadBuffer
+from .reads import MOST_BYTES, PIECE_BYTES, BoundedReads, ReadBuffer, TlsReads
 from .turns import Turns
 
 HEAD_TIMEOUT_S = 30.0
@@ -180,16 +180,23 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._unread and not self._is_ready():
             # Not by uvicorn's flow control, which reads on as soon as the application waits.
             self.transport.pause_reading()
-        elif pieces == _PIECES_A_TURN and not self._is_over:
-            self.transport.pause_reading()
-            self._shared.turns.wait(self._read_on)
+        elif pieces == _PIECES_A_TURN:
+            self.take_turns()
         elif self._is_ready() and self._timer is None:
             self._wait(HEAD_TIMEOUT_S, self.transport.abort)
 
+    def take_turns(self) -> None:
+        """Let other connections read before this one reads on."""
+        if not self._is_over:
+            self.transport.pause_reading()
+            self._shared.turns.wait(self._read_on)
+
     def _read_on(self) -> None:
-        if not self.transport.is_closing() and not self._is_over:
+        if self.transport.is_closing() or self._is_over:
+            return
+        if not self.flow.read_paused:
             self.transport.resume_reading()
-            self._parse()
+        self._parse()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
         self._refuse(errors.InvalidRequest("this is no HTTP request"))
@@ -383,6 +390,8 @@ def bounded_protocol(
     error_body: ErrorBody,
     on_refused: OnError | None = None,
     running: RunningRequests | None = None,
+    *,
+    tls: bool = False,
 ) -> Callable[..., BoundedReads]:
     """Return what makes the protocols of a server that keeps at most so many connections.
 
@@ -398,8 +407,10 @@ def bounded_protocol(
         ReadBuffer(),
     )
 
+    reads = TlsReads if tls else BoundedReads
+
     def make(**options: Any) -> BoundedReads:  # noqa: ANN401 - uvicorn's own
-        return BoundedReads(_BoundedProtocol(shared, **options), shared.buffer)
+        return reads(_BoundedProtocol(shared, **options), shared.buffer)
 
     return make
 

@@ -7,6 +7,7 @@ all behind a request that is not answered yet.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, Protocol
 
 # Of a head, or of a body whose size is not known: as much may be left behind a request. With less,
@@ -14,6 +15,10 @@ from typing import Any, Protocol
 PIECE_BYTES = 64 * 1024
 # Of a body of known size, and of what is discarded.
 MOST_BYTES = 256 * 1024
+# Of TLS: records may have one byte each, and each takes microseconds.
+LEAST_BYTES = 256
+FIRST_BYTES = 1024
+LONG_S = 0.001
 
 
 class Reading(Protocol):
@@ -26,6 +31,7 @@ class Reading(Protocol):
     def connection_lost(self, exc: Exception | None) -> None: ...  # noqa: D102
     def data_received(self, data: memoryview) -> None: ...  # noqa: D102
     def eof_received(self) -> bool | None: ...  # noqa: D102
+    def take_turns(self) -> None: ...  # noqa: D102
     def pause_writing(self) -> None: ...  # noqa: D102
     def resume_writing(self) -> None: ...  # noqa: D102
 
@@ -57,3 +63,31 @@ class BoundedReads(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on what was read."""
         self.protocol.data_received(self._view[:nbytes])
+
+
+class TlsReads(BoundedReads):
+    """The same over TLS: at most as many bytes as are decrypted within about a millisecond."""
+
+    def __init__(self, protocol: Reading, buffer: ReadBuffer) -> None:
+        super().__init__(protocol, buffer)
+        self._most = FIRST_BYTES
+        self._size = 0
+        self._began = 0.0
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Return where to decrypt to."""
+        self._size = min(self.protocol.wants, self._most)
+        # Of this thread, so that a busy machine makes no read a long one.
+        self._began = time.thread_time()
+        return self._view[: self._size]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on what was decrypted; where there may be more, others come first."""
+        seconds = time.thread_time() - self._began
+        if seconds > LONG_S:
+            self._most = max(self._most // 4, LEAST_BYTES)
+        elif nbytes == self._size and seconds < LONG_S / 4:
+            self._most = min(2 * self._most, MOST_BYTES)
+        self.protocol.data_received(self._view[:nbytes])
+        if nbytes == self._size:
+            self.protocol.take_turns()

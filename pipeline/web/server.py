@@ -86,7 +86,9 @@ async def serve_app(
     config = uvicorn.Config(
         _Ending(app, is_leaving, error_body),
         # uvicorn calls it, and needs no class.
-        http=bounded_protocol(max_connections, error_body, on_refused, running),  # type: ignore[arg-type]
+        http=bounded_protocol(
+            max_connections, error_body, on_refused, running, tls=tls is not None
+        ),  # type: ignore[arg-type]
         log_config=None,
         log_level=logging.ERROR,  # bytes that are no request are counted, and not logged
         access_log=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import resource
@@ -17,12 +18,13 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.admission.tls import Tls
 from pipeline.settings.access import TlsSettings
+from pipeline.web import reads
 from pipeline.web import server as http_server
 from pipeline.web.server import affordable_connections, serve_app
 from protocol.key_value.reply import error_to_json
@@ -103,11 +105,20 @@ class Server:
         self.requested = asyncio.Event()
         self.release = asyncio.Event()
         self.release.set()
+        self.left = asyncio.Event()  # a client has gone away before its reply
         self.port = 0
 
     async def reply(self, request: Request) -> Response:
+        with contextlib.suppress(ClientDisconnect):
+            await request.body()
         self.requested.set()
-        await self.release.wait()
+        release = asyncio.ensure_future(self.release.wait())
+        gone = asyncio.ensure_future(request.receive())
+        await asyncio.wait((gone, release), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            self.left.set()
+        release.cancel()
+        gone.cancel()
         return JSONResponse([request.url.scheme, *(request.client or ())])
 
 
@@ -115,7 +126,7 @@ class Server:
 async def serving(tls: Tls | None, **options: Any) -> AsyncIterator[Server]:
     async with contextlib.AsyncExitStack() as stack:
         server = Server(stack.aclose)
-        app = Starlette(routes=[Route("/", server.reply)])
+        app = Starlette(routes=[Route("/", server.reply, methods=["GET", "POST"])])
         listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
         server.port = listening.getsockname()[1]
         await serve_app(stack, app, [listening], error_body=error_to_json, tls=tls, **options)
@@ -307,6 +318,57 @@ def test_a_handshake_that_takes_too_long_is_ended(
     run(main)
 
 
+def test_records_of_one_byte_are_decrypted_in_short_turns(
+    run: Run, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop would decrypt all that it reads at once: some hundred thousand records."""
+    sizes: list[int] = []
+    update = reads.TlsReads.buffer_updated
+
+    def counting(self: Any, nbytes: int) -> None:
+        sizes.append(nbytes)
+        update(self, nbytes)
+
+    monkeypatch.setattr(reads.TlsReads, "buffer_updated", counting)
+    number = 100_000
+
+    async def main() -> None:
+        async with serving(Tls(files.settings)) as server:
+            tiny = functools.partial(send_in_records_of, 1, number, server.port, files.client())
+            with await asyncio.to_thread(tiny) as connection:
+                await until(lambda: sum(sizes) >= number)
+                connection.shutdown(socket.SHUT_RDWR)
+            assert max(sizes) <= number / 5
+            sizes.clear()
+            large = functools.partial(send_in_records_of, 16384, 100, server.port, files.client())
+            with await asyncio.to_thread(large) as connection:
+                await until(lambda: sum(sizes) >= 100 * 16384)
+                connection.shutdown(socket.SHUT_RDWR)
+            assert max(sizes) > 16384  # ordinary bodies are read in large pieces
+
+    run(main)
+
+
+def send_in_records_of(size: int, number: int, port: int, context: ssl.SSLContext) -> socket.socket:
+    """Send the larger part of a body in records of `size` bytes, as fast as the network takes."""
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    records = context.wrap_bio(received, sent, server_hostname="127.0.0.1")
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    while True:
+        try:
+            records.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            connection.sendall(sent.read())
+            received.write(connection.recv(65536))
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {2 * size * number}\r\n\r\n"
+    records.write(head.encode())
+    for _ in range(number):
+        records.write(b"x" * size)
+    connection.sendall(sent.read())
+    return connection
+
+
 def _ends(connection: socket.socket) -> bool:
     """Wait until the other side closes, and close then."""
     with connection, contextlib.suppress(ConnectionError):
@@ -362,6 +424,34 @@ def test_without_descriptors_it_waits_and_goes_on(
                 finally:
                     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
                 assert served(await asyncio.to_thread(get, server.port, files.client()))
+
+    run(main)
+
+
+# --- half-closed ---------------------------------------------------------------------------------
+
+
+def test_a_client_that_leaves_is_noticed_and_one_that_waits_gets_its_reply(run: Run) -> None:
+    async def main() -> None:
+        async with serving(None) as server:
+            for leaves in (False, True):
+                server.requested.clear()
+                server.release.clear()
+                server.left.clear()
+                client = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+                with client:
+                    client.sendall(GET)
+                    await asyncio.wait_for(server.requested.wait(), PATIENCE_S)
+                    if leaves:
+                        client.close()
+                        await asyncio.wait_for(server.left.wait(), PATIENCE_S)
+                        continue
+                    client.shutdown(socket.SHUT_WR)
+                    interim = await asyncio.to_thread(client.recv, 25)
+                    assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
+                    server.release.set()
+                    assert served(await asyncio.to_thread(client.recv, 4096))
+                    assert not server.left.is_set()
 
     run(main)
 
