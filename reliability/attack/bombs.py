@@ -54,15 +54,24 @@ def hidden_progressive(side: int, scans: int) -> bytes:
     return whole.replace(frame, trick + frame + comment, 1)
 
 
-def tiff(side: int, counts: int) -> bytes:
-    """Return a TIFF of `side` x `side` whose only strip says that it has `counts` bytes."""
-    fields = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 273: 8, 277: 1, 278: side, 279: counts}
-    deflate = zlib.compressobj(9)
-    pixels = b"".join(deflate.compress(bytes(side)) for _ in range(side)) + deflate.flush()
+def tiff(side: int, strips: int) -> bytes:
+    """Return a TIFF of `side` x `side` in `strips` strips that are the same bytes of the file."""
+    rows = -(-side // strips)
+    pixels = zlib.compress(bytes(side * rows), 9)
     pixels += bytes(len(pixels) % 2)
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, fields[tag]) for tag in sorted(fields))
-    directory = struct.pack("<H", len(fields)) + entries + bytes(4)
-    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory
+    offsets = struct.pack(f"<{strips}I", *[8] * strips)
+    counts = struct.pack(f"<{strips}I", *[len(pixels)] * strips)
+    arrays = 8 + len(pixels)
+    fields = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 278: rows}
+    several = {273: arrays, 279: arrays + len(offsets)}
+    entries = b"".join(
+        struct.pack("<HHII", tag, 4, strips if tag in several else 1, (fields | several)[tag])
+        for tag in sorted(fields | several)
+    )
+    directory = struct.pack("<H", len(fields | several)) + entries + bytes(4)
+    start = arrays + 2 * len(offsets)
+    head = b"II*\0" + struct.pack("<I", start)
+    return head + pixels + offsets + counts + directory
 
 
 def texts(count: int, size: int = 7_900_000) -> bytes:

@@ -38,7 +38,7 @@ def _progressive(scans: int) -> bytes:
 
 @functools.cache
 def _tiff() -> bytes:
-    return bombs.tiff(SIDE, 0)
+    return bombs.tiff(SIDE, SIDE)
 
 
 @functools.cache
@@ -75,7 +75,7 @@ async def allowed_scans(attacker: Attacker) -> None:
 
 
 async def strip_counts(attacker: Attacker) -> None:
-    """Send a TIFF whose strip says that it has no bytes."""
+    """Send a TIFF of 7,000 strips, which are the same bytes of the file."""
     await _post_image(attacker, _tiff())
 
 
@@ -98,7 +98,7 @@ ATTACKS = (
            ADMITTED, holds_mib=1, prepare=partial(_progressive, 1000)),
     Attack("20 scans of 49 Mpx", 4, "HTTP", "decoded within its budget", allowed_scans,
            ADMITTED, holds_mib=1, prepare=partial(_progressive, 20)),
-    Attack("TIFF strips of 0 bytes", 4, "HTTP", "refused, no worker dies", strip_counts,
+    Attack("TIFF strips that overlap", 4, "HTTP", "refused, no worker dies", strip_counts,
            ADMITTED, holds_mib=1, prepare=_tiff),
     Attack("texts in a PNG", 4, "HTTP", "not unpacked", packed_texts,
            ADMITTED, holds_mib=4, prepare=_texts),

@@ -184,7 +184,7 @@ def test_the_bombs_are_what_they_say() -> None:
         (40, bombs.png(40)),
         (40, bombs.progressive(40, 5)),
         (40, bombs.hidden_progressive(40, 5)),
-        (40, bombs.tiff(40, 0)),
+        (40, bombs.tiff(40, 40)),
         (1, bombs.texts(1, 100)),
     ):
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
