@@ -198,3 +198,25 @@ def until_rpc_has_read(service: Any) -> None:
     with grpc.insecure_channel(service.endpoint) as channel:
         stub = pb_grpc.PipelineServiceStub(channel)  # type: ignore[no-untyped-call]
         assert stub.inference(pb.Request(), timeout=PATIENCE_S).err_no == 5000
+
+
+@pytest.mark.parametrize(("drain_s", "cut"), [(60, False), (0, True)])
+def test_requests_that_are_parsed_at_a_stop_are_answered_or_get_the_error_of_their_wire(
+    start_any_service: Any, tiny_config: Path, drain_s: int, cut: bool
+) -> None:
+    value = base64.b64encode(bytes(9 * 2**20)).decode()
+    body = _json({"key": ["image"], "value": [value]})
+    head = f"POST /waste/prediction HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    options = ("op.waste.concurrency=1", f"drain_timeout={drain_s}")
+    with start_any_service(tiny_config, *options) as service:
+        port = service.http_port
+        connections = [begin(port, head.encode() + body) for _ in range(8)]
+        service.process.send_signal(signal.SIGTERM)
+        replies = [read_reply(connection) for connection in connections]
+        exit_code = service.process.wait(PATIENCE_S)
+        assert {headers["content-type"] for _, headers, _ in replies} == {"application/json"}
+        numbers = [json.loads(body)["err_no"] for _, _, body in replies]
+        # What was parsed before is no image.
+        assert set(numbers) <= ({3001, 5001} if cut else {5001})
+        assert exit_code == (1 if 3001 in numbers else 0)
+        assert not [line for line in service.err if "Traceback" in line]
