@@ -8,8 +8,10 @@ uvicorn bounds the wait between two requests only. Here every wait for a client 
 
 uvicorn parses all that it receives, so that a client which pipelines makes its memory grow. Here
 the parser gets heads and the framing of chunks line by line, and nothing behind the end of a
-request until its reply is complete: that waits, and the socket is not read. Trailers and Upgrade
-headers are dropped. tests/pipeline/web/test_uvicorn.py lists what is used of uvicorn.
+request until its reply is complete: that waits, and the socket is not read. A reply that comes
+before the end of a body is the last: what still comes is not parsed (`lingering`). Connections that
+have received much take turns (`turns`). Trailers and Upgrade headers are dropped.
+tests/pipeline/web/test_uvicorn.py lists what is used of uvicorn.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from .half_closed import INTERIM_REPLY, HalfClosed
 from .last_reply import last_reply
 from .lingering import Lingering
 from .reads import MOST_BYTES, PIECE_BYTES, BoundedReads, ReadBuffer, TlsReads
+from .reply_transport import ReplyTransport
 from .turns import Turns
 
 HEAD_TIMEOUT_S = 30.0
@@ -97,7 +100,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._for_reply = _ReplyTransport(transport, self._end)
+        self._for_reply = ReplyTransport(transport, self._end)
         self._wait(HEAD_TIMEOUT_S, transport.abort)
         connections = self._shared.connections
         if not connections.add(self):
@@ -370,21 +373,6 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._close()
 
 
-class _ReplyTransport:
-    """What uvicorn writes a reply to: its end is not the end of reading, and nothing follows it."""
-
-    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
-        self.write: Callable[[bytes], None] = transport.write
-        self.is_closing = transport.is_closing
-        self.close = end
-
-    def shut(self) -> None:
-        """Write no more; forget the connection."""
-        self.write = _ignore
-        self.is_closing = _always
-        self.close = _nothing
-
-
 def bounded_protocol(
     max_connections: int,
     error_body: ErrorBody,
@@ -417,11 +405,3 @@ def bounded_protocol(
 
 def _ignore(_argument: object) -> None:
     pass
-
-
-def _nothing() -> None:
-    pass
-
-
-def _always() -> bool:
-    return True
