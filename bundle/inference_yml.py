@@ -109,6 +109,8 @@ def read_inference_yml(path: Path) -> InferenceDescription:
     Raises:
         BundleError: missing, not YAML, or a part that is read is not as it should be.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for without an end
+        raise BundleError("{} is no file; convert the model again".format(path))
     document = read_yaml(path, label_keys=LABEL_KEYS)
     if not isinstance(document, dict):
         raise BundleError("{} must hold PreProcess and PostProcess".format(path))

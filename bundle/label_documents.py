@@ -10,6 +10,7 @@ from .errors import BundleError
 from .strict_json import parse_json
 from .strict_yaml import NotText, parse_yaml
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 CLASS_ID = re.compile(r"[0-9]{1,9}")
 
 
@@ -44,9 +45,15 @@ def label_text(label: object, class_id: int, source: str) -> str:
         source: the file and the place in it, for the error.
 
     Raises:
-        BundleError: it is something else; the text has the line, where it is known.
+        BundleError: it is something else, or no text that can be encoded; the text has the line,
+            where it is known.
     """
     if isinstance(label, str):
+        if _HALF_PAIR.search(label):  # no reply could be encoded
+            raise BundleError(
+                "{}: the label of class {} has an escape (\\ud800 to \\udfff) that is no "
+                "character; write the character itself".format(source, class_id)
+            )
         return label
     if isinstance(label, int) and not isinstance(label, bool):
         return str(label)

@@ -89,6 +89,8 @@ def test_forms(
         ("l.yml", "- !!timestamp abc\n", "does not fit its tag"),
         ("l.yml", "- !!bool abc\n", "does not fit its tag"),
         ("l.yml", "- " + "9" * 5000 + "\n", "l.yml"),
+        ("l.json", '["a", "\\ud800"]', "class 1 has an escape .* that is no character"),
+        ("l.yml", '- "\\ud800"\n', "class 0 has an escape .* that is no character"),
         ("l.json", '{"²": "a"}', "must hold a list of labels"),
         ("l.yml", "text", "must hold a list of labels"),
     ],

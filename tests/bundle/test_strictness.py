@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def test_the_classes_are_those_of_the_prediction(bundle_dir: Path) -> None:
 def test_a_record_that_names_files_outside_of_the_bundle(bundle_dir: Path, name: str) -> None:
     (bundle_dir / "bundle.yml").write_text(yaml.safe_dump({"files": {name: {"size": 1}}}))
     with pytest.raises(BundleError, match="which lies outside of the bundle; convert the model"):
+        load_bundle(bundle_dir)
+
+
+def test_a_pipe_in_place_of_the_description(bundle_dir: Path) -> None:
+    file = bundle_dir / "serving_server/inference.yml"
+    file.unlink()
+    os.mkfifo(file)
+    (bundle_dir / "bundle.yml").unlink()  # which would report it as missing
+    with pytest.raises(BundleError, match=r"inference\.yml is no file; convert the model again"):
         load_bundle(bundle_dir)
 
 
