@@ -186,8 +186,7 @@ def lost_its_line_ends(body: bytes) -> bool:
     """
     if len(body) < _LEAST_IMAGE or not is_binary(body):
         return False
-    head = body[:_FIRST_BYTES]
-    return not any(end in head for end in (b"\0", b"\n", b"\r"))
+    return all(body.find(end, 0, _FIRST_BYTES) < 0 for end in (b"\0", b"\n", b"\r"))
 
 
 def _of_an_envelope(fields: Sequence[Field]) -> Sequence[Field]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .reply import ClassifyReply
 from .request import ClassifyRequest
@@ -53,7 +53,8 @@ class Hints:
 
     def quickly(self) -> Hints:
         """Return these hints, and that `read` must be quick."""
-        return replace(self, quick=True)
+        # `dataclasses.replace` takes three times as long, for each request.
+        return Hints(self.service, self.content_type, self.options, self.max_images, quick=True)
 
 
 class NotQuick(Exception):

@@ -28,7 +28,7 @@ MAX_HEAD_BYTES = 512 * 1024
 _HEAD_COST = 100  # a part takes as long as so many bytes of a head
 _MOST_LINES = _MOST_PARAMETERS = 20
 # Of an upload that is read within a millisecond: its size, and that of its heads.
-QUICK_BYTES = 256 * 1024
+QUICK_BYTES = 384 * 1024
 _QUICK_HEAD_BYTES = 8 * 1024
 _QUICK_PARTS = 50
 _MOST_PADDING = 100

@@ -112,8 +112,9 @@ class Services:
         Where the name is not known here, or not yet, it is the longest of all; None is no bound.
         """
         named = self._engines.get(name or "")
-        engines = self._engines.values() if named is None else (named,)
-        bounds = [engine.timeout_s for engine in engines]
+        if named is not None:
+            return named.timeout_s
+        bounds = [engine.timeout_s for engine in self._engines.values()]
         return None if None in bounds else max(filter(None, bounds), default=None)
 
     def presumed(self, name: str | None) -> str | None:

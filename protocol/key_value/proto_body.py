@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..codec import NotQuick
 from ..errors import InvalidRequest
 from . import pipeline_service_pb2 as pb
 from .json_body import LongString
-from .sizes import Field, fields_of
+from .sizes import QUICK_PARTS, Field, fields_of
 
 LONG = 16 * 1024  # bytes; shorter values are read by protobuf
 _LONGEST_KEY = 2048
+_QUICK_TENSORS = 20
+_QUICK_FIELDS = 10  # of a tensor
 
 
 def _number(message: type, name: str) -> int:
@@ -36,7 +39,9 @@ class ImageTensor(NamedTuple):
     data: bytes
 
 
-def load_proto(data: bytes) -> tuple[pb.Request, list[str | LongString], list[ImageTensor]]:
+def load_proto(
+    data: bytes, *, quick: bool = False
+) -> tuple[pb.Request, list[str | LongString], list[ImageTensor]]:
     """Return the message with empty strings for its long values, the values, and the tensors.
 
     `data` has passed `check_proto_size`.
@@ -44,13 +49,16 @@ def load_proto(data: bytes) -> tuple[pb.Request, list[str | LongString], list[Im
     Raises:
         DecodeError: it is no Request.
         InvalidRequest: a key is too long.
+        NotQuick: with `quick`, it has many fields.
     """
     view = memoryview(data)
     long: dict[int, LongString] = {}
     tensors: list[ImageTensor] = []
     rest: list[bytes | memoryview] = []
     position = values = 0
-    for field in fields_of(data):
+    for count, field in enumerate(fields_of(data)):
+        if quick and (count > QUICK_PARTS or len(tensors) > _QUICK_TENSORS):
+            raise NotQuick
         if not field.is_bytes:
             continue
         if field.number == _KEY:
@@ -61,7 +69,7 @@ def load_proto(data: bytes) -> tuple[pb.Request, list[str | LongString], list[Im
         rest.append(view[position : field.tag])
         position = field.end
         if field.number == _TENSORS:
-            tensors.append(_tensor(data, field))
+            tensors.append(_tensor(data, field, quick=quick))
         elif field.number == _VALUE:
             rest.append(_EMPTY)
             long[values - 1] = LongString(view[field.begin : field.end], escaped=False)
@@ -76,11 +84,13 @@ def _check_key(view: memoryview, field: Field) -> None:
         raise InvalidRequest(f"the key {start!r} has more than {_LONGEST_KEY} bytes")
 
 
-def _tensor(data: bytes, tensor: Field) -> ImageTensor:
+def _tensor(data: bytes, tensor: Field, *, quick: bool) -> ImageTensor:
     view = memoryview(data)
     texts: list[LongString] = []
     name, content = b"", b""
-    for field in fields_of(data, tensor.begin, tensor.end):
+    for count, field in enumerate(fields_of(data, tensor.begin, tensor.end)):
+        if quick and count > _QUICK_FIELDS:
+            raise NotQuick
         if not field.is_bytes:
             continue
         if field.number == _TEXTS:

@@ -25,7 +25,6 @@ from . import pipeline_service_pb2 as pb
 from .base64_text import decode_base64
 from .json_body import QUICK_BYTES, LongNumber, LongString, load_json
 from .proto_body import ImageTensor, load_proto
-from .sizes import check_proto_size
 
 # A field of the requests that other servers read.
 _OTHER_WIRES = {
@@ -76,12 +75,10 @@ def request_from_message(data: bytes, hints: Hints) -> ClassifyRequest:
         InvalidRequest: it is no Request; or as `request_from_json`.
         NotQuick: as `request_from_json`.
     """
-    if hints.quick:
-        if len(data) > QUICK_BYTES:
-            raise NotQuick
-        check_proto_size(data, hints)
+    if hints.quick and len(data) > QUICK_BYTES:
+        raise NotQuick
     try:
-        message, values, tensors = load_proto(data)
+        message, values, tensors = load_proto(data, quick=hints.quick)
     except DecodeError as error:
         raise InvalidRequest("the message is no Request of Paddle Serving's protocol") from error
     if len(message.key) != len(message.value):
