@@ -74,9 +74,9 @@ async def allowed_scans(attacker: Attacker) -> None:
     await _post_image(attacker, _progressive(20), refused=False)
 
 
-async def strip_counts(attacker: Attacker) -> None:
+async def shared_strips(attacker: Attacker) -> None:
     """Send a TIFF of 7,000 strips, which are the same bytes of the file."""
-    await _post_image(attacker, _tiff())
+    await _post_image(attacker, _tiff(), refused=False)
 
 
 async def packed_texts(attacker: Attacker) -> None:
@@ -98,7 +98,7 @@ ATTACKS = (
            ADMITTED, holds_mib=1, prepare=partial(_progressive, 1000)),
     Attack("20 scans of 49 Mpx", 4, "HTTP", "decoded within its budget", allowed_scans,
            ADMITTED, holds_mib=1, prepare=partial(_progressive, 20)),
-    Attack("TIFF strips that overlap", 4, "HTTP", "refused, no worker dies", strip_counts,
+    Attack("TIFF strips that overlap", 4, "HTTP", "decoded within its budget", shared_strips,
            ADMITTED, holds_mib=1, prepare=_tiff),
     Attack("texts in a PNG", 4, "HTTP", "not unpacked", packed_texts,
            ADMITTED, holds_mib=4, prepare=_texts),
