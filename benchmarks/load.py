@@ -20,8 +20,7 @@ import grpc
 import grpc.aio
 import uvloop
 
-from protocol.key_value import pipeline_service_pb2 as pb
-from protocol.key_value.received import reply_from_json, reply_from_proto
+from protocol.key_value.received import reply_from_json, reply_from_message
 from protocol.key_value.request import request_to_json, request_to_proto
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest, encoded
@@ -89,7 +88,10 @@ class Checker:
         best = self._read(body).results[0]
         if isinstance(best, Exception) or not best:
             return False
-        good = all(abs(scores[c.class_id] - c.score) < self._tolerance for c in best)
+        good = all(
+            0 <= c.class_id < len(scores) and abs(scores[c.class_id] - c.score) < self._tolerance
+            for c in best
+        )
         good = good and best[0].score > max(scores) - self._tolerance
         if good:
             self._known.add((image, body))
@@ -100,7 +102,9 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
     """Load the service for `order.seconds` and return what was measured."""
     http = order.protocol == "http"
     requests = [ClassifyRequest(encoded([image]), order.service) for image in images]
-    checker = Checker(order.scores, reply_from_json if http else _read_proto, order.tolerance)
+    checker = Checker(
+        order.scores, reply_from_json if http else reply_from_message, order.tolerance
+    )
     connect = _connect_http if http else _connect_rpc
     exchanges = [await connect(order, requests) for _ in range(order.connections)]
     outcome, latencies = Outcome(), []
@@ -167,10 +171,6 @@ async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Exchang
         return bytes(await call(messages[image], timeout=60))
 
     return exchange
-
-
-def _read_proto(body: bytes) -> ClassifyReply:
-    return reply_from_proto(pb.Response.FromString(body))
 
 
 async def _watch_health(order: Order, outcome: Outcome, until: float) -> None:

@@ -16,7 +16,7 @@ import grpc.aio
 
 from protocol.errors import DeadlineExceeded, ServingError
 from protocol.key_value import pipeline_service_pb2 as pb
-from protocol.key_value.received import reply_from_json, reply_from_proto
+from protocol.key_value.received import reply_from_json, reply_from_message
 from protocol.reply import ClassifyReply
 
 HOST = "127.0.0.1"
@@ -115,7 +115,7 @@ class HttpConnection:
         except asyncio.TimeoutError:
             await self.close()
             raise NoReplyError(f"no reply within {timeout_s:g} s") from None
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, LookupError) as error:
             await self.close()
             raise BrokenError(f"the connection broke: {error or type(error).__name__}") from error
 
@@ -176,7 +176,7 @@ class RpcConnection:
         """
         try:
             body = await self._call(message.SerializeToString(), timeout=timeout_s)
-            return reply_from_proto(pb.Response.FromString(body))
+            return reply_from_message(body)
         except ServingError as error:
             return error
         except grpc.aio.AioRpcError as error:

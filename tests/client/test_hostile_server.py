@@ -9,6 +9,8 @@ import gzip
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import tracemalloc
 import zlib
@@ -328,6 +330,37 @@ def test_a_malformed_message_is_a_bad_reply_of_one_short_line(
     assert said.isprintable()
     assert len(said) < 700
     assert "check" in said or "max_reply_bytes" in said
+
+
+_MOST_RESIDENT = """
+import sys
+from client.rpc_client import RpcClient
+from protocol.errors import ServingError
+with RpcClient(sys.argv[1], timeout_s=300) as client:
+    try:
+        print(client.classify(b"can")[0].label)
+    except ServingError as error:
+        print(type(error).__name__)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+def test_the_memory_of_a_bomb_over_rpc_is_near_that_of_an_ordinary_reply(
+    start_grpc: Any, root: Path
+) -> None:
+    """400 MB in 400 KB: gRPC unpacks no more than the bound, in a process of its own."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("no /proc, which knows the most memory that a process had")
+    ordinary = pb.Response(key=["label", "prob"], value=["['cat']", "[0.5]"]).SerializeToString()
+    bounds = []
+    for sent, said in ((ordinary, "cat"), (bytes(400 << 20), "BadReply")):
+        endpoint = start_grpc(lambda _, sent=sent: sent, compression=grpc.Compression.Gzip)
+        command = [sys.executable, "-c", _MOST_RESIDENT, endpoint]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        outcome, kilobytes = done.stdout.split()
+        assert outcome == said
+        bounds.append(int(kilobytes))
+    assert bounds[1] < 3 * bounds[0]
 
 
 @pytest.mark.parametrize("status", list(grpc.StatusCode))
