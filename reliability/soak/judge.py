@@ -26,7 +26,7 @@ BURST, KILL, KILL_ALL, CRASH, HANG = (
 LABELS_GONE = "label file gone, worker killed"
 STRAIN = frozenset({BURST, KILL, KILL_ALL, CRASH, HANG, LABELS_GONE})
 
-OVERLOADED, NOT_READY, LATE, FAILED = 3004, 3005, 6000, 10000
+OVERLOADED, NOT_READY, TOO_LARGE, LATE, FAILED = 3004, 3005, 5002, 6000, 10000
 BAD_IMAGE = frozenset({5001, 5002})
 
 
@@ -163,7 +163,7 @@ class Judge:
     def _excused(self, request: SentRequest, outcome: Outcome, err_no: int) -> bool:
         """Whether a fault of the timeline explains the error."""
         strained = self._timeline.during(STRAIN, request.service, outcome.began, outcome.ended)
-        if err_no == OVERLOADED and request.short:
+        if err_no in (OVERLOADED, TOO_LARGE) and request.short:
             # Admission refuses at once what cannot be ready in the time that its caller gives.
             return True
         if err_no in (OVERLOADED, NOT_READY):
