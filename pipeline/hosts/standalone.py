@@ -230,7 +230,7 @@ class StandaloneHost:
         await server.start()
         if ports.rpc_reservation is not None:
             ports.rpc_reservation.close()
-        arriving.port = ports.rpc[1]
+        arriving.port.number = ports.rpc[1]
         self._rpc = RpcPort(server, ports.rpc[1], calls, tls=self._tls is not None)
         stack.push_async_callback(self._end_rpc)
 

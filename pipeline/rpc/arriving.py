@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import sys
 import time
@@ -23,7 +24,9 @@ from collections.abc import Iterator
 from protocol.errors import Overloaded
 
 from ..admission.inflight import Inflight
-from .sockets import Address, address_of, address_of_peer, sockets_of
+from .sockets import Address, Port, address_of, address_of_peer, sockets_of
+
+logger = logging.getLogger(__name__)
 
 # A message that is whole sooner is counted by its call alone.
 _LOOK_EVERY_S = 0.05
@@ -31,6 +34,10 @@ _LOOK_EVERY_S = 0.05
 _MOST_OF_TIME = 0.2
 # Headers and frames of one call, about; an error here is forgotten when a connection is quiet.
 _BESIDE_MESSAGE = 100
+_BLIND = (
+    "what arrives of messages over RPC cannot be counted here (%s): max_body_mb for each call is "
+    "the limit; mount /proc, or set max_body_mb lower"
+)
 # tcpi_bytes_received in struct tcp_info (linux/tcp.h).
 _BYTES_RECEIVED = slice(128, 136)
 
@@ -39,11 +46,16 @@ class Arriving:
     """What arrives on the connections of one port, within what is free of `inflight`.
 
     Attributes:
-        port: the port, when the server listens; None before.
+        port: the port; what arrives is counted when its server listens.
+        counts: whether what arrives can be counted: not where descriptors cannot be listed, or the
+            kernel does not say.
     """
 
-    def __init__(self, inflight: Inflight, max_message_bytes: int) -> None:
-        self.port: int | None = None
+    def __init__(
+        self, inflight: Inflight, max_message_bytes: int, port: Port | None = None
+    ) -> None:
+        self.port = port or Port()
+        self.counts = True
         self._inflight = inflight
         self._max_message_bytes = max_message_bytes
         # The oldest first.
@@ -55,13 +67,14 @@ class Arriving:
     def reading(self, peer: str, message: asyncio.Future[object]) -> Iterator[None]:
         """Count what comes of `message`, which is cancelled if there is no room for it."""
         address = address_of_peer(peer)
-        if address is None or self.port is None:
+        port = self.port.number
+        if address is None or port is None or not self.counts:
             yield
             return
         self._finished.setdefault(address, 0)
         self._readings[message] = address, time.monotonic()
         if self._looking is None:
-            self._looking = asyncio.create_task(self._look(self.port), name="arriving")
+            self._looking = asyncio.create_task(self._look(port), name="arriving")
         try:
             yield
         finally:
@@ -86,7 +99,12 @@ class Arriving:
                 pause_s = _LOOK_EVERY_S
                 if self._may_exceed():
                     began = time.monotonic()
-                    received = await asyncio.to_thread(_received, port)
+                    try:
+                        received = await asyncio.to_thread(_received, port)
+                    except (OSError, AttributeError) as error:
+                        self.counts = False
+                        logger.warning(_BLIND, error)
+                        return
                     pause_s = max(_LOOK_EVERY_S, (time.monotonic() - began) / _MOST_OF_TIME)
                     self._cut_off(received)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc.aio
 
 from ..admission.desk import Desk
+from ..admission.inflight import Inflight
 from . import health, reflection
 from .arriving import Arriving
 from .key_value import SERVICE_NAME, key_value_handler
@@ -65,7 +66,8 @@ def build_rpc_server(
         ]
     )
     names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    messages = Messages()
+    # Of the calls that need no key: as much as one message may have.
+    messages = Messages(Arriving(Inflight(max_body_bytes), max_body_bytes, arriving.port))
     server.add_generic_rpc_handlers(
         (
             key_value_handler(desk, max_body_bytes, calls, arriving),

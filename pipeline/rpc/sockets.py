@@ -17,6 +17,13 @@ FOLDER_OF_DESCRIPTORS = "/dev/fd"
 Address = tuple[str, int]
 
 
+class Port:
+    """The number of a port, None until its server listens."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+
 def sockets_of(port: int) -> Iterator[socket.socket]:
     """Yield the sockets of this process that have this port here, each as a duplicate."""
     for descriptor in list(Path(FOLDER_OF_DESCRIPTORS).iterdir()):

@@ -15,6 +15,7 @@ from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
 from pipeline.rpc import arriving as arriving_module
+from pipeline.rpc import sockets
 from pipeline.rpc.arriving import Arriving
 from pipeline.rpc.server import build_rpc_server
 from protocol.key_value import pipeline_service_pb2 as pb
@@ -39,7 +40,7 @@ async def port(services: Services, observer: Observer, arriving: Arriving) -> As
     server = build_rpc_server(desk, max_body_bytes=MOST, arriving=arriving)
     number = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    arriving.port = number
+    arriving.port.number = number
     yield number
     await server.stop(0)
 
@@ -104,7 +105,7 @@ async def test_messages_that_fit_are_waited_for_however_slow(port: int, arriving
 
 
 async def test_the_connection_with_the_most_makes_room(arriving: Arriving) -> None:
-    arriving.port = 1
+    arriving.port.number = 1
     readings: dict[Any, list[asyncio.Future[Any]]] = {HERE: [], THERE: []}
     for address, futures in readings.items():
         for _ in range(3):
@@ -133,3 +134,29 @@ async def test_a_quiet_connection_begins_anew(arriving: Arriving) -> None:
     assert arriving._arrived({HERE: 6 * MIB}) == {HERE: MIB}
     # Another connection from the same port of the client.
     assert arriving._arrived({HERE: 2 * MIB}) == {HERE: 2 * MIB}
+
+
+async def test_where_descriptors_cannot_be_listed_nothing_is_counted_and_the_log_says_so_once(
+    port: int,
+    arriving: Arriving,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(sockets, "FOLDER_OF_DESCRIPTORS", "/nowhere")
+    whole = message(REQUEST.SerializeToString())
+
+    def send_slowly() -> list[int]:
+        with Http2Connection(port) as connection:
+            streams = [connection.begin(INFERENCE) for _ in range(6)]
+            while arriving.counts:
+                connection.read(0.01)
+            for stream in streams:
+                connection.send(stream, whole, end=True)
+            return [err_no(connection.read_reply(stream)) for stream in streams]
+
+    for _ in range(2):
+        assert await asyncio.to_thread(send_slowly) == 6 * [0]
+    logged = [record.getMessage() for record in caplog.records]
+    assert len([text for text in logged if "cannot be counted here" in text]) == 1
+    assert len(logged) == 1
+    assert arriving._looking is None

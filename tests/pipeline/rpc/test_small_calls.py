@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import zlib
 from collections.abc import AsyncIterator
@@ -19,9 +20,10 @@ from pipeline.admission.inflight import Inflight
 from pipeline.admission.key_ring import KeyRing
 from pipeline.admission.services import Services
 from pipeline.observation.observer import Observer
-from pipeline.rpc import health, reflection, small_calls
-from pipeline.rpc.server import UNREAD_BYTES, build_rpc_server
-from pipeline.rpc.small_calls import MOST_BYTES, READINGS, Calls, PlacesTaken
+from pipeline.rpc import health, reflection, small_calls, sockets
+from pipeline.rpc.arriving import Arriving
+from pipeline.rpc.server import build_rpc_server
+from pipeline.rpc.small_calls import MOST_BYTES, UNCOUNTED_READINGS, Calls, PlacesTaken
 from pipeline.settings.api_keys import parse_api_keys
 from tests.http2 import CHECK, Http2Connection, message
 from tests.patience import PATIENCE_S
@@ -38,9 +40,11 @@ MAX_BODY_BYTES = 8 * 2**20
 @pytest.fixture
 async def port(services: Services, observer: Observer) -> AsyncIterator[int]:
     desk = Desk(services, observer, Inflight(2 * MAX_BODY_BYTES))
-    server = build_rpc_server(desk, max_body_bytes=MAX_BODY_BYTES)
+    arriving = Arriving(desk.inflight, MAX_BODY_BYTES)
+    server = build_rpc_server(desk, max_body_bytes=MAX_BODY_BYTES, arriving=arriving)
     number = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    arriving.port.number = number
     yield number
     await server.stop(0)
 
@@ -100,36 +104,64 @@ async def test_a_health_check_that_is_none_is_refused(channel: Any, sent: bytes)
     assert text.startswith("the message")
 
 
-async def test_few_messages_are_read_at_once_and_the_rest_stay_on_their_side(port: int) -> None:
-    def send_much() -> list[int]:
+async def test_health_checks_that_arrive_have_the_bytes_of_one_message(
+    port: int, stub: Any
+) -> None:
+    def send_much() -> set[int]:
         with Http2Connection(port) as connection:
-            assert connection.initial_window == UNREAD_BYTES
             streams = [connection.begin(CHECK) for _ in range(health.CHECKS_PER_CONNECTION)]
-            large = message(b"\x0a" + bytes(7_000_000), length=MAX_BODY_BYTES)
-            return [connection.send(stream, large, patience_s=0.01) for stream in streams]
+            for stream in streams:  # never whole: seven eighths of each could be with gRPC
+                large = message(bytes(7 * MAX_BODY_BYTES // 8), length=MAX_BODY_BYTES)
+                connection.send(stream, large, patience_s=0.01)
+            # All but those that were begun after the last look, and they wait for nothing.
+            while len(connection.ended) < len(streams) - 2:
+                connection.read(1)
+            return connection.ended
 
-    sent = await asyncio.to_thread(send_much)
-    # Those that wait for a place, and one more piece for each whose place was needed.
-    assert sorted(sent)[READINGS] < 4 * UNREAD_BYTES
+    sending = asyncio.create_task(asyncio.to_thread(send_much))
+    while not sending.done():
+        assert (await asyncio.wait_for(stub.Check(Check()), PATIENCE_S)).status == SERVING
+    assert await asyncio.wait_for(sending, PATIENCE_S)
 
 
-async def test_silent_health_checks_keep_nobody_out(
+async def test_few_messages_are_read_at_once_where_nothing_counts_what_arrives(
     port: int, stub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(small_calls, "READ_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(sockets, "FOLDER_OF_DESCRIPTORS", "/nowhere")
 
     def begin() -> tuple[Http2Connection, list[int]]:
         connection = Http2Connection(port)
-        return connection, [connection.begin(CHECK) for _ in range(3 * READINGS)]
+        return connection, [connection.begin(CHECK) for _ in range(8)]
 
     connection, streams = await asyncio.to_thread(begin)
     with connection:
-        for _ in range(3):
+        while len(connection.ended) < len(streams) - UNCOUNTED_READINGS:
             assert (await asyncio.wait_for(stub.Check(Check()), PATIENCE_S)).status == SERVING
-        # They have lost their places, one after the other.
-        while not connection.ended:
-            await asyncio.to_thread(connection.read, 1)
-        assert connection.ended <= set(streams)
+            await asyncio.to_thread(connection.read, 0.1)
+
+
+@pytest.mark.parametrize("connections", [1, 8])
+async def test_silent_health_checks_keep_nobody_out_and_delay_nobody(
+    port: int, stub: Any, monkeypatch: pytest.MonkeyPatch, connections: int
+) -> None:
+    # None of them ends by itself.
+    monkeypatch.setattr(small_calls, "READ_TIMEOUT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(small_calls, "READINGS", 32)
+
+    def begin() -> list[Http2Connection]:
+        return [Http2Connection(port) for _ in range(connections)]
+
+    silent = await asyncio.to_thread(begin)
+    with contextlib.ExitStack() as stack:
+        for connection in silent:
+            stack.enter_context(connection)
+            for _ in range(health.CHECKS_PER_CONNECTION):
+                await asyncio.to_thread(connection.begin, CHECK)
+        for _ in range(20):
+            assert (await asyncio.wait_for(stub.Check(Check()), PATIENCE_S)).status == SERVING
+        # Those that do not fit have lost their places, the oldest first.
+        while connections > 2 and not silent[0].ended:
+            await asyncio.to_thread(silent[0].read, 1)
 
 
 async def test_a_health_check_whose_message_does_not_come_ends(
@@ -140,8 +172,7 @@ async def test_a_health_check_whose_message_does_not_come_ends(
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_a_connection_has_few_checks(channel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_calls, "_OWN_S", PATIENCE_S)  # none loses its place
+async def test_a_connection_has_few_checks(channel: Any) -> None:
     silent = [channel.stream_unary(CHECK)() for _ in range(health.CHECKS_PER_CONNECTION + 1)]
     ended, _ = await asyncio.wait(
         [asyncio.ensure_future(refused(call)) for call in silent],
@@ -207,21 +238,34 @@ async def test_watchers_wait_for_a_change_and_do_not_look_for_it(
         await asyncio.sleep(0.001)
 
 
-def test_all_connections_together_have_so_many_calls() -> None:
-    class Context:
-        def __init__(self, peer: str) -> None:
-            self.peer = lambda: peer
+class Caller:
+    """What is needed of gRPC's context."""
 
-    calls: Any = Calls("Watch", 2, 1)
-    with calls.place(Context("a")):
-        with pytest.raises(PlacesTaken, match="this connection"), calls.place(Context("a")):
-            pass
-        with (
-            calls.place(Context("b")),
-            pytest.raises(PlacesTaken, match="the most there may be"),
-            calls.place(Context("c")),
-        ):
-            pass
+    def __init__(self, host: str, port: int) -> None:
+        self.peer = lambda: f"ipv4:{host}:{port}"
+
+
+async def test_a_host_that_has_all_watches_makes_room_for_another() -> None:
+    calls: Any = Calls("Watch", 4, 2)
+    ends = asyncio.Event()
+
+    async def watch(host: str, number: int) -> None:
+        with calls.place(Caller(host, number)):
+            await ends.wait()
+
+    greedy = [asyncio.create_task(watch("10.0.0.1", number)) for number in (1, 1, 2, 3)]
+    await asyncio.sleep(0)
+    assert calls.running == 4
+    with pytest.raises(PlacesTaken, match="the most there may be"):
+        await watch("10.0.0.1", 4)
+    with pytest.raises(PlacesTaken, match="this connection"):
+        await watch("10.0.0.1", 1)
+    honest = asyncio.create_task(watch("10.0.0.2", 1))
+    with pytest.raises(PlacesTaken, match="the most there may be"):
+        await greedy[3]
+    assert calls.running == 4
+    ends.set()
+    await asyncio.gather(*greedy[:3], honest)
     assert (calls.running, len(calls._by_peer)) == (0, 0)
 
 
