@@ -20,3 +20,7 @@ class Deadline:
     def sooner(self, seconds: float) -> Deadline:
         """Return the deadline in `seconds`, or this one if it is sooner."""
         return Deadline(min(seconds, self.left_s()))
+
+    def shared(self, others: int) -> Deadline:
+        """Return the deadline of an attempt that `others` can follow: half of the time for it."""
+        return self.sooner(self.left_s() / 2) if others else self

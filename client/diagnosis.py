@@ -144,11 +144,13 @@ def _connection(host: str, port: int, deadline: Deadline) -> socket.socket:
     """Return a connection of which each operation has a second, and what is left at most."""
     step = deadline.sooner(STEP_TIMEOUT_S)
     failure: OSError = TimeoutError("the time is over")
-    for address in addresses_of(host, port, step):
-        if step.left_s() <= 0:
+    addresses = addresses_of(host, port, step)
+    for position, address in enumerate(addresses, 1):
+        attempt = step.shared(len(addresses) - position)
+        if attempt.left_s() <= 0:
             break
         try:
-            connection = socket.create_connection(address, step.left_s())
+            connection = socket.create_connection(address, attempt.left_s())
         except OSError as error:
             failure = error
             continue

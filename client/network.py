@@ -108,10 +108,12 @@ class Network(httpcore.NetworkBackend):
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address, number in addresses:
+        for position, (address, number) in enumerate(addresses, 1):
+            # An address that swallows packets leaves time for those behind it.
+            attempt = deadline.shared(len(addresses) - position)
             try:
                 stream = self._inner.connect_tcp(
-                    address, number, _seconds(deadline), local_address, socket_options
+                    address, number, _seconds(attempt), local_address, socket_options
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error

@@ -36,7 +36,9 @@ KEY = "PADDLE_SERVING_KIT_API_KEY"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the attacks; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m reliability.attack", description=__doc__)
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="part of a name")
+    parser.add_argument(
+        "--only", nargs="+", action="extend", default=[], metavar="NAME", help="part of a name"
+    )
     parser.add_argument(
         "--caller",
         nargs="+",

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from client import addresses, network
 from client.errors import BadReply, ConnectionLost, TimedOut, Unreachable
 from client.http_client import HttpClient
 from client.rpc_client import RpcClient
@@ -115,6 +118,34 @@ def test_a_name_that_does_not_exist() -> None:
     for client in (HttpClient("no-such-host.invalid:1"), RpcClient("no-such-host.invalid:1")):
         with client, pytest.raises(Unreachable, match="cannot reach"):
             client.classify(b"can")
+
+
+def test_an_address_that_swallows_packets_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """As a name with an IPv6 address that no packet reaches, in front of a good IPv4 one."""
+    port = urlsplit(url).port or 0
+    with ExitStack() as stack:
+        dead = stack.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
+        for _ in range(4):  # the backlog is full then, and further packets are dropped
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(dead.getsockname())
+        with pytest.raises(TimeoutError):
+            socket.create_connection(dead.getsockname(), 0.1)
+        lookup = addresses._lookup
+
+        def both(host: str, number: int, flags: int) -> list[Any]:
+            if host != "two.example":
+                return lookup(host, number, flags)
+            if flags:
+                raise OSError("a name")
+            return lookup("127.0.0.2", number, 0) + lookup("127.0.0.1", number, 0)
+
+        monkeypatch.setattr(addresses, "_lookup", both)
+        monkeypatch.setattr(network, "CONNECT_TIMEOUT_S", 1.0)
+        client = stack.enter_context(HttpClient(f"http://two.example:{port}", timeout_s=PATIENCE_S))
+        assert client.classify(b"can")[0].label == "can 0"
 
 
 def test_a_slow_way_to_the_server_is_waited_for(serve: Serve, endpoint: str) -> None:
