@@ -9,6 +9,7 @@ field that is given twice the last counts.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Annotated, Any
 
 import msgspec
@@ -34,6 +35,7 @@ MOST_KEYS = 64
 # Of a Response: its fields, before protobuf reads it. What is in `tensors` is no result of ours.
 MOST_FIELDS = 1000
 LONGEST_KEYS = 8 * 1024  # bytes of JSON
+LONGEST_NUMBER = 40  # characters
 _TENSORS = pb.Response.DESCRIPTOR.fields_by_name["tensors"].number
 _LARGEST_CLASS_ID = 2**31 - 1
 _Number = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
@@ -184,11 +186,25 @@ def _results_of_0_9(
     for position, (name, score) in enumerate(zip(names, scores, strict=True)):
         if name is None and score is None:
             results.append(_failed(failures, position) if failures else ())
-        elif name is None or isinstance(score, str) or score is None:
+        elif name is None or score is None:
             raise ValueError("a label or a probability is missing, or is none")
         else:
-            results.append((Category(-1, str(name), float(score)),))
+            results.append((Category(-1, str(name), _score(score)),))
     return tuple(results)
+
+
+def _score(score: str | float) -> float:
+    """Return a probability, which a web_service.py may have formatted (`"0.92"`).
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    if isinstance(score, str) and len(score) > LONGEST_NUMBER:
+        raise ValueError("a probability is longer than any number")
+    number = float(score)
+    if not math.isfinite(number):
+        raise ValueError("a probability is no finite number")
+    return number
 
 
 def _failed(failures: tuple[_Failure | None, ...], position: int) -> ServingError:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from protocol.codec import MOST_PARTS
 from protocol.errors import InvalidRequest, ServingError, UndecodableImage, UnreadableReply
 from protocol.key_value import pipeline_service_pb2 as pb
 from protocol.key_value.received import (
@@ -17,7 +18,6 @@ from protocol.key_value.received import (
     reply_from_message,
 )
 from protocol.key_value.reply import reply_to_json
-from protocol.key_value.sizes import MOST_PARTS
 from protocol.reply import Category, ClassifyReply
 
 GOOD = {"class_id": 1, "label": "cat", "score": 0.5}
@@ -53,9 +53,12 @@ def topk(*results: Any, errors: Any = None) -> bytes:
         body(["k"] * 65, [""] * 65),
         body(["k" * LONGEST_KEYS], [""]),
         body(["label", "prob"], ["['a', 'b']", "[0.5]"]),
-        body(["label", "prob"], ["['a']", "['0.5']"]),
+        body(["label", "prob"], ["['a']", "['half']"]),
         body(["label", "prob"], ["['a']", "[1e999]"]),
         body(["label", "prob"], ["['a']", "[nan]"]),
+        body(["label", "prob"], ["['a']", "['nan']"]),
+        body(["label", "prob"], ["['a']", "['1e999']"]),
+        body(["label", "prob"], ["['a']", f"['{'9' * 400}']"]),
         body(["label", "prob"], ["['a']", "0.5"]),
         body(["label", "prob"], ["['a']", "[null]"]),
         body(["label", "prob"], ["[{}]", "[0.5]"]),
@@ -101,6 +104,12 @@ def test_an_error_of_the_service_keeps_its_class_and_a_bounded_text() -> None:
     assert isinstance(failed.results[0], UndecodableImage)
     assert len(str(failed.results[0])) == 1000
     assert failed.results[1] == (Category(1, "cat", 0.5),)
+
+
+@pytest.mark.parametrize("probability", ["0.92", " 9.2e-1 "])
+def test_a_probability_that_a_service_of_0_9_formatted_is_read(probability: str) -> None:
+    sent = body(["label", "prob"], ["['cat']", str([probability])])
+    assert reply_from_json(sent).results == ((Category(-1, "cat", 0.92),),)
 
 
 def test_lists_in_json_without_topk_are_read_with_their_errors() -> None:
