@@ -14,17 +14,15 @@ from protocol.reply import ImageResult
 from protocol.request import EncodedImage
 
 from .decode_process import DecodeProcess
-from .decode_thread import LIGHT_BUDGET_S, DecodeThread
+from .decode_thread import DecodeThread
 from .preparing import is_usual, measured, start_of
+from .work import EACH_FACT, light_budget_s
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..classifier import Classifier
 
-
-# Of images that are not heavy, decoded in the process all the same.
-_WORN = (LIGHT_BUDGET_S, 5 * LIGHT_BUDGET_S)
 
 Budgets: TypeAlias = Sequence[tuple[float, float]]
 
@@ -95,8 +93,11 @@ class _Classifying:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self._steps = _BoundedSteps(classifier) if is_usual(classifier) else None
-        self.facts = {**classifier.facts, **_code_of(type(classifier)), **measured(classifier)}
+        pace = measured(classifier)
+        self._steps = None
+        if is_usual(classifier):
+            self._steps = _BoundedSteps(classifier, pace.get(EACH_FACT, 0.0))
+        self.facts = {**classifier.facts, **_code_of(type(classifier)), **pace}
         self.stages_s: Mapping[str, float] = {}
 
     @property
@@ -122,23 +123,38 @@ class _Classifying:
 class _BoundedSteps:
     """Decoding and preprocessing: of heavy images in a process, of others in a thread."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, each_s: float) -> None:
+        """`each_s` is what an image takes beside its pixels."""
         self.process = DecodeProcess(start_of(classifier))
+        self._light_s = light_budget_s(each_s)
         self._thread = DecodeThread(lambda data: classifier.preprocess(classifier.decode(data)))
 
     def prepared(
         self, images: Sequence[bytes], budgets_s: Budgets
     ) -> tuple[list[np.ndarray | Exception], float]:
         """Return what the model is fed of each image, and how long that took."""
-        if not budgets_s and not self._thread.is_worn:
-            began = time.perf_counter()
-            return self._thread.prepared(images), time.perf_counter() - began
-        prepared: list[np.ndarray | Exception] = []
-        decode_s = 0.0
-        for image, bounds in zip(images, budgets_s or [_WORN] * len(images), strict=True):
-            prepared.append(self.process.prepared(image, *bounds))
-            decode_s += self.process.last_s
+        began = time.perf_counter()
+        prepared = [] if budgets_s else self._thread.prepared(images, self._light_s)
+        decode_s = time.perf_counter() - began
+        # Heavy images, or those that are left of others because the threads are worn.
+        bounds = budgets_s or [(self._light_s, 5 * self._light_s)] * len(images)
+        for position in range(len(prepared), len(images)):
+            array, seconds = self._prepared_alone(images[position], *bounds[position])
+            prepared.append(array)
+            decode_s += seconds
         return prepared, decode_s
+
+    def _prepared_alone(
+        self, image: bytes, budget_s: float, left_s: float
+    ) -> tuple[np.ndarray | Exception, float]:
+        began = time.monotonic()
+        # The process starts in a second, on a busy machine in several: no image fails for that.
+        if not self.process.is_up(began + left_s / 2) and not self._thread.is_worn:
+            began = time.monotonic()
+            (array,) = self._thread.prepared([image], min(budget_s, left_s))
+            return array, time.monotonic() - began
+        left_s -= time.monotonic() - began
+        return self.process.prepared(image, budget_s, left_s), self.process.last_s
 
 
 def _code_of(kind: type) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import numpy as np
 
 from protocol.errors import UndecodableImage
 
-LIGHT_BUDGET_S = 2.0  # an image that is not heavy takes a quarter of a second at most
 _MOST_GIVEN_UP = 2  # threads left behind, until heavier means are taken
 _STEP_S = 0.01
 
@@ -32,29 +31,28 @@ class DecodeThread:
 
     @property
     def is_worn(self) -> bool:
-        """Whether so many threads were left behind that no further one should be."""
+        """Whether so many threads were left behind that no further one may be."""
         self._given_up = [runner for runner in self._given_up if runner.is_alive()]
         return len(self._given_up) >= _MOST_GIVEN_UP
 
-    def prepared(
-        self, images: Sequence[bytes], budget_s: float = LIGHT_BUDGET_S
-    ) -> list[np.ndarray | Exception]:
+    def prepared(self, images: Sequence[bytes], budget_s: float) -> list[np.ndarray | Exception]:
         """Return what the model is fed of each image, or what `prepare` raised over it.
 
-        An image that takes more than `budget_s` seconds of computing is an UndecodableImage.
+        An image that takes more than `budget_s` seconds of computing is an UndecodableImage. Once
+        the threads are worn, the images that follow are left out.
         """
         job = _Job(images, [UndecodableImage("not decoded")] * len(images), 0)
-        while job.position < len(images):
+        while job.position < len(images) and not self.is_worn:
             runner = self._runner = self._runner or _Runner(self._prepare)
             runner.jobs.put(job)
             if runner.finished(job, budget_s):
-                break
+                return job.results
             self._runner = None
             self._given_up.append(runner)
             position = job.position
             job = _Job(images, list(job.results), position + 1)
             job.results[position] = out_of_time(budget_s)
-        return job.results
+        return job.results[: job.position]
 
 
 def out_of_time(seconds: float) -> UndecodableImage:
@@ -84,15 +82,14 @@ class _Runner(threading.Thread):
 
     def __init__(self, prepare: Callable[[bytes], np.ndarray]) -> None:
         super().__init__(name="decode", daemon=True)
-        self.jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None ends it
         self._done: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._prepare = prepare
         self._is_given_up = False
         self.start()
 
     def run(self) -> None:
-        while True:
-            job = self.jobs.get()
+        while (job := self.jobs.get()) is not None:
             for position in range(job.position, len(job.images)):
                 job.current = (position, time.thread_time())
                 try:
@@ -120,6 +117,7 @@ class _Runner(threading.Thread):
                 used_s = now_s - current[1]
             if current is not None and used_s >= budget_s and job.current is current:
                 self._is_given_up = True
+                self.jobs.put(None)  # it may have ended the job just now
                 job.position = current[0]
                 return False
             wait_s = max(_STEP_S, budget_s - used_s)

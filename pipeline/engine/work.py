@@ -22,7 +22,8 @@ from ..stages.work import estimated_megapixels
 
 # What workers report of themselves; see `building`.
 FACT = "decode_s_per_megapixel"
-# An image costs as much as this part of a megapixel beside its pixels, so that icons teach no pace.
+EACH_FACT = "decode_s_per_image"  # beside its pixels: resizing it to the model's size, own steps
+# An image costs at least this part of a megapixel beside its pixels, so that icons teach no pace.
 OVERHEAD_MEGAPIXELS = 0.1
 
 _PNG = 3.0  # a PNG is the work of about so many JPEGs of its size
@@ -48,7 +49,8 @@ def misfit(facts: Mapping[str, Any], settings: EngineSettings, workers: int) -> 
     if not isinstance(pace_s, float):
         return None
     largest = settings.max_image_megapixels
-    seconds = largest * _PNG * settings.batch_size * pace_s / workers
+    each_s = largest * _PNG * pace_s + facts.get(EACH_FACT, 0.0)
+    seconds = each_s * settings.batch_size / workers
     if seconds <= settings.timeout_s:
         return None
     return (
@@ -56,6 +58,14 @@ def misfit(facts: Mapping[str, Any], settings: EngineSettings, workers: int) -> 
         f"{workers} worker{'s' if workers != 1 else ''}, and timeout is {settings.timeout_s:g} s: "
         "such a request fails; set timeout higher, or max_image_pixels or batch_size lower"
     )
+
+
+def light_budget_s(each_s: float) -> float:
+    """Return how long an image that is not heavy may be decoded before it is given up.
+
+    Its megapixels take a quarter of a second at most; `each_s` is what else it takes.
+    """
+    return _LEAST_BUDGET_S + _BUDGET_FACTOR * each_s
 
 
 def work_of(image: bytes, max_megapixels: float) -> float:
@@ -84,6 +94,7 @@ class Pace:
     """Seconds that a worker takes for a megapixel.
 
     Attributes:
+        each_s: what an image takes beside its megapixels.
         typical_s: what a megapixel took lately, decoded and preprocessed.
         best_s: the least of it.
         predict_s: what the model took lately for an image.
@@ -92,6 +103,7 @@ class Pace:
 
     def __init__(self, timeout_s: float) -> None:
         """Begin with a slow pace, for a service that replies within `timeout_s`."""
+        self.each_s = 0.0
         self.predict_s = 0.0
         self._heavy_s = min(_HEAVY_S, timeout_s / 8)
         self.light_batch_s = _LIGHT_BATCH * self._heavy_s
@@ -112,10 +124,12 @@ class Pace:
         self._is_measured = True
         self._measured_s = seconds
         self.best_s = seconds / 2  # the machine starts other workers at the same time
+        each_s = facts.get(EACH_FACT)
+        self.each_s = each_s if isinstance(each_s, float) else 0.0
 
     def learn(self, images: int, megapixels: float, stages_s: Mapping[str, float]) -> None:
         """Follow a batch whose images were all decoded; `megapixels` is their sum."""
-        weight = megapixels + images * OVERHEAD_MEGAPIXELS
+        weight = self._weight(images, megapixels)
         decode_s = stages_s.get("decode")
         if decode_s is not None:
             seen_s = min(decode_s / weight, _LARGEST_STEP * self.typical_s)
@@ -134,8 +148,10 @@ class Pace:
 
     def run_s(self, images: int, megapixels: float) -> float:
         """Return how long a batch is likely to take, with the model."""
-        weight = megapixels + images * OVERHEAD_MEGAPIXELS
-        return weight * self.typical_s + images * self.predict_s
+        return self._weight(images, megapixels) * self.typical_s + images * self.predict_s
+
+    def _weight(self, images: int, megapixels: float) -> float:
+        return megapixels + images * max(OVERHEAD_MEGAPIXELS, self.each_s / self._measured_s)
 
     def is_heavy(self, megapixels: float) -> bool:
         """Whether an image of so many megapixels is to run alone."""
@@ -147,4 +163,4 @@ class Pace:
 
     def budget_s(self, megapixels: float) -> float:
         """Return how long an image may be decoded before it is given up."""
-        return max(_LEAST_BUDGET_S, _BUDGET_FACTOR * self.decode_s(megapixels))
+        return max(light_budget_s(self.each_s), _BUDGET_FACTOR * self.decode_s(megapixels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from bundle import load_bundle
 from pipeline.classifier import Classifier
 from pipeline.engine.building import _Classifying
 from pipeline.engine.preparing import is_usual
-from pipeline.engine.work import FACT, Pace
+from pipeline.engine.work import EACH_FACT, FACT, Pace
 from protocol.errors import ServingError, UndecodableImage
 from protocol.reply import ImageResult
 from protocol.request import EncodedImage
@@ -101,6 +102,37 @@ def test_an_image_over_its_budget_fails_alone_in_its_batch(
         running.rest()
 
 
+def test_a_heavy_image_does_not_fail_because_the_decode_process_starts_slowly(
+    root: Path, images: list[EncodedImage]
+) -> None:
+    classifier = made(Classifier, root)
+    running = _Classifying(classifier)
+    expected = shown(classifier.classify(images))
+    try:
+        # No Python imports NumPy and OpenCV in the first half of that.
+        assert shown(running.answer(images[:1], [(PATIENCE_S, 0.1)])) == expected[:1]
+        assert running.stages_s["decode"] > 0
+        assert running.rest_after_s is None  # the process goes on starting, and stays
+        assert shown(running.answer(images, [BUDGET] * len(images))) == expected
+    finally:
+        running.rest()
+
+
+def test_what_follows_in_a_batch_after_worn_threads_is_decoded_in_the_process(
+    root: Path, images: list[EncodedImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = made(Classifier, root)
+    running = _Classifying(classifier)
+    assert running._steps is not None
+    prepared = running._steps._thread.prepared
+    monkeypatch.setattr(running._steps._thread, "prepared", lambda all_, s: prepared(all_[:1], s))
+    try:
+        assert shown(running.answer(images, [])) == shown(classifier.classify(images))
+        assert running.rest_after_s is not None  # the process is up
+    finally:
+        running.rest()
+
+
 @pytest.mark.parametrize(
     ("kind", "usual"),
     [(Classifier, True), (OwnPostprocess, True), (OwnDecode, False), (OwnClassify, False)],
@@ -126,6 +158,29 @@ def test_the_pace_is_measured_at_the_start(root: Path) -> None:
     pace.measured(facts)
     assert pace.typical_s == facts[FACT]
     assert 1e-5 < facts[FACT] < 1
+
+
+class SlowForEach(Classifier):
+    """Takes 50 ms for each image, whatever its size."""
+
+    def preprocess(self, image: np.ndarray) -> np.ndarray:
+        began = time.thread_time()
+        while time.thread_time() - began < 0.05:
+            pass
+        return super().preprocess(image)
+
+
+def test_what_each_image_takes_is_no_matter_of_its_pixels(root: Path) -> None:
+    facts = _Classifying(made(SlowForEach, root)).facts
+    assert facts[EACH_FACT] == pytest.approx(0.05, rel=0.5)
+    # As a matter of its pixels, it would be more than 80 ms a megapixel.
+    assert facts[FACT] < 0.03
+    pace = Pace(10.0)
+    pace.measured(facts)
+    for _ in range(1000):  # small images, as most are
+        pace.learn(1, 0.1, {"decode": 0.05})
+    assert pace.decode_s(48.0) < 48 * 0.03
+    assert pace.run_s(1, 0.1) == pytest.approx(0.05, rel=0.5)
 
 
 class Broken(OwnDecode):

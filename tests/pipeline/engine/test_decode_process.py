@@ -120,6 +120,16 @@ def test_the_start_is_no_fault_of_the_image(decoding: DecodeProcess, light: byte
     assert pid(decoding) == first
 
 
+def test_one_that_was_not_up_in_time_stays_for_the_next_image(
+    decoding: DecodeProcess, light: bytes
+) -> None:
+    assert not decoding.is_up(time.monotonic())
+    assert decoding.rest_after_s is None
+    assert decoding.is_up(time.monotonic() + PATIENCE_S)
+    assert decoding.rest_after_s is None  # 30 idle seconds later it would be too late again
+    assert isinstance(prepared(decoding, light), np.ndarray)
+
+
 def test_a_decoder_that_dies_over_an_image_fails_it(
     decoding: DecodeProcess, light: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

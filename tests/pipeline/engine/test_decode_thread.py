@@ -13,6 +13,8 @@ from pipeline.engine.decode_thread import DecodeThread
 from protocol.errors import UndecodableImage
 from tests.patience import PATIENCE_S
 
+BUDGET_S = PATIENCE_S
+
 
 class Steps:
     """Computes over b"spin" until it may end, waits over b"wait", and fails over b"bad"."""
@@ -47,11 +49,11 @@ def texts(results: list[np.ndarray | Exception]) -> list[object]:
 def test_a_batch_is_prepared_in_order_in_one_thread(steps: Steps) -> None:
     thread = DecodeThread(steps)
     for _ in range(3):
-        results = texts(thread.prepared([b"a", b"bad", b"c"]))
+        results = texts(thread.prepared([b"a", b"bad", b"c"], BUDGET_S))
         assert results == [b"a", RuntimeError, b"c"]
     assert len(steps.threads) == 1
     assert threading.get_ident() not in steps.threads
-    assert thread.prepared([]) == []
+    assert thread.prepared([], BUDGET_S) == []
 
 
 def test_an_image_over_its_budget_is_given_up_and_its_batch_goes_on(steps: Steps) -> None:
@@ -67,7 +69,15 @@ def test_an_image_over_its_budget_is_given_up_and_its_batch_goes_on(steps: Steps
     while thread.is_worn and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not thread.is_worn
-    assert texts(thread.prepared([b"z"])) == [b"z"]
+    assert texts(thread.prepared([b"z"], BUDGET_S)) == [b"z"]
+
+
+def test_a_batch_leaves_no_more_threads_behind_than_two(steps: Steps) -> None:
+    thread = DecodeThread(steps)
+    results = thread.prepared([b"a", *[b"spin"] * 10, b"b"], budget_s=0.05)
+    assert texts(results) == [b"a", UndecodableImage, UndecodableImage]
+    assert len(steps.threads) == 2
+    assert thread.prepared([b"c"], BUDGET_S) == []  # what is left is for the decode process
 
 
 def test_time_without_computing_costs_no_image(steps: Steps) -> None:
