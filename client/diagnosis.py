@@ -109,25 +109,26 @@ def _other_tls(found: Found, wanted: Spoken) -> str:
     return f"it speaks {found.speaks} without TLS; {without}"
 
 
-def proxy_of(host: str, *names: str) -> str:
+def proxy_of(host: str, *names: str, port: int | None = None) -> str:
     """Return the proxy that the environment has for `host`, as messages show it."""
-    address = proxy_address_of(host, *names)
-    bare = urlsplit(address).netloc if "://" in address else address
-    return bare.rpartition("@")[2]  # without a password
+    address = proxy_address_of(host, *names, port=port)
+    return urlsplit(address).netloc.rpartition("@")[2]  # without a password
 
 
-def proxy_address_of(host: str, *names: str) -> str:
+def proxy_address_of(host: str, *names: str, port: int | None = None) -> str:
     """Return the proxy that the environment has for `host`, by the first of `names` that is set.
 
-    There may be a password in it.
+    There may be a password in it. One that is set without a scheme (`proxy:3128`) is of HTTP.
     """
     set_proxies = urllib.request.getproxies()
     grpc_proxy = os.environ.get("grpc_proxy")  # noqa: SIM112 - gRPC reads small letters
     if grpc_proxy:
         set_proxies["grpc"] = grpc_proxy
-    if urllib.request.proxy_bypass(host):
+    # no_proxy names hosts, or hosts with a port.
+    if urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(f"{host}:{port}"):
         return ""
-    return next((set_proxies[name] for name in names if set_proxies.get(name)), "")
+    address = next((set_proxies[name] for name in names if set_proxies.get(name)), "")
+    return address if "://" in address or not address else f"http://{address}"
 
 
 def through(proxy: str) -> str:

@@ -106,12 +106,13 @@ class HttpClient(ClassifyClient):
             raise ValueError(f"{self.url} is not TLS, so no certificate is of use; write https://")
         # A proxy set in the environment cannot reach this machine's own ports.
         names = () if is_loopback(address.host) else (address.scheme, "all")
-        self._proxy = proxy_of(address.host, *names)
+        port = address.port or (443 if tls else 80)
+        self._proxy = proxy_of(address.host, *names, port=port)
         self._credentials = credentials
         self._http = HttpExchange(
             address,
             headers=credentials.headers(),
-            proxy=proxy_address_of(address.host, *names),
+            proxy=proxy_address_of(address.host, *names, port=port),
             ssl_context=credentials.ssl_context() if tls else None,
             most_reply_bytes=max_reply_bytes,
         )

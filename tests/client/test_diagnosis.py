@@ -220,6 +220,21 @@ def test_a_proxy_of_the_environment_is_named(
     assert diagnosis.proxy_of("example.com", "grpc", "http") == "proxy:3128"
 
 
+def test_a_proxy_without_a_scheme_and_a_port_of_no_proxy(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """As curl, urllib and httpx read them; the proxy here is the service itself."""
+    proxy = url.removeprefix("http://")
+    monkeypatch.setenv("http_proxy", proxy)
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with HttpClient("http://192.0.2.1:9", wire="envelope", timeout_s=PATIENCE_S) as client:
+        assert client.classify(b"can")[0].label == "can 0"
+    monkeypatch.setenv("no_proxy", "192.0.2.1:9")
+    assert diagnosis.proxy_of("192.0.2.1", "http", port=9) == ""
+    assert diagnosis.proxy_of("192.0.2.1", "http", port=80) == proxy
+
+
 def test_nothing_is_looked_at_after_a_reply(
     url: str, fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
