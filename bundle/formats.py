@@ -142,6 +142,8 @@ def file_patterns(last: str = " and ") -> str:
 
 
 def _head(path: Path) -> bytes:
+    if not path.is_file():  # a pipe would be waited for without an end
+        return b""
     try:
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES)

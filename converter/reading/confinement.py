@@ -27,24 +27,28 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _EPERM, _ENOSYS = 1, 38
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CLONE_THREAD = 0x10000
+_SETOWN, _SETOWN_EX = 8, 15  # of fcntl: whom a signal is sent to
 
 
 class _Calls(NamedTuple):
     """Numbers of system calls: `opens` with the place of their flags, and those that are refused.
 
-    Refused are, in this order: sockets; programs; other processes; names, contents, owners, rights
-    and attributes of files; mounts, namespaces, keys, modules; ways around this filter.
+    Refused are, in this order: sockets; programs; other processes, their signals, limits, priority
+    and memory; shared memory and messages between processes; names, contents, owners, rights and
+    attributes of files; devices (ioctl, which also types into terminals); mounts, namespaces, keys,
+    modules, clocks; ways around this filter.
     """
 
     architecture: int
     opens: tuple[tuple[int, int], ...]
     clone: int
     tgkill: int
+    fcntl: int
     refused: tuple[int, ...]
 
 
-# Numbers that all architectures share: pidfds, io_uring, fchmodat2.
-_SHARED = (424, 425, 426, 427, 434, 438, 452)
+# Numbers that all architectures share: pidfds, io_uring, mounts, quotas, fchmodat2, attributes.
+_SHARED = (*range(424, 435), 438, 442, 443, 452, 463, 466, 467, 469)
 _CLONE3, _OPENAT2 = 435, 437  # missing: C libraries then take clone and openat
 _CALLS = {
     "x86_64": _Calls(
@@ -52,13 +56,18 @@ _CALLS = {
         ((2, 1), (257, 2)),
         56,
         234,
+        72,
         (
             *range(41, 51), 53, 288,
             59, 322,
-            57, 58, 62, 101, 200, 310, 311,
+            57, 58, 62, 101, 129, 141, 142, 144, 160, 200, 203, 251, 256, 279, 297, 302, 310, 311,
+            314,
+            29, 30, 31, *range(64, 72), 220, *range(240, 246),
             76, 77, *range(82, 89), *range(90, 95), 132, 133, 188, 189, 190, 197, 198, 199, 235,
             *range(258, 262), *range(263, 267), 268, 280, 285, 316, 326,
-            155, 161, 165, 166, 167, 169, 175, 246, 248, 249, 250, 272, 308, 313,
+            16,
+            103, 153, 155, 159, *range(161, 177), 179, 227, 246, 248, 249, 250, 272, 300, 301, 305,
+            308, 313, 320,
             298, 304, 319, 321, 323,
         ),
     ),
@@ -67,12 +76,16 @@ _CALLS = {
         ((56, 2),),
         220,
         131,
+        25,
         (
             *range(198, 204), 206, 211, 242,
             221, 281,
-            117, 129, 130, 270, 271,
+            30, 117, 118, 119, 122, 129, 130, 138, 140, 164, 238, 239, 240, 261, 270, 271, 274,
+            *range(180, 198),
             5, 6, 7, 14, 15, 16, *range(33, 39), 45, 46, 47, *range(52, 56), 88, 276, 285,
-            39, 40, 41, 51, 97, 104, 105, 142, 217, 218, 219, 268, 273,
+            29,
+            39, 40, 41, 51, 58, 60, 89, 97, 104, 105, 106, 112, 116, 142, 161, 162, 170, 171, 217,
+            218, 219, 224, 225, 262, 263, 266, 268, 273, 294,
             241, 265, 279, 280, 282,
         ),
     ),
@@ -162,6 +175,8 @@ def _program(calls: _Calls) -> bytes:
         steps += _unless(number, place, _ANY_BIT, _WRITES, refuse_if=True)
     steps += _unless(calls.clone, 0, _ANY_BIT, _CLONE_THREAD, refuse_if=False)
     steps += _unless(calls.tgkill, 0, _EQUAL, os.getpid(), refuse_if=False)
+    for command in (_SETOWN, _SETOWN_EX):
+        steps += _unless(calls.fcntl, 1, _EQUAL, command, refuse_if=True)
     steps += _step(_RETURN, _ALLOW)
     return b"".join(steps)
 
@@ -174,7 +189,7 @@ def _unless(number: int, place: int, test: int, value: int, *, refuse_if: bool) 
         *_step(_LOAD, _ARGUMENTS + 8 * place),
         *_step(test, value, skip_true=true, skip_false=false),
         *_step(_RETURN, _REFUSE | _EPERM),
-        *_step(_RETURN, _ALLOW),
+        *_step(_LOAD, _NUMBER),
     ]
 
 

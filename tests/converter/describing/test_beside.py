@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,3 +208,11 @@ def test_another_description_that_prepares_otherwise_is_a_warning(
     (warning,) = warnings
     assert "inference.yml says, and otherwise than deploy.yml beside it says" in warning
     assert "--preprocess" in warning
+
+
+def test_a_pipe_is_no_description(make_export: MakeExport) -> None:
+    """Opening it would wait for a writer without an end."""
+    export = make_export()
+    for name in ("config.json", "model_config.yml"):
+        os.mkfifo(export / name)
+    assert unusable_beside(export) == ()

@@ -231,16 +231,23 @@ def test_a_copy_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 RIGHTS = """
-import json, os, socket, sys, threading
+import ctypes, fcntl, json, os, resource, signal, socket, sys, termios, threading
 from converter.reading.confinement import Limits, confine
 folder = sys.argv[1]
 confine(Limits(256 << 20, 60))
 def tried(run):
     try:
         run()
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, ValueError) as error:  # ValueError: of a limit, not permitted
         return type(error).__name__
     return "done"
+def queue_signal():  # which has no function in Python: si_code -1 says that it was queued
+    libc = ctypes.CDLL(None, use_errno=True)
+    info = (ctypes.c_int * 32)(0, 0, -1)
+    number = {"x86_64": 129, "aarch64": 138}[os.uname().machine]
+    if libc.syscall(number, os.getppid(), 0, info):
+        raise OSError(ctypes.get_errno(), "refused")
+pipe = os.pipe()[0]
 found = {
     "read": tried(lambda: open(f"{folder}/file").read()),
     "write": tried(lambda: open(f"{folder}/new", "w").write("x")),
@@ -254,6 +261,19 @@ found = {
     "process": tried(os.fork),
     "program": tried(lambda: os.execv("/bin/true", ["true"])),
     "signal": tried(lambda: os.kill(os.getppid(), 0)),
+    "queued signal": tried(queue_signal),
+    "signal of a pipe": tried(lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getppid())),
+    "limits of others": tried(
+        lambda: resource.prlimit(
+            os.getppid(), resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE)
+        )
+    ),
+    "own limits": tried(lambda: resource.setrlimit(resource.RLIMIT_CPU, (1, 1))),
+    "priority of others": tried(lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 1)),
+    "cores of others": tried(
+        lambda: os.sched_setaffinity(os.getppid(), os.sched_getaffinity(os.getppid()))
+    ),
+    "device": tried(lambda: fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))),
     "thread": tried(lambda: threading.Thread(target=int).start()),
     "memory": tried(lambda: bytearray(300 << 20)),
     "some memory": tried(lambda: bytearray(100 << 20)),
