@@ -137,15 +137,21 @@ constraints:  ## resolve setup.cfg's ranges into constraints.txt again, then mak
 	@mv build/constraints.txt constraints.txt
 	@$(MAKE) --no-print-directory wheels
 
+# paddle2onnx holds onnx back below Python 3.13 (constraints.txt); the image is without it.
 wheels:  ## list the image's wheels with their hashes, in the versions of constraints.txt
 	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
-	@{ sed -n '/^#/p' requirements/image.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra onnx -c constraints.txt \
+	@sed -E -e "/^onnx==.* < '3.13'/d" -e 's/^((onnx|ml-dtypes)==[^ ]*) ;.*/\1/' constraints.txt > build/wheels-constraints.txt
+	@{ sed -n '/^#/p' requirements/image.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra onnx -c build/wheels-constraints.txt \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/image.txt
 	@mv build/image.txt requirements/image.txt
 
-audit: setup-dev  ## whether a pinned version has a published vulnerability: pip-audit, or a list where its data cannot be had
-	@test -x build/audit-venv/bin/pip-audit || { $(PYTHON) -m venv build/audit-venv && build/audit-venv/bin/python -m pip --disable-pip-version-check install --quiet pip-audit; } || true
+audit: setup-dev  ## whether a pinned version has a published vulnerability: pip-audit, or ADVISORY_DATABASE=FOLDER without a network
+ifdef ADVISORY_DATABASE
+	@$(BIN)/python -m reliability.audit --database "$(ADVISORY_DATABASE)"
+else
+	@test -x build/audit-venv/bin/pip-audit || { $(PYTHON) -m venv build/audit-venv && build/audit-venv/bin/python -m pip --disable-pip-version-check install --quiet --timeout 10 --retries 1 pip-audit; } || true
 	@$(BIN)/python -m reliability.audit --pip-audit build/audit-venv/bin/pip-audit
+endif
 
 # Every package without its requirements: those of 0.9.0 cannot be met any more. What pip would warn
 # about (-qq) is just that. Importing the official server makes a folder of logs, so it gets one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import datetime
 import json
 import re
 import sys
@@ -64,55 +65,139 @@ def test_base_images_have_a_digest_and_wheels_a_hash(root: Path) -> None:
         assert "--require-hashes" in line or "--no-index" in line, line
 
 
-def test_a_pin_below_the_fixed_version_is_found(tmp_path: Path) -> None:
-    listed = tmp_path / "advisories.txt"
-    listed.write_text("# of a test\nh11 0.16.0 CVE-2025-43859 wrong framing\n", encoding="utf-8")
-    advisories = audit.read_advisories(listed)
-    pins = tmp_path / "pins.txt"
-    pins.write_text("H11==0.14.0 ; python_version < '3.11'\nh11==0.16.0 \\\n", encoding="utf-8")
-    (found,) = audit.by_version(audit.read_pins([pins]), advisories)
-    assert found == "h11 0.14.0: CVE-2025-43859 (wrong framing); fixed in 0.16.0"
+def test_pins_of_every_file_of_requirements_are_read(root: Path) -> None:
+    files = {*audit.PINS, *audit.OTHERS}
+    assert files | {audit.ACCEPTED} == {root / "constraints.txt", *root.glob("requirements/*.txt")}
+    for path in files:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        pins = [line for line in lines if line and not line.startswith(("#", " "))]
+        assert sum(1 for line in pins if re.match(r"[A-Za-z0-9._-]+==[^\s;]+", line)) == len(pins)
+        assert audit.read_pins([path])
 
 
-def test_every_pin_is_free_of_the_listed_advisories(root: Path) -> None:
-    advisories = audit.read_advisories(audit.ADVISORIES)
-    pins = audit.read_pins(audit.PINS)
-    assert audit.by_version(pins, advisories) == []
-    assert len(advisories) > 20
-    names = [(advisory.package, advisory.number) for advisory in advisories]
-    assert names == sorted(names, key=lambda pair: pair[0])
-    assert len(set(names)) == len(names)
+def test_what_is_accepted_is_pinned_and_onnx_of_the_image_has_no_accepted_fault(
+    root: Path,
+) -> None:
+    accepted = {pin for pin, _ in audit.read_accepted(audit.ACCEPTED)}
+    assert accepted <= audit.read_pins([root / "constraints.txt"]), "remove what is pinned no more"
+    image = audit.read_pins([root / "requirements" / "image.txt"])
+    assert {name for name, _ in accepted & image} == {"paddlepaddle"}
 
 
-def a_pip_audit(folder: Path, printed: str) -> str:
+def a_database(folder: Path, package: str, fixed: str, modified: str = "") -> Path:
+    """A folder with one advisory, CVE-1, of a package's versions below `fixed`."""
+    modified = modified or datetime.datetime.now(datetime.timezone.utc).isoformat()
+    record = {
+        "id": "PYSEC-1",
+        "modified": modified,
+        "aliases": ["CVE-1"],
+        "affected": [
+            {
+                "package": {"ecosystem": "PyPI", "name": package},
+                "ranges": [
+                    {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": fixed}]}
+                ],
+            }
+        ],
+    }
+    (folder / "PYSEC-1.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def test_a_pin_with_a_vulnerability_is_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit.main(["--database", str(a_database(tmp_path, "H11", "99"))]) == 1
+    assert "PYSEC-1 (CVE-1); fixed in 99" in capsys.readouterr().out
+
+
+def test_pins_without_a_vulnerability_are_exit_code_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit.main(["--database", str(a_database(tmp_path, "h11", "0.1"))]) == 0
+    assert "0 vulnerabilities" in capsys.readouterr().out
+
+
+def test_an_accepted_vulnerability_is_printed_with_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (version,) = (version for name, version in audit.read_pins(audit.PINS) if name == "h11")
+    accepted = tmp_path / "accepted.txt"
+    accepted.write_text(f"# of a test\nh11 {version} CVE-1 never called\n", encoding="utf-8")
+    monkeypatch.setattr(audit, "ACCEPTED", accepted)
+    assert audit.main(["--database", str(a_database(tmp_path, "h11", "99"))]) == 0
+    assert "(accepted: never called)" in capsys.readouterr().out
+    accepted.write_text("h11 0.0.1 CVE-1 of another version\n", encoding="utf-8")
+    assert audit.main(["--database", str(tmp_path)]) == 1
+
+
+def test_an_environment_of_another_project_is_reported_and_is_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit.main(["--database", str(a_database(tmp_path, "flask", "99"))]) == 0
+    printed = capsys.readouterr().out
+    assert "paddle-serving-0.9.txt, not of the service: flask 1.1.4: PYSEC-1" in printed
+
+
+@pytest.mark.parametrize("modified", ["2020-01-01T00:00:00Z", None])
+def test_an_old_or_an_empty_database_audits_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], modified: str | None
+) -> None:
+    if modified:
+        a_database(tmp_path, "h11", "0.1", modified)
+    assert audit.main(["--database", str(tmp_path)]) == 2
+    assert ("renew it" if modified else "has no OSV file") in capsys.readouterr().err
+
+
+def a_pip_audit(folder: Path, body: str) -> str:
+    """A program in place of pip-audit; `pins` are the lines that it is given."""
     command = folder / "pip-audit"
-    command.write_text(f"#!{sys.executable}\nprint({printed!r})\n", encoding="utf-8")
+    head = "import json, sys, time\npins = open(sys.argv[2]).read().split()\n"
+    command.write_text(f"#!{sys.executable}\n{head}{body}\n", encoding="utf-8")
     command.chmod(0o755)
     return str(command)
 
 
-def test_data_of_pip_audit_counts_before_the_list(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+KNOWN = """
+assert len({pin.split("==")[0] for pin in pins}) == len(pins)
+fault = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["9.9"]}
+packages = [dict(zip(("name", "version"), pin.split("=="))) for pin in pins]
+for one in packages:
+    one["vulns"] = [fault] if one["name"] == FAULTY else []
+print(json.dumps({"dependencies": packages}))
+"""
+
+
+@pytest.mark.parametrize(("faulty", "code"), [("h11", 1), ("none", 0)])
+def test_pip_audit_gets_every_version_of_a_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], faulty: str, code: int
 ) -> None:
-    fault = {"id": "PYSEC-1", "fix_versions": ["9.9"]}
-    packages = [
-        {"name": "h11", "version": "0.16.0", "vulns": [fault]},
-        {"name": "idna", "skip_reason": "not found"},
-    ]
-    command = a_pip_audit(tmp_path, json.dumps({"dependencies": packages}))
-    assert audit.main(["--pip-audit", command]) == 1
+    command = a_pip_audit(tmp_path, f"FAULTY = {faulty!r}{KNOWN}")
+    assert audit.main(["--pip-audit", command]) == code
+    count = len(audit.read_pins(audit.PINS))
     printed = capsys.readouterr().out
-    assert "h11 0.16.0: PYSEC-1; fixed in 9.9" in printed
-    assert "1 by pip-audit's data" in printed
+    assert f"{count} of {count} pins compared" in printed
+    assert ("PYSEC-1; fixed in 9.9" in printed) == (code == 1)
 
 
-@pytest.mark.parametrize("command", ["nowhere", "silent"])
-def test_without_data_the_list_counts_and_the_output_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (None, "No such file"),
+        ("", "it printed nothing"),
+        ("sys.exit('no route to the index')", "no route to the index"),
+        ("time.sleep(3600)", "not done in time"),
+        ('print(\'{"dependencies": [{"name": "h11", "skip_reason": "not found"}]}\')', ""),
+    ],
+)
+def test_without_data_nothing_is_audited_and_the_output_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], body: str | None, reason: str
 ) -> None:
-    path = a_pip_audit(tmp_path, "") if command == "silent" else str(tmp_path / "nowhere")
-    assert audit.main(["--pip-audit", path]) == 0
+    command = str(tmp_path / "nowhere") if body is None else a_pip_audit(tmp_path, body)
+    seconds = "1" if reason == "not done in time" else "60"
+    assert audit.main(["--pip-audit", command, "--seconds", seconds]) == 2
     printed = capsys.readouterr()
-    assert "pip-audit cannot be used" in printed.err
-    assert "0 by pip-audit's data" in printed.out
-    assert "no known vulnerability" in printed.out
+    assert printed.out.startswith("0 of ")
+    assert reason in printed.err
+    assert "these are not audited" in printed.err
+    assert "ADVISORY_DATABASE=FOLDER" in printed.err
