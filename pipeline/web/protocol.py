@@ -31,7 +31,7 @@ from .body_count import BodyCount, out_of_proportion
 from .connections import Connections
 from .half_closed import INTERIM_REPLY, HalfClosed
 from .last_reply import last_reply
-from .lingering import Lingering
+from .lingering import Lingering, Pace
 from .reads import MOST_BYTES, PIECE_BYTES, BoundedReads, ReadBuffer, TlsReads
 from .reply_transport import ReplyTransport
 from .turns import Turns
@@ -67,6 +67,7 @@ class _Shared(NamedTuple):
     on_refused: OnError
     running: RunningRequests
     turns: Turns
+    pace: Pace
     buffer: ReadBuffer
 
 
@@ -339,7 +340,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if is_read or self._half_closed is not None:
             self._close()
         else:
-            self._lingering = Lingering(self.transport, self._close)
+            self._lingering = Lingering(self.transport, self._close, self._shared.pace)
 
     def _close(self) -> None:
         self._is_over = True
@@ -392,6 +393,7 @@ def bounded_protocol(
         on_refused or _ignore,
         RunningRequests() if running is None else running,
         Turns(),
+        Pace(),
         ReadBuffer(),
     )
 

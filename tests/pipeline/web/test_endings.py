@@ -162,10 +162,18 @@ async def _send_on(port: int) -> None:
         writer.close()
 
 
+def test_connections_that_discard_wait_for_each_other() -> None:
+    pace = lingering.Pace()
+    assert [pace.wait_s(10.0, 0.5) for _ in range(3)] == [0.5, 1.0, 1.5]
+    # What was not used is not saved up.
+    assert pace.wait_s(20.0, 0.5) == 0.5
+
+
+@pytest.mark.parametrize("rate", ["BYTES_A_SECOND", "ALL_BYTES_A_SECOND"])
 async def test_what_is_discarded_is_read_no_faster_than_a_rate(
-    port: int, monkeypatch: pytest.MonkeyPatch
+    port: int, monkeypatch: pytest.MonkeyPatch, rate: str
 ) -> None:
-    monkeypatch.setattr(lingering, "BYTES_A_SECOND", 1)
+    monkeypatch.setattr(lingering, rate, 1)
     monkeypatch.setattr(lingering, "LINGER_S", 0.3)
     received: list[int] = []
     note = lingering.Lingering.received
