@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..classifier import Classifier
 
 
-Budgets: TypeAlias = Sequence[tuple[float, float]]
+Budgets: TypeAlias = Sequence[tuple[float, float, bool]]
 
 
 class Answering(Protocol):
@@ -52,8 +52,9 @@ class Answering(Protocol):
     def answer(self, images: Sequence[EncodedImage], budgets_s: Budgets) -> Sequence[ImageResult]:
         """Return one result per image, in order; a bad image fails alone, as its own result.
 
-        `budgets_s` has, of each heavy image, the seconds in which it may be decoded, and those that
-        are left to its request; it is empty if the images are not heavy.
+        `budgets_s` has, of each heavy image, the seconds in which it may be decoded, those that are
+        left to its request, and whether a worker died over it; it is empty if the images are not
+        heavy.
         """
         ...
 
@@ -137,7 +138,7 @@ class _BoundedSteps:
         prepared = [] if budgets_s else self._thread.prepared(images, self._light_s)
         decode_s = time.perf_counter() - began
         # Heavy images, or those that are left of others because the threads are worn.
-        bounds = budgets_s or [(self._light_s, 5 * self._light_s)] * len(images)
+        bounds = budgets_s or [(self._light_s, 5 * self._light_s, True)] * len(images)
         for position in range(len(prepared), len(images)):
             array, seconds = self._prepared_alone(images[position], *bounds[position])
             prepared.append(array)
@@ -145,16 +146,15 @@ class _BoundedSteps:
         return prepared, decode_s
 
     def _prepared_alone(
-        self, image: bytes, budget_s: float, left_s: float
+        self, image: bytes, budget_s: float, left_s: float, is_dangerous: bool
     ) -> tuple[np.ndarray | Exception, float]:
-        began = time.monotonic()
-        # The process starts in a second, on a busy machine in several: no image fails for that.
-        if not self.process.is_up(began + left_s / 2) and not self._thread.is_worn:
-            began = time.monotonic()
-            (array,) = self._thread.prepared([image], min(budget_s, left_s))
-            return array, time.monotonic() - began
-        left_s -= time.monotonic() - began
-        return self.process.prepared(image, budget_s, left_s), self.process.last_s
+        # The process starts in a second, on a busy machine in several, for which only images wait
+        # that have done harm.
+        if is_dangerous or self._thread.is_worn or self.process.is_up():
+            return self.process.prepared(image, budget_s, left_s), self.process.last_s
+        began = time.perf_counter()
+        (array,) = self._thread.prepared([image], min(budget_s, left_s))
+        return array, time.perf_counter() - began
 
 
 def _code_of(kind: type) -> dict[str, Any]:

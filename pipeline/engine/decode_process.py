@@ -50,25 +50,23 @@ class DecodeProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._pipes: Pipes | None = None
         self._ready = False
-        self._is_slow = False
 
     @property
     def rest_after_s(self) -> float | None:
-        """After how many idle seconds `close` is due; None while no process runs.
+        """After how many idle seconds `close` is due; None while no process runs."""
+        return None if self._child is None else _IDLE_S
 
-        One that was not up in time once stays, so that the next image finds it.
-        """
-        return None if self._child is None or self._is_slow else _IDLE_S
-
-    def is_up(self, by: float) -> bool:
-        """Start it, unless it is up; whether it is by that time of time.monotonic()."""
+    def is_up(self) -> bool:
+        """Whether it can take an image at once; if it does not run, it begins to start."""
         try:
-            self._started(by)
-        except TimeoutError:  # let it go on starting, for the next image
-            self._is_slow = True
+            self._started(time.monotonic())
+        except TimeoutError:
+            return False
         except (OSError, FrameError) as error:
-            self._lost(error)
-        return self._ready
+            self.close()
+            logger.error("the decode process does not start: %s", error)
+            return False
+        return True
 
     def prepared(self, image: bytes, budget_s: float, left_s: float) -> np.ndarray | ServingError:
         """Return what the model is fed of `image`, float32, or why there is nothing.

@@ -178,8 +178,9 @@ class Dispatcher:
             others = len(self.waiting.light) > 0
             stored = stored_megapixels(entry.image.data)
             self.turns.heavy_begins(worker, run_s, stored, others=others)
+            budget_s = self.pace.budget_s(entry.megapixels)
             left_s = entry.request.deadline - now
-            worker.send([entry], run_s, [(self.pace.budget_s(entry.megapixels), left_s)])
+            worker.send([entry], run_s, [(budget_s, left_s, entry.attempts > 0)])
 
     def _share(self) -> int:
         """Return how many light images the next idle worker takes at most."""

@@ -6,7 +6,7 @@
 
     service -> worker   start     classifier, settings, working folder, marks of the files
                         batch     number, images: [[bytes, topk, threshold], ...], log_ids,
-                                  budgets_s: [[decode, left], ...] of heavy images, or []
+                                  budgets_s: [[decode, left, died], ...] of heavy images, or []
                                   + the images
     worker -> service   ready     facts
                         failed    cause, and what callers may know of it or null
@@ -55,12 +55,12 @@ def batch_header(
     number: int,
     images: Sequence[EncodedImage],
     log_ids: Sequence[int],
-    budgets_s: Sequence[tuple[float, float]] = (),
+    budgets_s: Sequence[tuple[float, float, bool]] = (),
 ) -> Header:
     """Return the header of a batch; its payload is the data of `images`.
 
-    `budgets_s` are, of heavy images, the seconds in which each may be decoded, and those that are
-    left to its request.
+    `budgets_s` are, of heavy images, the seconds in which each may be decoded, those that are left
+    to its request, and whether a worker died over it.
     """
     sizes = [(len(image.data), image.topk, image.threshold) for image in images]
     return {

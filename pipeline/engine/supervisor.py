@@ -155,12 +155,14 @@ class Supervisor:
                 self._kill("was stopped")
 
     def send(
-        self, entries: Sequence[Entry], run_s: float, budgets_s: Sequence[tuple[float, float]] = ()
+        self,
+        entries: Sequence[Entry],
+        run_s: float,
+        budgets_s: Sequence[tuple[float, float, bool]] = (),
     ) -> None:
         """Give an idle worker its batch, which is likely to take `run_s` seconds.
 
-        `budgets_s` are, of heavy images, how long each may be decoded, and what is left to its
-        request.
+        `budgets_s` are those of heavy images; see `batch_header`.
         """
         assert self._process is not None, self.state  # noqa: S101 - for mypy and for readers
         self.state = WorkerState.BUSY

@@ -79,6 +79,7 @@ def serve(connection: socket.socket) -> int:
     connection.sendall(pack({"kind": "ready", "facts": facts}))
     while (frame := _next(connection, answering)) is not None:
         connection.sendall(pack(_answer(answering, frame)))
+    answering.rest()
     return 0
 
 

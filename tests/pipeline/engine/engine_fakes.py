@@ -39,7 +39,7 @@ class Fake:
         pass
 
     def answer(
-        self, images: Sequence[EncodedImage], budgets_s: Sequence[tuple[float, float]]
+        self, images: Sequence[EncodedImage], budgets_s: Sequence[tuple[float, float, bool]]
     ) -> Sequence[ImageResult]:
         if self._log:
             texts = [image.data.decode(errors="replace")[:80] for image in images]

@@ -21,7 +21,7 @@ from protocol.reply import ImageResult
 from protocol.request import EncodedImage
 from tests.patience import PATIENCE_S
 
-BUDGET = (PATIENCE_S, 2 * PATIENCE_S)
+BUDGET = (PATIENCE_S, 2 * PATIENCE_S, True)
 
 
 class Mean:
@@ -94,7 +94,7 @@ def test_an_image_over_its_budget_fails_alone_in_its_batch(
     running = _Classifying(made(Classifier, root))
     heavy = cv2.imencode(".png", np.full((7000, 7000, 3), 77, np.uint8))[1].tobytes()
     try:
-        bounds = [BUDGET, (0.01, 2 * PATIENCE_S), BUDGET]
+        bounds = [BUDGET, (0.01, 2 * PATIENCE_S, True), BUDGET]
         results = running.answer([images[0], EncodedImage(heavy), images[1]], bounds)
         assert isinstance(results[1], UndecodableImage)
         assert not any(isinstance(result, ServingError) for result in (results[0], results[2]))
@@ -102,17 +102,19 @@ def test_an_image_over_its_budget_fails_alone_in_its_batch(
         running.rest()
 
 
-def test_a_heavy_image_does_not_fail_because_the_decode_process_starts_slowly(
+def test_a_heavy_image_does_not_wait_for_the_start_of_the_decode_process(
     root: Path, images: list[EncodedImage]
 ) -> None:
     classifier = made(Classifier, root)
     running = _Classifying(classifier)
     expected = shown(classifier.classify(images))
     try:
-        # No Python imports NumPy and OpenCV in the first half of that.
-        assert shown(running.answer(images[:1], [(PATIENCE_S, 0.1)])) == expected[:1]
+        budget = (PATIENCE_S, PATIENCE_S, False)
+        assert shown(running.answer(images[:1], [budget])) == expected[:1]
         assert running.stages_s["decode"] > 0
-        assert running.rest_after_s is None  # the process goes on starting, and stays
+        assert running._steps is not None
+        assert running._steps.process.last_s == 0.0  # it has decoded nothing
+        assert running.rest_after_s is not None  # and is there for the next one
         assert shown(running.answer(images, [BUDGET] * len(images))) == expected
     finally:
         running.rest()

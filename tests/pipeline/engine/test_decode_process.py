@@ -120,14 +120,14 @@ def test_the_start_is_no_fault_of_the_image(decoding: DecodeProcess, light: byte
     assert pid(decoding) == first
 
 
-def test_one_that_was_not_up_in_time_stays_for_the_next_image(
-    decoding: DecodeProcess, light: bytes
-) -> None:
-    assert not decoding.is_up(time.monotonic())
-    assert decoding.rest_after_s is None
-    assert decoding.is_up(time.monotonic() + PATIENCE_S)
-    assert decoding.rest_after_s is None  # 30 idle seconds later it would be too late again
+def test_it_starts_meanwhile_when_it_is_looked_for(decoding: DecodeProcess, light: bytes) -> None:
+    assert not decoding.is_up()
+    first = pid(decoding)
+    deadline = time.monotonic() + PATIENCE_S
+    while not decoding.is_up() and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert isinstance(prepared(decoding, light), np.ndarray)
+    assert pid(decoding) == first
 
 
 def test_a_decoder_that_dies_over_an_image_fails_it(
@@ -162,6 +162,11 @@ def test_one_that_cannot_start_is_an_error_in_the_log(
     try:
         assert isinstance(prepared(process, light), PredictionFailed)
         assert "the process ended while it started" in caplog.text
+        deadline = time.monotonic() + PATIENCE_S
+        while "does not start" not in caplog.text and time.monotonic() < deadline:
+            assert not process.is_up()
+            time.sleep(0.01)
+        assert "the decode process does not start: the process ended" in caplog.text
     finally:
         process.close()
 
