@@ -28,21 +28,18 @@ from protocol.errors import ServingError
 
 from ..admission.running import RunningRequests
 from .body_count import BodyCount, out_of_proportion
+from .body_wait import BodyWait
 from .connections import Connections
 from .half_closed import INTERIM_REPLY, HalfClosed
 from .last_reply import last_reply
 from .lingering import Lingering, Pace
 from .reads import MOST_BYTES, PIECE_BYTES, BoundedReads, ReadBuffer, TlsReads
+from .received import Received
 from .reply_transport import ReplyTransport
 from .turns import Turns
 
 HEAD_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 30.0
-# A body may take this long; longer while it comes at this rate, and at most to the limit.
-BODY_PATIENCE_S = 30.0
-SLOWEST_BYTES_A_SECOND = 4096
-_LOOK_EVERY_S = 10.0
-BODY_LIMIT_S = 600.0
 # Of a head; also of the bytes between two pieces of a body (trailers, extensions of chunks).
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
@@ -77,8 +74,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def __init__(self, shared: _Shared, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**options)
         self._shared = shared
-        self._unread = b""  # received; not parsed from `_at` on
-        self._piece_at = self._at = 0  # the piece that is parsed now is between them
+        self._received = Received()
         self._in_headers = self._in_body = False
         self._framing_bytes = 0  # of a head; of a body: since its last piece
         self._body = BodyCount()
@@ -86,6 +82,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._keeps_alive = False  # what the request says
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
+        self._body_wait: BodyWait | None = None
         self._lingering: Lingering | None = None
         self._half_closed: HalfClosed | None = None
 
@@ -124,9 +121,10 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(seconds, then, *arguments)
 
     def _end_wait(self) -> None:
-        for wait in (self._lingering, self._half_closed):
+        for wait in (self._lingering, self._half_closed, self._body_wait):
             if wait is not None:
                 wait.end()
+        self._body_wait = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -137,7 +135,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._lingering is not None:
             self._lingering.received(len(data))
         elif not self._is_over:
-            self._unread, self._at = self._unread[self._at :] + data, 0
+            self._received.add(data)
             self._parse()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -162,31 +160,26 @@ class _BoundedProtocol(HttpToolsProtocol):
         return (self._in_body or self.idle) and not self._is_over
 
     def _parse(self) -> None:
-        pieces = incomplete = 0
-        while self._at < len(self._unread) and self._is_ready() and pieces < _PIECES_A_TURN:
-            if self._body_left:
-                end = self._at + self._body_left
-            else:
-                end = self._unread.find(b"\n", self._at) + 1
-            if not end and (self._in_headers or self._in_body):
-                incomplete = len(self._unread) - self._at
+        pieces, received = 0, self._received
+        while received and self._is_ready() and pieces < _PIECES_A_TURN:
+            begun = self._in_headers or self._in_body
+            piece = received.take(self._body_left, whole_lines=begun)
+            if not piece:
                 break
-            piece = memoryview(self._unread)[self._at : end or None]
-            self._piece_at, self._at = self._at, self._at + len(piece)
             self._framing_bytes += len(piece)
             pieces += 1
             if not (self._in_headers and bytes(piece[:8]).lower() == b"upgrade:"):
                 super().data_received(piece)  # type: ignore[arg-type]  # calls `on_...`
-        if self._framing_bytes + incomplete > MAX_HEAD_BYTES:
+        if self._framing_bytes + (len(received) if received.is_incomplete else 0) > MAX_HEAD_BYTES:
             self._refuse_head()
-        if self._is_over or self._at == len(self._unread):
-            self._unread, self._at = b"", 0
-        if self._unread and not self._is_ready():
+        if self._is_over or not received:
+            received.clear()
+        if received and not self._is_ready():
             # Not by uvicorn's flow control, which reads on as soon as the application waits.
             self.transport.pause_reading()
         elif pieces == _PIECES_A_TURN:
             self.take_turns()
-        elif self._is_ready() and self._timer is None:
+        elif self._is_ready() and self._timer is None and self._body_wait is None:
             self._wait(HEAD_TIMEOUT_S, self.transport.abort)
 
     def take_turns(self) -> None:
@@ -240,7 +233,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         return int(dict(self.headers).get(b"content-length", 0))
 
     def on_chunk_header(self) -> None:
-        line = self._unread[self._piece_at : self._at]
+        line = self._received.piece
         self._body_left = int(line.partition(b";")[0], 16)
         if not self._body.add_chunk(len(line)):
             self._refuse(errors.InvalidRequest(out_of_proportion()))
@@ -270,19 +263,11 @@ class _BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _await_body(self) -> None:
-        now = self.loop.time()
-        self._wait(BODY_PATIENCE_S, self._look_at_body, now, BODY_PATIENCE_S, self._body.bytes)
+        self._end_wait()
+        self._body_wait = BodyWait(self._body, lambda: self.flow.read_paused, self._refuse_slow)
 
-    def _look_at_body(self, began: float, since_s: float, seen_bytes: int) -> None:
-        seconds = self.loop.time() - began
-        enough = self._body.bytes - seen_bytes >= SLOWEST_BYTES_A_SECOND * since_s
-        # Reading is paused where the service itself is behind; that is not the sender's fault.
-        if (enough or self.flow.read_paused) and seconds < BODY_LIMIT_S:
-            looked = (began, _LOOK_EVERY_S, self._body.bytes)
-            self._wait(_LOOK_EVERY_S, self._look_at_body, *looked)
-        else:
-            why = f"{self._body.bytes} bytes of the body came within {seconds:.0f} s: too slow"
-            self._refuse(errors.DeadlineExceeded(why))
+    def _refuse_slow(self, why: str) -> None:
+        self._refuse(errors.DeadlineExceeded(why))
 
     # --- what is sent ----------------------------------------------------------------------------
 
@@ -292,7 +277,7 @@ class _BoundedProtocol(HttpToolsProtocol):
             return
         super().on_response_complete()
         self._shared.connections.used(self)
-        if self._unread:
+        if self._received:
             self._read_on()
 
     def _cut(self) -> None:
@@ -333,7 +318,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._for_reply.shut()
         self._shared.running.end(self)
         if is_read is None:
-            is_read = not (self._in_body or self._unread)
+            is_read = not (self._in_body or self._received)
         self._end_wait()
         if self.transport.is_closing():
             return

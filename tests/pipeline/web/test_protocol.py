@@ -17,6 +17,7 @@ from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
+from pipeline.web import body_wait
 from pipeline.web import protocol as http_protocol
 from pipeline.web.app import build_http_app
 from pipeline.web.body_count import FREE_CHUNKS
@@ -85,7 +86,7 @@ async def test_slowloris_a_head_that_does_not_come_ends_the_connection(
 async def test_slowloris_a_body_that_trickles_is_refused(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(body_wait, "BODY_PATIENCE_S", 0.3)
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
@@ -100,8 +101,8 @@ async def test_a_body_is_not_waited_for_longer_for_its_first_byte(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look is enough: a second one would be an hour away."""
-    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
-    monkeypatch.setattr(http_protocol, "_LOOK_EVERY_S", 3600.0)
+    monkeypatch.setattr(body_wait, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(body_wait, "LOOK_EVERY_S", 3600.0)
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100)
@@ -113,7 +114,7 @@ async def test_a_body_is_not_waited_for_longer_for_its_first_byte(
 async def test_a_reply_before_the_body_is_the_only_one(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(body_wait, "BODY_PATIENCE_S", 0.3)
     # It is not the end of an idle connection that closes.
     server = await serve(keep_alive_s=int(4 * PATIENCE_S))
     reader, writer = await server.open()
@@ -126,9 +127,9 @@ async def test_a_reply_before_the_body_is_the_only_one(
 async def test_a_slow_body_at_an_honest_rate_is_read(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
-    monkeypatch.setattr(http_protocol, "SLOWEST_BYTES_A_SECOND", 1)
-    monkeypatch.setattr(http_protocol, "_LOOK_EVERY_S", 30.0)
+    monkeypatch.setattr(body_wait, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(body_wait, "SLOWEST_BYTES_A_SECOND", 1)
+    monkeypatch.setattr(body_wait, "LOOK_EVERY_S", 30.0)
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
@@ -142,8 +143,8 @@ async def test_a_slow_body_at_an_honest_rate_is_read(
 async def test_a_body_that_stops_after_much_of_it_is_refused(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.2)
-    monkeypatch.setattr(http_protocol, "_LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(body_wait, "BODY_PATIENCE_S", 0.2)
+    monkeypatch.setattr(body_wait, "LOOK_EVERY_S", 0.2)
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n" + b"x" * 800_000)
@@ -156,8 +157,8 @@ async def test_a_body_that_stops_after_much_of_it_is_refused(
 async def test_a_body_has_a_limit_also_at_an_honest_rate(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("BODY_PATIENCE_S", 0.1), ("_LOOK_EVERY_S", 0.1), ("BODY_LIMIT_S", 0.5)):
-        monkeypatch.setattr(http_protocol, name, value)
+    for name, value in (("BODY_PATIENCE_S", 0.1), ("LOOK_EVERY_S", 0.1), ("BODY_LIMIT_S", 0.5)):
+        monkeypatch.setattr(body_wait, name, value)
     server = await serve()
     reader, writer = await server.open()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
@@ -625,7 +626,7 @@ async def test_what_no_application_sees_is_reported(serve: Any) -> None:
 async def test_a_slow_body_is_counted_under_the_error_that_was_sent(
     services: Services, observer: Observer, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_PATIENCE_S", 0.3)
+    monkeypatch.setattr(body_wait, "BODY_PATIENCE_S", 0.3)
     app = build_http_app(Desk(services, observer, Inflight(2000)), max_body_bytes=2000)
     listening = socket.create_server(("127.0.0.1", 0))
     async with contextlib.AsyncExitStack() as stack:
