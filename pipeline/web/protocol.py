@@ -223,14 +223,13 @@ class _BoundedProtocol(HttpToolsProtocol):
         else:
             super().on_headers_complete()
             self._in_headers, self._in_body = False, True
-            self._body, self._body_left = BodyCount(), self._content_length()
+            headers = dict(self.headers)
+            self._body, self._body_left = BodyCount(), int(headers.get(b"content-length", 0))
             # A reply that comes before the end of the body is the last: the rest is not read.
             self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
             self.cycle.transport = self._for_reply  # type: ignore[assignment]
-            self._await_body()
-
-    def _content_length(self) -> int:
-        return int(dict(self.headers).get(b"content-length", 0))
+            if self._body_left or b"transfer-encoding" in headers:  # else it has ended already
+                self._await_body()
 
     def on_chunk_header(self) -> None:
         line = self._received.piece
