@@ -76,10 +76,11 @@ def _places(name: str, source: Source) -> Iterator[Path]:
 def _not_read(name: str, source: Source, outside: Sequence[Path]) -> ConversionError:
     put = f"put {_last_part(name)} beside {source.path.name}"
     if outside:
+        where = "" if str(outside[0]) == name else f" is {outside[0]}, which"
         return ConversionError(
-            f"{source.path}: its label file {name} is {outside[0]}, which lies outside of the"
-            " export, and callers would get what it holds; if these are the labels, give it with"
-            f" --labels, or {put}"
+            f"{source.path}: its label file {name}{where} lies outside of the export, and"
+            " callers would get what it holds; if these are the labels, give it with --labels, or"
+            f" {put}"
         )
     return ConversionError(
         f"{source.path}: its label file {name} is not here; give it with --labels, or {put}"
