@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 
 from ..settings.machine import Machine
@@ -21,6 +22,7 @@ from .output import OutputRelay
 
 _LEAVE_LIMIT_S = 1.0
 _REAP_LIMIT_S = 10.0
+_REAP_STEP_S = 0.02
 
 
 class WorkerProcess:
@@ -113,6 +115,7 @@ class WorkerProcess:
         code = self._process.poll()
         if code is None:
             return "does not end although it was killed"
+        await _reap_orphans(self._process.pid)
         if stayed:
             return "closed its connection and stayed, so that it had to be killed"
         if code == -signal.SIGKILL and not self._killed:
@@ -155,6 +158,18 @@ def _started(
             f"{error.filename} of this program does not exist any more; put it back, or start the "
             "service from where the program is now"
         ) from error
+
+
+async def _reap_orphans(group: int) -> None:
+    """Wait for what the ended worker of `group` had started and left to this process.
+
+    Process 1 of a container inherits it, and nothing else ends the entries of these processes.
+    """
+    ends = time.monotonic() + _LEAVE_LIMIT_S
+    with contextlib.suppress(ChildProcessError):  # nearly always: there are none
+        while time.monotonic() < ends:
+            if not os.waitpid(-group, os.WNOHANG)[0]:  # noqa: ASYNC222 - it does not block
+                await asyncio.sleep(_REAP_STEP_S)
 
 
 def _how_it_ended(code: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
@@ -320,6 +321,26 @@ async def test_a_death_is_seen_though_a_grandchild_holds_the_connection(
     os.kill(pids(engine)[0], signal.SIGKILL)
     await until(lambda: engine.status().workers[0].restarts == 1)
     assert labels(await classify(engine, b"echo:a")) == ["echo:a"]
+
+
+@pytest.fixture
+def heir():
+    """Have this process inherit orphans, as process 1 of a container does."""
+    set_child_subreaper = 36
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(set_child_subreaper, 1) == 0
+    yield
+    assert libc.prctl(set_child_subreaper, 0) == 0
+
+
+@pytest.mark.usefixtures("heir")
+async def test_what_a_dead_worker_had_started_is_no_zombie_of_the_service(make_engine, until):
+    engine = await make_engine(factory="engine_fakes:build_forking")
+    killed = pids(engine)[0]
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: engine.status().workers[0].restarts == 1)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-killed, os.WNOHANG)
 
 
 async def test_output_is_relayed_and_bounded(make_engine, until, caplog):
