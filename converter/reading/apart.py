@@ -37,6 +37,7 @@ _REMEMBERED = 4
 # What a process needs to start; API keys and the like stay here.
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "SYSTEMROOT")
 _HARM = "it is damaged, or made to do harm: do not serve it, and export the model again"
+_SCARCE = "look at it where more is free (of the machine, the container, ulimit -v)"
 
 
 class _Read(NamedTuple):
@@ -101,11 +102,12 @@ def _limits(graph_format: GraphFormat, path: Path) -> Limits:
         if file.is_file():
             facts = file.stat()
             size += min(facts.st_size, facts.st_blocks * 512)
-    memory = _MEMORY + _COPIES * size
+    enough = memory = _MEMORY + _COPIES * size
     free = Machine().free_bytes()
     if free is not None:
-        memory = min(memory, max(free, _MEMORY))
-    return Limits(memory, _SECONDS + size // _BYTES_A_SECOND)
+        # a file that is mapped counts as memory here, though its pages can be dropped again
+        memory = min(memory, max(free, _MEMORY) + size)
+    return Limits(memory, _SECONDS + size // _BYTES_A_SECOND, memory < enough)
 
 
 def _reply(graph_format: GraphFormat, path: Path, limits: Limits) -> bytes:
@@ -113,7 +115,8 @@ def _reply(graph_format: GraphFormat, path: Path, limits: Limits) -> bytes:
         "reader": graph_format.reader,
         "path": str(path),
         "cwd": str(Path.cwd()),
-        **limits._asdict(),
+        "memory": limits.memory,
+        "seconds": limits.seconds,
     }
     process = subprocess.Popen(
         [sys.executable, "-m", f"{__package__}.reading_process", json.dumps(request)],
@@ -177,9 +180,22 @@ def _ended(path: Path, code: int, limits: Limits) -> ConversionError:
             f" more memory than there is; {_HARM}"
         )
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    scarce = f"{_SCARCE}; else " if limits.scarce else ""
     return ConversionError(
         f"{path}: reading it ended the process that reads graphs ({how}; it may take"
-        f" {limits.memory >> 20} MiB): {_HARM}"
+        f" {limits.memory >> 20} MiB): {scarce}{_HARM}"
+    )
+
+
+def _no_memory(path: Path, had: object, limits: Limits) -> ConversionError:
+    """The error of a process whose memory did not suffice; it had `had` bytes of it."""
+    if limits.scarce or (isinstance(had, int) and had < limits.memory):
+        mib = min(int(had) if isinstance(had, int) else limits.memory, limits.memory) >> 20
+        return ConversionError(
+            f"{path}: reading it takes more memory than the {mib} MiB that are free; {_SCARCE}"
+        )
+    return ConversionError(
+        f"{path}: reading it takes more than {limits.memory >> 20} MiB of memory; {_HARM}"
     )
 
 
@@ -191,9 +207,7 @@ def _graph(path: Path, reply: bytes, limits: Limits) -> Graph:
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConversionError(f"{path}: cannot be read as a graph; {_HARM}") from error
     if "memory" in document:
-        raise ConversionError(
-            f"{path}: reading it takes more than {limits.memory >> 20} MiB of memory; {_HARM}"
-        )
+        raise _no_memory(path, document["memory"], limits)
     if "error" in document:
         raise ConversionError(str(document["error"]))
     raise ConversionError(

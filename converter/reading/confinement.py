@@ -93,21 +93,31 @@ _CALLS = {
 
 
 class Limits(NamedTuple):
-    """What reading may take: `memory` in bytes beside what the process has; computing seconds."""
+    """What reading may take.
+
+    Attributes:
+        memory: in bytes, beside what the process has.
+        seconds: of computing.
+        scarce: whether the memory is what is free, which is less than the file may take.
+    """
 
     memory: int
     seconds: int
+    scarce: bool = False
 
 
-def confine(limits: Limits) -> None:
+def confine(limits: Limits) -> int:
     """Give up all rights but those to read files, to compute, and to write into open pipes.
 
     What is needed must have been imported before. Exceeding the memory is a MemoryError, or an
     abort of native code; exceeding the time ends the process with SIGXCPU.
+
+    Returns:
+        The memory that it may take in bytes; `ulimit -v` may have left less than `limits` has.
     """
-    memory = _mapped() + limits.memory
+    before = mapped_bytes()
+    memory = _lower(resource.RLIMIT_AS, before + limits.memory) - before
     for kind, bound in (
-        (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, limits.seconds),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
@@ -120,6 +130,16 @@ def confine(limits: Limits) -> None:
         libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
             _refuse_calls(libc)
+    return memory
+
+
+def mapped_bytes() -> int:
+    """The address space of this process, in bytes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return 1 << 30
+    return pages * resource.getpagesize()
 
 
 def is_filtered() -> bool:
@@ -127,21 +147,13 @@ def is_filtered() -> bool:
     return sys.platform == "linux" and platform.machine() in _CALLS and sys.maxsize > 2**32
 
 
-def _lower(kind: int, bound: int) -> None:
+def _lower(kind: int, bound: int) -> int:
     hard = resource.getrlimit(kind)[1]
     bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
     # SIGXCPU comes at the first bound of computing time, SIGKILL at the second
     grace = 1 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else 0
     resource.setrlimit(kind, (bound, bound + grace))
-
-
-def _mapped() -> int:
-    """The address space of this process, in bytes."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    except (OSError, ValueError):
-        return 1 << 30
-    return pages * resource.getpagesize()
+    return bound
 
 
 def _refuse_calls(libc: ctypes.CDLL) -> None:

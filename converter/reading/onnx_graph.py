@@ -85,6 +85,7 @@ def read_graph(path: Path) -> Graph:
         data_files=files,
         metadata=metadata,
     )
+    del model  # ONNX Runtime holds another copy
     _check_loads(path, opset)
     return graph
 

@@ -1,8 +1,8 @@
 """The process that reads one graph: `python -m converter.reading.reading_process REQUEST`.
 
 It imports what it needs, gives up its rights, reads the graph, and writes one line of JSON:
-{"graph": {...}}, {"error": "..."} for what is wrong with the file, {"memory": true} where its
-memory did not suffice, or {"unexpected": "..."}.
+{"graph": {...}}, {"error": "..."} for what is wrong with the file, {"memory": BYTES} where these
+did not suffice, or {"unexpected": "..."}.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConversionError
-from .confinement import Limits, confine
+from .confinement import Limits, confine, mapped_bytes
 from .graph_json import to_json
 
 
@@ -28,24 +28,26 @@ def main() -> int:
         with suppress(ImportError):  # the reader reports it
             importlib.import_module(name)
     path = Path(request["path"])
-    confine(Limits(request["memory"], request["seconds"]))
+    memory, before = confine(Limits(request["memory"], request["seconds"])), mapped_bytes()
+    no_memory = json.dumps({"memory": memory})
     try:
         reply = f'{{"graph": {to_json(reader.read_graph(path), path.parent)}}}'
     except ConversionError as error:
-        no_memory = "bad_alloc" in str(error) or _caused_by_memory(error)
-        reply = json.dumps({"memory": True} if no_memory else {"error": str(error)})
+        left = memory - (mapped_bytes() - before)  # protobuf calls a file damaged without memory
+        short = _caused_by_memory(error) or left < path.stat().st_size
+        reply = no_memory if short else json.dumps({"error": str(error)})
     except MemoryError:
-        reply = '{"memory": true}'
+        reply = no_memory
     except Exception as error:  # noqa: BLE001 - a reader's fault is reported, whatever it is
-        no_memory = "bad_alloc" in str(error)
-        reply = json.dumps({"memory": True} if no_memory else {"unexpected": repr(error)[:300]})
+        short = "bad_alloc" in str(error)
+        reply = no_memory if short else json.dumps({"unexpected": repr(error)[:300]})
     sys.stdout.write(reply + "\n")
     return 0
 
 
 def _caused_by_memory(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -18,6 +18,7 @@ from converter.reading.apart import read_apart
 from converter.reading.confinement import is_filtered
 from converter.reading.graph_json import from_json, to_json
 from converter.reading.program_graph import MESSAGES, read_graph
+from pipeline.settings.machine import Machine
 from tests.converter.conftest import SHAPES, program
 from tests.patience import PATIENCE_S
 
@@ -123,6 +124,37 @@ def test_json_of_many_values(tmp_path: Path) -> None:
     )
     with pytest.raises(ConversionError, match="MiB of memory"):
         read_apart(PIR, path)
+
+
+def test_a_machine_with_little_memory_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is mapped takes address space, and no memory that must be free."""
+    path = tmp_path / "inference.json"
+    path.write_text(
+        '{"base_code": {"magic": "pir"}, "a": [' + "[[[[[[[[]]]]]]]]," * 2_000_000 + "[]]}"
+    )
+    monkeypatch.setattr(Machine, "free_bytes", lambda _machine: 0)
+    free = FIRST_MIB + (path.stat().st_size >> 20)
+    with pytest.raises(ConversionError, match=rf"the {free} MiB that are free; look") as caught:
+        read_apart(PIR, path)
+    assert "harm" not in str(caught.value)
+
+
+def test_a_limit_of_memory_of_the_shell_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "inference.json"
+    path.write_text(
+        '{"base_code": {"magic": "pir"}, "a": [' + "[[[[[[[[]]]]]]]]," * 2_000_000 + "[]]}"
+    )
+    command = 'ulimit -v 600000; exec "$0" -m converter inspect "$1"'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert "MiB that are free; look at it where more is free" in done.stderr, done.stderr
 
 
 def test_reading_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
