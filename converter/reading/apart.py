@@ -144,6 +144,8 @@ def _environment() -> dict[str, str]:
         **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
         "PYTHONPATH": os.pathsep.join(folders),
         "LC_ALL": "C.UTF-8",
+        # it keeps a file in the user's cache otherwise, open for writing
+        "ORT_DISABLE_TELEMETRY": "1",
         # threads of linear algebra, which reading has no use for, take address space
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -101,6 +101,8 @@ class WorkerCommand:
             # The worker sees this one device only, as its number 0.
             environment["CUDA_VISIBLE_DEVICES"] = _visible_device(int(number))
         environment["PYTHONUNBUFFERED"] = "1"
+        # ONNX Runtime 1.32 writes records of its use into the user's cache otherwise.
+        environment.setdefault("ORT_DISABLE_TELEMETRY", "1")
         environment.update(self.environment)
         return environment
 

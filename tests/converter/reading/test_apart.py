@@ -337,6 +337,26 @@ def test_the_process_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in json.dumps(apart._environment())
 
 
+def test_the_process_has_no_file_open_for_writing(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry opens a database when it is imported."""
+    pytest.importorskip("onnxruntime")
+    command = (
+        "import onnxruntime, os; "
+        "print([os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')"
+        " if os.path.exists(f'/proc/self/fd/{n}')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env={**apart._environment(), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    assert "onnxruntime.db" not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_modules_of_the_working_folder_are_not_imported(tmp_path: Path) -> None:
     """`cd stranger && python -m converter inspect .`, where a yaml.py lies beside the model."""
     (tmp_path / "inference.pdmodel").write_bytes(program({}))

@@ -204,6 +204,14 @@ def test_devices_choose_the_gpus_that_a_worker_sees(monkeypatch):
     assert "CUDA_VISIBLE_DEVICES" not in command.environment_of(2)
 
 
+def test_telemetry_of_the_runtime_is_off_in_a_worker_unless_it_is_switched_on(monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    command = WorkerCommand("{}")
+    assert command.environment_of(0)["ORT_DISABLE_TELEMETRY"] == "1"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert command.environment_of(0)["ORT_DISABLE_TELEMETRY"] == "0"
+
+
 def test_the_start_message_is_json():
     assert json.loads(json.dumps(WorkerCommand("{}").start_message(TOKEN)))["kind"] == "start"
 
