@@ -245,10 +245,10 @@ class Engine:
         Raises:
             Overloaded: the queue has no room or no time for all of them; nothing was computed.
             InvalidRequest: more images than the queue can ever hold.
-            TooLarge: they take longer than the request has, even on idle workers.
+            TooLarge: they take longer than the service's timeout, even on idle workers.
             NotReady: no worker is up, nor likely to be within that time.
             ServiceClosed: the service is stopping.
-            DeadlineExceeded: not all results were there in time.
+            DeadlineExceeded: not all results were there in time, or can be.
         """
         if not images:
             return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from protocol.errors import Overloaded, ServingError, TooLarge
+from protocol.errors import DeadlineExceeded, Overloaded, ServingError, TooLarge
 from protocol.request import EncodedImage
 
 from ..settings.engine import EngineSettings
@@ -29,6 +29,7 @@ class WorkLimits:
     def __init__(self, name: str, settings: EngineSettings, queue: Queue) -> None:
         """Judge requests to the service `name`, which wait in `queue`."""
         self._name = name
+        self._timeout_s = settings.timeout_s
         self._max_megapixels = settings.max_image_megapixels
         self._waiting = queue.waiting
         self._pace = queue.pace
@@ -36,7 +37,7 @@ class WorkLimits:
 
     def entries(
         self, request: Request, images: Sequence[EncodedImage], limit_s: float
-    ) -> tuple[list[Entry], list[tuple[Entry, TooLarge]]]:
+    ) -> tuple[list[Entry], list[tuple[Entry, ServingError]]]:
         """Return the entries of `request` that can be done within `limit_s`, and the others."""
         possible, hopeless = [], []
         for position, image in enumerate(images):
@@ -49,15 +50,25 @@ class WorkLimits:
                 hopeless.append((entry, error))
         return possible, hopeless
 
-    def too_heavy(self, entry: Entry, limit_s: float) -> TooLarge | None:
-        """Return why the image can never be in time, alone on an idle worker."""
+    def too_heavy(self, entry: Entry, limit_s: float) -> ServingError | None:
+        """Return why the image cannot be in time, alone on an idle worker."""
         least_s = entry.megapixels * self._pace.best_s
         if limit_s <= 0 or least_s <= limit_s:
             return None  # without any time it is no matter of the image
-        return TooLarge(
-            f"the image is the work of {entry.megapixels:.0f} megapixels, which takes {least_s:.2g}"
-            f" s at best, and the request has {limit_s:.3g} s; send it smaller, or give it more "
-            "time"
+        return self._never_in_time(
+            f"the image is the work of {entry.megapixels:.3g} megapixels", least_s, limit_s
+        )
+
+    def _never_in_time(self, work: str, least_s: float, limit_s: float) -> ServingError:
+        """Return TooLarge for what `timeout` is too short for, else DeadlineExceeded.
+
+        Where only the time that this caller gives is too short, the same images can be sent again.
+        """
+        too_large = least_s > self._timeout_s
+        error = TooLarge if too_large else DeadlineExceeded
+        return error(
+            f"{work}, which takes {least_s:.2g} s at best, and the request has {limit_s:.3g} s; "
+            + ("send fewer or smaller images at a time" if too_large else "give it more time")
         )
 
     def refusal(self, entries: Sequence[Entry], limit_s: float, now: float) -> ServingError | None:
@@ -68,11 +79,8 @@ class WorkLimits:
             return None  # nearly always
         least_s = megapixels * self._pace.best_s / self._turns.workers
         if len(entries) > 1 and least_s > limit_s:
-            return TooLarge(
-                f"the {len(entries)} images are the work of {megapixels:.0f} megapixels, which "
-                f"takes {least_s:.2g} s at best, and the request has {limit_s:.3g} s; send fewer "
-                "or smaller images at a time"
-            )
+            work = f"the {len(entries)} images are the work of {megapixels:.3g} megapixels"
+            return self._never_in_time(work, least_s, limit_s)
         heavy = [entry.megapixels for entry in entries if entry.heavy]
         ahead_s = self._pace.decode_s(self._waiting.heavy.megapixels) + self._turns.heavy_running_s
         error = self._too_late(sum(heavy), ahead_s, self._turns.heavy_workers(now), limit_s)

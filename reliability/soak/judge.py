@@ -26,8 +26,9 @@ BURST, KILL, KILL_ALL, CRASH, HANG = (
 LABELS_GONE = "label file gone, worker killed"
 STRAIN = frozenset({BURST, KILL, KILL_ALL, CRASH, HANG, LABELS_GONE})
 
-OVERLOADED, NOT_READY, TOO_LARGE, LATE, FAILED = 3004, 3005, 5002, 6000, 10000
+OVERLOADED, NOT_READY, LATE, FAILED = 3004, 3005, 6000, 10000
 BAD_IMAGE = frozenset({5001, 5002})
+AT_BEST = "s at best, and the request has"  # of an estimate, in DeadlineExceeded
 
 
 class Verdict(enum.Enum):
@@ -107,7 +108,7 @@ class Judge:
         name = f"{codes.err_no} {type(error).__name__}"
         if outcome.status not in (None, codes.http_status):
             return Verdict.UNEXPECTED, f"{name} with HTTP {outcome.status}"
-        if codes.err_no in request.errors or self._excused(request, outcome, codes.err_no):
+        if codes.err_no in request.errors or self._excused(request, outcome, error):
             return Verdict.RIGHT_ERROR, name
         return Verdict.UNEXPECTED, f"{name}: {error}"
 
@@ -119,7 +120,7 @@ class Judge:
             if isinstance(result, ServingError):
                 err_no = wire_codes(result).err_no
                 expected = number is None and err_no in BAD_IMAGE
-                if not expected and not self._excused(request, outcome, err_no):
+                if not expected and not self._excused(request, outcome, result):
                     return Verdict.UNEXPECTED, f"of one image: {err_no} {result}"
                 if not expected:
                     errors = f"{err_no} of one image"
@@ -160,10 +161,11 @@ class Judge:
             for category, score in zip(categories, best, strict=True)
         )
 
-    def _excused(self, request: SentRequest, outcome: Outcome, err_no: int) -> bool:
-        """Whether a fault of the timeline explains the error."""
+    def _excused(self, request: SentRequest, outcome: Outcome, error: ServingError) -> bool:
+        """Whether a fault of the timeline, or the caller's own deadline, explains the error."""
+        err_no = wire_codes(error).err_no
         strained = self._timeline.during(STRAIN, request.service, outcome.began, outcome.ended)
-        if err_no in (OVERLOADED, TOO_LARGE) and request.short:
+        if request.short and (err_no == OVERLOADED or (err_no == LATE and AT_BEST in str(error))):
             # Admission refuses at once what cannot be ready in the time that its caller gives.
             return True
         if err_no in (OVERLOADED, NOT_READY):

@@ -20,6 +20,8 @@ WALL_CLOCKS = {
 MODULES = {"time", "datetime"}
 # What is shown to people and to collectors is wall-clock time; nothing waits for it.
 SHOWN = {"hosts/reload.py", "observation/tracing.py"}
+# These read the clock of what another thread or process has computed, which nothing sets.
+COMPUTING = {"engine/decode_process.py", "engine/decode_thread.py"}
 
 
 def wall_clocks(source: str) -> list[str]:
@@ -57,7 +59,7 @@ def test_nothing_waits_by_the_wall_clock(root: Path) -> None:
         for path in package.rglob("*.py")
         if wall_clocks(path.read_text(encoding="utf-8"))
     }
-    assert found == SHOWN
+    assert found == SHOWN | COMPUTING
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,12 @@ ROOMS = ("converter", "pipeline", "client", "tools", "examples", "benchmarks", "
 STARTED = {
     "benchmarks/bare.py",
     "benchmarks/load.py",
+    "converter/reading/reading_process.py",
     "converter/targets/lite_trial.py",
+    "pipeline/engine/decoder.py",
     "pipeline/engine/worker.py",
+    "reliability/attack/alone.py",
+    "reliability/attack/probe.py",
     "reliability/faults/plain_service.py",
     "reliability/soak/probe.py",
 }
@@ -39,6 +43,9 @@ def commands() -> list[str]:
 def command_line(name: str) -> list[str]:
     if name.endswith("__main__.py"):
         return [sys.executable, "-m", str(Path(name).parent).replace("/", ".")]
+    module = name.removesuffix(".py").replace("/", ".")
+    if f'prog="python -m {module}"' in (ROOT / name).read_text():
+        return [sys.executable, "-m", module]
     return [sys.executable, name]
 
 

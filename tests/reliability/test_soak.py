@@ -202,10 +202,13 @@ def test_a_callers_own_deadline_must_be_over_too(
 
 def test_a_request_without_the_time_for_it_may_be_refused_at_once(judge: Judge) -> None:
     hurried = sent(0, short=True, deadline_s=0.005)
-    for error, status in ((Overloaded("it has 0.5 ms"), 429), (TooLarge("4 images"), 413)):
+    estimate = "the 4 images take 0.01 s at best, and the request has 0.005 s"
+    for error, status in ((Overloaded("it has 5 ms"), 429), (DeadlineExceeded(estimate), 504)):
         refused = outcome(error, status, 0.0)
         assert verdict(judge, hurried, refused) is Verdict.RIGHT_ERROR
         assert verdict(judge, sent(0), refused) is Verdict.UNEXPECTED
+    too_large = outcome(TooLarge(estimate), 413, 0.0)
+    assert verdict(judge, hurried, too_large) is Verdict.UNEXPECTED
 
 
 def test_a_failed_prediction_takes_more_deaths_than_retries(

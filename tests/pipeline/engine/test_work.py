@@ -192,8 +192,11 @@ async def test_an_image_that_can_never_be_in_time_is_named_with_estimate_and_lim
     (entry,) = house.entries(245.0)
     assert house.limits.too_heavy(entry, 10.0) is None
     assert house.limits.too_heavy(entry, 2.0) is None  # twice as fast as lately, it may be
+    (huge,) = house.entries(2450.0)
+    assert isinstance(house.limits.too_heavy(huge, 10.0), TooLarge)
+    # Within the service's own time it can be done: only this caller has too little.
     error = house.limits.too_heavy(entry, 1.0)
-    assert isinstance(error, TooLarge)
+    assert isinstance(error, DeadlineExceeded)
     assert "245 megapixels" in str(error)
     assert "1.2 s at best" in str(error)
     assert "has 1 s" in str(error)
@@ -207,6 +210,9 @@ async def test_images_that_can_never_be_in_time_together_are_refused() -> None:
     error = house.limits.refusal(house.entries(*[245.0] * 17), 10.0, 0.0)
     assert isinstance(error, TooLarge)
     assert "send fewer or smaller images at a time" in str(error)
+    hurried = house.limits.refusal(sixteen, 1.0, 0.0)
+    assert isinstance(hurried, DeadlineExceeded)
+    assert "give it more time" in str(hurried)
 
 
 async def test_a_queue_of_heavy_images_is_full_when_their_seconds_are_too_many() -> None:

@@ -233,7 +233,7 @@ def test_origins_as_browsers_send_them(folder: Path) -> None:
         ("!!python/object/apply:os.system ['true']", "cannot be read as YAML"),
         ("http_port: !!int x", "has a value that does not fit its tag"),
         ("http_port: !!timestamp x", "has a value that does not fit its tag"),
-        ("http_port: " + "[" * 1000, "too many brackets"),
+        ("http_port: " + "[" * 1000, "more than 64 levels deep"),
         ("http_port: 9292\nhttp_port: 9393", "'http_port' is given twice at line 2"),
     ],
 )
