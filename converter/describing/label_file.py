@@ -97,10 +97,13 @@ def _is_allowed(path: Path, source: Source) -> bool:
 
 
 def _is_hidden(path: Path, root: Path) -> bool:
-    """Whether a file lies in a hidden folder below the root, which may be a home directory."""
+    """Whether a file lies in a hidden folder below the root, which may be a home directory.
+
+    Volumes of Kubernetes hold links to `..data/FILE`, and that is a link to `..2026_11_30.../`.
+    """
     real, root = path.resolve(), root.resolve()
     below = real.relative_to(root).parts if real.is_relative_to(root) else ()
-    return any(part.startswith(".") for part in below)
+    return any(part.startswith(".") and not part.startswith("..") for part in below)
 
 
 def _is_file(path: Path) -> bool:

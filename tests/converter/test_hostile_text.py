@@ -172,6 +172,18 @@ def test_a_label_file_within_the_export(
     assert run(capsys, "convert", outside, "--output", tmp_path / "out")[0] == 0
 
 
+def test_the_links_of_a_volume_of_kubernetes(
+    outside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = outside / "..2026_11_30"
+    written.mkdir()
+    (outside / "..data").symlink_to(written.name)
+    (written / "names.txt").write_text("a\nb\nc\n")
+    (outside / "names.txt").symlink_to("..data/names.txt")
+    (outside / "inference_cls.yaml").write_text(deploy("names.txt"))
+    assert run(capsys, "convert", outside, "--output", tmp_path / "out")[0] == 0
+
+
 @pytest.mark.parametrize("kind", ["secret", "device", "pipe"])
 def test_a_link_in_place_of_the_label_file(
     outside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
