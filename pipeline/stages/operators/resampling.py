@@ -17,8 +17,8 @@ from ..errors import PreprocessError
 
 # An image of 1 x 40000 pixels, its short side enlarged to 256, would take gigabytes.
 MAX_RESIZED_PIXELS = 100_000_000
-# An image that is enlarged by its short side: a file of 200 bytes, 1 x 1500, took 1.7 s and 0.9 GB.
-_MAX_RATIO = 64
+# What the short side of a long and thin image may enlarge it to: 256 pixels, 256 times as long.
+_MAX_ENLARGED_PIXELS = 256 * 256 * 256
 
 _CV2 = {
     "nearest": cv2.INTER_NEAREST,
@@ -124,15 +124,13 @@ def check_enlarged(image: np.ndarray, size: Tuple[int, int]) -> None:
     What is made smaller may be of any ratio: it costs less than decoding it.
 
     Raises:
-        TooLarge: it is larger than `image` [H, W, C], and more than 64 times as long as wide.
+        TooLarge: it is larger than `image` [H, W, C], and has more than 16.8 million pixels.
     """
     pixels = size[0] * size[1]
-    if pixels > image.shape[0] * image.shape[1] and max(size) > _MAX_RATIO * max(1, min(size)):
+    if pixels > max(image.shape[0] * image.shape[1], _MAX_ENLARGED_PIXELS):
         raise TooLarge(
             "the image is too long and thin, {} x {}: enlarged for the model it would have {} x {} "
-            "pixels; send an image at most {} times as long as wide".format(
-                image.shape[1], image.shape[0], *size, _MAX_RATIO
-            )
+            "pixels; crop it".format(image.shape[1], image.shape[0], *size)
         )
 
 

@@ -68,13 +68,13 @@ LONG = [
 
 
 @pytest.mark.parametrize("options", LONG)
-@pytest.mark.parametrize("shape", [(1, 1500, 3), (1500, 1, 3), (2, 130, 3)])
+@pytest.mark.parametrize("shape", [(1, 1500, 3), (1500, 1, 3), (2, 700, 3)])
 def test_a_long_and_thin_image_is_not_enlarged(
     options: dict[str, Any], shape: tuple[int, int, int]
 ) -> None:
     """1 x 1500 pixels, a file of 200 bytes, became 256 x 384,000: 1.7 s and 0.9 GB."""
     prepare = build_preprocess([{"ResizeImage": options}])
-    with pytest.raises(TooLarge, match="at most 64 times as long as wide"):
+    with pytest.raises(TooLarge, match="pixels; crop it"):
         prepare(np.zeros(shape, np.uint8))
 
 
@@ -83,4 +83,4 @@ def test_a_long_image_that_is_made_smaller_may_be_of_any_ratio(options: dict[str
     prepare = build_preprocess([{"ResizeImage": options}])
     short = min(prepare(np.zeros((300, 30_000, 3), np.uint8)).shape[:2])
     assert short == options.get("resize_short", 224)
-    assert min(prepare(np.zeros((10, 600, 3), np.uint8)).shape[:2]) == short
+    assert min(prepare(np.zeros((2, 300, 3), np.uint8)).shape[:2]) == short  # 9.8 million pixels
