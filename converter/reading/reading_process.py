@@ -1,8 +1,8 @@
 """The process that reads one graph: `python -m converter.reading.reading_process REQUEST`.
 
 It imports what it needs, gives up its rights, reads the graph, and writes one line of JSON:
-{"graph": {...}}, {"error": "..."} for what is wrong with the file, {"memory": BYTES} where these
-did not suffice, or {"unexpected": "..."}.
+{"graph": {...}}, {"error": "..."} for what is wrong with the file or with a package that it needs,
+{"memory": BYTES} where these did not suffice, or {"unexpected": "..."}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib
 import json
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConversionError
@@ -24,10 +23,16 @@ def main() -> int:
     request = json.loads(sys.argv[1])
     os.chdir(request["cwd"])
     reader = importlib.import_module(f".{request['reader']}", __package__)
-    for name in getattr(reader, "PACKAGES", ()):
-        with suppress(ImportError):  # the reader reports it
-            importlib.import_module(name)
     path = Path(request["path"])
+    for name in getattr(reader, "PACKAGES", ()):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass  # the reader reports it
+        except Exception as error:  # noqa: BLE001 - nothing of the file was read yet
+            broken = f"{path}: reading it needs {name}, which cannot be imported ({error!r:.300})"
+            print(json.dumps({"error": f"{broken}; install it again"}))
+            return 0
     memory, before = confine(Limits(request["memory"], request["seconds"])), mapped_bytes()
     no_memory = json.dumps({"memory": memory})
     try:

@@ -20,6 +20,7 @@ import pytest
 
 from bundle.inference_yml import TransformOp
 from pipeline.stages.preprocess import build_preprocess
+from protocol.errors import TooLarge
 from tests.conformance.framework_images import SIZES, image
 
 HERE = Path(__file__).resolve().parent
@@ -72,7 +73,11 @@ def check_recorded(case: Case, operators: tuple[TransformOp, ...] | list[Any]) -
     """Compare our arrays with the record: bit for bit, or within the bound of the case."""
     prepare = build_preprocess(operators)
     for name, wanted in recorded(case.framework)["cases"][case.name].items():
-        ours = prepare(image(name))
+        try:
+            ours = prepare(image(name))
+        except TooLarge:
+            assert name == "thin", name  # enlarged to over 20 million pixels, which is refused
+            continue
         assert list(ours.shape) == wanted["shape"], name
         theirs = np.frombuffer(base64.b64decode(wanted["samples"]), "<f4")
         difference = float(np.abs(samples(ours) - theirs).max())

@@ -200,6 +200,18 @@ def test_a_reader_that_was_taken_over_and_replies_anything(
         read_apart(PIR, tmp_path / "inference.json")
 
 
+def test_a_package_that_is_broken_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "onnxruntime.py").write_text("raise OSError('libonnxruntime.so: too short')")
+    monkeypatch.syspath_prepend(str(packages))
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(ConversionError, match=r"needs onnxruntime.*too short.*install it again"):
+        read_apart(ONNX, tmp_path / "model.onnx")
+
+
 def test_a_reply_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crash = tmp_path / "python"
     crash.write_text("#!/bin/sh\nexec yes\n")
