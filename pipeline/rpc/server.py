@@ -15,7 +15,11 @@ from .small_calls import Messages
 
 # So much of a stream may come before its message is read, or refused: most images.
 UNREAD_BYTES = 256 * 1024
-MOST_PENDING = 16_384
+MOST_STREAMS = 128
+# Calls that wait for the event loop, each with what has come of its message. They stay when their
+# connection is closed, so a client that connects again and again adds to them. One call more is
+# CANCELLED, that of an honest caller too. These are the calls of 24 connections.
+MOST_PENDING = 24 * MOST_STREAMS
 
 
 def build_rpc_server(
@@ -53,9 +57,8 @@ def build_rpc_server(
             ("grpc.max_connection_age_grace_ms", int(1000 * longest_s)),
             ("grpc.server_handshake_timeout_ms", 20_000),
             ("grpc.max_allowed_incoming_connections", max_connections),
-            ("grpc.max_concurrent_streams", 128),
-            # Calls that wait for the event loop. Over gRPC's own number (1000 to 3000) any caller's
-            # call is CANCELLED: that of an honest one too, when another begins thousands.
+            ("grpc.max_concurrent_streams", MOST_STREAMS),
+            # gRPC's own number is 1000 to 3000, by chance between them.
             ("grpc.server.max_pending_requests", MOST_PENDING),
             ("grpc.server.max_pending_requests_hard_limit", MOST_PENDING),
             # gRPC would let what is unread grow to 4 MiB for each stream.

@@ -74,14 +74,14 @@ def test_messages_that_arrive_take_what_the_budget_allows(service: Any) -> None:
         assert memory.growth() < 3 * 128 * MIB
 
 
-def test_thousands_of_calls_at_once_cancel_no_call_of_another(service: Any) -> None:
+def test_over_a_thousand_calls_at_once_cancel_no_call_of_another(service: Any) -> None:
     enough = threading.Event()
 
     def begin() -> None:
-        for _ in range(3):
+        for _ in range(2):  # 2 x 10 x 128 calls fit among those that may wait
             with contextlib.ExitStack() as stack:
                 connections = [
-                    stack.enter_context(Http2Connection(service.rpc_port)) for _ in range(20)
+                    stack.enter_context(Http2Connection(service.rpc_port)) for _ in range(10)
                 ]
                 for connection in connections:
                     connection.begin_many(250, WATCH, whole=message(b""))
