@@ -115,6 +115,14 @@ def seconds(step: Callable[[], object]) -> float:
     return min(times)
 
 
+def unit() -> float:
+    """Return the computing time of a fixed piece of work, a millisecond or so, as of now.
+
+    How fast a machine is differs by its make and by what runs beside this.
+    """
+    return seconds(lambda: sum(number * number for number in range(20_000)))
+
+
 def read(form: str, body: bytes, hints: Hints) -> None:
     codec = codec_of(form)
     codec.service_in(body, hints)
@@ -126,19 +134,20 @@ def read(form: str, body: bytes, hints: Hints) -> None:
 def test_a_body_made_to_be_slow_costs_about_as_much_as_an_ordinary_one(name: str) -> None:
     form, body = COSTLY[name]
     ordinary = seconds(lambda: read(form, ORDINARY[form], HINTS))
-    # Some milliseconds for the parts that may be there, whatever the body's size is.
-    allowed = TIMES * ordinary + 0.015
+    # Something for the parts that may be there, whatever the body's size is.
+    allowed = TIMES * ordinary + 40 * unit()
     assert seconds(lambda: read(form, body, HINTS)) < allowed
 
 
 @pytest.mark.parametrize("size", [2**12, 2**15, 2**16, 2**18, 2**19, 2**20])
 @pytest.mark.parametrize("name", COSTLY)
 def test_what_is_read_on_the_event_loop_is_quick(name: str, size: int) -> None:
-    """Less than a millisecond on a quiet core."""
+    """Less than a millisecond on a quiet core; it was 20 to 500 of them."""
     form, body = COSTLY[name]
     quickly = HINTS.quickly()
+    allowed = 12 * unit()
     for cut in (body[:size], body[:size] + body[-100:]):
-        assert seconds(lambda cut=cut: read(form, cut, quickly)) < 0.005  # type: ignore[misc]
+        assert seconds(lambda cut=cut: read(form, cut, quickly)) < allowed  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(("form", "size"), [("json", 2**18), ("rpc", 2**18), ("upload", 2**17)])
