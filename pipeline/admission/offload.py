@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -190,6 +191,7 @@ class Lane:
             Overloaded: the queue is full.
         """
         job = _Job(self._caller, self._service, size, parse, self.reservation)
+        del parse  # a traceback that is kept would keep the body with it
         parsed: _Parsed = await self._queue.run(job)
         return parsed
 
@@ -226,6 +228,8 @@ class _Job:
         try:
             return parse(), None
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+            del parse
+            traceback.clear_frames(error.__traceback__)  # the body again
             return None, error
 
     def end(self, result: object, error: BaseException | None) -> None:
