@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -134,12 +135,15 @@ def test_a_decoder_that_dies_over_an_image_fails_it(
     decoding: DecodeProcess, light: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     prepared(decoding, light)
-    os.kill(pid(decoding), signal.SIGSTOP)  # so that it has the image when it dies
+    first = pid(decoding)
+    os.kill(first, signal.SIGSTOP)  # so that it has the image when it dies
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(prepared(decoding, light)))
     thread.start()
-    os.kill(pid(decoding), signal.SIGKILL)
+    os.kill(first, signal.SIGKILL)
     thread.join(PATIENCE_S)
+    with contextlib.suppress(ChildProcessError):  # it is reaped already
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
     # It may have died before the image came: then another one has decoded it.
     if not isinstance(results[0], np.ndarray):
         assert isinstance(results[0], PredictionFailed)

@@ -344,7 +344,8 @@ def test_records_of_one_byte_are_decrypted_in_short_turns(
             with await asyncio.to_thread(large) as connection:
                 await until(lambda: sum(sizes) >= 100 * 16384)
                 connection.shutdown(socket.SHUT_RDWR)
-            assert max(sizes) > 16384  # ordinary bodies are read in large pieces
+            # Ordinary bodies are read in large pieces, as far as they have come.
+            assert max(sizes) >= 16384
 
     run(main)
 
