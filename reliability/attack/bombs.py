@@ -25,11 +25,14 @@ def segment(marker: int, data: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
 
 
-def progressive(side: int, scans: int, before_frame: bytes = b"") -> bytes:
-    """Return a grey progressive JPEG: a scan of the blocks' means, the others refine nothing."""
+def progressive(side: int, scans: int, before_frame: bytes = b"", *, frame: int = 0xC2) -> bytes:
+    """Return a grey progressive JPEG: a scan of the blocks' means, the others refine nothing.
+
+    `frame` is the marker of its frame, which says how it claims to be coded.
+    """
     blocks = ((side + 7) // 8) ** 2
     start = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64) + before_frame
-    start += segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
+    start += segment(frame, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
     # One code a table, "0": no difference to the last mean; the end of up to 32767 blocks.
     start += segment(0xC4, b"\x00\x01" + bytes(15) + b"\x00")
     start += segment(0xC4, b"\x10\x01" + bytes(15) + b"\xe0")

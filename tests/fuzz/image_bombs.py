@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from reliability.attack.bombs import progressive
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -81,25 +83,9 @@ def grey_animation() -> bytes:
     return whole[:-12] + second + chunk(b"fdAT", pixels) + whole[-12:]
 
 
-def segment(marker: int, data: bytes) -> bytes:
-    """Return a segment of a JPEG."""
-    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
-
-
 def many_scans(scans: int, side: int, frame: int = 0xC2) -> bytes:
     """Return a progressive grey JPEG: one scan for the blocks' means, the others for nothing."""
-    blocks = ((side + 7) // 8) ** 2
-    start = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64)
-    start += segment(frame, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
-    # One code a table, "0": no difference to the last mean; the end of up to 32767 blocks.
-    start += segment(0xC4, b"\x00\x01" + bytes(15) + b"\x00")
-    start += segment(0xC4, b"\x10\x01" + bytes(15) + b"\xe0")
-    means = segment(0xDA, b"\1\1\0" + b"\0\0\0") + bytes((blocks + 7) // 8)
-    bits = ("0" + "1" * 14) * -(-blocks // 32767)
-    bits += "1" * (-len(bits) % 8)
-    ends = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
-    nothing = segment(0xDA, b"\1\1\0" + b"\x01\x3f\0") + ends
-    return start + means + nothing * (scans - 1) + b"\xff\xd9"
+    return progressive(side, scans, frame=frame)
 
 
 def tiff(

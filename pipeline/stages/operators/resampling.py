@@ -6,6 +6,7 @@ however far an image is reduced. Models answer differently to the two.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Optional, Tuple, Union
 
 import cv2
@@ -35,7 +36,7 @@ _ALIASES = {"linear": "bilinear", "cubic": "bicubic", "lanczos4": "lanczos"}
 Box = Tuple[int, int, int, int]
 
 
-class Resample:
+class Resample(ABC):
     """Callable: an image [H, W, C], (width, height) and a box to read -> the resized image.
 
     The box is (left, top, right, bottom) in pixels; None is the whole image.
@@ -52,8 +53,9 @@ class Resample:
         check_pixels(size)
         return self._resize(image, size, box)
 
+    @abstractmethod
     def _resize(self, image: np.ndarray, size: Tuple[int, int], box: Optional[Box]) -> np.ndarray:
-        raise NotImplementedError
+        """Resize what is in `box`; every side has a pixel, and memory is enough."""
 
 
 def resampler(interpolation: Optional[str], backend: str) -> Resample:

@@ -14,6 +14,7 @@ import pytest
 from pipeline.stages.decode import decode_image
 from pipeline.stages.formats import jpeg
 from protocol.errors import UndecodableImage
+from reliability.attack.bombs import segment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fuzz"))
 import image_bombs as bombs
@@ -62,8 +63,8 @@ def test_a_jpeg_of_nothing_but_markers_is_given_up(filling: bytes) -> None:
 def test_a_jpeg_of_many_exif_segments_is_refused(encode: Callable[[str], bytes]) -> None:
     """OpenCV parses each: 8 ms for 64 KiB, whatever the number of pixels."""
     data = encode(".jpg")
-    exif = bombs.segment(0xE1, b"Exif\0\0" + bombs.exif(60_000, 2700))
-    xmp = bombs.segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + bytes(60_000))
+    exif = segment(0xE1, b"Exif\0\0" + bombs.exif(60_000, 2700))
+    xmp = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + bytes(60_000))
     assert decode_image(data[:2] + exif * 4 + xmp * 50 + data[2:]).shape == (61, 83, 3)
     with pytest.raises(UndecodableImage, match="5 segments of EXIF data"):
         decode_image(data[:2] + exif * 5 + data[2:])

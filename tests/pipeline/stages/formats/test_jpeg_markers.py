@@ -16,6 +16,7 @@ from pipeline.stages.decode import DecodeLimits, decode_image
 from pipeline.stages.formats import jpeg
 from pipeline.stages.work import estimated_megapixels
 from protocol.errors import TooLarge, UndecodableImage
+from reliability.attack.bombs import segment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fuzz"))
 import image_bombs as bombs
@@ -47,7 +48,7 @@ INSERTED = [
     b"\xff\xfe\x00\x01",
     b"\xff\xfe\x00\x04ab",
     b"\xff\xc2\x00\x0b\x08\x00\x40\x00\x40\x01\x01\x11\x00",
-    bombs.segment(0xDA, b"\x01\x01\x00\x00\x00\x00") + b"\x40",
+    segment(0xDA, b"\x01\x01\x00\x00\x00\x00") + b"\x40",
 ]
 
 
@@ -62,9 +63,9 @@ def numbered_scans(scans: int) -> tuple[list[bytes], bytes]:
     Every scan sets the mean of the only block: a code of one bit, and 7 bits from 64 on.
     """
     pieces = [
-        bombs.segment(0xDB, b"\0" + b"\x08" * 64),
-        bombs.segment(0xC2, struct.pack(">BHHB", 8, 8, 8, 1) + b"\x01\x11\x00"),
-        bombs.segment(0xC4, b"\x00\x01" + bytes(15) + b"\x07"),
+        segment(0xDB, b"\0" + b"\x08" * 64),
+        segment(0xC2, struct.pack(">BHHB", 8, 8, 8, 1) + b"\x01\x11\x00"),
+        segment(0xC4, b"\x00\x01" + bytes(15) + b"\x07"),
     ]
     pieces += [b"\xff\xda" + SCAN_HEADER + bytes([64 + number]) for number in range(scans)]
     return pieces, b"\xff\xd9"
