@@ -285,7 +285,7 @@ async def test_a_heavy_image_is_alone_in_its_batch_and_keeps_no_light_one_waitin
 async def test_the_limit_of_a_batch_follows_its_estimate(make_engine, until):
     """A worker that is busy with legal work is not killed as hanging; light work has less time."""
     engine = await make_engine(
-        {"facts": {FACT: 0.01}, "delay_s": 1.5}, timeout_s=1.0, hang_grace_s=0.05, retries=0
+        {"facts": {FACT: 0.01}, "delay_s": 4.0}, timeout_s=3.0, hang_grace_s=0.05, retries=0
     )
     pid = engine.status().workers[0].pid
     with pytest.raises(DeadlineExceeded):
