@@ -46,6 +46,15 @@ class Machine:
             free.append(available)
         return max(0, min(free)) if free else None
 
+    def cpu_facts(self) -> dict[str, str]:
+        """Return what /proc/cpuinfo says of the first CPU, by its own names; {} if unknown."""
+        facts: dict[str, str] = {}
+        for line in _text(self._root / "proc" / "cpuinfo").splitlines():
+            key, colon, value = line.partition(":")
+            if colon:
+                facts.setdefault(key.strip(), value.strip())
+        return facts
+
     def oom_kills(self) -> int | None:
         """Return how often the kernel ended a process for memory in this process's cgroups."""
         found = None
