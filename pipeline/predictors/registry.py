@@ -109,6 +109,15 @@ RUNTIMES: Dict[str, Runtime] = {
             extras={"cpu": "onnx", "gpu": "onnx-gpu"},
             made_by="converter export",
         ),
+        Runtime(
+            name="openvino",
+            title="OpenVINO",
+            predictor="openvino_runtime:OpenVinoPredictor",
+            package="openvino",
+            formats=(ONNX, PDMODEL),
+            reads="ONNX and .pdmodel",
+            extras={"cpu": "openvino"},
+        ),
     )
 }
 BACKENDS = (AUTO, *RUNTIMES)
