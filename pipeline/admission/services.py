@@ -10,6 +10,8 @@ from protocol.errors import NotReady, ServiceClosed, ServiceNotFound
 from protocol.reply import ClassifyReply, ImageResult, whole_failure
 from protocol.request import ClassifyRequest, EncodedImage, check_images
 
+from ..changes import Changes, Listener, Unsubscribe
+
 
 class Classifying(Protocol):
     """What a host needs of an engine; `pipeline.engine.Engine` is one."""
@@ -17,6 +19,15 @@ class Classifying(Protocol):
     @property
     def ready(self) -> bool:
         """Whether an image that is sent now would be classified."""
+        ...
+
+    def on_change(self, listener: Listener) -> Unsubscribe:
+        """Have `listener` called after each change of `ready`, until the returned function is.
+
+        It is called on the event loop of the process, takes no time, and reads `ready` itself. The
+        returned function must not keep the engine in memory; `pipeline.changes.Changes` does all
+        this. An engine that learns its state from elsewhere calls it when it learns of a change.
+        """
         ...
 
     @property
@@ -45,14 +56,25 @@ class Services:
     """
 
     def __init__(self, engines: Mapping[str, Classifying], *, max_images: int) -> None:
-        self._engines = dict(engines)
-        self.max_images = max_images
-        self.phase = "starting"
+        self._changes = Changes()
+        self._unsubscribes: list[Unsubscribe] = []
+        self._phase = "starting"
+        self._phase_since = time.monotonic()
+        self.replace(engines, max_images=max_images)
 
     def replace(self, engines: Mapping[str, Classifying], *, max_images: int) -> None:
         """Serve these engines from now on; what the others have is theirs to finish."""
+        for unsubscribe in self._unsubscribes:
+            unsubscribe()
         self._engines = dict(engines)
         self.max_images = max_images
+        notify = self._changes.notify
+        self._unsubscribes = [engine.on_change(notify) for engine in self._engines.values()]
+        notify()
+
+    def on_change(self, listener: Listener) -> Unsubscribe:
+        """Have `listener` called when `phase`, `names`, `ready` or a `state` may have changed."""
+        return self._changes.subscribe(listener)
 
     @property
     def phase(self) -> str:
@@ -63,6 +85,7 @@ class Services:
     def phase(self, phase: str) -> None:
         self._phase = phase
         self._phase_since = time.monotonic()
+        self._changes.notify()
 
     @property
     def names(self) -> tuple[str, ...]:

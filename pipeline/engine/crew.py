@@ -30,9 +30,17 @@ class Crew:
     """
 
     def __init__(
-        self, name: str, settings: EngineSettings, source: WorkSource, machine: Machine
+        self,
+        name: str,
+        settings: EngineSettings,
+        source: WorkSource,
+        machine: Machine,
+        on_readiness: Callable[[], None],
     ) -> None:
-        """Prepare the workers of service `name`, which report to `source`."""
+        """Prepare the workers of service `name`, which report to `source`.
+
+        `on_readiness` is called whenever one of them has become ready, or is no more.
+        """
         self.workers: list[Supervisor] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.complete = False
@@ -40,6 +48,7 @@ class Crew:
         self._settings = settings
         self._source = source
         self._machine = machine
+        self._on_readiness = on_readiness
         self._closed = False
         self._code: list[Any] = []  # what the first worker reported of its classifier's code
         self._rest: asyncio.Task[None] | None = None
@@ -165,7 +174,15 @@ class Crew:
         loop = asyncio.get_running_loop()
         for index in range(len(self.workers), len(self.workers) + more):
             name = f"{self._name}-{index}"
-            worker = Supervisor(name, index, command, self._settings, self._source, self._unfit)
+            worker = Supervisor(
+                name,
+                index,
+                command,
+                self._settings,
+                self._source,
+                self._unfit,
+                self._on_readiness,
+            )
             self.workers.append(worker)
             self.tasks.append(loop.create_task(worker.run(on_start), name=name))
 

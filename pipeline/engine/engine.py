@@ -27,6 +27,7 @@ from protocol.errors import (
 from protocol.reply import ImageResult
 from protocol.request import EncodedImage
 
+from ..changes import Changes, Listener, Unsubscribe
 from ..settings.engine import EngineSettings
 from ..settings.machine import Machine
 from .command import WorkerCommand
@@ -75,7 +76,9 @@ class Engine:
         self._dispatcher = Dispatcher(name, settings, self._counters, on_batch)
         self._limits = WorkLimits(name, settings, self._dispatcher)
         self._machine = machine or Machine()
-        self._crew = Crew(name, settings, self._dispatcher, self._machine)
+        self._changes = Changes()
+        self._was_ready = False
+        self._crew = Crew(name, settings, self._dispatcher, self._machine, self._note_readiness)
         self._workers, self._tasks = self._crew.workers, self._crew.tasks
         self._open = OpenRequests(self._counters, self._dispatcher.waiting)
         self._started: asyncio.Future[None] | None = None
@@ -89,6 +92,10 @@ class Engine:
     def ready(self) -> bool:
         """Whether a worker is up and new work is taken."""
         return not self._stopping and any(worker.state.ready for worker in self._workers)
+
+    def on_change(self, listener: Listener) -> Unsubscribe:
+        """Have `listener` called on the event loop after each change of `ready`, see `Changes`."""
+        return self._changes.subscribe(listener)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -162,6 +169,7 @@ class Engine:
     async def drain(self, timeout_s: float) -> bool:
         """Take no new work; return whether the open requests ended within `timeout_s`."""
         self._draining = True
+        self._note_readiness()
         self._dispatcher.draining = True
         self._dispatcher.dispatch_soon()
         return await self._open.ended(timeout_s)
@@ -170,6 +178,7 @@ class Engine:
         """Stop the workers and fail open requests with ServiceClosed; may be called again."""
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close())
+            self._note_readiness()
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
@@ -194,6 +203,11 @@ class Engine:
     @property
     def _stopping(self) -> bool:
         return self._draining or self._closing is not None
+
+    def _note_readiness(self) -> None:
+        if self.ready != self._was_ready:
+            self._was_ready = not self._was_ready
+            self._changes.notify()
 
     def _worker_started(self, worker: Supervisor) -> None:
         """Note a start, good or bad: end `start`, or fail requests that no worker will answer."""

@@ -68,7 +68,6 @@ class Supervisor:
 
     Attributes:
         name: the worker's name in logs and status.
-        state: where the present worker is in its life.
         facts: what the last worker that was ready reported about itself.
         cause: why the last worker ended, in one line; None while none has.
         starts: how its starts went, and when it is expected.
@@ -82,14 +81,16 @@ class Supervisor:
         settings: EngineSettings,
         source: WorkSource,
         unfit: Callable[[Mapping[str, Any]], str | None],
+        on_readiness: Callable[[], None],
     ) -> None:
         """Prepare worker `index` of a service; `run` starts it.
 
         `unfit` gets the facts of a worker that is ready, and returns why it must not serve, or
-        None.
+        None. `on_readiness` is called after each change of `state.ready`.
         """
         self.name = name
-        self.state = WorkerState.STARTING
+        self._state = WorkerState.STARTING
+        self._on_readiness = on_readiness
         self.facts: Mapping[str, Any] = {}
         self.cause: str | None = None
         self._index = index
@@ -108,6 +109,17 @@ class Supervisor:
         self._restarts = 0
         self._batches = 0
         self._images = 0
+
+    @property
+    def state(self) -> WorkerState:
+        """Where the present worker is in its life."""
+        return self._state
+
+    @state.setter
+    def state(self, state: WorkerState) -> None:
+        was, self._state = self._state, state
+        if state.ready != was.ready:
+            self._on_readiness()
 
     async def started(self) -> None:
         """Wait for the end of an attempt to start, or a moment if none is under way."""

@@ -7,8 +7,6 @@ Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -24,7 +22,6 @@ SERVICE_NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # A client checks once in seconds, and watches once on each of its connections.
 CHECKS, CHECKS_PER_CONNECTION = 256, 16
 WATCHES, WATCHES_PER_CONNECTION = 1024, 4
-_LOOK_EVERY_S = 0.25
 _Response = health_pb2.HealthCheckResponse
 _SERVING, _NOT_SERVING, _UNKNOWN = map(
     _Response.ServingStatus.Value, ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
@@ -44,7 +41,7 @@ class RpcHealth:
         self._messages = messages
         self._checks = Calls("Check", CHECKS, CHECKS_PER_CONNECTION)
         self._watches = Calls("Watch", WATCHES, WATCHES_PER_CONNECTION)
-        self._changes = _Changes(services)
+        self._change = _NextChange(services)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handler of both methods.
@@ -77,7 +74,7 @@ class RpcHealth:
         """Send the state, and every change of it, until the caller leaves or the service stops."""
         self._calls.add(context)
         try:
-            with self._watches.place(context), self._changes.watched():
+            with self._watches.place(context):
                 await self._send_changes(await self._service_of(context), context)
         except PlacesTaken as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
@@ -86,7 +83,7 @@ class RpcHealth:
         last: object = None
         while True:
             # Before the state: what changes while it is sent must be reported too.
-            change = self._changes.next
+            change = self._change.event
             is_last = self._services.phase == "stopping"
             state = self._state(service)
             if state != last:
@@ -115,42 +112,17 @@ class RpcHealth:
         return _SERVING if good else _NOT_SERVING
 
 
-class _Changes:
-    """Wakes the watchers when a state has changed; one look serves them all.
+class _NextChange:
+    """What watchers wait for.
 
     Attributes:
-        next: is set at the next change.
+        event: is set at the next change of a state; several at once set it once.
     """
 
     def __init__(self, services: Services) -> None:
-        self.next = asyncio.Event()
-        self._services = services
-        self._watchers = 0
-        self._looking: asyncio.Task[None] | None = None
+        self.event = asyncio.Event()
+        services.on_change(self._happened)
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Look at the states while there are watchers."""
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look(self._states()), name="health")
-        self._watchers += 1
-        try:
-            yield
-        finally:
-            self._watchers -= 1
-            if not self._watchers:
-                self._looking.cancel()
-                self._looking = None
-
-    async def _look(self, seen: object) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            states = self._states()
-            if states != seen:
-                seen = states
-                self.next.set()
-                self.next = asyncio.Event()
-
-    def _states(self) -> object:
-        names = self._services.names
-        return self._services.phase, *((name, self._services.state(name)) for name in names)
+    def _happened(self) -> None:
+        event, self.event = self.event, asyncio.Event()
+        event.set()

@@ -52,6 +52,7 @@ from pipeline.admin_reply import ReloadReport, Status
 from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
+from pipeline.changes import Changes
 from pipeline.engine.frames import FrameBuffer, FrameError, pack
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
@@ -330,6 +331,7 @@ def frames(data: bytes) -> None:
 class _Engine:
     ready = True
     timeout_s = None
+    on_change = staticmethod(Changes().subscribe)
 
     async def classify(self, images: Any, **_options: Any) -> list[Any]:
         return [(Category(0, "cat", 0.5),) for _ in images]

@@ -11,6 +11,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from pipeline.admission.services import Services
+from pipeline.changes import Changes
 from pipeline.observation.metrics import Metrics
 from pipeline.observation.observer import Observer
 from pipeline.observation.request_log import RequestLog
@@ -47,16 +48,32 @@ DELIBERATE = {
 
 
 class FakeEngine:
-    """Labels an image with its own bytes; `bad...` cannot be decoded; keeps what was requested."""
+    """Labels an image with its own bytes; `bad...` cannot be decoded; keeps what was requested.
+
+    `looks` counts how often `ready` was read.
+    """
 
     def __init__(self) -> None:
-        self.ready = True
+        self._ready = True
+        self.looks = 0
+        self._changes = Changes()
+        self.on_change = self._changes.subscribe
         self.timeout_s: float | None = None
         self.requests: list[dict[str, Any]] = []
         self.error: BaseException | None = None
         self.delay_s = 0.0
         self.release: asyncio.Event | None = None
         self.cancelled = 0
+
+    @property
+    def ready(self) -> bool:
+        self.looks += 1
+        return self._ready
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        self._ready = ready
+        self._changes.notify()
 
     async def classify(self, images: Sequence[EncodedImage], **options: Any) -> list[ImageResult]:
         first = images[0]

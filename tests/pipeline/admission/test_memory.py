@@ -17,6 +17,7 @@ import pytest
 from pipeline.admission.desk import Desk
 from pipeline.admission.inflight import Inflight
 from pipeline.admission.services import Services
+from pipeline.changes import Changes
 from pipeline.observation.observer import Observer
 from pipeline.rpc.server import build_rpc_server
 from pipeline.web.app import build_http_app
@@ -36,6 +37,7 @@ class Engine:
 
     ready = True
     timeout_s = None
+    on_change = staticmethod(Changes().subscribe)
 
     async def classify(self, images: Sequence[EncodedImage], **_options: Any) -> list[ImageResult]:
         await asyncio.sleep(0)

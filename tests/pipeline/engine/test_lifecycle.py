@@ -11,11 +11,15 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from pathlib import Path
 
 import pytest
 
-from pipeline.engine.engine import EngineStartError
+from pipeline.admission.services import Services
+from pipeline.engine.command import WorkerCommand
+from pipeline.engine.engine import Engine, EngineStartError
+from pipeline.settings.engine import EngineSettings
 from protocol.errors import InvalidRequest, NotReady, Overloaded, ServiceClosed
 from protocol.request import encoded
 from tests.patience import PATIENCE_S
@@ -431,3 +435,50 @@ async def test_stop_signals_to_a_worker_change_nothing(make_engine, until, numbe
     os.kill(engine.status().workers[0].pid, number)
     assert labels(await task) == ["sleep:0.4"]
     assert engine.status().workers[0].restarts == 0
+
+
+# --- listeners -----------------------------------------------------------------------------------
+
+
+async def test_listeners_hear_each_change_of_ready_and_nothing_else(make_engine, until):
+    # The pause before a restart: both workers are gone before one is back.
+    engine = await make_engine(workers=2, restart_backoff_s=1.0, start=False)
+    heard = []
+    engine.on_change(lambda: heard.append(engine.ready))
+    await asyncio.wait_for(engine.start(all_workers=True), PATIENCE_S)
+    assert heard == [True]
+    assert labels(await classify(engine, *[b"echo:a"] * 8)) == ["echo:a"] * 8
+    one, other = (worker.pid for worker in engine.status().workers)
+    os.kill(one, signal.SIGKILL)
+    await until(lambda: engine.status().workers[0].restarts == 1)
+    await until(lambda: all(worker.state == "idle" for worker in engine.status().workers))
+    assert heard == [True]
+    for pid in (engine.status().workers[0].pid, other):
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: len(heard) == 3)
+    assert heard == [True, False, True]
+    assert await engine.drain(PATIENCE_S)
+    await engine.close()
+    assert heard == [True, False, True, False]
+
+
+async def test_an_engine_that_closes_without_a_drain_is_heard_once(make_engine):
+    engine = await make_engine()
+    heard = []
+    end = engine.on_change(lambda: heard.append(engine.ready))
+    await asyncio.wait_for(engine.close(), PATIENCE_S)
+    assert heard == [False]
+    end()
+    await engine.close()
+    assert heard == [False]
+
+
+async def test_a_closed_engine_is_not_kept_by_the_services_that_listened():
+    engine = Engine("fake", WorkerCommand("{}", factory="nowhere:build"), EngineSettings())
+    services = Services({"waste": engine}, max_images=4)
+    services.replace({}, max_images=4)
+    await engine.close()
+    gone = weakref.ref(engine)
+    del engine
+    gc.collect()
+    assert gone() is None

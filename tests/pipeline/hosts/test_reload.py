@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pipeline.admission.services import Services
+from pipeline.changes import Changes
 from pipeline.engine.engine import EngineStartError
 from pipeline.hosts.engines import Engines
 from pipeline.hosts.reload import Reloader, ReloadError
@@ -31,6 +32,7 @@ class FakeEngine:
     def __init__(self, name: str) -> None:
         self.name = name
         self.ready = True
+        self.on_change = Changes().subscribe
         self.closed = self.is_starting = False
         self.error: Exception | None = None
         self.may_start, self.may_drain = asyncio.Event(), asyncio.Event()
