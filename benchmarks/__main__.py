@@ -1,4 +1,7 @@
-"""`python -m benchmarks throughput`: how near the service comes to the bare predictor."""
+"""How near the service comes to the bare predictor.
+
+`python -m benchmarks throughput` at many connections, `overhead` at one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from rich.console import Console
 
 from protocol.console import as_command
 
+from . import overhead
 from .bare import ROOT
 from .images import image_files
 from .throughput import Plan, run
@@ -19,6 +23,10 @@ from .throughput import Plan, run
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one benchmark; return 1 if an answer was wrong or missing."""
     options = _parser().parse_args(arguments)
+    return int(options.measure(options))
+
+
+def _throughput(options: argparse.Namespace) -> int:
     plan = Plan(
         config=options.config.resolve(),
         bundle=options.bundle.resolve(),
@@ -37,24 +45,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if any(outcome.wrong or outcome.failed for outcome in outcomes) else 0
 
 
+def _overhead(options: argparse.Namespace) -> int:
+    plan = overhead.Plan(
+        config=options.config.resolve(),
+        bundle=options.bundle.resolve(),
+        service=options.service,
+        images=image_files(options.images.resolve(), options.pictures),
+        rounds=options.rounds,
+        images_a_turn=options.turn,
+        overrides=tuple(options.override),
+    )
+    ways = overhead.run(plan, Console())
+    return 1 if any(way.wrong for way in ways.values()) else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     throughput = commands.add_parser("throughput", help="requests a second beside the bare limit")
     add = throughput.add_argument
-    add("--config", type=Path, default=ROOT / "configs/waste.yml")
-    add("--bundle", type=Path, default=ROOT / "serving_model/waste")
-    add("--service", default="waste")
-    add("--images", type=Path, default=ROOT / "examples/images", help="folder of images to send")
-    add("--pictures", type=int, default=64, help="most images to use of it")
+    _add_common(throughput)
     add("--workers", type=int, default=2)
     add("--devices", default="", help='GPUs that the workers share: "0" or "0,1"; "" is the CPU')
     add("--batch-size", type=int, default=8)
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=6.0, help="of each measurement")
     add("--connections", type=int, nargs="+", default=[1, 4, 16])
-    add("-o", "--override", action="append", default=[], metavar="KEY=VALUE")
+    throughput.set_defaults(measure=_throughput)
+    alone = commands.add_parser("overhead", help="what one connection adds to the classifier")
+    _add_common(alone)
+    alone.add_argument("--rounds", type=int, default=50)
+    alone.add_argument("--turn", type=int, default=10, help="images of each way in a round")
+    alone.set_defaults(measure=_overhead)
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--config", type=Path, default=ROOT / "configs/waste.yml")
+    add("--bundle", type=Path, default=ROOT / "serving_model/waste")
+    add("--service", default="waste")
+    add("--images", type=Path, default=ROOT / "examples/images", help="folder of images to send")
+    add("--pictures", type=int, default=64, help="most images to use of it")
+    add("-o", "--override", action="append", default=[], metavar="KEY=VALUE")
 
 
 if __name__ == "__main__":

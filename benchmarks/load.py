@@ -80,6 +80,11 @@ class Checker:
         self._read = read
         self._known: set[tuple[int, bytes]] = set()
 
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return len(self._scores)
+
     def right(self, image: int, body: bytes) -> bool:
         """Return whether `body` is the right reply for image number `image`."""
         if (image, body) in self._known:
