@@ -72,9 +72,11 @@ class ServiceBase(TypedDict):
 
 
 class Service(ServiceBase, total=False):
-    """The same, with what it serves."""
+    """The same, with what it serves, and what is known of its batches."""
 
     served: Served
+    best_batch: Count
+    images_per_s: dict[str, Seconds]
 
 
 class LastReload(TypedDict):

@@ -86,7 +86,12 @@ def _show(console: Console, before: Status, after: Status, elapsed_s: float) -> 
         why = f": {last['error']}" if last["error"] else ""
         show(f"last reload {_moment(last['at'])}: {last['outcome']}{why}")
     earlier = {service["name"]: service for service in before["services"]}
-    for table in (_services(after), _images(after, earlier, elapsed_s), _workers(after)):
+    for table in (
+        _services(after),
+        _images(after, earlier, elapsed_s),
+        _batches(after),
+        _workers(after),
+    ):
         console.print()
         console.print(table)
 
@@ -142,6 +147,15 @@ def _images(status: Status, earlier: Mapping[str, Service], elapsed_s: float) ->
             now["rejected"],
         )
         _add(table, service["name"], f"{rate:.1f}", *map(str, counts))
+    return table
+
+
+def _batches(status: Status) -> Table:
+    table = _table(("batches", "best"), ("images a second of a worker, by the size of the batch",))
+    for service in status["services"]:
+        rates = service.get("images_per_s", {})
+        text = "   ".join(f"{size}: {rate:.1f}" for size, rate in rates.items())
+        _add(table, service["name"], str(service.get("best_batch") or "?"), text or "?")
     return table
 
 

@@ -16,6 +16,7 @@ from protocol.request import EncodedImage
 from .decode_process import DecodeProcess
 from .decode_thread import DecodeThread
 from .preparing import is_usual, measured, start_of
+from .warming import warmed_up
 from .work import EACH_FACT, light_budget_s
 
 if TYPE_CHECKING:
@@ -75,15 +76,10 @@ def build_classifier(settings_json: str) -> Answering:
     # Only here: a worker with another factory needs neither numpy nor OpenCV.
     from ..classifier import ClassifierSettings, load_classifier
 
+    began = time.monotonic()
     settings = ClassifierSettings.from_json(settings_json)
     classifier = load_classifier(settings)
-    # The runtimes prepare themselves for each new shape; a batch of a size between two of these
-    # costs little more than the next, and is filled up to it by ONNX Runtime on a GPU.
-    sizes = [1]
-    while sizes[-1] < settings.batch_size:
-        sizes.append(min(2 * sizes[-1], settings.batch_size))
-    classifier.warm_up(sizes)
-    return _Classifying(classifier)
+    return _Classifying(classifier, warmed_up(classifier, settings, began))
 
 
 class _Classifying:
@@ -92,13 +88,14 @@ class _Classifying:
     The steps of a user's own class run as they are, in the worker itself.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, facts: Mapping[str, Any] | None = None) -> None:
+        """`facts` are those of the warm-up."""
         self._classifier = classifier
         pace = measured(classifier)
         self._steps = None
         if is_usual(classifier):
             self._steps = _BoundedSteps(classifier, pace.get(EACH_FACT, 0.0))
-        self.facts = {**classifier.facts, **_code_of(type(classifier)), **pace}
+        self.facts = {**classifier.facts, **_code_of(type(classifier)), **pace, **(facts or {})}
         self.stages_s: Mapping[str, float] = {}
 
     @property

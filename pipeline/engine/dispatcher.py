@@ -11,6 +11,7 @@ from protocol.errors import PredictionFailed, ServingError, error_from_wire
 from protocol.reply import Category, ImageResult
 
 from ..settings.engine import EngineSettings
+from .batch_sizes import BatchSizes
 from .entries import Entry
 from .frames import Header, Row
 from .report import BatchReport, OnBatch
@@ -33,6 +34,7 @@ class Dispatcher:
     Attributes:
         waiting: the queue.
         pace: how long images take.
+        sizes: how many images make the best batch.
         turns: whether light or heavy images are next.
         draining: whether batches are formed at once, without waiting to fill.
     """
@@ -43,6 +45,7 @@ class Dispatcher:
         """Serve the engine called `name`; counts settled images in `counters`."""
         self.waiting = WaitingEntries(settings.queue_size)
         self.pace = Pace(settings.timeout_s)
+        self.sizes = BatchSizes(settings.batch_size)
         self.turns = Turns()
         self.draining = False
         self._name = name
@@ -84,6 +87,7 @@ class Dispatcher:
     def worker_free(self, worker: Supervisor) -> None:
         """Give the worker waiting entries, or remember that it is idle."""
         self.pace.measured(worker.facts)
+        self.sizes.measured(worker.facts)
         self._idle.append(worker)
         self.turns.worker_free(worker)
         self._dispatch()
@@ -92,17 +96,23 @@ class Dispatcher:
         """Count it."""
         self._counters.restarts += 1
 
-    def worker_answered(self, batch: Sequence[Entry], results: Header, sent: float) -> None:
+    def worker_answered(
+        self, worker: Supervisor, batch: Sequence[Entry], results: Header, sent: float
+    ) -> None:
         """Hand every row to its own request."""
         if results["failed"]:
             self._log_failures(batch, results)
         for entry, row in zip(batch, results["rows"], strict=True):
             self.settle(entry, _result(row))
+        now = asyncio.get_running_loop().time()
+        run_s = now - sent
         if not any(isinstance(row, dict) for row in results["rows"]):
             # An image that failed took less than its work, or much more.
             work = sum(entry.megapixels for entry in batch)
             self.pace.learn(len(batch), work, results["stages_s"])
-        run_s = asyncio.get_running_loop().time() - sent
+            if not batch[0].heavy:
+                each_s = self.pace.usual_each_s(len(batch), work, run_s, results["stages_s"])
+                self.sizes.ran(worker, len(batch), each_s, now)
         # The shortest of the last runs, forgotten slowly: a sooner deadline is hard to keep.
         self._quickest_s = min(run_s, self._quickest_s * _FORGET or run_s)
         waits_s = [sent - entry.request.since for entry in batch]
@@ -132,6 +142,7 @@ class Dispatcher:
         if worker in self._idle:
             self._idle.remove(worker)
         self.turns.worker_lost(worker)
+        self.sizes.worker_lost(worker)
         again = []
         for entry in batch:
             entry.attempts += 1
@@ -160,7 +171,7 @@ class Dispatcher:
                 self._run_heavy(heavy.take(1, math.inf, late_until), now)
             elif light_waits:
                 most = self.pace.light_batch_megapixels()
-                self._run_light(light.take(self._share(), most, late_until), now)
+                self._run_light(light.take(self._share(now), most, late_until), now)
             else:
                 return
 
@@ -182,13 +193,13 @@ class Dispatcher:
             left_s = entry.request.deadline - now
             worker.send([entry], run_s, [(budget_s, left_s, entry.attempts > 0)])
 
-    def _share(self) -> int:
+    def _share(self, now: float) -> int:
         """Return how many light images the next idle worker takes at most."""
         if self._settings.auto_batching_timeout_s is not None:
             return self._settings.batch_size  # the setting asks for full batches
         # Idle workers share the waiting entries, so that none stays idle while another works.
         share = -(-len(self.waiting.light) // len(self._idle))
-        return min(share, self._settings.batch_size)
+        return self.sizes.size_for(self._idle[-1], share, now)
 
     def _lingers(self, oldest: Entry, now: float) -> bool:
         """Whether the oldest entry still waits for its batch to fill (`auto_batching_timeout`)."""

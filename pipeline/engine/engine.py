@@ -128,6 +128,8 @@ class Engine:
             open_requests=len(self._open),
             workers=tuple(worker.status() for worker in self._workers),
             counters=dataclasses.replace(self._counters),
+            best_batch=self._dispatcher.sizes.best,
+            images_per_s=self._dispatcher.sizes.images_per_s,
         )
 
     async def start(self, *, all_workers: bool = False) -> None:

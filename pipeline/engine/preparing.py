@@ -25,14 +25,18 @@ _LEAST_SHARE = 0.02
 
 def is_usual(classifier: Classifier) -> bool:
     """Whether images are prepared as `Classifier` does it, and not by steps of a user's own."""
+    return all(is_function_of_ours(type(classifier), step) for step in _OWN_STEPS)
+
+
+def is_function_of_ours(kind: type, name: str) -> bool:
+    """Whether a class has this function of `Classifier`, and not one of a user's own."""
     from ..classifier import Classifier
 
-    kind = type(classifier)
-    return all(_function(kind, step) is _function(Classifier, step) for step in _OWN_STEPS)
+    return _function(kind, name) is _function(Classifier, name)
 
 
 def _function(kind: type, name: str) -> object:
-    member = getattr(kind, name)
+    member = getattr(kind, name, None)
     return getattr(member, "__func__", member)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 class WorkerState(str, enum.Enum):
@@ -57,7 +58,9 @@ class WorkerStatus:
 class EngineStatus:
     """One engine now.
 
-    `waiting`, `queue_size` and `counters` count images, `open_requests` requests.
+    `waiting`, `queue_size` and `counters` count images, `open_requests` requests. `best_batch` is
+    the size of a batch that gives most images a second; `images_per_s` are those of one worker, by
+    the size of the batch, as far as they are known.
     """
 
     name: str
@@ -67,3 +70,5 @@ class EngineStatus:
     open_requests: int
     workers: tuple[WorkerStatus, ...]
     counters: Counters
+    best_batch: int = 0
+    images_per_s: Mapping[int, float] = field(default_factory=dict)

@@ -40,7 +40,9 @@ class WorkSource(Protocol):
     def worker_free(self, worker: Supervisor) -> None:
         """The worker can take a batch."""
 
-    def worker_answered(self, batch: Sequence[Entry], results: Header, sent: float) -> None:
+    def worker_answered(
+        self, worker: Supervisor, batch: Sequence[Entry], results: Header, sent: float
+    ) -> None:
         """The results frame of a batch; it has as many rows as the batch has entries.
 
         `sent` is when the worker got it, a time of the loop's clock.
@@ -273,7 +275,7 @@ class Supervisor:
         run.limit.cancel()
         self._run = None
         self.state = WorkerState.IDLE
-        self._source.worker_answered(run.entries, results, run.sent)
+        self._source.worker_answered(self, run.entries, results, run.sent)
         self._source.worker_free(self)
 
     def _hangs(self, limit_s: float) -> None:

@@ -32,6 +32,7 @@ _HEAVY_S = 0.25
 _HEAVY_MEGAPIXELS = 60.0  # whatever the pace: above phone photos
 _LIGHT_BATCH = 4  # as much as so many images that are nearly heavy
 _MEMORY_MEGAPIXELS = 250.0  # the pace follows about so many
+_USUAL_IMAGES = 64.0  # the usual size of images follows about so many
 # Neither a few crafted images nor a busy minute move the pace further from what was measured.
 _LEAST, _MOST = 0.25, 16.0
 _LARGEST_STEP = 4.0
@@ -105,6 +106,7 @@ class Pace:
         """Begin with a slow pace, for a service that replies within `timeout_s`."""
         self.each_s = 0.0
         self.predict_s = 0.0
+        self._usual_weight = 0.0  # of an image of the last light batches
         self._heavy_s = min(_HEAVY_S, timeout_s / 8)
         self.light_batch_s = _LIGHT_BATCH * self._heavy_s
         self._measured_s = _UNMEASURED_S
@@ -141,6 +143,19 @@ class Pace:
         predict_s = stages_s.get("predict")
         if predict_s:
             self.predict_s += (predict_s / images - self.predict_s) / 8
+
+    def usual_each_s(
+        self, images: int, megapixels: float, run_s: float, stages_s: Mapping[str, float]
+    ) -> float:
+        """Return the seconds an image of a run, as if its images were as large as others lately.
+
+        So runs of large and of small images can be compared.
+        """
+        each = self._weight(images, megapixels) / images
+        before = self._usual_weight or each
+        self._usual_weight = before + (each - before) * images / (images + _USUAL_IMAGES)
+        more = self._usual_weight / each - 1
+        return max(0.0, run_s + more * stages_s.get("decode", 0.0)) / images
 
     def decode_s(self, megapixels: float) -> float:
         """Return how long so many megapixels are likely to take."""

@@ -182,6 +182,7 @@ _VALUES = (
     (GaugeMetricFamily, "serving_queue_images", "Images waiting.", "waiting"),
     (GaugeMetricFamily, "serving_queue_limit_images", "Images that may wait.", "queue_size"),
     (GaugeMetricFamily, "serving_open_requests", "Requests waiting or computed.", "open_requests"),
+    (GaugeMetricFamily, "serving_best_batch_images", "Best size of a batch.", "best_batch"),
     (GaugeMetricFamily, "serving_ready", "Whether the service can reply.", "ready"),
 )
 _OUTCOMES = ("answered", "failed", "expired", "abandoned", "rejected")
@@ -204,10 +205,17 @@ class _EngineCollector(Collector):
             "serving_images", "Images by outcome.", labels=["service", "outcome"]
         )
         workers = GaugeMetricFamily("serving_workers", "Workers.", labels=["service", "state"])
+        rates = GaugeMetricFamily(
+            "serving_batch_images_per_second",
+            "Images a second of one worker, by the size of the batch.",
+            labels=["service", "batch"],
+        )
         for name, status in statuses.items():
+            for size, rate in status.images_per_s.items():
+                rates.add_metric([name, str(size)], rate)
             for outcome in _OUTCOMES:
                 images.add_metric([name, outcome], getattr(status.counters, outcome))
             states = Tally(worker.state for worker in status.workers)
             for state in WorkerState:
                 workers.add_metric([name, state.value], states[state])
-        yield from (images, workers)
+        yield from (images, workers, rates)

@@ -105,7 +105,11 @@ OP: Section = {
         whole(1, 3_600_000, also=(-1,)), -1, "ms from the end of a request to its reply; -1: 10 000"
     ),
     "retry": Key(whole(0, 10), 1, "times an image is tried again after its worker died"),
-    "batch_size": Key(whole(1, 1024), 8, "most images in one run of the model"),
+    "batch_size": Key(
+        whole(1, 1024),
+        8,
+        "most images in one run of the model; how many are best, up to that, is measured",
+    ),
     "auto_batching_timeout": Key(
         number(-1, 60_000), -1, "ms to wait for a batch to fill; -1: take what waits, at once"
     ),
