@@ -59,6 +59,13 @@ class Facts(TypedDict, total=False):
     model: str | float | None
 
 
+class Tuning(TypedDict, total=False):
+    """What became of the bundle's tuning, as `settings.tuned.TuningUse`; only the line is shown."""
+
+    state: str
+    text: str
+
+
 class ServiceBase(TypedDict):
     """One service, as `engine.status.EngineStatus`."""
 
@@ -77,6 +84,7 @@ class Service(ServiceBase, total=False):
     served: Served
     best_batch: Count
     images_per_s: dict[str, Seconds]
+    tuning: Tuning
 
 
 class LastReload(TypedDict):

@@ -81,6 +81,8 @@ def _show(console: Console, before: Status, after: Status, elapsed_s: float) -> 
     for service in after["services"]:
         if "served" in service:
             show(served_lines(service["name"], service["served"]))
+        if service.get("tuning", {}).get("text"):
+            show(f"  {service['tuning']['text']}")
     last = after["last_reload"]
     if last is not None:
         why = f": {last['error']}" if last["error"] else ""

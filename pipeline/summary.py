@@ -54,6 +54,8 @@ def summary(
             rows.append(("  rpc", f'{rpc}, name "{op.name}"{tls}'))
         workers = engines[op.name].size
         rows.append(("  workers", _workers(op, facts, workers)))
+        if op.tuning.text:
+            rows.append(("  tuning", op.tuning.text))
         too_slow = misfit(facts, op.engine, workers)
         if too_slow is not None:
             rows.append(("  warning", too_slow))

@@ -163,6 +163,7 @@ class StandaloneHost:
     def status(self) -> dict[str, Any]:
         """Return what `python -m pipeline status` shows."""
         served = self.served()
+        tunings = {op.name: op.tuning for op in self._reloader.settings.ops}
         return {
             "version": version(),
             "pid": os.getpid(),
@@ -176,6 +177,7 @@ class StandaloneHost:
                     **dataclasses.asdict(engine.status()),
                     "facts": dict(engine.facts),
                     "served": served[name],
+                    "tuning": dataclasses.asdict(tunings[name]),
                 }
                 for name, engine in self.engines.items()
             ],

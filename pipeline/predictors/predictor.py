@@ -29,6 +29,7 @@ class PredictorOptions:
         memory_optim: let the runtime reuse memory between layers.
         precision: "fp32", "fp16" or "bf16".
         fetch: alias of the output that holds the scores; None: `prediction`, or the first.
+        form: the form of the bundle's graph to load; None: the registry chooses.
     """
 
     device: str = "cpu"
@@ -38,6 +39,7 @@ class PredictorOptions:
     memory_optim: bool = True
     precision: str = "fp32"
     fetch: Optional[str] = None
+    form: Optional[str] = None
 
 
 class Predictor(Protocol):

@@ -55,6 +55,11 @@ def flag(value: object) -> str | None:
     return None if isinstance(value, bool) else "True or False"
 
 
+def flag_or_empty(value: object) -> str | None:
+    """Accept true, false and nothing."""
+    return None if value is None or isinstance(value, bool) else "True, False or empty"
+
+
 def text(value: object) -> str | None:
     """Accept a text that is not empty."""
     return None if isinstance(value, str) and value.strip() else "a text"

@@ -17,8 +17,9 @@ from pathlib import Path
 from .access import AccessSettings, access_settings, api_keys
 from .api_keys import ApiKey, ApiKeysError
 from .checks import service_name
+from .cpu import cpu_fingerprint
 from .errors import ConfigError
-from .machine import Machine, whole_cores
+from .machine import Machine
 from .op import OpSettings, op_settings
 from .paths import Places
 from .tree import ConfigTree, read_tree
@@ -80,6 +81,7 @@ def load_settings(
     *,
     working: Path | None = None,
     working_keys: Collection[str] | None = None,
+    machine: Machine | None = None,
 ) -> ServiceSettings:
     """Read `path`, apply `overrides` ("op.waste.concurrency=4"), check, and freeze.
 
@@ -92,10 +94,11 @@ def load_settings(
     tree = read_tree(path, overrides, Places(path, working, working_keys))
     values = tree.values
     http_port, rpc_port = _public_ports(tree)
-    ops = _ops(tree)
+    ops = _ops(tree, machine or Machine())
     access, keys, key_warning = _access(tree)
     dag, log = values["dag"], values["log"]
-    warnings = (tree.warning, key_warning, _outside_warning(tree), _memory_warning(tree))
+    warnings = [tree.warning, key_warning, _outside_warning(tree), _memory_warning(tree)]
+    warnings += [_tuning_warning(tree, op) for op in ops]
     return ServiceSettings(
         source=str(path),
         file=os.path.realpath(tree.places.file),
@@ -141,6 +144,11 @@ def _memory_warning(tree: ConfigTree) -> str | None:
     )
 
 
+def _tuning_warning(tree: ConfigTree, op: OpSettings) -> str | None:
+    warning = op.tuning.warning
+    return None if warning is None else f"{tree.path}: op.{op.name}: {warning}"
+
+
 def _public_ports(tree: ConfigTree) -> tuple[int | None, int | None]:
     """Return the HTTP port and the RPC port."""
     http_port, rpc_port = tree.values["http_port"], tree.values["rpc_port"]
@@ -156,7 +164,7 @@ def _public_ports(tree: ConfigTree) -> tuple[int | None, int | None]:
     return http_port, rpc_port
 
 
-def _ops(tree: ConfigTree) -> tuple[OpSettings, ...]:
+def _ops(tree: ConfigTree, machine: Machine) -> tuple[OpSettings, ...]:
     names = tuple(tree.values["op"])
     if not names:
         raise ConfigError(
@@ -167,8 +175,11 @@ def _ops(tree: ConfigTree) -> tuple[OpSettings, ...]:
         if wrong is not None:
             raise ConfigError(f"{tree.path}: op: a service is called {name!r}; it must be {wrong}")
     queue_size = tree.values["dag"]["channel_size"] or DEFAULT_QUEUE_SIZE
-    cores = max(1, whole_cores(Machine().cores()) // len(names))
-    return tuple(op_settings(tree, name, queue_size=queue_size, cores=cores) for name in names)
+    cpu = cpu_fingerprint(machine)
+    cores = max(1, cpu.cores // len(names))
+    return tuple(
+        op_settings(tree, name, queue_size=queue_size, cores=cores, cpu=cpu) for name in names
+    )
 
 
 def _access(tree: ConfigTree) -> tuple[AccessSettings, tuple[ApiKey, ...], str | None]:

@@ -43,7 +43,7 @@ def differences(here: CpuFingerprint, there: CpuFingerprint) -> str | None:
 
 
 def _model(facts: Mapping[str, str]) -> str:
-    """Return the name; family, model and stepping tell apart what a virtual machine calls alike."""
+    """Return the name; family, model and stepping, for virtual machines call many CPUs alike."""
     if "CPU implementer" in facts:
         keys, name = ["CPU implementer", "CPU part", "CPU variant", "CPU revision"], "Arm"
     else:

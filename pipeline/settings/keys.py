@@ -20,6 +20,7 @@ from .checks import (
     class_name,
     devices,
     flag,
+    flag_or_empty,
     names,
     number,
     one_of,
@@ -76,11 +77,15 @@ LOCAL_SERVICE_CONF: Section = {
     "thread_num": Key(
         whole(1, 1024, also=(None,)),
         None,
-        "threads a worker; empty: the service's share of the cores / concurrency",
+        "threads a worker; empty: as tuned, else the service's share of the cores / concurrency",
     ),
     "mem_optim": Key(flag, True, "let Paddle reuse memory between layers"),
     "ir_optim": Key(flag, True, "let Paddle optimise the graph (0.9's default was False)"),
-    "precision": Key(one_of("fp32", "fp16", "bf16"), "fp32", "arithmetic of the model"),
+    "precision": Key(
+        one_of("fp32", "fp16", "bf16", None),
+        None,
+        "arithmetic of the model; empty: as tuned (docs/tuning.md), else `fp32`",
+    ),
     "use_calib": Key(anything, None, "", no_effect="it belongs to TensorRT's int8"),
     "use_mkldnn": Key(flag, True, "oneDNN on the CPU (0.9's default was False)"),
     "mkldnn_cache_capacity": Key(anything, None, "", no_effect="the predictor chooses it"),
@@ -90,7 +95,8 @@ LOCAL_SERVICE_CONF: Section = {
     "backend": Key(
         one_of(*registry.BACKENDS),
         registry.AUTO,
-        f"the runtime that predicts; {registry.meaning()}",
+        f"the runtime that predicts; {registry.meaning()}; a tuning that fits comes before this "
+        "order (docs/tuning.md)",
         ours=True,
     ),
 }
@@ -99,16 +105,18 @@ OP: Section = {
     "concurrency": Key(
         whole(1, 256, also=(None,)),
         None,
-        "worker processes; empty: one a GPU of `devices`, else one a core of the service's share",
+        "worker processes; empty: one a GPU of `devices`, else as tuned, else one a core of the "
+        "service's share",
     ),
     "timeout": Key(
         whole(1, 3_600_000, also=(-1,)), -1, "ms from the end of a request to its reply; -1: 10 000"
     ),
     "retry": Key(whole(0, 10), 1, "times an image is tried again after its worker died"),
     "batch_size": Key(
-        whole(1, 1024),
-        8,
-        "most images in one run of the model; how many are best, up to that, is measured",
+        whole(1, 1024, also=(None,)),
+        None,
+        "most images in one run of the model; how many are best, up to that, is measured; empty: "
+        "as tuned, else 8",
     ),
     "auto_batching_timeout": Key(
         number(-1, 60_000), -1, "ms to wait for a batch to fill; -1: take what waits, at once"
@@ -144,9 +152,10 @@ OP: Section = {
         whole(1), 50_000_000, "a larger image is refused before it is decoded", ours=True
     ),
     "fast_decode": Key(
-        flag,
-        False,
-        "decode large JPEGs at a fraction of their size; scores differ a little",
+        flag_or_empty,
+        None,
+        "decode large JPEGs at a fraction of their size; scores differ a little; empty: as tuned, "
+        "else False",
         ours=True,
     ),
     "start_timeout": Key(whole(1), 120, "seconds a worker may need to be ready", ours=True),

@@ -14,6 +14,7 @@ from pipeline.hosts.ports import Addresses
 from pipeline.settings.config import load_settings
 from pipeline.settings.engine import EngineSettings
 from pipeline.settings.op import DEFAULT_TIMEOUT_MS
+from pipeline.settings.tuned import DEFAULT_BATCH_SIZE
 from pipeline.stages.decode import DEFAULT_MAX_PIXELS
 from pipeline.summary import summary
 
@@ -73,7 +74,7 @@ def test_each_of_the_keys_mends_it() -> None:
 def test_no_deployment_of_ours_is_warned_of_on_two_slow_cores(root: Path, name: str) -> None:
     op = yaml.safe_load((root / "configs" / f"{name}.yml").read_text(encoding="utf-8"))["op"][name]
     settings = EngineSettings(
-        batch_size=op["batch_size"],
+        batch_size=op["batch_size"] or DEFAULT_BATCH_SIZE,
         timeout_s=op.get("timeout", DEFAULT_TIMEOUT_MS) / 1000,
         max_image_megapixels=op.get("max_image_pixels", DEFAULT_MAX_PIXELS) / 1e6,
     )
