@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from protocol.reply import ImageResult
 from protocol.request import EncodedImage
 
+from ..stages.work import is_surely_quick
 from .decode_process import DecodeProcess
 from .decode_thread import DecodeThread
 from .preparing import is_usual, measured, start_of
@@ -119,20 +120,29 @@ class _Classifying:
 
 
 class _BoundedSteps:
-    """Decoding and preprocessing: of heavy images in a process, of others in a thread."""
+    """Decoding and preprocessing: of heavy images in a process, of others in a thread.
+
+    Batches of nothing but small JPEGs need no bound, and are prepared here: to wake a thread and be
+    woken by it costs more than many other steps of a request.
+    """
 
     def __init__(self, classifier: Classifier, each_s: float) -> None:
         """`each_s` is what an image takes beside its pixels."""
         self.process = DecodeProcess(start_of(classifier))
         self._light_s = light_budget_s(each_s)
-        self._thread = DecodeThread(lambda data: classifier.preprocess(classifier.decode(data)))
+        self._prepare = lambda data: classifier.preprocess(classifier.decode(data))
+        self._thread = DecodeThread(self._prepare)
 
     def prepared(
         self, images: Sequence[bytes], budgets_s: Budgets
     ) -> tuple[list[np.ndarray | Exception], float]:
         """Return what the model is fed of each image, and how long that took."""
         began = time.perf_counter()
-        prepared = [] if budgets_s else self._thread.prepared(images, self._light_s)
+        prepared: list[np.ndarray | Exception] = []
+        if not budgets_s and all(map(is_surely_quick, images)):
+            prepared = [_result_of(self._prepare, data) for data in images]
+        elif not budgets_s:
+            prepared = self._thread.prepared(images, self._light_s)
         decode_s = time.perf_counter() - began
         # Heavy images, or those that are left of others because the threads are worn.
         bounds = budgets_s or [(self._light_s, 5 * self._light_s, True)] * len(images)
@@ -152,6 +162,13 @@ class _BoundedSteps:
         began = time.perf_counter()
         (array,) = self._thread.prepared([image], min(budget_s, left_s))
         return array, time.perf_counter() - began
+
+
+def _result_of(prepare: Callable[[bytes], np.ndarray], data: bytes) -> np.ndarray | Exception:
+    try:
+        return prepare(data)
+    except Exception as error:  # noqa: BLE001 - raised again by the classifier
+        return error
 
 
 def _code_of(kind: type) -> dict[str, Any]:

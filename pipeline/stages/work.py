@@ -11,7 +11,11 @@ import struct
 
 from protocol.errors import UndecodableImage
 
+from .formats import jpeg
 from .formats.image_format import format_of
+
+# A hundredth of the time that an image which is not heavy may take, or less.
+_QUICK_MEGAPIXELS = 2.0
 
 
 def estimated_megapixels(image: bytes) -> float:
@@ -31,3 +35,18 @@ def estimated_megapixels(image: bytes) -> float:
         return image_format.work(image, *size)
     except (struct.error, IndexError, UndecodableImage):
         return 0.0
+
+
+def is_surely_quick(image: bytes) -> bool:
+    """Return whether decoding `image` needs no bound on its time: the header says that it is small.
+
+    A JPEG of Huffman codes takes no longer than its header says, but for a small factor. Of other
+    formats a few bytes may unpack to far more work.
+    """
+    if not jpeg.matches(image):
+        return False
+    try:
+        work = jpeg.bounded_work(image)
+    except (struct.error, IndexError, UndecodableImage):
+        return False
+    return work is not None and work <= _QUICK_MEGAPIXELS

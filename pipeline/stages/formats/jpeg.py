@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Iterator, Optional, Tuple
+from typing import Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -27,6 +27,9 @@ _SCAN = 0xDA
 _END = 0xD9
 # Sequential, by Huffman or arithmetic coding: one scan may hold all components.
 _SEQUENTIAL = (0xC0, 0xC1, 0xC9)
+
+# Baseline, extended and progressive.
+_HUFFMAN = (0xC0, 0xC1, 0xC2)
 
 # The next marker, wherever it stands. Neither FF 00 (a byte FF of the pixels) nor further FFs are
 # one; TEM (01) and the restart markers (D0 to D7) have no content and change nothing here.
@@ -84,8 +87,8 @@ def complete(data: bytes) -> bool:
     end mark are common (cameras pad) and fine. An end mark before the pixels is that of the
     thumbnail in a photo's EXIF data, which is a whole JPEG.
     """
-    pixels = next((at for marker, at in _header(data) if marker == _SCAN), len(data))
-    return data.rfind(b"\xff\xd9", pixels) > 0
+    pixels = _head(data).scan_at
+    return data.rfind(b"\xff\xd9", len(data) if pixels is None else pixels) > 0
 
 
 def guard(data: bytes, width: int, height: int) -> bytes:
@@ -94,24 +97,43 @@ def guard(data: bytes, width: int, height: int) -> bytes:
     Raises:
         UndecodableImage: there are too many.
     """
-    exif = [
-        at for marker, at in _header(data) if marker == _APP1 and data.startswith(_EXIF, at + 2)
-    ]
-    if len(exif) > _MAX_EXIF_SEGMENTS:
+    head = _head(data)
+    if head.exif > _MAX_EXIF_SEGMENTS:
         raise UndecodableImage(
             "the JPEG has {} segments of EXIF data; at most {} are read, save it again as an "
-            "ordinary JPEG".format(len(exif), _MAX_EXIF_SEGMENTS)
+            "ordinary JPEG".format(head.exif, _MAX_EXIF_SEGMENTS)
         )
-    check_scans(data, width * height)
+    if not head.has_one_scan:
+        check_scans(data, width * height)
     return data
 
 
 def work(data: bytes, width: int, height: int) -> float:
     """Return the work of decoding: pixels and samples, those that pad the blocks too, and bytes."""
-    frame = _frame(data)
-    if frame is None:
-        return 0.0
-    marker, position = frame
+    head = _head(data)
+    return 0.0 if head.frame is None else _work(data, head, width, height)
+
+
+def bounded_work(data: bytes) -> Optional[float]:
+    """Return `work` where it is about the most that decoding takes, whatever the bits are.
+
+    Of Huffman codes each scan goes once over the blocks of the frame, and `work` counts each place
+    that may begin a scan. An arithmetic decoder takes far longer over some bits than over others:
+    then, and without a frame, it is None.
+
+    Raises:
+        struct.error, IndexError, UndecodableImage: the header is cut off or damaged.
+    """
+    head = _head(data)
+    if head.frame is None or head.frame[0] not in _HUFFMAN:
+        return None
+    height, width = struct.unpack_from(">HH", data, head.frame[1] + 3)
+    return _work(data, head, width, height)
+
+
+def _work(data: bytes, head: _Head, width: int, height: int) -> float:
+    assert head.frame is not None  # noqa: S101 - for mypy
+    marker, position = head.frame
     sampling = data[position + 9 : position + 8 + 3 * data[position + 7] : 3]
     across = max([1, *(factors >> 4 for factors in sampling)])
     down = max([1, *(factors & 15 for factors in sampling)])
@@ -121,7 +143,7 @@ def work(data: bytes, width: int, height: int) -> float:
     coding = "huffman" if marker in (0xC0, 0xC1) else "progressive"
     if marker > 0xC8:
         coding = "arithmetic"
-    scans = 1 if _ends_with_first_scan(data) else min(_most_scans(data), _MAX_SCANS)
+    scans = 1 if head.has_one_scan else min(_most_scans(data), _MAX_SCANS)
     return (
         _PER_PIXEL * pixels
         + (_PER_SAMPLE[coding] + _PER_SCAN[coding] * (scans - 1)) * samples
@@ -135,7 +157,7 @@ def frame_of(data: bytes) -> Optional[Tuple[Tuple[int, int], bool]]:
         found = size(data)
     except (struct.error, IndexError):
         return None
-    return None if found is None else (found, _ends_with_first_scan(data))
+    return None if found is None else (found, _head(data).has_one_scan)
 
 
 def check_scans(data: bytes, pixels: int) -> None:
@@ -145,7 +167,7 @@ def check_scans(data: bytes, pixels: int) -> None:
         UndecodableImage: there are too many; the text has the number.
     """
     # Only a file that may have too many is walked through.
-    if _ends_with_first_scan(data) or _most_scans(data) <= _ALWAYS_FINE:
+    if _head(data).has_one_scan or _most_scans(data) <= _ALWAYS_FINE:
         return
     scans = _count_scans(data)
     if scans > _MAX_SCANS:
@@ -210,17 +232,44 @@ def _is_frame(marker: int) -> bool:
     return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
 
 
-def _ends_with_first_scan(data: bytes) -> bool:
-    """Return whether the first scan has every component; libjpeg then reads no second one."""
-    components = 0
-    for marker, position in _header(data):
-        if _is_frame(marker):
+class _Head(NamedTuple):
+    """What stands before the pixels.
+
+    Attributes:
+        frame: the first frame marker and the position after it.
+        scan_at: the position after the first scan marker.
+        exif: how many segments of EXIF data there are.
+        has_one_scan: whether the first scan has every component; libjpeg then reads no second one.
+    """
+
+    frame: Optional[Tuple[int, int]]
+    scan_at: Optional[int]
+    exif: int
+    has_one_scan: bool
+
+
+def _head(data: bytes) -> _Head:
+    """Walk through the header once.
+
+    Raises:
+        UndecodableImage: as `_markers`.
+    """
+    first: Optional[Tuple[int, int]] = None
+    components = exif = 0
+    is_sequential = True
+    for marker, position in _markers(data):
+        if marker == _SCAN:
+            has_one = is_sequential and data[position + 2 : position + 3] == bytes([components])
+            return _Head(first, position, exif, has_one)
+        if marker == _APP1:
+            exif += data.startswith(_EXIF, position + 2)
+        elif _is_frame(marker):
+            first = first or (marker, position)
             if marker not in _SEQUENTIAL or position + 8 > len(data):
-                return False
-            components = data[position + 7]
-        elif marker == _SCAN:
-            return data[position + 2 : position + 3] == bytes([components])
-    return False
+                is_sequential = False
+            else:
+                components = data[position + 7]
+    return _Head(first, None, exif, has_one_scan=False)
 
 
 def _most_scans(data: bytes) -> int:

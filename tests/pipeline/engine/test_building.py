@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -63,6 +64,41 @@ def images() -> list[EncodedImage]:
     rng = np.random.default_rng(5)
     drawn = [rng.integers(0, 255, (240, 260 + i, 3), np.uint8) for i in range(4)]
     return [EncodedImage(cv2.imencode(".jpg", image)[1].tobytes()) for image in drawn]
+
+
+def as_png(image: EncodedImage) -> EncodedImage:
+    pixels = cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    return EncodedImage(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+class Threads(Classifier):
+    """Notes in which thread each image was decoded."""
+
+    seen: ClassVar[list[int]] = []
+
+    def decode(self, data: bytes) -> np.ndarray:
+        self.seen.append(threading.get_ident())
+        return super().decode(data)
+
+
+def test_small_jpegs_alone_are_prepared_without_the_decode_thread(
+    root: Path, images: list[EncodedImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.engine.building.is_usual", lambda _classifier: True)
+    classifier = made(Threads, root)
+    running = _Classifying(classifier)
+    here = threading.get_ident()
+
+    def threads_of(batch: Sequence[EncodedImage]) -> set[int]:
+        Threads.seen.clear()
+        assert shown(running.answer(batch, [])) == shown(Classifier.classify(classifier, batch))
+        return set(Threads.seen[: len(batch)])
+
+    assert threads_of(images) == {here}
+    assert here not in threads_of([*images, as_png(images[0])])
+    damaged = EncodedImage(images[0].data[:-100])
+    assert threads_of([images[1], damaged]) == {here}
 
 
 def shown(results: Sequence[ImageResult]) -> list[Any]:
@@ -126,6 +162,7 @@ def test_what_follows_in_a_batch_after_worn_threads_is_decoded_in_the_process(
     classifier = made(Classifier, root)
     running = _Classifying(classifier)
     assert running._steps is not None
+    images = [as_png(image) for image in images]  # of which a few bytes may be much work
     prepared = running._steps._thread.prepared
     monkeypatch.setattr(running._steps._thread, "prepared", lambda all_, s: prepared(all_[:1], s))
     try:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.stages.decode import decode_image
-from pipeline.stages.work import estimated_megapixels
+from pipeline.stages.work import estimated_megapixels, is_surely_quick
 from protocol.errors import ServingError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
@@ -140,3 +140,28 @@ def test_blocks_that_stick_out_of_a_narrow_image_are_counted() -> None:
     wide = bombs.many_scans(1, 64)
     narrow = wide.replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 64, 1), 1)
     assert estimated_megapixels(narrow) > estimated_megapixels(wide) / 9
+
+
+@pytest.mark.parametrize(
+    ("data", "quick"),
+    [
+        (opencv(".jpg", PHOTO), True),
+        (opencv(".jpg", photo(400), cv2.IMWRITE_JPEG_PROGRESSIVE, 1), True),
+        (opencv(".jpg", PHOTO)[:300], True),  # the header alone: it fails at once
+        (bombs.many_scans(100, 2000), False),
+        (opencv(".png", PHOTO), False),
+        (opencv(".jpg", photo(3000)), False),
+        (b"", False),
+        (b"\xff\xd8\xff", False),
+    ],
+    ids=["JPEG", "progressive", "cut off", "100 scans", "PNG", "large", "empty", "beginning"],
+)
+def test_only_small_jpegs_are_surely_quick(data: bytes, quick: bool) -> None:
+    assert is_surely_quick(data) is quick
+
+
+def test_an_arithmetic_jpeg_is_not_surely_quick() -> None:
+    data = bytearray(opencv(".jpg", PHOTO))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1] = 0xC9
+    assert not is_surely_quick(bytes(data))
