@@ -2,6 +2,8 @@
 
     serving_model/NAME/
         serving_server/  graph and parameters, inference.yml, serving_server_conf.{,stream.}prototxt
+            onnx/        the same graph as ONNX, for faster runtimes (may be missing)
+            onnx-int8/   the same with integers of 8 bits, made by `converter tune` (may be missing)
         serving_client/  serving_client_conf.{,stream.}prototxt
         bundle.yml       where it came from (not needed to serve)
 
@@ -10,12 +12,13 @@ A folder that Paddle Serving 0.9's converter wrote is one too, once an inference
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .errors import BundleError
 from .formats import GraphFormat, file_patterns, graphs_in
+from .forms import EXPORT, FORMS, GraphFiles, made_forms
 from .inference_yml import InferenceDescription, read_inference_yml
 from .labels import check_count
 from .model_config import ModelConfig, read_model_config
@@ -28,24 +31,15 @@ _CONF_ENDS = (".prototxt", ".stream.prototxt")
 
 
 @dataclass(frozen=True)
-class GraphFiles:
-    """A graph with its parameters.
-
-    `params_file` is None where parameters have files of their own, or lie in the graph's.
-    """
-
-    graph_format: GraphFormat
-    model_file: Path
-    params_file: Optional[Path]
-
-
-@dataclass(frozen=True)
 class Bundle:
     """One model, ready to serve.
 
     `output_activation` is "softmax", "sigmoid", their logarithm "log_softmax" or "log_sigmoid", or
     "none" (the scores are raw logits), as found at conversion; None if unknown. `fixed_batch` is
     the only batch size the graph takes, or None.
+
+    A bundle may hold its model in several forms. `graph` is the export's own, unless the bundle
+    comes from `of_form`; `made` are the others, each a graph with equal feeds and fetches.
     """
 
     path: Path
@@ -55,6 +49,32 @@ class Bundle:
     description: InferenceDescription
     output_activation: Optional[str] = None
     fixed_batch: Optional[int] = None
+    form: str = EXPORT
+    made: Mapping[str, GraphFiles] = field(default_factory=dict)
+
+    @property
+    def forms(self) -> Mapping[str, GraphFiles]:
+        """Form -> its graph, in the order of `bundle.forms.FORMS`; "export" is always there."""
+        graphs = {self.form: self.graph, **self.made}
+        return {name: graphs[name] for name in FORMS if name in graphs}
+
+    def of_form(self, name: str) -> Bundle:
+        """Return the same bundle whose `graph` is the form `name`.
+
+        Raises:
+            BundleError: the bundle does not have it; the text says how to make it.
+        """
+        graphs = dict(self.forms)
+        if name not in FORMS:
+            raise BundleError("there is no form {!r}; known: {}".format(name, ", ".join(FORMS)))
+        if name not in graphs:
+            raise BundleError(
+                "{} has no form {!r}, only {}; {}".format(
+                    self.path, name, " and ".join(graphs), FORMS[name].made_by.format(self.path)
+                )
+            )
+        graph = graphs.pop(name)
+        return replace(self, graph=graph, form=name, made=graphs)
 
     @property
     def graph_format(self) -> GraphFormat:
@@ -104,14 +124,16 @@ def load_bundle(path: Path) -> Bundle:
     record = _read_record(record_file)
     _check_sizes(path, record)
     activation, fixed_batch = _recorded_model(path / "bundle.yml", record)
+    graph = find_graph(server_dir)
     bundle = Bundle(
         path=path,
         server_dir=server_dir,
         model_config=model_config,
-        graph=find_graph(server_dir),
+        graph=graph,
         description=read_inference_yml(server_dir / "inference.yml"),
         output_activation=activation,
         fixed_batch=fixed_batch,
+        made=made_forms(server_dir, graph.graph_format),
     )
     if bundle.params_file is not None:
         check_whole(bundle.params_file)

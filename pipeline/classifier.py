@@ -26,7 +26,7 @@ from protocol.errors import PredictionFailed, ServingError
 from protocol.reply import Category, ImageResult
 from protocol.request import EncodedImage
 
-from .predictors import Predictor, PredictorError, PredictorOptions, create_predictor
+from .predictors import Predictor, PredictorError, PredictorOptions, load_predictor
 from .predictors.feed import doubt, misfit, size_taken, survey
 from .stages.activation import activate
 from .stages.decode import DEFAULT_MAX_PIXELS, DecodeLimits, decode_image
@@ -112,7 +112,7 @@ class Classifier:
         bundle = load_bundle(Path(settings.model_dir))
         if settings.labels is not None:
             check_count(settings.labels, bundle.classes, settings.labels_file)
-        predictor = create_predictor(bundle, settings.backend, settings.predictor)
+        bundle, predictor = load_predictor(bundle, settings.backend, settings.predictor)
         config = bundle.model_config
         if settings.predictor.fetch not in (None, config.fetches[config.answering].alias):
             # the record is about the output that the bundle answers from
@@ -138,6 +138,7 @@ class Classifier:
             if self.bundle.labels is not None
             else None,
             "backend": self.predictor.name,
+            "form": self.bundle.form,
             "classes": len(self.labels) if self.labels else self.bundle.classes,
             "feed": feed.name,
             "fetch": self.bundle.model_config.fetches[0].alias,

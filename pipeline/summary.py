@@ -86,4 +86,5 @@ def _workers(op: OpSettings, facts: Mapping[str, Any], workers: int) -> str:
     count = f"{workers}" if workers == wanted else f"{workers} (of {wanted}, memory is short)"
     size = f"{count} x {threads} thread{'s' if threads != 1 else ''}"
     backend = facts.get("backend", op.classifier.backend)
-    return f"{size} on {devices}, {backend}, batches of up to {op.engine.batch_size}"
+    form = f", form {facts['form']}" if "form" in facts else ""
+    return f"{size} on {devices}, {backend}{form}, batches of up to {op.engine.batch_size}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from bundle.formats import GraphFormat
 from bundle.model_config import ModelConfig
 from pipeline.predictors.registry import release_notes
 from pipeline.predictors.servable import feed_hindrance, fetch_hindrance
@@ -11,11 +14,16 @@ from ..reading.exported_model import ExportedModel
 from ..reading.graph import Graph, GraphTensor
 
 
-def served_by(export: ExportedModel, config: ModelConfig) -> dict[str, str]:
-    """Release of a runtime -> why it cannot serve the model; "" where it can."""
+def served_by(
+    export: ExportedModel, config: ModelConfig, made: Sequence[GraphFormat] = ()
+) -> dict[str, str]:
+    """Release of a runtime -> why it cannot serve the model; "" where it can.
+
+    `made`: the formats of the bundle's other forms.
+    """
     hindrance = signature_hindrance(export.graph, config)
     aliased = not hindrance and config.feeds[0].alias != config.feeds[0].name
-    notes = release_notes(export.graph_format, feed_alias=aliased)
+    notes = release_notes((export.graph_format, *made), feed_alias=aliased)
     return {release: note or hindrance for release, note in notes.items()}
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle import Bundle
-from pipeline.predictors import PredictorError, create_predictor
+from bundle.forms import EXPORT
+from pipeline.predictors import PredictorError, PredictorOptions, create_predictor
 from pipeline.predictors.feed import as_feed
 from pipeline.stages.decode import decode_image
 from pipeline.stages.errors import PreprocessError
@@ -134,7 +135,7 @@ def prepare(bundle: Bundle, paths: Sequence[Path]) -> Prepared:
 
 
 def open_trial(bundle: Bundle, prepared: Prepared, fixed_batch: int | None) -> Trial:
-    """Compute the bundle's own scores.
+    """Compute the scores of the bundle's export.
 
     Args:
         bundle: the bundle.
@@ -150,7 +151,7 @@ def open_trial(bundle: Bundle, prepared: Prepared, fixed_batch: int | None) -> T
     stacked = (np.stack([prepared.arrays[i] for i in group]) for group in groups)
     batches = tuple(as_feed(batch, feed) for batch in stacked)
     try:
-        predictor = create_predictor(bundle)
+        predictor = create_predictor(bundle, options=PredictorOptions(form=EXPORT))
         scores = tuple(predictor.predict(batch) for batch in batches)
     except PredictorError as error:
         raise ConversionError(f"{bundle.path}: does not run: {error}") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle import Bundle, load_bundle
-from bundle.bundle import GraphFiles
+from bundle.forms import EXPORT, GraphFiles
 from pipeline.classifier import Classifier
 from pipeline.predictors import Predictor, PredictorError, PredictorOptions, create_predictor
 from pipeline.stages.errors import PreprocessError
@@ -28,7 +28,7 @@ from .scores import BATCH, Differences, compare_scores
 
 DEFAULT_TOLERANCE = 1e-4
 _ROUNDING = 1e-3
-_PLAIN = PredictorOptions(onednn=False, graph_optim=False, memory_optim=False)
+_PLAIN = PredictorOptions(onednn=False, graph_optim=False, memory_optim=False, form=EXPORT)
 
 
 @dataclass(frozen=True)
@@ -240,4 +240,5 @@ def _as_bundle(export_dir: Path, bundle: Bundle, record: Mapping[str, Any]) -> B
         server_dir=export.folder,
         graph=GraphFiles(export.graph_format, export.model_file, export.params_file),
         description=description,
+        made={},
     )

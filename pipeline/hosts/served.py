@@ -11,17 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bundle.forms import FORMS
+
 from ..engine.engine import Engine
 from ..settings.config import ServiceSettings
 from ..settings.op import OpSettings
 
+_FORM_FOLDERS = frozenset(form.folder for form in FORMS.values())
 _DESCRIBING = (".prototxt", ".yml", ".md", ".txt")
 
 
 def served(settings: ServiceSettings, engines: Mapping[str, Engine]) -> dict[str, Any]:
     """Return for each service what `engines` really serve, JSON-able.
 
-    `bundle` is a folder; `model`, `parameters`, `labels` and `classifier` are files as
+    `bundle` is a folder, `form` the form of it that is served, "export" or "onnx"; `model`,
+    `parameters`, `labels` and `classifier` are files as
     {"file": real path, "sha256": hex digits or null}, or null where there is no such file.
     """
     ops = {op.name: op for op in settings.ops}
@@ -42,10 +46,16 @@ def _served(op: OpSettings, engine: Engine) -> dict[str, Any]:
     return {
         "bundle": str(Path(op.classifier.model_dir)),
         "model": file("model_file"),
+        "form": facts.get("form"),
         "parameters": _parameters(engine),
         "labels": labels,
         "classifier": dict(code) if code else None,
     }
+
+
+def _of_another_form(file: Path, model: Path) -> bool:
+    """Whether a file below the folder of the served graph belongs to another form of it."""
+    return file.relative_to(model.parent).parts[0] in _FORM_FOLDERS
 
 
 def _parameters(engine: Engine) -> dict[str, Any] | None:
@@ -57,7 +67,7 @@ def _parameters(engine: Engine) -> dict[str, Any] | None:
         path: digest
         for path, digest in sorted(engine.digests.items())
         if path != model and Path(model).parent in Path(path).parents
-        if Path(path).suffix not in _DESCRIBING
+        if Path(path).suffix not in _DESCRIBING and not _of_another_form(Path(path), Path(model))
     }
     if len(beside) == 1:
         ((path, digest),) = beside.items()

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .predictor import Predictor, PredictorError, PredictorOptions
-from .registry import create_predictor
+from .registry import create_predictor, load_predictor
 
-__all__ = ["Predictor", "PredictorError", "PredictorOptions", "create_predictor"]
+__all__ = ["Predictor", "PredictorError", "PredictorOptions", "create_predictor", "load_predictor"]

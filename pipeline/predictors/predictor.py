@@ -29,7 +29,8 @@ class PredictorOptions:
         memory_optim: let the runtime reuse memory between layers.
         precision: "fp32", "fp16" or "bf16".
         fetch: alias of the output that holds the scores; None: `prediction`, or the first.
-        form: the form of the bundle's graph to load; None: the registry chooses.
+        form: the form of the bundle that is loaded (`bundle.forms`); None: the registry chooses.
+            Adapters take the graph that their bundle has.
     """
 
     device: str = "cpu"

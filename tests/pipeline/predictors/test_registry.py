@@ -24,7 +24,7 @@ def bundle(root: Path) -> Bundle:
 
 def of(bundle: Bundle, graph_format: str) -> Bundle:
     graph = dataclasses.replace(bundle.graph, graph_format=FORMATS[graph_format])
-    return dataclasses.replace(bundle, graph=graph)
+    return dataclasses.replace(bundle.of_form("export"), graph=graph, made={})
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=lambda row: row.name)
@@ -46,7 +46,7 @@ def test_the_registry_imports_no_runtime(root: Path) -> None:
 
 def test_every_format_has_a_runtime(bundle: Bundle) -> None:
     for name in FORMATS:
-        assert choose(of(bundle, name)).name in RUNTIMES
+        assert choose(of(bundle, name)).runtime.name in RUNTIMES
 
 
 def test_auto_takes_the_first_row_that_reads_the_graph_and_is_installed(
@@ -60,9 +60,9 @@ def test_auto_takes_the_first_row_that_reads_the_graph_and_is_installed(
     }
     monkeypatch.setattr(registry, "RUNTIMES", rows)
     installed = importlib.util.find_spec("onnxruntime") is not None
-    assert choose(of(bundle, "onnx")).name == ("onnxruntime" if installed else "json")
+    assert choose(of(bundle, "onnx")).runtime.name == ("onnxruntime" if installed else "json")
     monkeypatch.setattr(registry, "RUNTIMES", {"absent": rows["absent"]})
-    assert choose(of(bundle, "onnx")).name == "absent"  # whose error says how to install it
+    assert choose(of(bundle, "onnx")).runtime.name == "absent"  # whose error says how to install it
 
 
 def test_auto_passes_over_a_runtime_that_does_not_run_on_the_device(
@@ -74,8 +74,9 @@ def test_auto_passes_over_a_runtime_that_does_not_run_on_the_device(
         "both": dataclasses.replace(row, name="both"),
     }
     monkeypatch.setattr(registry, "RUNTIMES", rows)
-    assert choose(of(bundle, "onnx"), device="cpu").name == "cpu-only"
-    assert choose(of(bundle, "onnx"), device="gpu").name == "both"
+    on_gpu = PredictorOptions(device="gpu")
+    assert choose(of(bundle, "onnx")).runtime.name == "cpu-only"
+    assert choose(of(bundle, "onnx"), options=on_gpu).runtime.name == "both"
 
 
 @pytest.mark.parametrize(("device", "extra"), [("cpu", "onnx"), ("gpu", "onnx-gpu")])
@@ -91,5 +92,5 @@ def test_a_missing_package_names_the_extra(
 
 
 def test_an_unknown_backend_is_named_with_those_that_are_known(bundle: Bundle) -> None:
-    with pytest.raises(PredictorError, match="'magic'; known: auto, paddle, onnxruntime"):
+    with pytest.raises(PredictorError, match="'magic'; known: auto, onnxruntime, paddle, openvino"):
         create_predictor(bundle, "magic")

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from bundle import Bundle
-from bundle.bundle import GraphFiles
 from bundle.formats import FLUID
+from bundle.forms import GraphFiles
 from bundle.inference_yml import InferenceDescription, TransformOp
 from bundle.model_config import ModelConfig, TensorSpec
 from bundle.thresholds import Thresholds
