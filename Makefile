@@ -35,13 +35,18 @@ PADDLECLAS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.10 p
              && { echo $$p; break; }; done)
 
 # The libraries of PyTorch and Keras, for tests/conformance.
+# The services that are measured beside this one; their pins exclude each other.
+PEERS_ENV         := build/peers-env
+PEERS_BENTOML_ENV := build/peers-bentoml-env
+PEERS_PADDLEX_ENV := build/peers-paddlex-env
+
 FRAMEWORKS_ENV  ?= build/frameworks-env
 FRAMEWORKS_BASE ?= $(shell for p in $(PYTHON) python3.11 python3.12 python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-3].*/bin/python; do \
              $$p -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
              && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints wheels audit bench soak attack faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source paddledetection-source frameworks-env deployments
+.PHONY: help setup setup-dev demo serve test test-all coverage check format proto constraints wheels audit bench soak attack faults fuzz image clean paddle-serving-env paddle-lite-env paddleclas-env paddleclas-source paddledetection-source frameworks-env deployments bench-peers peers-env
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */|/' \
@@ -122,6 +127,24 @@ format: setup-dev  ## let ruff put the code in its form
 
 bench: setup-dev  ## requests/s of the service beside the bare predictor's limit
 	$(BIN)/python -m benchmarks throughput $(ARGS)
+
+# An environment that cannot be made is removed, and its services are rows that say so; the rest goes on.
+bench-peers: setup-dev peers-env  ## this service beside Mosec, LitServe, BentoML, Ray Serve, PaddleX and 0.9 (ARGS=--resume goes on)
+	@$(BIN)/python -m benchmarks peers $(ARGS)
+
+peers-env:  ## the environments of bench-peers; about 3 GB of disk, once
+	@for env in $(PEERS_ENV) $(PEERS_BENTOML_ENV) $(PEERS_PADDLEX_ENV); do \
+	  $(MAKE) --no-print-directory $$env/.installed || { rm -rf $$env; echo "==> without $$env" >&2; }; \
+	done
+
+$(PEERS_ENV)/.installed: requirements/peers.txt
+$(PEERS_BENTOML_ENV)/.installed: requirements/peers-bentoml.txt
+$(PEERS_PADDLEX_ENV)/.installed: requirements/peers-paddlex.txt
+$(PEERS_ENV)/.installed $(PEERS_BENTOML_ENV)/.installed $(PEERS_PADDLEX_ENV)/.installed:
+	@echo "==> making $(@D) with $$($(PYTHON) --version) of $<; about 1 GB of disk, once"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -r $< $(if $(findstring paddlex,$@),,-e .)
+	@touch $@
 
 # The stubs are made with the oldest tools whose output the newest protobuf still reads (a stub of
 # major version 6 loads in 6 and 7), in an environment of their own.

@@ -1,6 +1,7 @@
 """How near the service comes to the bare predictor.
 
-`python -m benchmarks throughput` at many connections, `overhead` at one.
+`python -m benchmarks throughput` at many connections, `overhead` at one; `peers` compares it with
+other services.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from protocol.console import as_command
 from . import overhead
 from .bare import ROOT
 from .images import image_files
+from .peers import command as peers
 from .throughput import Plan, run
 
 
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     alone.add_argument("--rounds", type=int, default=50)
     alone.add_argument("--turn", type=int, default=10, help="images of each way in a round")
     alone.set_defaults(measure=_overhead)
+    peers.add_parser(commands)
     return parser
 
 

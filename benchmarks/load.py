@@ -20,13 +20,16 @@ import grpc
 import grpc.aio
 import uvloop
 
-from protocol.key_value.received import reply_from_json, reply_from_message
-from protocol.key_value.request import request_to_json, request_to_proto
+from protocol.key_value.received import reply_from_message
+from protocol.key_value.request import request_to_proto
 from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest, encoded
 
+from .http_forms import HTTP_FORMS, http_message
+
 METHOD = "/baidu.paddle_serving.pipeline_serving.PipelineService/inference"
 HEALTH_EVERY_S = 0.1
+FAILED_PAUSE_S = 0.05
 # A pool of its own for each channel: otherwise gRPC sends all of them over one connection. A proxy
 # of the environment must not come between.
 LOCAL_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
@@ -38,7 +41,10 @@ Exchange = Callable[[int], Awaitable[bytes]]
 class Order:
     """What to send, and where; `scores` are the right ones, a list of classes per image.
 
-    A score that is `tolerance` off is right: batches of other sizes round differently.
+    A score that is `tolerance` off is right: batches of other sizes round differently. `protocol`
+    is "rpc" or a name of `HTTP_FORMS`; `path` is that of the HTTP requests ("": the service's own).
+    Health is not watched if `http_port` is 0. `labels` are those of the classes, for replies
+    that have no numbers.
     """
 
     protocol: str
@@ -51,11 +57,13 @@ class Order:
     images: list[str]
     scores: list[list[float]]
     tolerance: float = 1e-4
+    path: str = ""
+    labels: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Outcome:
-    """The measurements; latencies in milliseconds."""
+    """The measurements; latencies in milliseconds, `difference` the largest of a right score."""
 
     requests_per_s: float = 0.0
     wrong: int = 0
@@ -63,6 +71,7 @@ class Outcome:
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0
     health_max_ms: float = 0.0
+    difference: float = 0.0
     errors: list[str] = field(default_factory=list)
 
 
@@ -79,6 +88,7 @@ class Checker:
         self._tolerance = tolerance
         self._read = read
         self._known: set[tuple[int, bytes]] = set()
+        self.difference = 0.0
 
     @property
     def images(self) -> int:
@@ -93,28 +103,26 @@ class Checker:
         best = self._read(body).results[0]
         if isinstance(best, Exception) or not best:
             return False
-        good = all(
-            0 <= c.class_id < len(scores) and abs(scores[c.class_id] - c.score) < self._tolerance
-            for c in best
-        )
-        good = good and best[0].score > max(scores) - self._tolerance
+        if not all(0 <= c.class_id < len(scores) for c in best):
+            return False
+        difference = max(abs(scores[c.class_id] - c.score) for c in best)
+        good = difference < self._tolerance and best[0].score > max(scores) - self._tolerance
         if good:
+            self.difference = max(self.difference, difference)
             self._known.add((image, body))
         return good
 
 
 async def send(order: Order, images: list[bytes]) -> Outcome:
     """Load the service for `order.seconds` and return what was measured."""
-    http = order.protocol == "http"
-    requests = [ClassifyRequest(encoded([image]), order.service) for image in images]
-    checker = Checker(
-        order.scores, reply_from_json if http else reply_from_message, order.tolerance
-    )
-    connect = _connect_http if http else _connect_rpc
-    exchanges = [await connect(order, requests) for _ in range(order.connections)]
+    rpc = order.protocol == "rpc"
+    read = reply_from_message if rpc else HTTP_FORMS[order.protocol].reader(order.labels)
+    checker = Checker(order.scores, read, order.tolerance)
+    connect = _connect_rpc if rpc else _connect_http
+    exchanges = [await connect(order, images) for _ in range(order.connections)]
     outcome, latencies = Outcome(), []
     until = time.perf_counter() + order.seconds
-    health = asyncio.create_task(_watch_health(order, outcome, until))
+    health = asyncio.create_task(_watch_health(order, outcome, until)) if order.http_port else None
 
     async def connection(number: int, exchange: Exchange) -> None:
         image = number * 7
@@ -127,12 +135,15 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
             except Exception as error:  # noqa: BLE001 - every failure is counted and shown
                 outcome.failed += 1
                 outcome.errors = [*outcome.errors[-4:], f"{type(error).__name__}: {error}"]
+                await asyncio.sleep(FAILED_PAUSE_S)
 
     begun = time.perf_counter()
     await asyncio.gather(*(connection(i, exchange) for i, exchange in enumerate(exchanges)))
     elapsed = time.perf_counter() - begun
-    await health
+    if health:
+        await health
     latencies.sort()
+    outcome.difference = checker.difference
     outcome.requests_per_s = len(latencies) / elapsed
     if latencies:
         outcome.latency_p50_ms = 1e3 * latencies[len(latencies) // 2]
@@ -140,25 +151,31 @@ async def send(order: Order, images: list[bytes]) -> Outcome:
     return outcome
 
 
-async def _connect_http(order: Order, requests: list[ClassifyRequest]) -> Exchange:
-    reader, writer = await asyncio.open_connection(order.host, order.port, limit=2**20)
-    messages = [_http_message(f"/{order.service}/prediction", request_to_json(r)) for r in requests]
+async def _connect_http(order: Order, images: list[bytes]) -> Exchange:
+    streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    path = order.path or f"/{order.service}/prediction"
+    messages = [http_message(path, *HTTP_FORMS[order.protocol].body(image)) for image in images]
+
+    async def connect() -> None:
+        streams[:] = [await asyncio.open_connection(order.host, order.port, limit=2**20)]
 
     async def exchange(image: int) -> bytes:
+        if not streams:
+            await connect()
+        # The stream comes back when its reply was read whole: after a failure it is not used again.
+        reader, writer = streams.pop()
         writer.write(messages[image])
         head, body = await _read_http(reader)
+        if b"connection: close" in head.lower():
+            writer.close()
+        else:
+            streams.append((reader, writer))
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise RuntimeError(body.decode(errors="replace"))
         return body
 
+    await connect()
     return exchange
-
-
-def _http_message(path: str, body: bytes) -> bytes:
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: benchmark\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
 
 
 async def _read_http(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
@@ -167,9 +184,10 @@ async def _read_http(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, await reader.readexactly(int(length.partition(b"\r\n")[0]))
 
 
-async def _connect_rpc(order: Order, requests: list[ClassifyRequest]) -> Exchange:
+async def _connect_rpc(order: Order, images: list[bytes]) -> Exchange:
     channel = grpc.aio.insecure_channel(f"{order.host}:{order.port}", options=LOCAL_CHANNEL)
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+    requests = [ClassifyRequest(encoded([image]), order.service) for image in images]
     messages = [request_to_proto(request).SerializeToString() for request in requests]
 
     async def exchange(image: int) -> bytes:

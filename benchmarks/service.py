@@ -67,9 +67,7 @@ def run_service(
     Raises:
         SystemExit: it did not become ready.
     """
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(3)]
-        http_port, rpc_port, admin_port = (probe.getsockname()[1] for probe in probes)
+    http_port, rpc_port, admin_port = free_ports(3)
     command = [sys.executable, "pipeline/web_service.py", "--config", str(config)]
     ports = (f"http_port={http_port}", f"rpc_port={rpc_port}", f"admin.port={admin_port}")
     for override in (f"host={HOST}", *ports, *overrides):
@@ -83,6 +81,13 @@ def run_service(
     finally:
         process.terminate()
         process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that no program listens on now."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def _wait(process: subprocess.Popen[bytes], url: str) -> None:

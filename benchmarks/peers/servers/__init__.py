@@ -1,0 +1,1 @@
+"""What runs in the peers' own environments: a small file for each, written as its docs show it."""
