@@ -38,6 +38,8 @@ def _throughput(options: argparse.Namespace) -> int:
         rounds=options.rounds,
         seconds=options.seconds,
         batch_size=options.batch_size,
+        batches=tuple(options.batches),
+        backends=tuple(options.backends),
         connections=tuple(options.connections),
         overrides=tuple(options.override),
         devices=options.devices,
@@ -70,9 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=2)
     add("--devices", default="", help='GPUs that the workers share: "0" or "0,1"; "" is the CPU')
     add("--batch-size", type=int, default=8)
+    add("--batches", type=int, nargs="+", default=list(Plan.batches), help="of the bare limit")
+    add("--backends", nargs="+", default=list(Plan.backends), help="runtimes of the bare limit")
     add("--rounds", type=int, default=3)
-    add("--seconds", type=float, default=6.0, help="of each measurement")
-    add("--connections", type=int, nargs="+", default=[1, 4, 16])
+    add("--seconds", type=float, default=4.0, help="of each measurement")
+    add("--connections", type=int, nargs="+", default=[1, 4, 16, 64])
     throughput.set_defaults(measure=_throughput)
     alone = commands.add_parser("overhead", help="what one connection adds to the classifier")
     _add_common(alone)

@@ -1,8 +1,9 @@
 """The limit: processes that only decode, preprocess and predict, as many as there are workers.
 
-`python -m benchmarks.bare DEVICE BUNDLE IMAGE...` loads one predictor, on "cpu" with one thread
-or on "gpu", and prints a line of JSON with its scores. Then each line of its input, "SECONDS
-BATCH", is answered with the images a second that it did in batches of that size.
+`python -m benchmarks.bare DEVICE BACKEND BUNDLE IMAGE...` loads one predictor of the runtime
+BACKEND, on "cpu" with one thread or on "gpu", and prints a line of JSON with its scores. Then each
+line of its input, "SECONDS BATCH", is answered with the images a second that it did in batches of
+that size.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from bundle import load_bundle
 from pipeline.predictors import create_predictor
 from pipeline.predictors.predictor import PredictorOptions
+from pipeline.predictors.registry import AUTO
 from pipeline.stages.activation import activate
 from pipeline.stages.decode import decode_image
 from pipeline.stages.preprocess import build_preprocess
@@ -34,14 +36,19 @@ class BareLimit:
     """Runs `processes` of them at once; `scores` are those of each image."""
 
     def __init__(
-        self, bundle: Path, images: list[Path], processes: int, devices: Sequence[str] = ("",)
+        self,
+        bundle: Path,
+        images: list[Path],
+        processes: int,
+        devices: Sequence[str] = ("",),
+        backend: str = AUTO,
     ) -> None:
         """Start them; process i computes on GPU `devices[i % len(devices)]`, "" being the CPU."""
         command = [sys.executable, "-m", "benchmarks.bare"]
         files = [str(bundle), *map(str, images)]
         self._processes = [
             subprocess.Popen(
-                [*command, "gpu" if device else "cpu", *files],
+                [*command, "gpu" if device else "cpu", backend, *files],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -79,10 +86,10 @@ def one_thread_environment() -> dict[str, str]:
     return {**os.environ, **threads, "PYTHONWARNINGS": "ignore::UserWarning"}
 
 
-def main(device: str, bundle: Path, images: list[Path]) -> None:
+def main(device: str, backend: str, bundle: Path, images: list[Path]) -> None:
     """For each input line, seconds and batch size, print a line with the images a second."""
     cv2.setNumThreads(1)
-    predict = _predict(bundle, device)
+    predict = _predict(bundle, device, backend)
     encoded = [image.read_bytes() for image in images]
     print(json.dumps([predict([data])[0].tolist() for data in encoded]), flush=True)
     for line in sys.stdin:
@@ -95,9 +102,9 @@ def main(device: str, bundle: Path, images: list[Path]) -> None:
         print(json.dumps(count / (time.perf_counter() - started)), flush=True)
 
 
-def _predict(path: Path, device: str) -> Callable[[list[bytes]], np.ndarray]:
+def _predict(path: Path, device: str, backend: str) -> Callable[[list[bytes]], np.ndarray]:
     loaded = load_bundle(path)
-    predictor = create_predictor(loaded, options=PredictorOptions(device=device, threads=1))
+    predictor = create_predictor(loaded, backend, PredictorOptions(device=device, threads=1))
     preprocess = build_preprocess(loaded.description.transform_ops)
 
     def predict(batch: list[bytes]) -> np.ndarray:
@@ -109,4 +116,4 @@ def _predict(path: Path, device: str) -> Callable[[list[bytes]], np.ndarray]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), [Path(name) for name in sys.argv[4:]])

@@ -1,4 +1,4 @@
-"""Requests a second at several connections, beside the limit, in rounds that take turns."""
+"""Requests a second at several connections, beside the best limit, in rounds that take turns."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .bare import ROOT, BareLimit
 from .load import Order, Outcome
 from .service import HOST, RunningService, run_service
 
+_TITLES = {"raw": "HTTP, raw", "http": "HTTP, JSON", "rpc": "RPC"}
 _TF32 = 2e-3  # of a score: GPUs multiply float32 with a mantissa of ten bits
 
 
@@ -32,8 +33,10 @@ class Plan:
     rounds: int = 3
     seconds: float = 6.0
     connections: tuple[int, ...] = (1, 4, 16)
-    protocols: tuple[str, ...] = ("http", "rpc")
+    protocols: tuple[str, ...] = ("raw", "http", "rpc")
     batch_size: int = 8
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16)  # of the limit
+    backends: tuple[str, ...] = ("auto",)  # of the limit
     overrides: tuple[str, ...] = ()
     devices: str = ""  # numbers of GPUs, "0,1", that the workers share; "" is the CPU
 
@@ -49,53 +52,95 @@ class Measured:
 
 @dataclass
 class Throughput:
-    """What a plan gave: images a second of the bare limit, and each (protocol, connections)."""
+    """What a plan gave.
 
-    limits: list[float]
-    batched: list[float]
+    `bare` has the images a second of the limit in each round, by (backend, batch), `measured` each
+    (protocol, connections).
+    """
+
+    bare: dict[tuple[str, int], list[float]]
     measured: dict[tuple[str, int], Measured]
     start_s: float
     memory_mib: float
+
+    @property
+    def best(self) -> tuple[str, int]:
+        """The backend and the batch of the best bare limit."""
+        return max(self.bare, key=lambda name: statistics.median(self.bare[name]))
+
+    def set_ratios(self) -> None:
+        """Compare each rate with the best limit in the same round, and at its end."""
+        limits = self.bare[self.best]
+        for result in self.measured.values():
+            result.ratios = [
+                rate / statistics.mean(limits[i : i + 2]) for i, rate in enumerate(result.rates)
+            ]
+
+
+class _Limits:
+    """The bare predictors of a plan; `bare` has what they did so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        devices = plan.devices.replace(" ", "").split(",")
+        self._seconds = plan.seconds
+        self._predictors: dict[str, BareLimit] = {}
+        self.bare: dict[tuple[str, int], list[float]] = {}
+        try:
+            for backend in plan.backends:
+                self._predictors[backend] = BareLimit(
+                    plan.bundle, plan.images, plan.workers, devices, backend
+                )
+        except BaseException:
+            self.close()
+            raise
+        for backend, predictor in self._predictors.items():
+            for batch in plan.batches:
+                # The first run in a size is a slow one, as it is for the service, which warms up.
+                predictor.measure(0.5, batch)
+                self.bare[backend, batch] = []
+
+    @property
+    def scores(self) -> list[list[float]]:
+        """The scores of each image."""
+        return next(iter(self._predictors.values())).scores
+
+    def measure(self) -> None:
+        """Measure each of them once."""
+        for (backend, batch), rates in self.bare.items():
+            rates.append(self._predictors[backend].measure(self._seconds, batch))
+
+    def close(self) -> None:
+        for predictor in self._predictors.values():
+            predictor.close()
 
 
 def run(plan: Plan, console: Console) -> Throughput:
     """Measure `plan`, and print the table.
 
-    A ratio is taken against the limit measured in the same round, before and after.
+    A ratio is taken against the best limit, measured in the same round, before and after.
     """
-    limit = BareLimit(
-        plan.bundle, plan.images, plan.workers, plan.devices.replace(" ", "").split(",")
-    )
     measured = {(p, c): Measured() for p in plan.protocols for c in plan.connections}
-    limits: list[float] = []
-    batched: list[float] = []
+    limits = _Limits(plan)
     try:
         with _service(plan) as running, console.status("") as status:
-            # The first run in a size is a slow one, as it is for the service, which warms up too.
-            limit.measure(1.0)
-            limit.measure(1.0, plan.batch_size)
             for number in range(plan.rounds):
                 status.update(f"round {number + 1} of {plan.rounds}: the limit")
-                limits.append(limit.measure(plan.seconds))
-                batched.append(limit.measure(plan.seconds, plan.batch_size))
+                limits.measure()
                 for (protocol, connections), result in measured.items():
                     status.update(
                         f"round {number + 1} of {plan.rounds}: {protocol} on {connections}"
                     )
-                    outcome = _send(plan, running, protocol, connections, limit.scores)
+                    outcome = _send(plan, running, protocol, connections, limits.scores)
                     result.outcomes.append(outcome)
                     result.rates.append(outcome.requests_per_s)
-            limits.append(limit.measure(plan.seconds))
+            limits.measure()
             memory = running.memory_mib()
-        for result in measured.values():
-            result.ratios = [
-                rate / ((limits[i] + limits[i + 1]) / 2) for i, rate in enumerate(result.rates)
-            ]
     finally:
-        limit.close()
-    result_of_all = Throughput(limits, batched, measured, running.start_s, memory)
-    show(plan, result_of_all, console)
-    return result_of_all
+        limits.close()
+    throughput = Throughput(limits.bare, measured, running.start_s, memory)
+    throughput.set_ratios()
+    show(plan, throughput, console)
+    return throughput
 
 
 def show(plan: Plan, throughput: Throughput, console: Console) -> None:
@@ -104,14 +149,16 @@ def show(plan: Plan, throughput: Throughput, console: Console) -> None:
     table = Table(title=title)
     for name in ("", "conn.", "req/s", "of limit", "p50 ms", "p99 ms", "health ms"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    single = statistics.median(throughput.limits)
-    many = statistics.median(throughput.batched)
-    table.add_row("limit, one by one", "", f"{single:.1f}", "1.00")
-    table.add_row(f"limit, batches of {plan.batch_size}", "", f"{many:.1f}", f"{many / single:.2f}")
+    medians = {name: statistics.median(rates) for name, rates in throughput.bare.items()}
+    best = medians[throughput.best]
+    for (backend, batch), rate in medians.items():
+        how = "one by one" if batch == 1 else f"batches of {batch}"
+        name = how if len(plan.backends) == 1 else f"{backend}, {how}"
+        table.add_row(f"limit, {name}", "", f"{rate:.1f}", f"{rate / best:.2f}")
     for (protocol, connections), result in throughput.measured.items():
         last = result.outcomes
         table.add_row(
-            protocol.upper(),
+            _TITLES[protocol],
             str(connections),
             f"{statistics.median(result.rates):.1f}",
             f"{statistics.median(result.ratios):.2f}",
@@ -124,7 +171,8 @@ def show(plan: Plan, throughput: Throughput, console: Console) -> None:
     wrong, failed = sum(o.wrong for o in outcomes), sum(o.failed for o in outcomes)
     console.print(
         f"Every answer was checked: {wrong} wrong, {failed} failed. The limit: {plan.workers} "
-        "processes that only decode, preprocess and predict. Health: slowest answer meanwhile."
+        "processes that only decode, preprocess and predict; the best of them is 1.00. Health: "
+        "slowest answer meanwhile."
     )
     for error in {error for outcome in outcomes for error in outcome.errors}:
         console.print(f"  {error}")
@@ -152,7 +200,7 @@ def _send(
     order = Order(
         protocol=protocol,
         host=HOST,
-        port=running.http_port if protocol == "http" else running.rpc_port,
+        port=running.rpc_port if protocol == "rpc" else running.http_port,
         http_port=running.http_port,
         service=plan.service,
         connections=connections,

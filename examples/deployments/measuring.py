@@ -53,6 +53,8 @@ def measure(
         service=deployment.name,
         images=list(images),
         workers=WORKERS,
+        protocols=("http", "rpc"),
+        batches=(1, Plan.batch_size),
         rounds=rounds,
         # Long enough for several replies on each of sixteen connections.
         seconds=2 * seconds if heavy else seconds,
@@ -65,12 +67,13 @@ def measure(
         ),
     )
     result = run(plan, Console(file=io.StringIO()))
+    single, batched = (result.bare[plan.backends[0], batch] for batch in plan.batches)
     http, rpc = result.measured["http", 16], result.measured["rpc", 16]
     alone = result.measured["http", 1]
     everything = [outcome for one in result.measured.values() for outcome in one.outcomes]
     return Figures(
-        single=statistics.median(result.limits),
-        limit=statistics.median(result.batched),
+        single=statistics.median(single),
+        limit=statistics.median(batched),
         http=statistics.median(http.rates),
         rpc=statistics.median(rpc.rates),
         alone_ms=statistics.median(o.latency_p50_ms for o in alone.outcomes),

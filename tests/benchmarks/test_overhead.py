@@ -27,7 +27,8 @@ def test_a_short_run_measures_every_wire_and_its_stations(root: Path) -> None:
     assert all((len(way.ms), way.wrong) == (8, 0) for way in ways.values())
     for name, way in ways.items():
         if name:
-            assert all(way.stations_s[station] > 0 for station in STATIONS)
+            # A wait for an idle worker may be none on the loop's clock, which counts milliseconds.
+            assert all(way.stations_s[s] > 0 for s in STATIONS if s != "queue")
             assert way.service_cpu_s > 0
             assert way.worker_cpu_s > 0
     shown = console.export_text()
