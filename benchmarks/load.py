@@ -180,8 +180,14 @@ async def _connect_http(order: Order, images: list[bytes]) -> Exchange:
 
 async def _read_http(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
-    _, _, length = head.lower().partition(b"content-length:")
-    return head, await reader.readexactly(int(length.partition(b"\r\n")[0]))
+    _, found, length = head.lower().partition(b"content-length:")
+    if found:
+        return head, await reader.readexactly(int(length.partition(b"\r\n")[0]))
+    parts = []
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        parts.append((await reader.readexactly(size + 2))[:-2])
+    await reader.readuntil(b"\r\n")
+    return head, b"".join(parts)
 
 
 async def _connect_rpc(order: Order, images: list[bytes]) -> Exchange:

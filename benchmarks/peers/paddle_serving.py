@@ -58,7 +58,7 @@ class PaddleServing(Peer):
 
 PADDLE_SERVING = PaddleServing(
     name="paddle-serving",
-    title="Paddle Serving 0.9",
+    title="Paddle Serving",
     form="paddle-serving",
     path=f"/{SERVICE}/prediction",
     package="paddle-serving-server",

@@ -12,8 +12,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..bare import one_thread_environment
+from ..bare import ROOT, one_thread_environment
 from ..http_forms import HTTP_FORMS, http_message
+from ..images import image_files
 from ..service import HOST, family, free_ports, pss_kib
 from .models import Model, ModelError
 from .peer import Peer, PeerError, Setting, Start
@@ -112,17 +113,18 @@ def start_peer(
 
 
 def _wait(running: Running) -> None:
-    from ..images import image_files
-
-    image = image_files(Path(__file__).resolve().parents[2] / "examples" / "images", 1)[0]
+    image = image_files(ROOT / "examples" / "images", 1)[0]
     peer = running.peer
     message = http_message(peer.path, *HTTP_FORMS[peer.form].body(image.read_bytes()))
+    log = os.path.relpath(running.log, ROOT)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _answers(running.port, message):
         if running.process.poll() is not None:
-            raise PeerError(f"ended with code {running.process.returncode}; see {running.log}")
+            raise PeerError(
+                f"ended with code {running.process.returncode}; see {_shown(running.log)}"
+            )
         if time.monotonic() > deadline:
-            raise PeerError(f"gave no reply for {START_TIMEOUT_S:.0f} s; see {running.log}")
+            raise PeerError(f"gave no reply for {START_TIMEOUT_S:.0f} s; see {log}")
         time.sleep(0.2)
 
 
