@@ -15,6 +15,8 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline.settings.machine import Machine, whole_cores
+
 from .errors import DatasetError
 
 T = TypeVar("T")
@@ -26,9 +28,9 @@ _CHUNK = 32
 
 
 def default_jobs() -> int:
-    """Return how many processors this process may use."""
+    """Return how many processors this process may use; the quotas of its cgroups count."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
+        return whole_cores(Machine().cores())
     return os.cpu_count() or 1
 
 
