@@ -24,9 +24,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.engine.family import family
+
 from .bare import ROOT, one_thread_environment
 from .load import Checker
-from .service import RunningService, family, run_service
+from .service import RunningService, run_service
 from .wires import Wire, wires
 
 _WARM_UP = 20

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from client.health import check as check_health
+from pipeline.engine.family import family, pss_kib
 
 from .bare import ROOT
 
@@ -96,15 +97,3 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("error: the service did not become ready; see its message above")
         time.sleep(0.05)
-
-
-def family(process_id: int) -> list[int]:
-    """Return the process and all its descendants."""
-    children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
-    return [process_id, *(pid for child in children for pid in family(int(child)))]
-
-
-def pss_kib(process_id: int) -> int:
-    """Return the process's share of memory in KiB; pages that others have too count in part."""
-    rollup = Path(f"/proc/{process_id}/smaps_rollup").read_text()
-    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))

@@ -30,6 +30,7 @@ from .describing.overrides import Overrides
 from .describing.presets import preset, preset_names
 from .errors import ConversionError
 from .targets import command as target_command
+from .tuning import command as tune_command
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -184,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert(commands, files)
     _add_inspect(commands, files)
     _add_verify(commands)
+    tune_command.add_parser(commands)
     target_command.add_parser(commands)
     return parser
 

@@ -12,10 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.engine.family import family, pss_kib
+
 from ..bare import ROOT, one_thread_environment
 from ..http_forms import HTTP_FORMS, http_message
 from ..images import image_files
-from ..service import HOST, family, free_ports, pss_kib
+from ..service import HOST, free_ports
 from .models import Model, ModelError
 from .peer import Peer, PeerError, Setting, Start
 

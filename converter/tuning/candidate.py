@@ -29,6 +29,15 @@ class Candidate:
     threads: int
     fast_decode: bool
 
+    def __str__(self) -> str:
+        """Return it in one line, for progress."""
+        precision = "" if self.precision == "fp32" else f" {self.precision}"
+        decoding = ", fast_decode" if self.fast_decode else ""
+        return (
+            f"{self.backend} {self.form}{precision}, {self.workers} x {self.threads},"
+            f" batches of {self.batch_size}{decoding}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:

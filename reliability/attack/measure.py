@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bare import ROOT
-from benchmarks.service import family, pss_kib
+from pipeline.engine.family import family, pss_kib
 
 from .probe import HEALTH, RIGHT
 from .target import Attacked

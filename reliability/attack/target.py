@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from benchmarks.service import HOST, pss_kib, run_service
+from benchmarks.service import HOST, run_service
 from client.health import check as check_health
+from pipeline.engine.family import pss_kib
 
 from ..images import BUNDLE
 

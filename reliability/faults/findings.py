@@ -8,7 +8,7 @@ import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from benchmarks.service import pss_kib
+from pipeline.engine.family import pss_kib
 
 from .callers import Counts
 from .services import Subject

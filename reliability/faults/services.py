@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks.bare import ROOT
-from benchmarks.service import HOST, family, run_service
+from benchmarks.service import HOST, run_service
+from pipeline.engine.family import family
 
 from .inputs import QUEUE_SIZE, SERVICE, TIMEOUT_S, WORKERS, Inputs
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.bare import ROOT
-from benchmarks.service import family, pss_kib
+from pipeline.engine.family import family, pss_kib
 
 MEMORY_EVERY_S = 2.0
 
