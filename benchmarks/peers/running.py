@@ -122,9 +122,7 @@ def _wait(running: Running) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _answers(running.port, message):
         if running.process.poll() is not None:
-            raise PeerError(
-                f"ended with code {running.process.returncode}; see {_shown(running.log)}"
-            )
+            raise PeerError(f"ended with code {running.process.returncode}; see {log}")
         if time.monotonic() > deadline:
             raise PeerError(f"gave no reply for {START_TIMEOUT_S:.0f} s; see {log}")
         time.sleep(0.2)

@@ -164,7 +164,7 @@ def _record(base: Record, running: Running, subject: Subject, seconds: float, co
         return replace(base, reason=str(error))
     finally:
         running.pause()
-    reason = outcome.errors[-1] if outcome.failed and not outcome.requests_per_s else ""
+    reason = outcome.errors[-1] if outcome.failed and outcome.errors else ""
     return replace(
         base,
         requests_per_s=outcome.requests_per_s,
