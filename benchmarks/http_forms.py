@@ -71,7 +71,8 @@ def _class_and_score(body: bytes) -> ClassifyReply:
     """Read `{"class_id": 3, "score": 0.9}`, which the peers' files reply, alone or in a list."""
     tree: Any = json.loads(body)
     best = tree[0] if isinstance(tree, list) else tree
-    return _one(best["class_id"], best["score"])
+    # BentoML makes both floats, as its file's types say.
+    return _one(int(best["class_id"]), best["score"])
 
 
 def _categories(body: bytes) -> ClassifyReply:

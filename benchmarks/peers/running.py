@@ -21,7 +21,7 @@ from ..service import HOST, free_ports
 from .models import Model, ModelError
 from .peer import Peer, PeerError, Setting, Start
 
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 90.0
 
 
 @dataclass
@@ -78,13 +78,23 @@ class Running:
 def start_peer(
     peer: Peer, model: Model, runtime: str, workers: int, setting: Setting, work: Path
 ) -> Running:
-    """Start a peer and return it when it has answered an image.
+    """Start a peer and return it when it has answered an image; try twice.
+
+    On a busy machine Ray sometimes waits for ever for a part of itself that gave up.
 
     Raises:
         PeerError: it is not installed, cannot serve the model, or did not start.
     """
     if reason := peer.missing():
         raise PeerError(reason)
+    with contextlib.suppress(PeerError):
+        return _start(peer, model, runtime, workers, setting, work)
+    return _start(peer, model, runtime, workers, setting, work)
+
+
+def _start(
+    peer: Peer, model: Model, runtime: str, workers: int, setting: Setting, work: Path
+) -> Running:
     # Short, for some peers put sockets here, whose paths may have 107 bytes.
     folder = work / f"{peer.name}-{model.name}-{runtime}"
     shutil.rmtree(folder, ignore_errors=True)
