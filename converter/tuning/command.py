@@ -118,7 +118,7 @@ def as_tuning(tuned: Tuned, chosen: Entrant) -> Tuning:
         ),
         cpu=tuned.cpu,
         model_sha256=model_digest(tuned.bundle.path, choice.form),
-        made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        made=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         versions=versions,
         images=TunedImages(source, len(samples.images), bool(samples.truths)),
         candidates=tuple(_row(entrant) for entrant in tuned.entrants.values()),

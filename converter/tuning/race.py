@@ -198,6 +198,8 @@ class Race:
     async def _first_look(self) -> None:
         reference = self._plan.reference
         others = [line for line in self._plan.lines if line != reference]
+        # What the service does untuned comes early: it is in the final whatever the time.
+        others.sort(key=lambda line: line != replace(self._plan.untuned, batch_size=1))
         for line in [reference, *others]:
             await self._enter(line, BATCHES, "first look")
             self._lanes.sort(key=lambda lane: -lane.speed)
@@ -335,7 +337,9 @@ class Race:
         chosen = [entrant for entrant in ranked if entrant.speed][:_FINALISTS]
         untuned = self._entrant(self._plan.untuned)
         others = [entrant for entrant in chosen if entrant is not untuned]
-        return [untuned, *others[: _FINALISTS - 1]]
+        # What late finalists would need is time that is over.
+        most = _FINALISTS - 1 if self.left_s() > 0 else 1
+        return [untuned, *others[:most]]
 
     async def _final(self, finalists: Sequence[Entrant]) -> None:
         async with self._served(finalists) as served:

@@ -52,8 +52,9 @@ def _shown(tuned: Tuned) -> list[Entrant]:
     return sorted(set(best.values()), key=_rank, reverse=True)
 
 
-def _rank(entrant: Entrant) -> tuple[bool, float]:
-    return not entrant.error, entrant.images_per_s or 0.0
+def _rank(entrant: Entrant) -> tuple[bool, bool, float]:
+    """Those of the final took turns; the figures of others are of other moments."""
+    return not entrant.error, bool(entrant.final), entrant.images_per_s or 0.0
 
 
 def _cells(tuned: Tuned, entrant: Entrant) -> Iterable[str]:
@@ -66,7 +67,8 @@ def _cells(tuned: Tuned, entrant: Entrant) -> Iterable[str]:
     yield candidate.form
     yield f"{candidate.workers} x {candidate.threads}"
     yield str(candidate.batch_size)
-    yield _number(entrant.images_per_s, ".1f")
+    early = "~" if entrant.images_per_s and not entrant.final else ""
+    yield early + _number(entrant.images_per_s, ".1f")
     yield _number(entrant.alone_ms, ".1f")
     yield _number(entrant.memory_mib, ".0f")
     yield _number(entrant.start_s, ".1f")
@@ -94,6 +96,8 @@ def _agreement(tuned: Tuned, entrant: Entrant) -> str:
 
 def _sentences(tuned: Tuned, written: Path | None) -> Iterable[str]:
     samples = tuned.samples
+    if any(not entrant.final and entrant.images_per_s for entrant in tuned.entrants.values()):
+        yield "~: of earlier turns, before the last rounds; not to be compared with them."
     if samples.made:
         yield (
             "Agreement was measured on made images, which shows that the runtimes compute alike,"

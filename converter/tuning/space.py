@@ -57,6 +57,7 @@ def lines(bundle: Bundle, cpu: CpuFingerprint) -> list[Candidate]:
         for form, graph in bundle.forms.items()
         if graph.graph_format in runtime.formats
         for precision in precisions
+        if precision in runtime.precisions.get("cpu", ())
         if precision == "fp32" or FORMS[form].exact
     ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -112,11 +114,46 @@ def tune(tuned: Tuned, options: TuneOptions, say: Say) -> None:
     race = Race(plan, tuned.samples, open_runs, judge, say, options.clock)
     tuned.entrants = race.entrants
     try:
-        asyncio.run(race.run())
+        _run(race)
     finally:
         tuned.samples = race.samples
         tuned.took_s = options.clock() - began
     tuned.chosen = choose(race.entrants, tuned.untuned)
+
+
+def _run(race: Race) -> None:
+    """Run the race; Ctrl-C and SIGTERM end its processes first, and then what they end without."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in numbers} if is_main else {}
+    stopped: list[signal.Signals] = []
+
+    async def run() -> None:
+        task = asyncio.ensure_future(race.run())
+
+        def stop(number: signal.Signals) -> None:
+            stopped.append(number)
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number, handler in before.items():
+            if callable(handler):
+                loop.add_signal_handler(number, stop, number)
+        await task
+
+    try:
+        asyncio.run(run())
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stopped:
+        handler = before[stopped[0]]
+        if callable(handler):
+            handler(stopped[0], None)
+        raise KeyboardInterrupt
 
 
 class _Judge:
