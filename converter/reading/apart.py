@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundle.formats import GraphFormat
+from pipeline.predictors.onnx_library import NO_TELEMETRY
 from pipeline.settings.machine import Machine
 
 from ..errors import ConversionError
@@ -145,7 +146,7 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(folders),
         "LC_ALL": "C.UTF-8",
         # it keeps a file in the user's cache otherwise, open for writing
-        "ORT_DISABLE_TELEMETRY": "1",
+        **NO_TELEMETRY,
         # threads of linear algebra, which reading has no use for, take address space
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.predictors.onnx_library import load_onnxruntime
 from pipeline.predictors.onnx_maps import classes_of_map
 from pipeline.predictors.onnx_runtime import cause_of
 
@@ -205,7 +206,7 @@ def _maker(node: Message, value: str) -> Maker:
 
 def _check_loads(path: Path, opset: int) -> None:
     try:
-        import onnxruntime
+        onnxruntime = load_onnxruntime()
     except ImportError as error:
         raise ConversionError(
             f"{path}: serving ONNX needs the package onnxruntime; in the kit's folder:"

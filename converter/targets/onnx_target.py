@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.predictors.onnx_library import load_onnxruntime
 from pipeline.predictors.onnx_runtime import cause_of
 
 from ..bundling.output_folder import no_space, scratch, staged
@@ -161,8 +162,7 @@ def _cause(output: str) -> str:
 
 
 def _open_session(source: Source, file: Path) -> tuple[str, Run]:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundle.bundle import served_paths
 
+from ..predictors.onnx_library import NO_TELEMETRY
 from .folders import PYTHON, ROOT, real_import_path, real_working_folder
 from .served_files import ServedFiles, mark_files
 
@@ -101,8 +102,8 @@ class WorkerCommand:
             # The worker sees this one device only, as its number 0.
             environment["CUDA_VISIBLE_DEVICES"] = _visible_device(int(number))
         environment["PYTHONUNBUFFERED"] = "1"
-        # ONNX Runtime 1.32 writes records of its use into the user's cache otherwise.
-        environment.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        # A classifier of the user's own may import ONNX Runtime itself.
+        environment = {**NO_TELEMETRY, **environment}
         environment.update(self.environment)
         return environment
 

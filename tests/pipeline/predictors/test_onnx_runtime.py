@@ -57,7 +57,7 @@ def test_a_model_of_8_bit_pixels_gets_them(make_bundle: MakeBundle) -> None:
 
 def test_the_precision_is_that_of_the_export(make_bundle: MakeBundle) -> None:
     with pytest.raises(PredictorError, match="precision fp16 is not set at serving time"):
-        create_predictor(make_bundle()[0], options=PredictorOptions(precision="fp16"))
+        create_predictor(make_bundle()[0], "onnxruntime", PredictorOptions(precision="fp16"))
 
 
 @needs_build_for_cpu
@@ -118,3 +118,25 @@ def test_no_later_session_computes_on_the_cpu_instead(
     assert predictor.predict(batch[:1]).shape == (1, 3)
     with pytest.raises(PredictorError, match=r"cannot use one.*nvidia-smi"):
         predictor.predict(batch)
+
+
+@pytest.mark.parametrize(("threads", "spins"), [(1, True), (2, False)])
+def test_idle_threads_do_not_spin(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, threads: int, *, spins: bool
+) -> None:
+    made: list[object] = []
+
+    class Recorded(onnxruntime.InferenceSession):
+        def __init__(self, file: str, options: object, **others: object) -> None:
+            made.append(options)
+            super().__init__(file, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Recorded)
+    create_predictor(make_bundle()[0], "onnxruntime", PredictorOptions(threads=threads))
+    for pool in ("intra_op", "inter_op"):
+        key = f"session.{pool}.allow_spinning"
+        if spins:
+            with pytest.raises(RuntimeError):
+                made[0].get_session_config_entry(key)  # type: ignore[attr-defined]
+        else:
+            assert made[0].get_session_config_entry(key) == "0"  # type: ignore[attr-defined]
