@@ -1,7 +1,7 @@
 """How near the service comes to the bare predictor.
 
 `python -m benchmarks throughput` at many connections, `overhead` at one; `peers` compares it with
-other services.
+other services, `models` runtimes, precisions and batches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from protocol.console import as_command
 
-from . import overhead
+from . import models, overhead
 from .bare import ROOT
 from .images import image_files
 from .peers import command as peers
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     alone.add_argument("--turn", type=int, default=10, help="images of each way in a round")
     alone.set_defaults(measure=_overhead)
     peers.add_parser(commands)
+    models.add_parser(commands)
     return parser
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -53,6 +55,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def main(options: argparse.Namespace) -> int:
     """Measure, show and write; return 1 if a reply of our own was wrong or missing."""
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    # As Ctrl-C does: the services, most of them stopped, must not outlive this command.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = options.work.resolve()
     shown = options.show
     records = Records.read(work / RESULTS) if shown else _run(options, work, console)
@@ -99,6 +103,12 @@ def _run(options: argparse.Namespace, work: Path, console: Console) -> Records:
             continue
         subject = Subject(model, images, _scores(model.bundle, images))
         for runtime in plan.runtimes:
+            try:
+                with console.status(f"{name}: the form for {runtime}"):
+                    model.form(runtime)
+            except ModelError as error:
+                console.print(f"left out: {name} with {runtime}: {error}")
+                continue
             measure(plan, subject, runtime, records, chosen, console)
     return records
 

@@ -64,7 +64,12 @@ class Model:
             shutil.rmtree(folder, ignore_errors=True)
         options = ["--to", "onnx", "--output", str(export)]
         self._converter("export", str(self.bundle), *options)
-        self._converter("convert", str(export), "--output", str(part))
+        # The source says what the graph returns; in its ONNX a scale by 1 may hide the softmax.
+        activation = load_bundle(self.bundle).description.activation
+        scores = {"softmax": "--softmax", "sigmoid": "--multi-label"}.get(
+            activation or "", "--logits"
+        )
+        self._converter("convert", str(export), "--output", str(part), scores)
         return part
 
     def _make_pdmodel(self, part: Path) -> Path:

@@ -63,6 +63,8 @@ class PaddleX(Peer):
             raise PeerError(f"its model folder needs an inference.yml, and {graph.parent} has none")
         tree = yaml.safe_load(description.read_text(encoding="utf-8"))
         tree["Global"] = {"model_name": MODEL_NAME}
+        # It knows no activation; the graphs that are measured return probabilities.
+        tree["PostProcess"] = {"Topk": tree["PostProcess"]["Topk"]}
         text = yaml.safe_dump(tree, allow_unicode=True, sort_keys=False)
         (folder / "inference.yml").write_text(text, encoding="utf-8")
 
