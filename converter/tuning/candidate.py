@@ -1,10 +1,8 @@
-"""One way to serve a bundle, and what measuring it gave."""
+"""One way to serve a bundle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from .agreement import Agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +35,3 @@ class Candidate:
             f"{self.backend} {self.form}{precision}, {self.workers} x {self.threads},"
             f" batches of {self.batch_size}{decoding}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What measuring one candidate gave; figures are None where it did not come so far.
-
-    Attributes:
-        candidate: what was measured.
-        images_per_s: of all its workers together, decoding included; the median of its turns.
-        alone_ms: of one image in one worker, while nothing else runs; the median.
-        memory_mib: of all its workers; pages that they share count once (PSS).
-        start_s: until the first worker was ready, alone.
-        agreement: its scores beside those of the export's own runtime; None: not compared.
-        error: one line: why there are no figures; "": there are.
-    """
-
-    candidate: Candidate
-    images_per_s: float | None = None
-    alone_ms: float | None = None
-    memory_mib: float | None = None
-    start_s: float | None = None
-    agreement: Agreement | None = None
-    error: str = ""

@@ -15,8 +15,8 @@ from pipeline.version import version
 from protocol.escaping import escaped
 
 from ..errors import ConversionError
+from .entrant import Entrant
 from .progress import progress
-from .race import Entrant
 from .report import as_json, print_table
 from .tune import Tuned, TuneOptions, prepare, tune
 

@@ -4,8 +4,9 @@
     rounds       those that are near the best take turns, three times
     layouts      the best two lines with fewer workers of more threads
     decoding     the best with large JPEGs decoded at a part of their size
-    final        the best few and the untuned default, started anew as they will be served, in
-                 turns until the time is over
+    final        the best few and the untuned default in turns, until the time is over
+    served       the choice and the untuned default started as they will be served: seconds to
+                 start, memory, one image alone
 
 Candidates that are compared take turns in slices of a second or less, so that a slow minute of the
 machine hits all alike. The clock decides what is left out, never what is chosen.
@@ -13,125 +14,30 @@ machine hits all alike. The clock decides what is left out, never what is chosen
 
 from __future__ import annotations
 
-import contextlib
-import statistics
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import ConversionError
 from .agreement import Agreement
 from .candidate import Candidate
+from .choice import choose
 from .crew import CandidateError
+from .entrant import Entrant, Lane, Plan, Runs
 from .samples import Samples
 from .space import BATCHES
 
 # What is below this part of the best drops out: after the first look, and after each round.
 _KEPT = (0.6, 0.75, 0.85, 0.92)
 _LANES = 4  # that stay in memory after the first look
-_FINALISTS = 4
+_FINALISTS = 5
 _LEAST_ROUNDS = 3
-_LEAST_FINAL_SHARE = 0.45  # of the time, whatever the stages before take
+_FINAL_SHARE = 0.4  # of the time, for the final and what follows it
+_SERVED_SHARE = 0.25  # at most, for the last starts
 _COMPARED_SHARE = 0.04  # of the time, for the scores of one line
 _LEAST_COMPARED = 8
 _COMPARING_BATCH = 4
-
-
-class Runs(Protocol):
-    """The running workers of a candidate; see `crew.Crew`."""
-
-    start_s: float | None
-    runtime: str
-
-    async def start(self, *, alone_first: bool) -> None:
-        """Start them."""
-
-    async def rate(self, images: Sequence[bytes], batch: int, seconds: float) -> float:
-        """Return images a second."""
-
-    async def alone_ms(self, images: Sequence[bytes], seconds: float) -> float:
-        """Return the time of one image."""
-
-    async def scores(self, images: Sequence[bytes], batch: int) -> list[np.ndarray | str]:
-        """Return scores of each image, or why it has none."""
-
-    def memory_mib(self) -> float:
-        """Return what they take."""
-
-    async def close(self) -> None:
-        """End them."""
-
-
-@dataclass(eq=False)
-class Entrant:
-    """A candidate in the race, and all that is known of it.
-
-    Attributes:
-        rates: images a second in its turns before the final.
-        final: the same in the final, a number a round; empty if it was not in it.
-        refused: why it is not chosen whatever its speed; "": it may be.
-        error: why it was not measured to the end; "": it was.
-        runtime: name, version and device of what ran it.
-    """
-
-    candidate: Candidate
-    rates: list[float] = field(default_factory=list)
-    final: list[float] = field(default_factory=list)
-    alone_ms: float | None = None
-    memory_mib: float | None = None
-    start_s: float | None = None
-    agreement: Agreement | None = None
-    refused: str = ""
-    error: str = ""
-    runtime: str = ""
-
-    @property
-    def images_per_s(self) -> float | None:
-        """The median of its turns."""
-        rates = self.final or self.rates
-        return statistics.median(rates) if rates else None
-
-    @property
-    def speed(self) -> float:
-        """The same, 0 of one that may not be chosen."""
-        return 0.0 if self.error or self.refused else self.images_per_s or 0.0
-
-
-@dataclass
-class Lane:
-    """Running workers, and the candidates that differ in their batch size only."""
-
-    base: Candidate
-    runs: Runs
-    entrants: list[Entrant] = field(default_factory=list)
-
-    @property
-    def speed(self) -> float:
-        """That of its best candidate."""
-        return max((entrant.speed for entrant in self.entrants), default=0.0)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to race.
-
-    Attributes:
-        reference: the export's own runtime, whose scores the others are compared with.
-        lines: a candidate of each runtime, form and precision, one by one.
-        untuned: what the service does by itself.
-        layouts: (workers, threads).
-        fast_decode: whether decoding at a part of the size may gain.
-        seconds: when to be done.
-    """
-
-    reference: Candidate
-    lines: Sequence[Candidate]
-    untuned: Candidate
-    layouts: Sequence[tuple[int, int]]
-    fast_decode: bool
-    seconds: float
 
 
 # Scores of the export and of a candidate, by image -> the agreement, and why it is refused or "".
@@ -177,17 +83,18 @@ class Race:
             await self._take_rounds()
             await self._try_layouts()
             await self._try_fast_decode()
-            finalists = self._finalists()
+            await self._final()
         finally:
             await self._close(self._lanes)
-        await self._final(finalists)
+        await self._serve()
 
     def left_s(self) -> float:
         """Return the seconds that are left; negative where the least took longer."""
         return self._plan.seconds - (self._clock() - self._began)
 
-    def _has_time(self) -> bool:
-        return self.left_s() > _LEAST_FINAL_SHARE * self._plan.seconds
+    def _has_time(self, share: float) -> bool:
+        """Whether more than a share of all seconds is left."""
+        return self.left_s() > share * self._plan.seconds
 
     def _tell(self, candidate: Candidate, stage: str) -> None:
         self._say(f"{stage}: {candidate}", self.left_s())
@@ -205,7 +112,7 @@ class Race:
             self._lanes.sort(key=lambda lane: -lane.speed)
             best = self._lanes[0].speed if self._lanes else 0.0
             hopeless = [lane for lane in self._lanes if lane.speed < _KEPT[0] * best]
-            await self._close([*hopeless, *self._lanes[_LANES:]])
+            await self._drop([*hopeless, *self._lanes[_LANES:]])
 
     async def _enter(
         self, base: Candidate, batches: Sequence[int], stage: str, *, alone_first: bool = True
@@ -226,7 +133,9 @@ class Race:
                 entrant.agreement, entrant.refused = agreement, refused
                 entrant.alone_ms, entrant.start_s = alone_ms, lane.runs.start_s
                 entrant.runtime = lane.runs.runtime
-                await self._turn(lane, entrant, warm=size > 1)
+                if size > 1:  # runtimes prepare themselves for each new shape
+                    await lane.runs.rate(self._encoded, size, 0.0)
+                entrant.rates.append(await lane.runs.rate(self._encoded, size, self._slice_s))
                 entrant.memory_mib = lane.runs.memory_mib()
                 lane.entrants.append(entrant)
         except CandidateError as error:
@@ -238,12 +147,6 @@ class Race:
             raise
         self._lanes.append(lane)
         return lane
-
-    async def _turn(self, lane: Lane, entrant: Entrant, *, warm: bool = False) -> None:
-        size = entrant.candidate.batch_size
-        if warm:  # runtimes prepare themselves for each new shape
-            await lane.runs.rate(self._encoded, size, 0.0)
-        entrant.rates.append(await lane.runs.rate(self._encoded, size, self._slice_s))
 
     @property
     def _encoded(self) -> list[bytes]:
@@ -286,27 +189,40 @@ class Race:
 
     async def _take_rounds(self) -> None:
         for kept in _KEPT[1:]:
-            if not self._has_time():
+            if not self._has_time(_FINAL_SHARE):
                 return
             for lane, entrant in self._near_best(kept):
                 self._tell(entrant.candidate, "in turns")
-                await self._safe_turn(lane, entrant)
-            await self._close([lane for lane in self._lanes if not lane.entrants])
+                await self._safely(lane, entrant, entrant.rates, self._slice_s)
+            await self._drop([lane for lane in self._lanes if not lane.entrants])
 
     def _near_best(self, kept: float) -> Iterator[tuple[Lane, Entrant]]:
         best = max((lane.speed for lane in self._lanes), default=0.0)
         for lane in list(self._lanes):
-            lane.entrants = [e for e in lane.entrants if e.speed and e.speed >= kept * best]
+            lane.entrants = [
+                e
+                for e in lane.entrants
+                if e.candidate == self._plan.untuned or e.speed >= kept * best > 0
+            ]
             yield from ((lane, entrant) for entrant in list(lane.entrants))
 
-    async def _safe_turn(self, lane: Lane, entrant: Entrant) -> None:
+    async def _safely(
+        self, lane: Lane, entrant: Entrant, rates: list[float], seconds: float
+    ) -> None:
         if lane not in self._lanes:
-            return
+            return  # it has failed in this round
         try:
-            await self._turn(lane, entrant)
+            rate = await lane.runs.rate(self._encoded, entrant.candidate.batch_size, seconds)
         except CandidateError as error:
             entrant.error = str(error)
             await self._close([lane])
+        else:
+            rates.append(rate)
+
+    async def _drop(self, lanes: Sequence[Lane]) -> None:
+        """End the workers of these, but for the untuned default: it is in the final."""
+        untuned = replace(self._plan.untuned, batch_size=1)
+        await self._close([lane for lane in lanes if lane.base != untuned])
 
     async def _close(self, lanes: Sequence[Lane]) -> None:
         for lane in list(lanes):
@@ -319,7 +235,7 @@ class Race:
         for lane in best:
             for workers, threads in self._plan.layouts:
                 base = replace(lane.base, workers=workers, threads=threads)
-                if base not in self.entrants and self._has_time():
+                if base not in self.entrants and self._has_time(_FINAL_SHARE):
                     await self._enter(base, BATCHES, "fewer workers", alone_first=False)
         if best:
             await self._take_rounds()
@@ -331,107 +247,62 @@ class Race:
         base = replace(best.base, fast_decode=True)
         await self._enter(base, BATCHES, "decoding at a part of the size", alone_first=False)
 
-    def _finalists(self) -> list[Entrant]:
-        """The fastest, and the untuned default."""
-        ranked = sorted(self.entrants.values(), key=lambda entrant: -entrant.speed)
-        chosen = [entrant for entrant in ranked if entrant.speed][:_FINALISTS]
+    def _finalists(self) -> list[tuple[Lane, Entrant]]:
+        """The fastest that still run, and the untuned default."""
         untuned = self._entrant(self._plan.untuned)
-        others = [entrant for entrant in chosen if entrant is not untuned]
-        # What late finalists would need is time that is over.
-        most = _FINALISTS - 1 if self.left_s() > 0 else 1
-        return [untuned, *others[:most]]
+        running = [(lane, entrant) for lane in self._lanes for entrant in lane.entrants]
+        running.sort(key=lambda pair: -pair[1].speed)
+        default = [pair for pair in running if pair[1] is untuned]
+        others = [pair for pair in running if pair[1].speed and pair[1] is not untuned]
+        # The best of each line first: one look at each batch does not decide between lines.
+        firsts = list({id(lane): (lane, e) for lane, e in reversed(others)}.values())
+        firsts.sort(key=lambda pair: -pair[1].speed)
+        ranked = [*firsts, *[pair for pair in others if pair not in firsts]]
+        return [*default, *ranked[: _FINALISTS - len(default)]]
 
-    async def _final(self, finalists: Sequence[Entrant]) -> None:
-        async with self._served(finalists) as served:
-            lanes, rounds = served, 0
-            while rounds < _LEAST_ROUNDS or self.left_s() > 0:
-                # Rotated, so that none always follows the same one.
-                at = rounds % max(len(lanes), 1)
-                for lane in [*lanes[at:], *lanes[:at]]:
-                    (entrant,) = lane.entrants
-                    self._tell(entrant.candidate, f"final, round {rounds + 1}")
-                    await self._final_turn(lane, entrant)
-                lanes = [lane for lane in lanes if not lane.entrants[0].error]
-                rounds += 1
-                if not lanes:
-                    return
+    async def _final(self) -> None:
+        """Let the finalists take turns until the time is over, but for what `_serve` needs."""
+        finalists, rounds = self._finalists(), 0
+        while finalists and (rounds < _LEAST_ROUNDS or self.left_s() > self._serving_s()):
+            # Rotated, so that none always follows the same one.
+            at = rounds % len(finalists)
+            for lane, entrant in [*finalists[at:], *finalists[:at]]:
+                self._tell(entrant.candidate, f"final, round {rounds + 1}")
+                await self._safely(lane, entrant, entrant.final, 2 * self._slice_s)
+            finalists = [pair for pair in finalists if pair[0] in self._lanes]
+            rounds += 1
 
-    async def _final_turn(self, lane: Lane, entrant: Entrant) -> None:
-        size = entrant.candidate.batch_size
+    def _serving_s(self) -> float:
+        """Return how long the last two starts may take, of a first worker and of the others."""
+        starts = [lane.runs.start_s or 0.0 for lane in self._lanes]
+        return min(4 * max(starts, default=0.0), _SERVED_SHARE * self._plan.seconds)
+
+    async def _serve(self) -> None:
+        """Start the choice and the untuned default as they will be served, each by itself."""
+        served: list[Entrant] = []
+        while True:
+            try:
+                chosen = choose(self.entrants, self._plan.untuned)
+            except ConversionError:
+                return  # whoever reads the entrants chooses again
+            untuned = self._entrant(self._plan.untuned)
+            new = [e for e in (chosen, untuned) if e not in served and e.final and not e.error]
+            if not new:
+                return
+            await self._serve_one(new[0])
+            served.append(new[0])
+
+    async def _serve_one(self, entrant: Entrant) -> None:
+        candidate = entrant.candidate
+        self._tell(candidate, "started as it will be served")
+        runs = self._open_runs(candidate)
         try:
-            entrant.final.append(await lane.runs.rate(self._encoded, size, 2 * self._slice_s))
-            entrant.memory_mib = lane.runs.memory_mib()
+            await runs.start(alone_first=True)
+            await runs.rate(self._encoded, candidate.batch_size, 0.0)
+            alone_ms = await runs.alone_ms(self._encoded, self._slice_s)
+            entrant.alone_ms, entrant.start_s = alone_ms, runs.start_s
+            entrant.memory_mib = runs.memory_mib()
         except CandidateError as error:
             entrant.error = str(error)
-
-    @contextlib.asynccontextmanager
-    async def _served(self, finalists: Sequence[Entrant]) -> AsyncIterator[list[Lane]]:
-        """Start each finalist as it will be served, and measure it alone."""
-        lanes: list[Lane] = []
-        try:
-            for entrant in finalists:
-                self._tell(entrant.candidate, "started as it will be served")
-                lane = Lane(entrant.candidate, self._open_runs(entrant.candidate), [entrant])
-                lanes.append(lane)
-                with self._reported(entrant):
-                    await lane.runs.start(alone_first=True)
-                    entrant.start_s = lane.runs.start_s
-                    entrant.alone_ms = await lane.runs.alone_ms(self._encoded, self._slice_s)
-                    await lane.runs.rate(self._encoded, entrant.candidate.batch_size, 0.0)
-            yield [lane for lane in lanes if not lane.entrants[0].error]
         finally:
-            for lane in lanes:
-                await lane.runs.close()
-
-    @contextlib.contextmanager
-    def _reported(self, entrant: Entrant) -> Iterator[None]:
-        try:
-            yield
-        except CandidateError as error:
-            entrant.error = str(error)
-
-
-def choose(race: Mapping[Candidate, Entrant], untuned: Candidate) -> Entrant:
-    """Return the candidate to serve with: the untuned default, unless another one is faster.
-
-    Faster means: by more than 3% in the middle of the rounds, and in two of three rounds. Of those
-    that are as fast as the fastest, the one with the largest batch, for the engine runs smaller
-    ones where they gain.
-
-    Raises:
-        ConversionError: no candidate could be measured.
-    """
-    default = race.get(untuned)
-    finalists = [e for e in race.values() if e.final and not e.error and not e.refused]
-    if not finalists:
-        raise ConversionError(
-            "no candidate could be measured to the end; the rows above say why, and"
-            " `python -m converter inspect` shows the runtimes that read this bundle"
-        )
-    if default is not None and default in finalists:
-        faster = [e for e in finalists if e is not default and _beats(e.final, default.final)]
-        if not faster:
-            return default
-        finalists = faster
-    best = max(finalists, key=lambda entrant: entrant.speed)
-    level = [e for e in finalists if e.speed >= _LEVEL * best.speed]
-    same = [e for e in level if replace(e.candidate, batch_size=0) == _without_batch(best)]
-    return max(same, key=lambda entrant: entrant.candidate.batch_size)
-
-
-_LEVEL = 0.98
-_GAIN = 1.03
-
-
-def _without_batch(entrant: Entrant) -> Candidate:
-    return replace(entrant.candidate, batch_size=0)
-
-
-def gain(rates: Sequence[float], others: Sequence[float]) -> float:
-    """Return how many times as fast `rates` are, the median of the rounds that both were in."""
-    return statistics.median(a / b for a, b in zip(rates, others, strict=False))
-
-
-def _beats(rates: Sequence[float], others: Sequence[float]) -> bool:
-    wins = [a > b for a, b in zip(rates, others, strict=False)]
-    return gain(rates, others) > _GAIN and 3 * sum(wins) >= 2 * len(wins)
+            await runs.close()

@@ -14,8 +14,11 @@ from pipeline.predictors.registry import RUNTIMES
 
 from ..checking.images import shown
 from ..checking.terminal import in_lines, terminal
-from .race import Entrant, gain
+from .choice import gain
+from .entrant import Entrant
 from .tune import Tuned
+
+_BUSY = 1.5  # times: on a quiet machine the rounds of a candidate differ by less
 
 
 def print_table(tuned: Tuned, written: Path | None) -> None:
@@ -98,6 +101,12 @@ def _sentences(tuned: Tuned, written: Path | None) -> Iterable[str]:
     samples = tuned.samples
     if any(not entrant.final and entrant.images_per_s for entrant in tuned.entrants.values()):
         yield "~: of earlier turns, before the last rounds; not to be compared with them."
+    spread = _spread(tuned)
+    if spread > _BUSY:
+        yield (
+            f"The machine was busy with something else: the rounds of untuned differ by"
+            f" {spread:.1f} times. Measure again on a quiet machine, or with more --time."
+        )
     if samples.made:
         yield (
             "Agreement was measured on made images, which shows that the runtimes compute alike,"
@@ -118,11 +127,17 @@ def _sentences(tuned: Tuned, written: Path | None) -> Iterable[str]:
         yield "Nothing was written (--apply no)."
 
 
+def _spread(tuned: Tuned) -> float:
+    """How many times as fast the fastest round of the untuned default was as its slowest."""
+    default = tuned.entrants.get(tuned.untuned)
+    return max(default.final) / min(default.final) if default is not None and default.final else 1.0
+
+
 def _reason(tuned: Tuned, chosen: Entrant) -> str:
     if chosen.candidate == tuned.untuned:
         return (
             f"{chosen.candidate}, which is what the service does untuned: no other way was faster"
-            " by more than 3%."
+            " in nearly all rounds, by more than 3%, or 10% where scores change."
         )
     default = tuned.entrants.get(tuned.untuned)
     if default is None or not default.final:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from bundle import Bundle
-from bundle.forms import FORMS
 from bundle.tuned import CpuFingerprint
 from pipeline.predictors import PredictorError
 from pipeline.settings.cpu import cpu_fingerprint
@@ -26,9 +25,11 @@ from pipeline.stages.preprocess import build_preprocess
 from ..errors import ConversionError
 from .agreement import Agreement, agreement, refusal
 from .candidate import Candidate
+from .choice import choose, is_exact
 from .crew import Crew, Limits
+from .entrant import Entrant, Plan
 from .progress import Say
-from .race import Entrant, Plan, Race, choose
+from .race import Race
 from .samples import Samples, read_samples
 from .space import layouts, lines, reference, untuned
 
@@ -180,11 +181,10 @@ class _Judge:
         return found, self._refusal(candidate, found)
 
     def _refusal(self, candidate: Candidate, found: Agreement) -> str:
-        is_exact = candidate.precision == "fp32" and FORMS[candidate.form].exact
-        is_exact = is_exact and not candidate.fast_decode
-        if not is_exact and self._tuned.samples.made:
+        exact = is_exact(candidate)
+        if not exact and self._tuned.samples.made:
             return "it changes scores: chosen only with --images, which show by how much"
-        return refusal(found, self._export, is_exact=is_exact)
+        return refusal(found, self._export, is_exact=exact)
 
 
 def _has_large_jpegs(bundle: Bundle, samples: Samples) -> bool:

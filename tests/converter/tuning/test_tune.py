@@ -99,12 +99,13 @@ def _of(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
 ONE_FAST = "Slow,Wrong,Crashing,Raising,Fast"
 
 
-def test_the_fastest_is_chosen_and_the_others_say_why_not(measure: Measure) -> None:
+def test_the_fastest_is_chosen_in_batches_and_the_others_say_why_not(measure: Measure) -> None:
     """One run: each start of a worker takes a second."""
     result, table = measure(ONE_FAST)
 
     assert result["untuned"]["backend"] == "slow"
-    assert (result["chosen"]["backend"], result["chosen"]["batch_size"]) == ("fast", 16)
+    assert result["chosen"]["backend"] == "fast"
+    assert result["chosen"]["batch_size"] > 1  # a run takes as long whatever its size
     assert result["times_untuned"] > 1
     assert "times the images a second of untuned (slow export" in table
     assert "backend: fast" in table
