@@ -284,7 +284,7 @@ class Race:
             try:
                 chosen = choose(self.entrants, self._plan.untuned)
             except ConversionError:
-                return  # whoever reads the entrants chooses again
+                return  # reported by the caller, who chooses again
             untuned = self._entrant(self._plan.untuned)
             new = [e for e in (chosen, untuned) if e not in served and e.final and not e.error]
             if not new:
