@@ -15,8 +15,7 @@ class Mosec(Peer):
         """Run the server's file."""
         module = "benchmarks.peers.servers.mosec_server"
         options = ["--address", "127.0.0.1", "--port", str(start.port), "--timeout", "60000"]
-        sockets = ["--path", str(start.folder / "s")]
-        command = [str(self.python), "-m", module, *options, *sockets]
+        command = [str(self.python), "-m", module, *options]
         return Launch(command, function_environment(start))
 
 
