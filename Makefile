@@ -10,8 +10,9 @@ VENV   ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
              $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
              && { echo $$p; break; }; done)
-# cpu or gpu: which Paddle to install (see docs/gpu.md).
-PADDLE ?= cpu
+# cpu or gpu: the Paddle to install beside ONNX Runtime (see docs/gpu.md). The embedded model is there
+# as ONNX too, and needs none; converting Paddle's exports, and serving bundles without ONNX, does.
+PADDLE ?= $(if $(wildcard serving_model/waste/serving_server/onnx),,cpu)
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CONFIG ?= configs/waste.yml
@@ -54,17 +55,22 @@ help:  ## this list
 
 # A stamp for what serves, another for what develops. The virtual environment is made anew when
 # another Python is asked for.
-setup: $(VENV)/.serving  ## make .venv and install what serving needs (PYTHON=python3.13 chooses one)
+setup: $(VENV)/.serving $(if $(PADDLE),$(VENV)/.paddle-$(PADDLE))  ## make .venv and install what serving needs (PADDLE=cpu: Paddle too; PYTHON=python3.13)
 setup-dev: $(VENV)/.developing  ## the same with the tools for tests and checks
 
 $(VENV)/.serving: setup.cfg constraints.txt $(VENV)/.python
-	@echo "==> installing the service and paddlepaddle ($(PADDLE)); about 350 MB, once"
-	@$(PIP) -c constraints.txt -e '.[$(PADDLE),onnx]'
+	@echo "==> installing the service and ONNX Runtime; 420 MB of disk, once"
+	@$(PIP) -c constraints.txt -e '.[onnx]'
 	@touch $@
 
-$(VENV)/.developing: $(VENV)/.serving
+$(VENV)/.paddle-%: $(VENV)/.serving
+	@echo "==> installing Paddle ($*); on the CPU 710 MB of disk, once"
+	@$(PIP) -c constraints.txt -e '.[$*,onnx]'
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.paddle-$(or $(PADDLE),cpu)
 	@echo "==> installing the tools for tests and checks"
-	@$(PIP) -c constraints.txt -e '.[$(PADDLE),onnx,train,export,dev]'
+	@$(PIP) -c constraints.txt -e '.[$(or $(PADDLE),cpu),onnx,train,export,dev]'
 	@touch $@
 
 # Holds the interpreter's version; rewritten only when it differs, so that nothing is reinstalled.
@@ -155,18 +161,22 @@ proto:  ## make protocol/key_value/*_pb2*.py from the .proto file
 
 constraints:  ## resolve setup.cfg's ranges into constraints.txt again, then make wheels
 	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
-	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra export --extra onnx --extra tracing --extra train \
+	@{ sed -n '/^#/p' constraints.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra dev --extra export --extra onnx --extra openvino --extra tracing --extra train \
 	  --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 	@$(MAKE) --no-print-directory wheels
 
 # paddle2onnx holds onnx back below Python 3.13 (constraints.txt); the image is without it.
-wheels:  ## list the image's wheels with their hashes, in the versions of constraints.txt
+wheels:  ## list the images' wheels with their hashes, in the versions of constraints.txt
 	@test -x build/uv-venv/bin/uv || { $(PYTHON) -m venv build/uv-venv && build/uv-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
 	@sed -E -e "/^onnx==.* < '3.13'/d" -e 's/^((onnx|ml-dtypes)==[^ ]*) ;.*/\1/' constraints.txt > build/wheels-constraints.txt
 	@{ sed -n '/^#/p' requirements/image.txt; build/uv-venv/bin/uv pip compile setup.cfg --extra cpu --extra onnx -c build/wheels-constraints.txt \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/image.txt
 	@mv build/image.txt requirements/image.txt
+	@{ sed -n '/^#/p' requirements/image-fast.txt; echo setuptools | build/uv-venv/bin/uv pip compile setup.cfg - --extra onnx --extra openvino -c build/wheels-constraints.txt \
+	  --no-emit-package onnx --no-emit-package ml-dtypes \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet; } > build/image-fast.txt
+	@mv build/image-fast.txt requirements/image-fast.txt
 
 audit: setup-dev  ## whether a pinned version has a published vulnerability: pip-audit, or ADVISORY_DATABASE=FOLDER without a network
 ifdef ADVISORY_DATABASE
@@ -260,8 +270,8 @@ FUZZ_SECONDS ?= 30
 fuzz: setup-dev  ## look for bytes that break what reads from outside (FUZZ_SECONDS=30 for each target)
 	@$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
-image:  ## build the container image paddle-serving-kit:cpu
-	docker build -t paddle-serving-kit:cpu .
+image:  ## build the container image paddle-serving-kit:cpu (TARGET=cpu-fast: without Paddle)
+	docker build --target $(or $(TARGET),cpu) -t paddle-serving-kit:$(or $(TARGET),cpu) .
 
 clean:  ## remove .venv, build and caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

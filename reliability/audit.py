@@ -30,18 +30,22 @@ from protocol.console import as_command, print_error
 from .advisories import read_database
 
 REQUIREMENTS = ROOT / "requirements"
-PINS = (ROOT / "constraints.txt", REQUIREMENTS / "image.txt")
+PINS = (
+    ROOT / "constraints.txt",
+    REQUIREMENTS / "image.txt",
+    REQUIREMENTS / "image-fast.txt",
+)
 OTHERS = tuple(
     REQUIREMENTS / f"{name}.txt"
     for name in (
         "frameworks", "paddle-lite", "paddle-serving-0.9", "paddle-serving-0.9-packages",
-        "paddleclas",
+        "paddleclas", "peers", "peers-bentoml", "peers-paddlex",
     )
 )  # fmt: skip
 ACCEPTED = REQUIREMENTS / "accepted-advisories.txt"
 SECONDS = 300.0  # of pip-audit: without a network it would try every package again and again
 _OLD = datetime.timedelta(days=30)
-_PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
 Pin = tuple[str, str]
 
