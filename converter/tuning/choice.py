@@ -12,23 +12,23 @@ from ..errors import ConversionError
 from .candidate import Candidate
 from .entrant import Entrant
 
-# What another candidate must gain over the untuned default; more where its scores are others.
+# What another candidate must gain over the untuned default; and for each option that changes scores.
 _GAIN = 1.03
-_GAIN_CHANGED = 1.10
+GAIN_CHANGED = 1.10
 _LEVEL = 0.98  # of the best: as fast as it
 
 
-def is_exact(candidate: Candidate) -> bool:
-    """Whether it computes as the export does, up to rounding."""
-    exact = FORMS[candidate.form].exact and candidate.precision == "fp32"
-    return exact and not candidate.fast_decode
+def changes(candidate: Candidate) -> int:
+    """Return how many of its options change scores by more than rounding."""
+    precise = candidate.precision == "fp32"
+    return (not FORMS[candidate.form].exact) + (not precise) + candidate.fast_decode
 
 
 def choose(race: Mapping[Candidate, Entrant], untuned: Candidate) -> Entrant:
     """Return the candidate to serve with: the untuned default, unless another one is faster.
 
-    Faster means: by more than 3% in the middle of the rounds, by more than 10% where the scores
-    change, and in nearly all rounds. Of those that are as fast as the fastest, the one with the
+    Faster means: by more than 3% in the middle of the rounds, by 10% more for each option that
+    changes scores, and in nearly all rounds. Of those that are as fast as the fastest, the one with the
     largest batch, for the engine runs smaller ones where they gain.
 
     Raises:
@@ -46,7 +46,7 @@ def choose(race: Mapping[Candidate, Entrant], untuned: Candidate) -> Entrant:
     gains = {e: gain(e.final, default.final) for e in finalists if _beats(e, default)}
     if not gains:
         return default
-    best = max(gains, key=lambda entrant: gains[entrant])
+    best = max(gains, key=lambda entrant: gains[entrant] / _price(entrant))
     level = [e for e, times in gains.items() if times >= _LEVEL * gains[best]]
     same = [e for e in level if _but_for_batch(e) == _but_for_batch(best)]
     return max(same, key=lambda entrant: entrant.candidate.batch_size)
@@ -67,5 +67,10 @@ def _beats(entrant: Entrant, default: Entrant) -> bool:
         return False
     rounds = list(zip(entrant.final, default.final, strict=False))
     lost = sum(ours <= theirs for ours, theirs in rounds)
-    needed = _GAIN if is_exact(entrant.candidate) else _GAIN_CHANGED
+    needed = max(_GAIN, _price(entrant))
     return gain(entrant.final, default.final) > needed and lost <= max(0, len(rounds) - 3) // 4
+
+
+def _price(entrant: Entrant) -> float:
+    """Return what it must gain for its changes of the scores."""
+    return float(GAIN_CHANGED ** changes(entrant.candidate))

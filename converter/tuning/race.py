@@ -1,9 +1,9 @@
 """The schedule: who is measured when, who drops out, and when it ends.
 
-    first look   every line (runtime, form, precision) in each batch size, a worker a core
+    first look   every line (runtime, form, precision) in each batch size, a worker a core; of large
+                 JPEGs, whether decoding them at a part of their size pays
     rounds       those that are near the best take turns, three times
     layouts      the best two lines with fewer workers of more threads
-    decoding     the best with large JPEGs decoded at a part of their size
     final        the best few and the untuned default in turns, until the time is over
     served       the choice and the untuned default started as they will be served: seconds to
                  start, memory, one image alone
@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import ConversionError
 from .agreement import Agreement
 from .candidate import Candidate
-from .choice import choose
+from .choice import GAIN_CHANGED, choose
 from .crew import CandidateError
 from .entrant import Entrant, Lane, Plan, Runs
 from .samples import Samples
@@ -82,7 +82,6 @@ class Race:
             await self._first_look()
             await self._take_rounds()
             await self._try_layouts()
-            await self._try_fast_decode()
             await self._final()
         finally:
             await self._close(self._lanes)
@@ -107,8 +106,12 @@ class Race:
         others = [line for line in self._plan.lines if line != reference]
         # What the service does untuned comes early: it is in the final whatever the time.
         others.sort(key=lambda line: line != replace(self._plan.untuned, batch_size=1))
+        fast = False
         for line in [reference, *others]:
-            await self._enter(line, BATCHES, "first look")
+            lane = await self._enter(replace(line, fast_decode=fast), BATCHES, "first look")
+            if lane is not None and line == replace(self._plan.untuned, batch_size=1):
+                # Large photos: what decodes them faster, all others are measured with.
+                fast = self._plan.fast_decode and await self._gains_by_fast_decode(lane)
             self._lanes.sort(key=lambda lane: -lane.speed)
             best = self._lanes[0].speed if self._lanes else 0.0
             hopeless = [lane for lane in self._lanes if lane.speed < _KEPT[0] * best]
@@ -240,12 +243,10 @@ class Race:
         if best:
             await self._take_rounds()
 
-    async def _try_fast_decode(self) -> None:
-        if not self._plan.fast_decode or not self._lanes:
-            return
-        best = max(self._lanes, key=lambda lane: lane.speed)
-        base = replace(best.base, fast_decode=True)
-        await self._enter(base, BATCHES, "decoding at a part of the size", alone_first=False)
+    async def _gains_by_fast_decode(self, lane: Lane) -> bool:
+        base = replace(lane.base, fast_decode=True)
+        fast = await self._enter(base, BATCHES, "decoding at a part of the size")
+        return fast is not None and fast.speed > GAIN_CHANGED * lane.speed
 
     def _finalists(self) -> list[tuple[Lane, Entrant]]:
         """The fastest that still run, and the untuned default."""

@@ -25,7 +25,7 @@ from pipeline.stages.preprocess import build_preprocess
 from ..errors import ConversionError
 from .agreement import Agreement, agreement, refusal
 from .candidate import Candidate
-from .choice import choose, is_exact
+from .choice import changes, choose
 from .crew import Crew, Limits
 from .entrant import Entrant, Plan
 from .progress import Say
@@ -181,7 +181,7 @@ class _Judge:
         return found, self._refusal(candidate, found)
 
     def _refusal(self, candidate: Candidate, found: Agreement) -> str:
-        exact = is_exact(candidate)
+        exact = not changes(candidate)
         if not exact and self._tuned.samples.made:
             return "it changes scores: chosen only with --images, which show by how much"
         return refusal(found, self._export, is_exact=exact)
