@@ -12,7 +12,7 @@ from ..errors import ConversionError
 from .candidate import Candidate
 from .entrant import Entrant
 
-# What another candidate must gain over the untuned default; and for each option that changes scores.
+# What another one must gain over the untuned default, and for each option that changes scores.
 _GAIN = 1.03
 GAIN_CHANGED = 1.10
 _LEVEL = 0.98  # of the best: as fast as it
@@ -28,8 +28,8 @@ def choose(race: Mapping[Candidate, Entrant], untuned: Candidate) -> Entrant:
     """Return the candidate to serve with: the untuned default, unless another one is faster.
 
     Faster means: by more than 3% in the middle of the rounds, by 10% more for each option that
-    changes scores, and in nearly all rounds. Of those that are as fast as the fastest, the one with the
-    largest batch, for the engine runs smaller ones where they gain.
+    changes scores, and in nearly all rounds. Of those that are as fast as the fastest, the one with
+    the largest batch, for the engine runs smaller ones where they gain.
 
     Raises:
         ConversionError: no candidate could be measured.
