@@ -49,9 +49,7 @@ class OnnxRuntimePredictor(SingleFeedPredictor):
             )
         super().__init__(bundle, options.fetch)
         self._device = options.device
-        self._load = partial(
-            _session, bundle.model_file, self._feed, options, _providers(options.device)
-        )
+        self._load = partial(_session, bundle.model_file, options, _providers(options.device))
         self._sessions: dict[int, Session] = {}
         session = self._session_for(bundle.fixed_batch or 1)
         _check_types(session, self._feed)
@@ -104,11 +102,9 @@ def _classes(session: Session, fetch: str, model_file: Path) -> tuple[Key, ...]:
     return ()
 
 
-def _session(
-    model_file: Path, feed: TensorSpec, options: PredictorOptions, providers: list[Provider]
-) -> Session:
+def _session(model_file: Path, options: PredictorOptions, providers: list[Provider]) -> Session:
     onnxruntime = load_onnxruntime()
-    session_options = _session_options(feed, options)
+    session_options = _session_options(options)
     try:
         session = onnxruntime.InferenceSession(
             str(model_file), session_options, providers=providers
@@ -128,19 +124,18 @@ def _session(
     return session
 
 
-def _session_options(feed: TensorSpec, options: PredictorOptions) -> Any:  # noqa: ANN401
+def _session_options(options: PredictorOptions) -> Any:  # noqa: ANN401
     onnxruntime = load_onnxruntime()
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = options.threads
     session_options.inter_op_num_threads = 1
-    # The arena keeps what the largest batch needed. Without it, batches of 1, 8, 3 and 2 images in
-    # turn were as fast (within 2% either way), and a process needed 85 MB instead of 98 with a
-    # ShuffleNetV2, and 809 instead of 888 with a ConvNeXt-Base. The pattern is a plan of the memory
-    # for each shape, kept for good: over images of 900 sizes it took 5 to 20 MB more, and without
-    # both, memory went up and down by 7 MB where the arena alone kept it flat.
-    sizes_vary = any(side < 0 for side in feed.shape)
-    session_options.enable_cpu_mem_arena = sizes_vary
-    session_options.enable_mem_pattern = options.memory_optim and not sizes_vary
+    # The arena keeps what the largest batch needed. A worker with a ShuffleNetV2 had 150 to 154 MB
+    # after batches of 1 to 8 images in any order. Without the arena it had 159 to 167, and with
+    # malloc set to give memory back, 131 to 149 and a quarter to a half more time in batches of 8.
+    # The pattern, a plan of the memory for each shape that is kept for good, took 14 MB more and
+    # was not measurably faster; without the arena it took up to 265 MB.
+    session_options.enable_cpu_mem_arena = options.memory_optim
+    session_options.enable_mem_pattern = False
     if options.threads > 1:
         # An idle thread spins for its next part of an operator, on a core that decodes, answers
         # requests, or runs another worker.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,15 @@ def test_a_model_of_8_bit_pixels_gets_them(tmp_path: Path, write_onnx: WriteOnnx
     made = convert(ConvertOptions(tmp_path / "export", tmp_path / "net", overrides))
     scores = load(made).predict(np.full((1, 3, 8, 8), 200, np.float32))
     assert np.allclose(scores, 200 * weights["fc.w"].sum(axis=0) + weights["fc.b"], rtol=1e-5)
+
+
+def test_its_threads_may_run_on_every_core_of_the_process(bundle: Bundle) -> None:
+    """Processes that pin theirs share the first core: two together were no faster than one."""
+    predictor = load(bundle, threads=2)
+    predictor.predict(images(8))
+    cores = os.sched_getaffinity(0)
+    threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+    assert all(os.sched_getaffinity(thread) == cores for thread in threads)
 
 
 LOADED = """
