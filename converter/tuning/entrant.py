@@ -48,6 +48,7 @@ class Entrant:
         refused: why it is not chosen whatever its speed; "": it may be.
         error: why it was not measured to the end; "": it was.
         runtime: name, version and device of what ran it.
+        run_size: images in each run of the final; 0: as many as the candidate's `batch_size`.
     """
 
     candidate: Candidate
@@ -60,6 +61,7 @@ class Entrant:
     refused: str = ""
     error: str = ""
     runtime: str = ""
+    run_size: int = 0
 
     @property
     def images_per_s(self) -> float | None:

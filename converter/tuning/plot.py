@@ -50,6 +50,7 @@ def plot(tuned: Tuned, file: Path) -> None:
     ]
     figure, axes = pyplot.subplots(figsize=(9, 1 + 0.3 * len(measured)), layout="constrained")
     bars = axes.barh(names, [e.images_per_s or 0.0 for e in measured], color=colors)
+    axes.margins(x=0.1)
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set_xlabel("images a second (green: chosen, grey: refused for its scores)")
     axes.set_title(f"{tuned.bundle.path.name}, {tuned.cpu.cores} cores")

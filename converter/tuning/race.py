@@ -25,13 +25,13 @@ from .candidate import Candidate
 from .choice import GAIN_CHANGED, choose
 from .crew import CandidateError
 from .entrant import Entrant, Lane, Plan, Runs
+from .finalists import learned, the_finalists
 from .samples import Samples
 from .space import BATCHES
 
 # What is below this part of the best drops out: after the first look, and after each round.
 _KEPT = (0.6, 0.75, 0.85, 0.92)
 _LANES = 4  # that stay in memory after the first look
-_FINALISTS = 5
 _LEAST_ROUNDS = 3
 _FINAL_SHARE = 0.4  # of the time, for the final and what follows it
 _SERVED_SHARE = 0.25  # at most, for the last starts
@@ -202,11 +202,9 @@ class Race:
     def _near_best(self, kept: float) -> Iterator[tuple[Lane, Entrant]]:
         best = max((lane.speed for lane in self._lanes), default=0.0)
         for lane in list(self._lanes):
-            lane.entrants = [
-                e
-                for e in lane.entrants
-                if e.candidate == self._plan.untuned or e.speed >= kept * best > 0
-            ]
+            near = [e for e in lane.entrants if e.speed >= kept * best > 0]
+            untuned = learned(lane, self._plan.untuned)
+            lane.entrants = near if untuned is None or untuned in near else [untuned, *near]
             yield from ((lane, entrant) for entrant in list(lane.entrants))
 
     async def _safely(
@@ -215,7 +213,8 @@ class Race:
         if lane not in self._lanes:
             return  # it has failed in this round
         try:
-            rate = await lane.runs.rate(self._encoded, entrant.candidate.batch_size, seconds)
+            size = entrant.run_size or entrant.candidate.batch_size
+            rate = await lane.runs.rate(self._encoded, size, seconds)
         except CandidateError as error:
             entrant.error = str(error)
             await self._close([lane])
@@ -248,22 +247,9 @@ class Race:
         fast = await self._enter(base, BATCHES, "decoding at a part of the size")
         return fast is not None and fast.speed > GAIN_CHANGED * lane.speed
 
-    def _finalists(self) -> list[tuple[Lane, Entrant]]:
-        """The fastest that still run, and the untuned default."""
-        untuned = self._entrant(self._plan.untuned)
-        running = [(lane, entrant) for lane in self._lanes for entrant in lane.entrants]
-        running.sort(key=lambda pair: -pair[1].speed)
-        default = [pair for pair in running if pair[1] is untuned]
-        others = [pair for pair in running if pair[1].speed and pair[1] is not untuned]
-        # The best of each line first: one look at each batch does not decide between lines.
-        firsts = list({id(lane): (lane, e) for lane, e in reversed(others)}.values())
-        firsts.sort(key=lambda pair: -pair[1].speed)
-        ranked = [*firsts, *[pair for pair in others if pair not in firsts]]
-        return [*default, *ranked[: _FINALISTS - len(default)]]
-
     async def _final(self) -> None:
         """Let the finalists take turns until the time is over, but for what `_serve` needs."""
-        finalists, rounds = self._finalists(), 0
+        finalists, rounds = the_finalists(self._lanes, self.entrants, self._plan.untuned), 0
         while finalists and (rounds < _LEAST_ROUNDS or self.left_s() > self._serving_s()):
             # Rotated, so that none always follows the same one.
             at = rounds % len(finalists)
@@ -299,7 +285,7 @@ class Race:
         runs = self._open_runs(candidate)
         try:
             await runs.start(alone_first=True)
-            await runs.rate(self._encoded, candidate.batch_size, 0.0)
+            await runs.rate(self._encoded, entrant.run_size or candidate.batch_size, 0.0)
             alone_ms = await runs.alone_ms(self._encoded, self._slice_s)
             entrant.alone_ms, entrant.start_s = alone_ms, runs.start_s
             entrant.memory_mib = runs.memory_mib()

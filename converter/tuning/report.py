@@ -69,7 +69,8 @@ def _cells(tuned: Tuned, entrant: Entrant) -> Iterable[str]:
     yield RUNTIMES[candidate.backend].title + precision + fast
     yield candidate.form
     yield f"{candidate.workers} x {candidate.threads}"
-    yield str(candidate.batch_size)
+    runs = entrant.run_size not in (0, candidate.batch_size)
+    yield f"{candidate.batch_size} ({entrant.run_size})" if runs else str(candidate.batch_size)
     early = "~" if entrant.images_per_s and not entrant.final else ""
     yield early + _number(entrant.images_per_s, ".1f")
     yield _number(entrant.alone_ms, ".1f")
@@ -99,6 +100,9 @@ def _agreement(tuned: Tuned, entrant: Entrant) -> str:
 
 def _sentences(tuned: Tuned, written: Path | None) -> Iterable[str]:
     samples = tuned.samples
+    default = tuned.entrants.get(tuned.untuned)
+    if default is not None and default.run_size not in (0, tuned.untuned.batch_size):
+        yield "In brackets: the batches that untuned was fastest in; its engine learns them."
     if any(not entrant.final and entrant.images_per_s for entrant in tuned.entrants.values()):
         yield "~: of earlier turns, before the last rounds; not to be compared with them."
     spread = _spread(tuned)
@@ -141,7 +145,8 @@ def _reason(tuned: Tuned, chosen: Entrant) -> str:
         )
     default = tuned.entrants.get(tuned.untuned)
     if default is None or not default.final:
-        return f"{chosen.candidate}, for untuned the service does not run here."
+        cause = default.error if default is not None and default.error else "it was not measured"
+        return f"{chosen.candidate}, for there are no figures of untuned ({cause})."
     faster = gain(chosen.final, default.final)
     return (
         f"{chosen.candidate}: {faster:.2f} times the images a second of untuned"
@@ -192,6 +197,7 @@ def _entrant_json(entrant: Entrant) -> dict[str, Any]:
     return {
         **asdict(entrant.candidate),
         "images_per_s": entrant.images_per_s,
+        "run_size": entrant.run_size or entrant.candidate.batch_size,
         "rounds": entrant.final,
         "alone_ms": entrant.alone_ms,
         "memory_mib": entrant.memory_mib,

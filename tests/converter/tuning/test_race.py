@@ -108,6 +108,30 @@ def test_a_slow_model_gets_a_result_that_takes_longer() -> None:
     assert arena.slices < 60
 
 
+def test_untuned_runs_the_batches_that_its_engine_would_learn() -> None:
+    class BestInPairs(Given):
+        async def rate(self, images: Sequence[bytes], batch: int, seconds: float) -> float:
+            return await super().rate(images, batch, seconds) * (2 if batch == 2 else 1)
+
+    class Pairs(Arena):
+        def open(self, candidate: Candidate) -> Given:
+            self.opened.append(BestInPairs(candidate, self))
+            return self.opened[-1]
+
+    race = Pairs(0.5, paddle=60.0, onnxruntime=120.0, openvino=100.0).race(60.0)
+    untuned = race.entrants[UNTUNED]
+    assert untuned.run_size == 2
+    assert untuned.images_per_s == 240
+    assert choose(race.entrants, UNTUNED) is untuned
+
+
+def test_untuned_of_a_slow_model_is_measured_though_its_batch_takes_too_long() -> None:
+    race = Arena(1.0, paddle=0.5, onnxruntime=0.7, openvino=0.4).race(20.0)
+    assert replace(OTHER, batch_size=4) not in race.entrants
+    assert race.entrants[UNTUNED].run_size == 1
+    assert len(race.entrants[UNTUNED].final) >= 3
+
+
 def test_the_hopeless_drop_out_early() -> None:
     arena = Arena(0.5, paddle=10.0, onnxruntime=120.0, openvino=110.0)
     race = arena.race(60.0)
