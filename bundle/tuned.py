@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Mapping, Optional, Tuple
 
 PRECISIONS = ("fp32", "fp16", "bf16")
-FORMS = ("export", "onnx", "onnx-int8")
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,7 @@ class TunedChoice:
 
     Attributes:
         backend: the name of a runtime.
-        form: of the bundle's graph, one of `FORMS`.
+        form: of the bundle's graph, one of `bundle.forms.FORMS`.
         precision: one of `PRECISIONS`.
         batch_size: the most images in one run of the model.
         workers: processes, each with a predictor of its own.

@@ -20,8 +20,9 @@ from typing import Iterator, Optional
 
 from .bundle import served_paths
 from .errors import BundleError
+from .forms import EXPORT, FORMS, form_folder
 from .strict_yaml import read_yaml
-from .tuned import FORMS, Tuning
+from .tuned import Tuning
 from .tuning_document import WrongTuningError, from_yaml, to_yaml
 
 TUNING = "tuning.yml"
@@ -98,7 +99,7 @@ def model_digest(bundle_path: Path, form: str) -> str:
     server_dir, _ = served_paths(Path(bundle_path))
     digest = hashlib.sha256()
     try:
-        for folder in [server_dir] + ([] if form == "export" else [server_dir / form]):
+        for folder in [form_folder(server_dir, name) for name in dict.fromkeys((EXPORT, form))]:
             for file in _model_files(folder):
                 digest.update("{}\0".format(file.relative_to(server_dir).as_posix()).encode())
                 digest.update(_digest(file))
@@ -111,10 +112,11 @@ def model_digest(bundle_path: Path, form: str) -> str:
 
 def _model_files(folder: Path) -> Iterator[Path]:
     """Yield the files of a graph, with external data; other forms and hidden files are not its."""
+    folders = [form.folder for form in FORMS.values()]
     for path in sorted(folder.glob("*")):
         if path.name.startswith("."):
             continue
-        if path.is_dir() and path.name not in FORMS:
+        if path.is_dir() and path.name not in folders:
             yield from _model_files(path)
         elif path.is_file() and path.suffix not in _DESCRIBING:
             yield path

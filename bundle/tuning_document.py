@@ -7,7 +7,8 @@ from typing import Any, Dict, Mapping, Sequence, Type, TypeVar
 
 import yaml
 
-from .tuned import FORMS, PRECISIONS, CpuFingerprint, TunedChoice, TunedImages, TunedRow, Tuning
+from .forms import FORMS
+from .tuned import PRECISIONS, CpuFingerprint, TunedChoice, TunedImages, TunedRow, Tuning
 from .tuning_checks import (
     Check,
     date,
@@ -36,7 +37,7 @@ _Record = TypeVar("_Record")
 
 _CHOICE: Mapping[str, Check] = {
     "backend": name,
-    "form": one_of(FORMS),
+    "form": one_of(tuple(FORMS)),
     "precision": one_of(PRECISIONS),
     "batch_size": whole(1, MAX_BATCH),
     "workers": whole(1, MAX_PROCESSES),

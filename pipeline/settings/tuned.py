@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bundle.forms import INT8_FORM
 from bundle.tuned import CpuFingerprint, TunedChoice, Tuning
 from bundle.tuning import TUNING, read_tuning, tune_command
 
@@ -161,7 +162,7 @@ def _with_choice(
     """Return the way with all of the choice but workers and threads, and the keys over it."""
     same_runtime = written.backend in (None, choice.backend)
     # INT8 is a form: where a precision is set, the model computes in that one.
-    int8_given_up = written.precision is not None and choice.form == "onnx-int8"
+    int8_given_up = written.precision is not None and choice.form == INT8_FORM
     way = Way(
         backend=written.backend or choice.backend,
         form=choice.form if same_runtime and not int8_given_up else None,

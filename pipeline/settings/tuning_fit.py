@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bundle.bundle import served_paths
 from bundle.formats import graphs_in
+from bundle.forms import form_folder
 from bundle.tuned import CpuFingerprint, TunedChoice, Tuning
 from bundle.tuning import model_digest
 
@@ -35,7 +36,7 @@ def _unserved(bundle: Path, choice: TunedChoice) -> str | None:
         extra = runtime.extras["cpu"]
         return f"{runtime.title} is not installed here (pip install -e '.[{extra}]')"
     server_dir, _ = served_paths(bundle)
-    graphs = graphs_in(server_dir if choice.form == "export" else server_dir / choice.form)
+    graphs = graphs_in(form_folder(server_dir, choice.form))
     if not graphs:
         return f"the bundle has no form {choice.form!r} any more"
     graph_format = graphs[0][0]
