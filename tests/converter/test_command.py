@@ -57,6 +57,7 @@ def test_inspect_as_json(
         "Paddle 2.6": old,
         "Paddle Serving 0.9": old,
         "ONNX Runtime": False,
+        "OpenVINO": layout == "pdmodel",
     }
 
 
