@@ -52,10 +52,12 @@ class Form:
 
 FORMS: Dict[str, Form] = {
     EXPORT: Form("", "convert the model again"),
-    ONNX_FORM: Form("onnx", "convert the export again with the extra `export` installed"),
+    ONNX_FORM: Form(
+        "onnx", "`python -m converter export {}` makes it; put its inference.onnx there"
+    ),
     INT8_FORM: Form(
         "onnx-int8",
-        "`python -m converter tune {} --int8 --images DIR` makes it",
+        "quantise the ONNX of {}, for example with onnxruntime.quantization, and put it there",
         exact=False,
     ),
 }
