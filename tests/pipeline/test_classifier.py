@@ -242,6 +242,6 @@ def test_what_is_no_class_of_ours_is_named(name: str, described: str) -> None:
 def test_an_unknown_backend_is_named(root: Path) -> None:
     model = str(root / "serving_model" / "waste")
     with pytest.raises(
-        PredictorError, match="no backend 'magic'; known: auto, paddle, onnxruntime"
+        PredictorError, match="no backend 'magic'; known: auto, onnxruntime, paddle"
     ):
         load_classifier(ClassifierSettings(model, backend="magic"))

@@ -15,7 +15,11 @@ ROOMS = ("converter", "pipeline", "client", "tools", "examples", "benchmarks", "
 # Processes that a command of ours starts and reads to their end.
 STARTED = {
     "benchmarks/bare.py",
+    "benchmarks/in_process.py",
     "benchmarks/load.py",
+    "benchmarks/peers/servers/litserve_server.py",
+    "benchmarks/peers/servers/mosec_server.py",
+    "benchmarks/peers/servers/ray_serve_app.py",
     "converter/reading/reading_process.py",
     "converter/targets/lite_trial.py",
     "pipeline/engine/decoder.py",

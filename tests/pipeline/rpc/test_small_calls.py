@@ -201,43 +201,6 @@ async def test_a_connection_has_few_watches(stub: Any) -> None:
         break
 
 
-async def test_watchers_wait_for_a_change_and_do_not_look_for_it(
-    stub: Any, services: Services, engine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(health, "_LOOK_EVERY_S", 0.001)
-    looks, asked = 0, 0
-    states, state = health._Changes._states, health.RpcHealth._state
-
-    def look(self: Any) -> object:
-        nonlocal looks
-        looks += 1
-        return states(self)
-
-    def ask(self: Any, name: str) -> Any:
-        nonlocal asked
-        asked += 1
-        return state(self, name)
-
-    monkeypatch.setattr(health._Changes, "_states", look)
-    monkeypatch.setattr(health.RpcHealth, "_state", ask)
-    watching = [stub.Watch(Check(service="waste")) for _ in range(3)]
-    for each in watching:
-        assert (await each.read()).status == SERVING
-    asked, until = 0, looks + 50
-    while looks < until:
-        await asyncio.sleep(0.001)
-    assert asked == 0
-    engine.ready = False
-    for each in watching:
-        assert (await each.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    assert asked == 3
-    for each in watching:
-        each.cancel()
-    # Nobody looks when nobody watches.
-    while any(task.get_name() == "health" for task in asyncio.all_tasks()):
-        await asyncio.sleep(0.001)
-
-
 class Caller:
     """What is needed of gRPC's context."""
 
