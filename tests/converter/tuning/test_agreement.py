@@ -37,6 +37,8 @@ def test_other_classes_or_no_numbers_are_refused(scores: np.ndarray) -> None:
         (Agreement(2e-5, 100, None, 100), True, ""),
         (Agreement(2e-2, 100, None, 100), True, "scores differ by 0.02"),
         (Agreement(2e-2, 100, None, 100), False, ""),
+        (Agreement(2e-2, 49, None, 49), False, "49 compared images show too little"),
+        (Agreement(2e-5, 1, None, 1), True, ""),
         (Agreement(2e-2, 98, None, 100), False, "another one for 2 images"),
         (Agreement(2e-2, 99, 0.80, 100), False, "top-1 falls by 10.0 points"),
         (Agreement(2e-2, 99, 0.91, 100), False, ""),
