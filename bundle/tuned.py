@@ -56,8 +56,8 @@ class TunedImages:
 
 
 @dataclass(frozen=True)
-class TunedRow:
-    """The figures of one candidate; None where there are none.
+class TunedRow(TunedChoice):
+    """One candidate with its figures; None where there are none.
 
     Attributes:
         images_per_s: of all its workers together, decoding included.
@@ -71,13 +71,6 @@ class TunedRow:
         refused: why it may not be chosen; "": it may.
     """
 
-    backend: str
-    form: str
-    precision: str
-    batch_size: int
-    workers: int
-    threads: int
-    fast_decode: bool
     images_per_s: Optional[float] = None
     alone_ms: Optional[float] = None
     memory_mib: Optional[float] = None

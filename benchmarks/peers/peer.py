@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Peer:
+class Peer(ABC):
     """One service to measure.
 
     Attributes:
@@ -77,13 +78,13 @@ class Peer:
     note: str = ""
     own: bool = False
 
+    @abstractmethod
     def launch(self, start: Start) -> Launch:
         """Write the files that the peer needs and return its command.
 
         Raises:
             PeerError: the model cannot be given to it.
         """
-        raise NotImplementedError
 
     @property
     def python(self) -> Path:

@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bundle.tuned import TunedChoice
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to serve a bundle.
 
-    Attributes:
-        backend: the name of a runtime in the registry.
-        form: the form of the bundle's graph: "export", "onnx" or "onnx-int8".
-        precision: "fp32", "fp16" or "bf16".
-        batch_size: the most images in one run of the model.
-        workers: processes, each with a predictor of its own.
-        threads: of each worker.
-        fast_decode: large JPEGs are decoded at a part of their size.
-    """
-
-    backend: str
-    form: str
-    precision: str
-    batch_size: int
-    workers: int
-    threads: int
-    fast_decode: bool
+@dataclass(frozen=True)
+class Candidate(TunedChoice):
+    """One way to serve a bundle, which may become the choice."""
 
     def __str__(self) -> str:
         """Return it in one line, for progress."""

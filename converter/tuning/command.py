@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
 from bundle import load_bundle
-from bundle.tuned import TunedChoice, TunedImages, TunedRow, Tuning
+from bundle.tuned import TunedImages, TunedRow, Tuning
 from bundle.tuning import model_digest, write_tuning
 from pipeline.version import version
 from protocol.escaping import escaped
@@ -107,15 +108,7 @@ def as_tuning(tuned: Tuned, chosen: Entrant) -> Tuning:
     versions |= {e.candidate.backend: e.runtime for e in tuned.entrants.values() if e.runtime}
     source = Path(samples.source).resolve().name if samples.source else "made images"
     return Tuning(
-        choice=TunedChoice(
-            choice.backend,
-            choice.form,
-            choice.precision,
-            choice.batch_size,
-            choice.workers,
-            choice.threads,
-            choice.fast_decode,
-        ),
+        choice=choice,
         cpu=tuned.cpu,
         model_sha256=model_digest(tuned.bundle.path, choice.form),
         made=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -129,13 +122,7 @@ def _row(entrant: Entrant) -> TunedRow:
     candidate, found = entrant.candidate, entrant.agreement
     is_number = found is not None and found.largest_difference == found.largest_difference
     return TunedRow(
-        candidate.backend,
-        candidate.form,
-        candidate.precision,
-        candidate.batch_size,
-        candidate.workers,
-        candidate.threads,
-        candidate.fast_decode,
+        **asdict(candidate),
         images_per_s=entrant.images_per_s,
         alone_ms=entrant.alone_ms,
         memory_mib=entrant.memory_mib,
