@@ -16,14 +16,18 @@ from ..checking.images import shown
 from ..checking.terminal import in_lines, terminal
 from .choice import gain
 from .entrant import Entrant
+from .space import left_out
 from .tune import Tuned
 
+_WIDTH = 120  # at least, of a table in a file
 _BUSY = 1.5  # times: on a quiet machine the rounds of a candidate differ by less
 
 
 def print_table(tuned: Tuned, written: Path | None) -> None:
     """Print the best of each line, all of the final, and what came of it."""
     console = terminal()
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDTH)
     samples = tuned.samples
     images = f"{len(samples.images)} {'made images' if samples.made else 'images'}"
     cores = f"{tuned.cpu.cores} core{'s' if tuned.cpu.cores != 1 else ''}"
@@ -31,10 +35,11 @@ def print_table(tuned: Tuned, written: Path | None) -> None:
         Text(f"tune {tuned.bundle.path}: {images}, {cores}, {tuned.took_s:.0f} s", "bold")
     )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    headings = ("", "runtime", "form", "workers", "batch", "images/s", "ms alone", "MiB")
-    for heading in (*headings, "start s", "agreement"):
-        text = heading in ("", "runtime", "form", "agreement")
-        table.add_column(heading, justify="left" if text else "right", overflow="fold")
+    headings = ("", "runtime", "form", "workers", "batch", "images/s", "ms\nalone", "MiB")
+    for heading in (*headings, "start\ns"):
+        text = heading in ("", "runtime", "form")
+        table.add_column(heading, justify="left" if text else "right", no_wrap=True)
+    table.add_column("agreement", overflow="fold")
     for entrant in _shown(tuned):
         style = "bold green" if entrant is tuned.chosen else ""
         style = "red" if entrant.error else "yellow" if entrant.refused else style
@@ -120,6 +125,7 @@ def _sentences(tuned: Tuned, written: Path | None) -> Iterable[str]:
         count = len(samples.unreadable)
         yield f"{count} unreadable, and left out: {shown(samples.unreadable)}."
     yield from (f"Note: {note}." for note in samples.notes)
+    yield from (f"Not measured: {runtime}." for runtime in left_out(tuned.bundle))
     if tuned.chosen is None:
         yield "It was not measured to the end, so nothing is chosen and nothing was written."
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bundle import Bundle
-from bundle.forms import EXPORT, FORMS
+from bundle.forms import EXPORT, FORMS, ONNX_FORM, form_folder
 from bundle.tuned import CpuFingerprint
 from pipeline.predictors import PredictorOptions
 from pipeline.predictors.registry import RUNTIMES, choose
@@ -60,6 +60,24 @@ def lines(bundle: Bundle, cpu: CpuFingerprint) -> list[Candidate]:
         if precision in runtime.precisions.get("cpu", ())
         if precision == "fp32" or FORMS[form].exact
     ]
+
+
+def left_out(bundle: Bundle) -> list[str]:
+    """Return what other runtimes of the CPU there are, and what each needs to be a candidate."""
+    missing = []
+    for runtime in RUNTIMES.values():
+        if "cpu" not in runtime.devices:
+            continue
+        if not any(graph.graph_format in runtime.formats for graph in bundle.forms.values()):
+            if runtime.made_by:
+                missing.append(
+                    f"{runtime.title}: `python -m {runtime.made_by}` makes the ONNX that it reads;"
+                    f" put it into {form_folder(bundle.server_dir, ONNX_FORM)}"
+                )
+        elif not runtime.installed():
+            extra = runtime.extras["cpu"]
+            missing.append(f"{runtime.title}: not installed; pip install -e '.[{extra}]' has it")
+    return missing
 
 
 def layouts(cores: int) -> list[tuple[int, int]]:

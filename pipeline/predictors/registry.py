@@ -179,7 +179,7 @@ def release_notes(
             elif export in runtime.formats:
                 notes[release.title] = release.limit
             elif runtime.made_by:
-                notes[release.title] = "reads {}; `{}` makes it of this".format(
+                notes[release.title] = "reads {}; `{}` makes ONNX of this".format(
                     runtime.reads, runtime.made_by
                 )
             else:
@@ -304,7 +304,7 @@ def _reads_none(
     holds = ", ".join("{} ({})".format(bundle.forms[name].model_file.name, name) for name in forms)
     other = ""
     if runtime.made_by and form is None:
-        other = "; or make {} of it with `python -m {}`".format(runtime.reads, runtime.made_by)
+        other = "; or make ONNX of it with `python -m {}`".format(runtime.made_by)
     return PredictorError(
         "{} reads {}, and {} holds {}; set backend to {}{}".format(
             runtime.title, runtime.reads, bundle.path, holds, " or ".join([*able, AUTO]), other

@@ -44,10 +44,6 @@ def images(tmp_path: Path) -> Path:
 
 
 def _environment(names: str) -> dict[str, str]:
-    return {"SLEEPERS": names, "PYTHONPATH": f"{SLEEPERS}{os.pathsep}{ROOT}"}
-
-
-def _environment(names: str) -> dict[str, str]:
     path = os.pathsep.join([str(SLEEPERS), str(ROOT)])
     return {**os.environ, "SLEEPERS": names, "PYTHONPATH": path, "COLUMNS": "200"}
 
