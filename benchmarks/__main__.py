@@ -1,7 +1,7 @@
 """How near the service comes to the bare predictor.
 
 `python -m benchmarks throughput` at many connections, `overhead` at one; `peers` compares it with
-other services, `models` runtimes, precisions and batches.
+other services, `models` runtimes, precisions and batches; `targets` measures what is promised.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from . import models, overhead
 from .bare import ROOT
 from .images import image_files
 from .peers import command as peers
+from .targets import command as targets
 from .throughput import Plan, run
 
 
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     alone.set_defaults(measure=_overhead)
     peers.add_parser(commands)
     models.add_parser(commands)
+    targets.add_parser(commands)
     return parser
 
 

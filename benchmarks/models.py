@@ -45,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
     console = Console(width=None if Console().is_terminal else 140, highlight=False)
     options.work.mkdir(parents=True, exist_ok=True)
     failed = 0
-    for bundle in [] if options.show else options.bundles or _found(options.folder):
+    for bundle in [] if options.show else options.bundles or found_bundles(options.folder):
         with console.status(f"{bundle.name}: converter tune, {options.time:.0f} s and more"):
             reason = _measure(bundle, options)
         console.print(f"{bundle.name}: {reason or 'measured'}")
@@ -122,8 +122,8 @@ def _cells(
     return [*cells, f"{found['largest_difference']:.1e}", same]
 
 
-def _found(folder: Path) -> list[Path]:
-    """Return the embedded bundle and the first form of each deployment."""
+def found_bundles(folder: Path) -> list[Path]:
+    """Return the embedded bundle and the first form of each deployment in `folder`."""
     found: dict[str, Path] = {}
     for bundle in sorted(folder.glob("*-*"), reverse=True):
         if (bundle / "bundle.yml").is_file():
