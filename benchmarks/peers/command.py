@@ -37,6 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--connections", type=int, nargs="+", default=[1, 4, 16, 64])
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=4.0, help="of each measurement (default 4)")
+    add("--tune-seconds", type=float, default=2.0, help="of each measurement of a setting")
     add("--workers", type=int, default=2, help="processes of each service, one thread each")
     add("--images", type=Path, default=ROOT / "examples/images", help="folder of JPEGs to send")
     add("--pictures", type=int, default=64, help="most images to use of it")
@@ -78,6 +79,7 @@ def _run(options: argparse.Namespace, work: Path, console: Console) -> Records:
         workers=options.workers,
         work=work / "run",
         tune=not options.no_tune,
+        tune_seconds=options.tune_seconds,
     )
     images = [
         path
@@ -114,7 +116,7 @@ def _run(options: argparse.Namespace, work: Path, console: Console) -> Records:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name in ("rounds", "seconds", "workers", "pictures"):
+    for name in ("rounds", "seconds", "tune_seconds", "workers", "pictures"):
         if getattr(options, name) <= 0:
             raise SystemExit(f"error: --{name} must be above 0, not {getattr(options, name):g}")
     if min(options.connections) < 1:

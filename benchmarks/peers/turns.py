@@ -52,6 +52,7 @@ class Plan:
     workers: int
     work: Path
     tune: bool = True
+    tune_seconds: float = 2.0
 
     def steps(self, peer: Peer, runtime: str) -> bool:
         """Whether the peer predicts with this runtime."""
@@ -151,7 +152,7 @@ def _worth(running: Running, subject: Subject, plan: Plan) -> float:
     """Return the geometric mean of its rates over the numbers of connections."""
     product = 1.0
     for count in plan.connections:
-        product *= max(0.01, load(running, subject, plan.seconds, count).requests_per_s)
+        product *= max(0.01, load(running, subject, plan.tune_seconds, count).requests_per_s)
     return float(product ** (1 / len(plan.connections)))
 
 

@@ -19,7 +19,7 @@ from ..images import image_files
 from ..models import EMBEDDED, found_bundles
 from ..peers.command import RESULTS
 from ..peers.table import put_into
-from . import alone, limit, others, ways
+from . import alone, limit, others, photos, ways
 from .bundles import Copies, copies
 from .contender import Images
 from .target import Target
@@ -29,7 +29,15 @@ PAGES = ("docs/performance.md", "docs/performance.zh-CN.md")
 # The network that Paddle Serving 0.9 is compared on: PP-LCNetV2_base.
 _PEACH = "peach4"
 Measure = Callable[[Copies, Images, Path, int, float, limit.Say], list[Target]]
-PARTS = (limit.PART, alone.PART, ways.DEFAULT, ways.SIX, others.SERVING09, others.PEERS_PART)
+PARTS = (
+    limit.PART,
+    alone.PART,
+    photos.PART,
+    ways.DEFAULT,
+    ways.SIX,
+    others.SERVING09,
+    others.PEERS_PART,
+)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -106,6 +114,7 @@ class _Run:
         measures: dict[str, Callable[[], list[Target]]] = {
             limit.PART: lambda: self._one(limit.measure, EMBEDDED),
             alone.PART: self._alone,
+            photos.PART: lambda: photos.measure(self._files[:4], self._options.rounds),
             ways.DEFAULT: lambda: self._one(ways.measure_default, EMBEDDED),
             ways.SIX: self._six,
             others.SERVING09: self._serving09,

@@ -76,11 +76,12 @@ def test_a_short_run_measures_tuned_untuned_and_paddle(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("paddle", reason="others are compared with Paddle")
-    options = ["--parts", "limit", "default", "--rounds", "1", "--seconds", "0.5"]
+    options = ["--parts", "limit", "photos", "default", "--rounds", "1", "--seconds", "0.5"]
     options += ["--tune-seconds", "5", "--pictures", "4", "--work", str(tmp_path / "work")]
     # What is held depends on the machine; that nothing is lost does not.
     assert main(["targets", *options]) in (0, 1)
     shown = " ".join(capsys.readouterr().out.split())
     assert "tuned to" in shown
     assert "untuned over paddle, 16 connections" in shown
+    assert "decoding in full over fast_decode" in shown
     assert "not measured" not in shown
