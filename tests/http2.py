@@ -83,8 +83,16 @@ class Http2Connection:
         self._socket.sendall(b"".join(frames))
         return streams
 
-    def send(self, stream: int, data: bytes, *, end: bool = False, patience_s: float = 1.0) -> int:
-        """Send `data` as the server grants it; return how much was sent.
+    def send(
+        self,
+        stream: int,
+        data: bytes,
+        *,
+        end: bool = False,
+        patience_s: float = 1.0,
+        frame_size: int = _FRAME,
+    ) -> int:
+        """Send `data` as the server grants it, in frames; return how much was sent.
 
         Stops when nothing is granted for `patience_s`, or the stream has ended.
         """
@@ -98,8 +106,11 @@ class Http2Connection:
                 self.read(0.05)
                 continue
             is_end = end and sent + room == len(data)
-            piece = data[sent : sent + room]
-            self._socket.sendall(_frame(_DATA, _END_STREAM if is_end else 0, stream, piece))
+            starts = range(sent, sent + room, frame_size)
+            pieces = [data[at : min(at + frame_size, sent + room)] for at in starts]
+            frames = [_frame(_DATA, 0, stream, piece) for piece in pieces[:-1]]
+            frames.append(_frame(_DATA, _END_STREAM if is_end else 0, stream, pieces[-1]))
+            self._socket.sendall(b"".join(frames))
             sent += room
             self._windows[stream] -= room
             self._connection_window -= room

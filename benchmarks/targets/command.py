@@ -1,4 +1,4 @@
-"""The command: measures the parts that are asked for, shows the table and writes it."""
+"""The command: measures the parts that are chosen, shows the table and writes it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _shown(targets: Sequence[Target]) -> Table:
 
 
 class _Run:
-    """One run; bundles are copied and tuned when a part first asks for them."""
+    """One run; bundles are copied and tuned when a part first needs them."""
 
     def __init__(self, options: argparse.Namespace, work: Path, console: Console) -> None:
         self._options = options
@@ -110,7 +110,7 @@ class _Run:
         self._images: dict[Path, Images] = {}
 
     def all(self) -> list[Target]:
-        """Measure the parts that are asked for, in their order."""
+        """Measure the parts that are chosen, in their order."""
         measures: dict[str, Callable[[], list[Target]]] = {
             limit.PART: lambda: self._one(limit.measure, EMBEDDED),
             alone.PART: self._alone,

@@ -31,7 +31,7 @@ def measure(images: list[Path], rounds: int) -> list[Target]:
 
 
 def _photo(path: Path) -> bytes:
-    """Return a JPEG as a phone writes it; a real picture, so that its detail costs what it does."""
+    """Return a JPEG as a phone writes it; a real image, so that its detail costs what it does."""
     pixels = decode_image(path.read_bytes())
     large = cv2.resize(pixels, _SIZE, interpolation=cv2.INTER_CUBIC)
     return cv2.imencode(".jpg", large, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()

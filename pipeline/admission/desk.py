@@ -28,6 +28,7 @@ from protocol.reply import ClassifyReply
 from protocol.request import ClassifyRequest
 
 from ..observation.observer import Observation, Observer
+from ..stages.work import estimated_megapixels
 from .call import Call, CallerLeft
 from .deadline import Deadline
 from .inflight import Inflight, Reservation
@@ -39,6 +40,8 @@ from .services import Services
 
 logger = logging.getLogger(__name__)
 
+# The work of so many bytes of images is estimated within a millisecond.
+_QUICK_BYTES = 2 * 2**20
 # A reply of so many is written within a millisecond.
 _QUICK_CATEGORIES = 200
 _CATEGORY_BYTES = 80
@@ -132,7 +135,8 @@ class Desk:
         lane = self.parsing.lane(sender, call.service or "", reservation, timeout_s)
         request, deadline = await self._read(call, codec, observation, lane)
         self.keys.spend(caller, len(request.images))
-        classifying = self.services.classify(request, deadline.remaining_s())
+        works = await _works(call, request, lane, deadline)
+        classifying = self.services.classify(request, deadline.remaining_s(), works)
         try:
             reply = await _unless_left(call, classifying)
         except DeadlineExceeded:
@@ -186,6 +190,18 @@ async def _in_time(
     except NotQuick:
         reading = lane.run(len(body), functools.partial(read, body, hints))
         return await deadline.within(_unless_left(call, reading), "to arrive and to be parsed")
+
+
+async def _works(
+    call: Call, request: ClassifyRequest, lane: Lane, deadline: Deadline
+) -> Sequence[float] | None:
+    """Return the estimated work of each image, where it is not estimated quickly."""
+    images = [image.data for image in request.images]
+    size = sum(map(len, images))
+    if size <= _QUICK_BYTES:
+        return None
+    estimating = lane.run(size, lambda: [estimated_megapixels(image) for image in images])
+    return await deadline.within(_unless_left(call, estimating), "to be looked at")
 
 
 def _written(reply: ClassifyReply, request: ClassifyRequest, codec: Codec) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from protocol.errors import NotReady, ServiceClosed, ServiceNotFound
@@ -41,8 +41,12 @@ class Classifying(Protocol):
         *,
         timeout_s: float | None,
         log_id: int,
+        works: Sequence[float] | None,
     ) -> list[ImageResult]:
-        """Return one result per image, in order; raises ServingError for the request as a whole."""
+        """Return one result per image, in order; raises ServingError for the request as a whole.
+
+        `works` are the estimated megapixels of each image; None: the engine estimates them.
+        """
         ...
 
 
@@ -150,11 +154,14 @@ class Services:
         return name if name in self._engines else None
 
     async def classify(
-        self, request: ClassifyRequest, timeout_s: float | None = None
+        self,
+        request: ClassifyRequest,
+        timeout_s: float | None = None,
+        works: Sequence[float] | None = None,
     ) -> ClassifyReply:
         """Answer `request` within `timeout_s` seconds (None: the service's own deadline).
 
-        `request.service` is a name that `require` has returned.
+        `request.service` is a name that `require` has returned; `works` as `Classifying` has it.
 
         Raises:
             ServingError: the request as a whole failed, or every image of it did.
@@ -165,7 +172,9 @@ class Services:
         if self.phase == "starting":
             raise NotReady("the service is starting; ask /health/ready and try again")
         check_images(len(request.images), self.max_images)
-        results = await engine.classify(request.images, timeout_s=timeout_s, log_id=request.log_id)
+        results = await engine.classify(
+            request.images, timeout_s=timeout_s, log_id=request.log_id, works=works
+        )
         reply = ClassifyReply(tuple(results))
         failure = whole_failure(reply)
         if failure is not None:

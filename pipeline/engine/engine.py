@@ -252,9 +252,11 @@ class Engine:
         *,
         timeout_s: float | None = None,
         log_id: int = 0,
+        works: Sequence[float] | None = None,
     ) -> list[ImageResult]:
         """Classify encoded images; return one result or error per image, in order.
 
+        `works` are the images' estimated megapixels (`stages.work`), if they are known already.
         Waits at most `timeout_s` seconds or the service's own timeout, whichever is shorter.
         Cancelling the caller abandons the images; those that still wait are never computed.
 
@@ -273,7 +275,7 @@ class Engine:
             limit_s = timeout_s
         self._check_admission(len(images), limit_s)
         request = Request(len(images), limit_s, log_id)
-        entries = self._possible(request, images, limit_s)
+        entries = self._possible(request, images, works, limit_s)
         self._open.add(request)
         self._dispatcher.admit(entries)
         loop = asyncio.get_running_loop()
@@ -304,10 +306,14 @@ class Engine:
         self._refuse(error, images)
 
     def _possible(
-        self, request: Request, images: Sequence[EncodedImage], limit_s: float
+        self,
+        request: Request,
+        images: Sequence[EncodedImage],
+        works: Sequence[float] | None,
+        limit_s: float,
     ) -> list[Entry]:
         """Return the entries of `request` that can be done in time; the others have their error."""
-        possible, hopeless = self._limits.entries(request, images, limit_s)
+        possible, hopeless = self._limits.entries(request, images, works, limit_s)
         now = asyncio.get_running_loop().time()
         self._refuse(self._limits.refusal(possible, limit_s, now), len(images))
         self._counters.admitted += len(images)

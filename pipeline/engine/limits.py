@@ -36,12 +36,17 @@ class WorkLimits:
         self._turns = queue.turns
 
     def entries(
-        self, request: Request, images: Sequence[EncodedImage], limit_s: float
+        self,
+        request: Request,
+        images: Sequence[EncodedImage],
+        works: Sequence[float] | None,
+        limit_s: float,
     ) -> tuple[list[Entry], list[tuple[Entry, ServingError]]]:
         """Return the entries of `request` that can be done within `limit_s`, and the others."""
         possible, hopeless = [], []
         for position, image in enumerate(images):
-            work = work_of(image.data, self._max_megapixels)
+            known = None if works is None else works[position]
+            work = work_of(image.data, self._max_megapixels, known)
             entry = Entry(request, position, image, work, heavy=self._pace.is_heavy(work))
             error = self.too_heavy(entry, limit_s)
             if error is None:

@@ -69,13 +69,13 @@ def light_budget_s(each_s: float) -> float:
     return _LEAST_BUDGET_S + _BUDGET_FACTOR * each_s
 
 
-def work_of(image: bytes, max_megapixels: float) -> float:
-    """Return the estimated megapixels of one encoded image.
+def work_of(image: bytes, max_megapixels: float, known: float | None = None) -> float:
+    """Return the estimated megapixels of one encoded image, `known` if that is known already.
 
     It is 0 for what is no image, and for one of more than `max_megapixels`: the worker refuses both
     by their header.
     """
-    megapixels = estimated_megapixels(image)
+    megapixels = estimated_megapixels(image) if known is None else known
     if megapixels > max_megapixels and stored_megapixels(image) > max_megapixels:
         return 0.0
     return megapixels

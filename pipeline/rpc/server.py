@@ -13,13 +13,14 @@ from .leaving import RunningCalls
 from .packing import KEEP_PACKED
 from .small_calls import Messages
 
-# So much of a stream may come before its message is read, or refused: most images.
-UNREAD_BYTES = 256 * 1024
-MOST_STREAMS = 128
+# So much of a stream may come before its message is read, or refused. HTTP/2's own number, so that
+# it holds from the first byte on, before a client knows what this server wants.
+UNREAD_BYTES = 65_535
+MOST_STREAMS = 64
 # Calls that wait for the event loop, each with what has come of its message. They stay when their
 # connection is closed, so a client that connects again and again adds to them. One call more is
-# CANCELLED, that of an honest caller too. These are the calls of 24 connections.
-MOST_PENDING = 24 * MOST_STREAMS
+# CANCELLED, that of an honest caller too. These are the calls of 32 connections.
+MOST_PENDING = 32 * MOST_STREAMS
 
 
 def build_rpc_server(
@@ -64,7 +65,6 @@ def build_rpc_server(
             # gRPC would let what is unread grow to 4 MiB for each stream.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
-            ("grpc.http2.max_frame_size", UNREAD_BYTES),
             *KEEP_PACKED,
         ]
     )

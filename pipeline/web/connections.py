@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import Protocol
 
 
@@ -18,30 +19,41 @@ class Connection(Protocol):
 
 
 class Connections:
-    """At most `limit` connections; one too many replaces the one that has been idle longest."""
+    """At most `limit` connections; one too many takes the place of an idle one.
+
+    First of the silent one that has been open longest: who opens connection after connection and
+    sends nothing displaces its own, and not those of callers who keep theirs between requests.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        # No request of these has had its reply; the oldest first.
+        self._silent: dict[Connection, None] = {}
         # The one that was used last is at the end.
-        self._open: dict[Connection, None] = {}
+        self._used: dict[Connection, None] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._silent) + len(self._used)
 
     def add(self, connection: Connection) -> bool:
         """Add `connection`; False if there is no room, because all are at work."""
-        if len(self._open) >= self.limit:
-            idle = next((each for each in self._open if each.idle), None)
+        if len(self) >= self.limit:
+            idle = next((each for each in chain(self._silent, self._used) if each.idle), None)
             if idle is None:
                 return False
             idle.transport.abort()
-            del self._open[idle]  # it is lost later; the place is free now
-        self._open[connection] = None
+            self.remove(idle)  # it is lost later; the place is free now
+        self._silent[connection] = None
         return True
 
     def used(self, connection: Connection) -> None:
-        """Note that `connection` was used now."""
-        if connection in self._open:
-            del self._open[connection]
-            self._open[connection] = None
+        """Note that `connection` has had a reply now."""
+        if connection in self._silent or connection in self._used:
+            self.remove(connection)
+            self._used[connection] = None
 
     def remove(self, connection: Connection) -> None:
         """Remove `connection`, if it is there."""
-        self._open.pop(connection, None)
+        self._silent.pop(connection, None)
+        self._used.pop(connection, None)

@@ -94,9 +94,11 @@ async def _over_rpc(port: int, service: str, image: bytes, key: str) -> None:
             except ServingError as error:
                 _print(RPC, began, *_outcome(error))
             except grpc.aio.AioRpcError as error:
+                # CANCELLED: the queue of calls in gRPC is full (SECURITY.md).
                 ours = error.code() in (
                     grpc.StatusCode.DEADLINE_EXCEEDED,
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    grpc.StatusCode.CANCELLED,
                 )
                 taken_s = time.monotonic() - began
                 reason = f"{error.code().name}: {error.details()} after {taken_s:.2f} s"

@@ -74,11 +74,23 @@ def test_messages_that_arrive_take_what_the_budget_allows(service: Any) -> None:
         assert memory.growth() < 3 * 128 * MIB
 
 
+def test_messages_in_small_frames_take_no_more(service: Any) -> None:
+    # gRPC keeps each frame as a piece of its own, so 24 bytes take 65.
+    with Http2Connection(service.rpc_port) as connection:
+        memory = Memory(service.process.pid)
+        streams = [connection.begin(INFERENCE) for _ in range(16)]
+        for stream in streams:  # 160 MiB
+            connection.send(stream, message(bytes(10 * MIB), length=60 * MIB), frame_size=24)
+        replies = [pb.Response.FromString(connection.read_reply(stream)) for stream in streams]
+        assert {reply.err_no for reply in replies} == {3004}
+        assert memory.growth() < 192 * MIB  # 256, if bytes on the wire were all that counts
+
+
 def test_over_a_thousand_calls_at_once_cancel_no_call_of_another(service: Any) -> None:
     enough = threading.Event()
 
     def begin() -> None:
-        for _ in range(2):  # 2 x 10 x 128 calls fit among those that may wait
+        for _ in range(2):  # 2 x 10 x 64 calls fit among those that may wait
             with contextlib.ExitStack() as stack:
                 connections = [
                     stack.enter_context(Http2Connection(service.rpc_port)) for _ in range(10)

@@ -420,3 +420,24 @@ async def test_a_long_reply_is_written_in_a_thread(
     while counts:
         assert (await desk.answer(LinesCall(b"waste\ncat"), Watched())).error is None
     assert [name.startswith("parse") for name in threads] == [False, True]
+
+
+async def test_the_work_of_large_images_is_estimated_in_a_thread(
+    desk: Desk, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def estimated(image: bytes) -> float:
+        threads.append(threading.current_thread().name)
+        return float(len(image))
+
+    monkeypatch.setattr("pipeline.admission.desk.estimated_megapixels", estimated)
+    monkeypatch.setattr("pipeline.admission.desk._QUICK_BYTES", 100)
+    large = b"waste\n" + b"c" * 101
+    assert (await desk.answer(LinesCall(large), LinesCodec())).error is None
+    assert engine.requests[-1]["works"] == [101.0]
+    assert [name.startswith("parse") for name in threads] == [True]
+    # Of small ones the engine does it at once.
+    assert (await desk.answer(LinesCall(b"waste\ncat"), LinesCodec())).error is None
+    assert engine.requests[-1]["works"] is None
+    assert len(threads) == 1

@@ -19,10 +19,10 @@ from protocol.key_value import pipeline_service_pb2_grpc as pb_grpc
 from tests.http2 import INFERENCE, Http2Connection, message
 from tests.patience import PATIENCE_S
 
-STREAMS = 128
+STREAMS = 64
 CONNECTIONS = 48
 # With the few that gRPC hands on before it counts those that wait.
-MOST_BEGUN = 3200
+MOST_BEGUN = 2176
 
 
 class CountedCalls(RunningCalls):

@@ -45,7 +45,8 @@ async def test_the_envelope_is_answered(http: httpx.AsyncClient, engine: Any) ->
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert values(response)["label"] == ["cat"]
-    assert engine.requests == [{"topk": 2, "threshold": None, "timeout_s": None, "log_id": 9}]
+    expected = {"topk": 2, "threshold": None, "timeout_s": None, "log_id": 9, "works": None}
+    assert engine.requests == [expected]
 
 
 async def test_any_method_name_is_answered_as_0_9_does(http: httpx.AsyncClient) -> None:

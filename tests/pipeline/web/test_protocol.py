@@ -43,6 +43,20 @@ async def test_the_connection_idle_longest_is_closed_for_a_new_one(serve: Any) -
     connections[1][1].close()
 
 
+async def test_silent_connections_make_room_before_those_that_had_a_reply(serve: Any) -> None:
+    server = await serve(max_connections=3)
+    caller = await server.open()
+    await request(*caller, close=False)
+    silent = [await server.open() for _ in range(2)]
+    # More of them displace each other, and not the caller who is idle longer.
+    more = [await server.open() for _ in range(3)]
+    for reader, _ in (*silent, more[0]):
+        assert await closed(reader)
+    assert b"200 OK" in await request(*caller)
+    for _, writer in (*silent, *more):
+        writer.close()
+
+
 async def test_a_connection_too_many_is_refused_while_all_are_at_work(serve: Any) -> None:
     server = await serve(max_connections=2)
     server.release.clear()
