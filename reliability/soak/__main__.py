@@ -37,8 +37,9 @@ from .watch import Watch
 
 CALLERS = 8
 PROGRESS_EVERY_S = 10.0
-# After it, allocators and runtimes have seen every kind of request once.
+# After them, allocators and runtimes have seen every kind of request: a slow machine needs longer.
 WARM_UP_S = 5.0
+WARM_UP_REQUESTS = 300
 REST_S = 3.0
 
 
@@ -152,6 +153,8 @@ class _Run:
     async def _warm_up(self, callers: int) -> None:
         warming = asyncio.create_task(self._traffic.run(callers))
         await asyncio.sleep(WARM_UP_S)
+        while self._traffic.tally.sent < WARM_UP_REQUESTS and not warming.done():
+            await asyncio.sleep(0.1)
         self._traffic.stop()
         await warming
         await asyncio.sleep(REST_S)
