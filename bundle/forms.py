@@ -52,9 +52,7 @@ class Form:
 
 FORMS: Dict[str, Form] = {
     EXPORT: Form("", "convert the model again"),
-    ONNX_FORM: Form(
-        "onnx", "`python -m converter export {}` makes it; put its inference.onnx there"
-    ),
+    ONNX_FORM: Form("onnx", "`python -m converter add-onnx {}` makes it"),
     INT8_FORM: Form(
         "onnx-int8",
         "quantise the ONNX of {}, for example with onnxruntime.quantization, and put it there",

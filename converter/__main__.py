@@ -13,10 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
 
+from bundle import load_bundle
 from bundle.errors import BundleError
 from bundle.model_config import to_prototxt
 from protocol.console import as_command, print_error
-from protocol.escaping import escaped
+from protocol.escaping import escaped, escaped_line
 
 from .bundling.convert import ConvertOptions, convert, preview
 from .checking.inspection import bundle_facts, inspect_folder
@@ -30,6 +31,7 @@ from .describing.overrides import Overrides
 from .describing.presets import preset, preset_names
 from .errors import ConversionError
 from .targets import command as target_command
+from .targets import onnx_form
 from .tuning import command as tune_command
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -117,7 +119,10 @@ def _convert(options: argparse.Namespace) -> None:
             force=options.force,
         )
     )
-    print_report(bundle_facts(bundle))
+    why_not = "" if options.no_onnx else onnx_form.made_or_why_not(bundle, onnx_form.say)
+    print_report(bundle_facts(load_bundle(bundle.path)))
+    if why_not:
+        sys.stdout.write(f"ONNX form: {escaped_line(why_not)}\n")
     named = options.preprocess is not None and preset(options.preprocess) is not None
     if named or not bundle.graph_format.paddle:
         sys.stdout.write(
@@ -149,7 +154,7 @@ def _verify(options: argparse.Namespace) -> None:
     print_verification(verification)
     if not verification.passed:
         raise ConversionError(
-            f"{options.bundle}: scores differ by {verification.largest_difference:.2g}, more than"
+            f"{options.bundle}: scores differ by {verification.worst:.2g}, more than"
             f" {verification.tolerance:g}; convert it again, or look into the rows above"
         )
 
@@ -185,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert(commands, files)
     _add_inspect(commands, files)
     _add_verify(commands)
+    onnx_form.add_parser(commands)
     tune_command.add_parser(commands)
     target_command.add_parser(commands)
     return parser
@@ -229,6 +235,11 @@ def _add_convert(commands: Commands, files: argparse.ArgumentParser) -> None:
         "--show-proto",
         action="store_true",
         help="print serving_server_conf.prototxt and write nothing",
+    )
+    command.add_argument(
+        "--no-onnx",
+        action="store_true",
+        help="leave out serving_server/onnx, the graph as ONNX for faster runtimes",
     )
     command.add_argument("--force", action="store_true", help="replace an existing bundle")
 

@@ -55,11 +55,42 @@ def write_record(
             if path.is_file()
         },
     }
+    (bundle_dir / RECORD).write_text(_as_text(document), encoding="utf-8")
+
+
+def record_form(bundle_dir: Path, form: str, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Add a form of the graph, which lies in `folder`, to the record; nothing where there is none.
+
+    Its files stand among the others, `facts` under `forms`.
+
+    Raises:
+        BundleError: bundle.yml is not YAML.
+        OSError: it cannot be written; it is as it was.
+    """
+    file = bundle_dir / RECORD
+    if not file.is_file():
+        return
+    document = _mapping(read_yaml(file))
+    within = f"{folder.relative_to(bundle_dir).as_posix()}/"
+    files = {
+        name: kept
+        for name, kept in _mapping(document.get("files")).items()
+        if not str(name).startswith(within)
+    }
+    made = {f"{within}{path.name}": file_facts(path) for path in sorted(folder.iterdir())}
+    document["files"] = dict(sorted({**files, **made}.items()))
+    document["forms"] = {**_mapping(document.get("forms")), form: dict(facts)}
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(_as_text(document), encoding="utf-8")
+    part.replace(file)
+
+
+def _as_text(document: Mapping[str, Any]) -> str:
     # flow style for the innermost: one line a file
-    text = yaml.safe_dump(
-        document, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None
+    text: str = yaml.safe_dump(
+        dict(document), sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None
     )
-    (bundle_dir / RECORD).write_text(text, encoding="utf-8")
+    return text
 
 
 def _source_facts(

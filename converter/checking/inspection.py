@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bundle import Bundle, BundleError, load_bundle
+from bundle.formats import GraphFormat
 from bundle.inference_yml import InferenceDescription
 from bundle.model_config import ModelConfig, TensorSpec
 
@@ -91,11 +93,20 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
     no_scores = None
     if not answering_scores(config):
         no_scores = f"{answering.name!r} is {answering.dtype} and holds no scores"
-    facts = _facts("bundle", export, config, bundle.description, no_scores)
+    made = tuple(files.graph_format for files in bundle.made.values())
+    facts = _facts("bundle", export, config, bundle.description, no_scores, made)
     record = read_record(bundle.path)
-    made = {name: record[name] for name in ("made_by", "source", "options") if name in record}
+    kept = {n: record[n] for n in ("made_by", "source", "options", "forms") if n in record}
     files = {name: facts.get("sha256") for name, facts in record.get("files", {}).items()}
-    return {**facts, "path": str(bundle.path), "record": {**made, "files": files}}
+    return {
+        **facts,
+        "path": str(bundle.path),
+        "forms": {
+            name: graph.model_file.relative_to(bundle.server_dir).as_posix()
+            for name, graph in bundle.forms.items()
+        },
+        "record": {**kept, "files": files},
+    }
 
 
 def _facts(
@@ -104,8 +115,9 @@ def _facts(
     config: ModelConfig,
     description: InferenceDescription | None,
     no_answer: str | None,
+    made: Sequence[GraphFormat] = (),
 ) -> dict[str, Any]:
-    """The facts; `no_answer` says why no output can be answered from."""
+    """The facts; `no_answer` says why no output can be answered from, `made` are other forms."""
     graph = export.graph
     params = export.params_file
     return {
@@ -140,7 +152,7 @@ def _facts(
         "topk": description.topk if description else None,
         **_label_facts(description.labels if description else None),
         "label_files": [path.name for path in label_files_beside(export.folder)],
-        "served_by": _served_by(export, config, no_answer, description),
+        "served_by": _served_by(export, config, no_answer, description, made),
     }
 
 
@@ -185,9 +197,10 @@ def _served_by(
     config: ModelConfig,
     no_answer: str | None,
     description: InferenceDescription | None,
+    made: Sequence[GraphFormat],
 ) -> dict[str, dict[str, Any]]:
     """Release of a runtime -> {"serves": bool, "note": str}."""
-    notes = served_by(export, config)
+    notes = served_by(export, config, made)
     hindrance = ""
     if no_answer:
         hindrance = "no output to answer from"

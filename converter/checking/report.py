@@ -16,7 +16,7 @@ from pipeline.stages.preprocess import MAX_STEPS
 from ..reading.activation import SCORES
 from .images import shown
 from .terminal import in_lines, shortened, terminal
-from .verify import Verification
+from .verify import FormCheck, Verification
 
 _FIRST = 5  # of the labels, and the last one
 _ACTIVATIONS = {
@@ -128,10 +128,22 @@ def _made(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "options", ", ".join(given)
     if record.get("made_by"):
         yield "made by", str(record["made_by"])
+    forms = record.get("forms")
+    for name, made in (forms if isinstance(forms, dict) else {}).items():
+        if isinstance(made, dict):
+            yield f"form {name}", _compared(made)
     for name, digest in record["files"].items():
         if not str(name).endswith((".yml", ".prototxt")) and str(name).startswith("serving_server"):
             yield "sha256", f"{str(digest)[:16]}... {name}"
             break
+
+
+def _compared(made: Mapping[str, Any]) -> str:
+    """How a form was made and compared, as the record says it."""
+    return (
+        f"made by {made.get('made_by')}; differs from the export by"
+        f" {made.get('largest_difference')} at most, over {made.get('images')} images"
+    )
 
 
 def print_verification(verification: Verification, console: Console | None = None) -> None:
@@ -160,6 +172,8 @@ def print_verification(verification: Verification, console: Console | None = Non
     table.add_row(
         "scores", Text(f"differ by {difference}; {verification.tolerance:g} allowed", style=color)
     )
+    for check in verification.forms:
+        table.add_row(f"form {check.form}", _form(check, verification))
     table.add_row("range", Text(verification.scores))
     table.add_row("best class", f"the same for {verification.agreeing} of {verification.images}")
     if verification.contradiction:
@@ -169,6 +183,16 @@ def print_verification(verification: Verification, console: Console | None = Non
         note = "the best class is the same for all, so this shows little; give --images of your own"
         table.add_row("note", Text(note, style="yellow"))
     console.print(table)
+
+
+def _form(check: FormCheck, verification: Verification) -> Text:
+    if not check.runtime:
+        return Text("not compared: no runtime that reads it is installed", style="yellow")
+    good = check.largest_difference <= verification.tolerance
+    style = "green" if good else "red" if check.exact else "yellow"
+    text = f"{check.runtime}: differs by {check.largest_difference:.2g} at most, on"
+    text += f" {check.largest_at}; best class the same for {check.agreeing}"
+    return Text(text, style=style)
 
 
 def _steps(steps: Sequence[Mapping[str, Mapping[str, Any]]] | None) -> str:

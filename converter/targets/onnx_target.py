@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -16,7 +17,7 @@ from pipeline.predictors.onnx_library import load_onnxruntime
 from pipeline.predictors.onnx_runtime import cause_of
 
 from ..bundling.output_folder import no_space, scratch, staged
-from ..checking.comparison import Run, open_trial, prepare
+from ..checking.comparison import Agreement, Run, open_trial, prepare
 from ..errors import ConversionError
 from ..reading.program_graph import MESSAGES
 from .target import (
@@ -48,16 +49,9 @@ def write_onnx(options: TargetOptions, say: Say) -> TargetResult:
         options.bundle_dir, of_onnx="is ONNX already; take serving_server/inference.onnx"
     )
     check_target(source, options, MODEL, "ONNX export")
-    _check_packages()
-    # before the translation: errors in the images are reported at once
-    prepared = prepare(source.bundle, options.images)
+    check_packages()
     with staged(options.output, _FILES) as staging:
-        say(f"converting {options.bundle_dir} to ONNX")
-        _translate(source, staging / MODEL, options.output)
-        say("comparing the scores with the bundle's")
-        trial = open_trial(source.bundle, prepared, source.fixed_batch)
-        runtime, run = _open_session(source, staging / MODEL)
-        agreement = trial.compare(runtime, run, options.tolerance)
+        agreement = translated(source, staging / MODEL, options.images, options.tolerance, say)
         shutil.copyfile(source.bundle.server_dir / DESCRIPTION, staging / DESCRIPTION)
         files = {MODEL: "the model", DESCRIPTION: "preprocessing and labels"}
         labels = source.bundle.labels
@@ -67,22 +61,56 @@ def write_onnx(options: TargetOptions, say: Say) -> TargetResult:
     return TargetResult(options.output, files, agreement)
 
 
-def _check_packages() -> None:
+def translated(
+    source: Source, target: Path, images: Sequence[Path], tolerance: float, say: Say
+) -> Agreement:
+    """Write the bundle's graph as ONNX to `target`, and compare its scores with the export's.
+
+    Raises:
+        ConversionError: it cannot be expressed, or answers otherwise.
+    """
+    # before the translation: errors in the images are reported at once
+    prepared = prepare(source.bundle, images)
+    say(f"converting {source.bundle.path} to ONNX")
+    _translate(source, target)
+    say("comparing the scores with the export's")
+    trial = open_trial(source.bundle, prepared, source.fixed_batch)
+    runtime, run = _open_session(source, target)
+    return trial.compare(runtime, run, tolerance)
+
+
+def paddle2onnx_version() -> str:
+    """Return the version of what translates."""
+    return importlib.metadata.version("paddle2onnx")
+
+
+def check_packages() -> None:
+    """Check that what translates and compares is there.
+
+    Raises:
+        ConversionError: it is not; the text says how to install it.
+    """
+    if missing := missing_packages():
+        raise ConversionError(missing)
+
+
+def missing_packages() -> str:
+    """Return which packages are missing, and how to install them; "" if none is."""
     wanted = ("paddle", "paddle2onnx", "onnxruntime")
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if not missing:
-        return
+        return ""
     # paddle2onnx 2.1 asks for onnx 1.17, which knows no newer Python
     newest = sys.version_info >= (3, 13) and "paddle2onnx" in missing
     where = ", which paddle2onnx asks for, on Python 3.10 to 3.12" if newest else ""
-    raise ConversionError(
+    return (
         f"{' and '.join(missing)} cannot be imported; install the extras cpu and export{where}:"
         f" in the kit's folder: {sys.executable} -m pip install -e '.[cpu,export]'"
     )
 
 
-def _translate(source: Source, target: Path, output: Path) -> None:
-    with scratch(output) as folder:
+def _translate(source: Source, target: Path) -> None:
+    with scratch(target.parent) as folder:
         graph, params = source.combined_files(folder)
         if source.model.graph_format.program_desc:
             _keep_axes_of_sizes(graph)
@@ -97,7 +125,7 @@ def _translate(source: Source, target: Path, output: Path) -> None:
         # It ends with 0 and an empty file where it failed.
         failed = done.returncode != 0 or not target.is_file() or target.stat().st_size == 0
         if failed and of_a_full_disk(done.stdout):
-            raise no_space(output)
+            raise no_space(target.parent)
     if failed:
         raise ConversionError(
             f"{source.bundle.path}: paddle2onnx cannot translate the model"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bundle import Bundle
-from bundle.forms import EXPORT, FORMS, ONNX_FORM, form_folder
+from bundle.forms import EXPORT, FORMS
 from bundle.tuned import CpuFingerprint
 from pipeline.predictors import PredictorOptions
 from pipeline.predictors.registry import RUNTIMES, choose
@@ -71,8 +71,8 @@ def left_out(bundle: Bundle) -> list[str]:
         if not any(graph.graph_format in runtime.formats for graph in bundle.forms.values()):
             if runtime.made_by:
                 missing.append(
-                    f"{runtime.title}: `python -m {runtime.made_by}` makes the ONNX that it reads;"
-                    f" put it into {form_folder(bundle.server_dir, ONNX_FORM)}"
+                    f"{runtime.title}: `python -m {runtime.made_by} {bundle.path}` adds the ONNX"
+                    " that it reads"
                 )
         elif not runtime.installed():
             extra = runtime.extras["cpu"]

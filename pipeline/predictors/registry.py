@@ -115,7 +115,7 @@ RUNTIMES: Dict[str, Runtime] = {
             extras={"cpu": "onnx", "gpu": "onnx-gpu"},
             precisions={"cpu": ("fp32",), "gpu": ("fp32",)},
             gpu_library="capi/*onnxruntime_providers_cuda*",
-            made_by="converter export",
+            made_by="converter add-onnx",
         ),
         Runtime(
             name="paddle",
@@ -146,7 +146,7 @@ RUNTIMES: Dict[str, Runtime] = {
             reads="ONNX and .pdmodel",
             extras={"cpu": "openvino"},
             precisions={"cpu": ("fp32", "fp16", "bf16")},
-            made_by="converter export",
+            made_by="converter add-onnx",
         ),
     )
 }
@@ -304,7 +304,7 @@ def _reads_none(
     holds = ", ".join("{} ({})".format(bundle.forms[name].model_file.name, name) for name in forms)
     other = ""
     if runtime.made_by and form is None:
-        other = "; or make ONNX of it with `python -m {}`".format(runtime.made_by)
+        other = "; or make ONNX of it with `python -m {} {}`".format(runtime.made_by, bundle.path)
     return PredictorError(
         "{} reads {}, and {} holds {}; set backend to {}{}".format(
             runtime.title, runtime.reads, bundle.path, holds, " or ".join([*able, AUTO]), other

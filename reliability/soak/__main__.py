@@ -154,7 +154,7 @@ class _Run:
         warming = asyncio.create_task(self._traffic.run(callers))
         await asyncio.sleep(WARM_UP_S)
         while self._traffic.tally.sent < WARM_UP_REQUESTS and not warming.done():
-            await asyncio.sleep(0.1)
+            await asyncio.wait((warming,), timeout=0.1)
         self._traffic.stop()
         await warming
         await asyncio.sleep(REST_S)

@@ -231,7 +231,14 @@ def bundles(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("imagenet", SHUFFLENET, "imagenet-224", synset),
         ("anysize", PPOCR, folder / "anysize.yml", folder / "ppocr.txt", *ALIASES),
     ):
-        command = ["convert", str(models / export), "--output", str(folder / name), *options]
+        command = [
+            "convert",
+            str(models / export),
+            "--no-onnx",
+            "--output",
+            str(folder / name),
+            *options,
+        ]
         command += ["--preprocess", str(preprocess), "--labels", str(labels)]
         assert convert(command) == 0
     return folder

@@ -21,7 +21,7 @@ def test_convert_then_inspect(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "serving_model/tiny"
-    assert main(["convert", str(make_export("pir")), "--output", str(output)]) == 0
+    assert main(["convert", str(make_export("pir")), "--no-onnx", "--output", str(output)]) == 0
     shown = capsys.readouterr().out
     for expected in ("PIR", "[N, 3, 4, 4]", "prediction", "softmax", "ResizeImage(size=[4, 4])"):
         assert expected in shown
@@ -36,7 +36,7 @@ def test_inspect_as_json(
     export = make_export(layout)
     assert main(["inspect", str(export), "--json"]) == 0
     of_export = json.loads(capsys.readouterr().out)
-    assert main(["convert", str(export), "--output", str(tmp_path / "out")]) == 0
+    assert main(["convert", str(export), "--no-onnx", "--output", str(tmp_path / "out")]) == 0
     capsys.readouterr()
     assert main(["inspect", str(tmp_path / "out"), "--json"]) == 0
     of_bundle = json.loads(capsys.readouterr().out)
@@ -65,7 +65,20 @@ def test_serving_0_9_needs_the_real_feed_name(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = str(tmp_path / "out")
-    assert main(["convert", str(make_export()), "--output", output, "--feed-alias", "image"]) == 0
+    assert (
+        main(
+            [
+                "convert",
+                str(make_export()),
+                "--no-onnx",
+                "--output",
+                output,
+                "--feed-alias",
+                "image",
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     main(["inspect", output, "--json"])
     answer = json.loads(capsys.readouterr().out)["served_by"]["Paddle Serving 0.9"]
@@ -127,7 +140,7 @@ def test_inspect_finds_an_exchanged_parameter_file(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out"
-    main(["convert", str(make_export()), "--output", str(output)])
+    main(["convert", str(make_export()), "--no-onnx", "--output", str(output)])
     params = output / "serving_server/inference.pdiparams"
     content = bytearray(params.read_bytes())
     content[-1] ^= 1
@@ -141,7 +154,7 @@ def test_a_conversion_error_is_one_line(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export = make_export(description="PreProcess: [\n")
-    assert main(["convert", str(export), "--output", str(tmp_path / "out")]) == 1
+    assert main(["convert", str(export), "--no-onnx", "--output", str(tmp_path / "out")]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
@@ -169,7 +182,16 @@ def test_chinese_labels_in_any_locale(
     export = make_export(description=None)
     ops = tmp_path / "ops.yml"
     ops.write_text("# 预处理\n- ResizeImage: {size: [4, 4]}\n- ToCHWImage:\n", encoding="utf-8")
-    command = [sys.executable, "-m", "converter", "convert", str(export), "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "converter",
+        "convert",
+        "--no-onnx",
+        str(export),
+        "--output",
+        str(output),
+    ]
     done = subprocess.run(
         [*command, "--labels", str(labels), "--preprocess", str(ops)],
         cwd=root,

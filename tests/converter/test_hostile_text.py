@@ -63,7 +63,7 @@ def test_inspect_as_json_keeps_the_text_and_escapes_it(
 def test_convert_and_verify(
     evil_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = run(capsys, "convert", evil_export, "--output", tmp_path / "out")
+    code, out, err = run(capsys, "convert", evil_export, "--no-onnx", "--output", tmp_path / "out")
     assert (code, err) == (0, "")
     assert "owned" in "".join(out.split())
     assert run(capsys, "inspect", tmp_path / "out")[0] == 0
@@ -75,7 +75,9 @@ def test_an_error_with_text_of_a_file(
     (evil_export / "inference.yml").write_text(
         yaml.safe_dump({"PreProcess": {"transform_ops": [{EVIL: None}]}}), encoding="utf-8"
     )
-    code, out, err = run(capsys, "convert", evil_export, "--output", evil_export.parent / "out")
+    code, out, err = run(
+        capsys, "convert", evil_export, "--no-onnx", "--output", evil_export.parent / "out"
+    )
     assert (code, out, err.count("\n")) == (1, "", 1)
 
 
@@ -85,7 +87,7 @@ def test_a_warning_with_text_of_a_file(
     (evil_export / "labels.txt").write_text(
         f"{EVIL.replace(chr(13), '')}\nx\ny\n", encoding="utf-8"
     )
-    code, _, err = run(capsys, "convert", evil_export, "--output", tmp_path / "out")
+    code, _, err = run(capsys, "convert", evil_export, "--no-onnx", "--output", tmp_path / "out")
     assert code == 0
     assert err.startswith("warning: ")
     assert err.count("\n") == 1
@@ -141,12 +143,14 @@ def test_a_label_file_outside_of_the_export(
         "linked folder": "folder/secret.txt",
     }[way]
     (outside / "inference_cls.yaml").write_text(deploy(named))
-    code, _, err = run(capsys, "convert", outside, "--output", tmp_path / "out")
+    code, _, err = run(capsys, "convert", outside, "--no-onnx", "--output", tmp_path / "out")
     assert code == 1
     assert "outside of the export, and callers would get what it holds" in err
     assert "give it with --labels" in err
     assert "hunter2" not in run(capsys, "inspect", outside, "--json")[1]
-    code, _, _ = run(capsys, "convert", outside, "--labels", secret, "--output", tmp_path / "out")
+    code, _, _ = run(
+        capsys, "convert", outside, "--no-onnx", "--labels", secret, "--output", tmp_path / "out"
+    )
     assert code == 0
 
 
@@ -156,7 +160,15 @@ def test_a_hidden_file_beside_a_description_that_is_given_by_option(
     """A download in the home directory may not name a key in it."""
     downloaded = outside.parent / "x.yaml"
     downloaded.write_text(deploy(".ssh/id"))
-    given = ("convert", outside, "--preprocess", downloaded, "--output", tmp_path / "out")
+    given = (
+        "convert",
+        outside,
+        "--no-onnx",
+        "--preprocess",
+        downloaded,
+        "--output",
+        tmp_path / "out",
+    )
     code, _, err = run(capsys, *given)
     assert (code, "outside of the export" in err) == (1, True)
     downloaded.write_text(deploy("secret.txt"))
@@ -169,7 +181,7 @@ def test_a_label_file_within_the_export(
     (outside / "meta").mkdir()
     (outside / "meta/names.txt").write_text("a\nb\nc\n")
     (outside / "inference_cls.yaml").write_text(deploy("./meta/../meta/names.txt"))
-    assert run(capsys, "convert", outside, "--output", tmp_path / "out")[0] == 0
+    assert run(capsys, "convert", outside, "--no-onnx", "--output", tmp_path / "out")[0] == 0
 
 
 def test_the_links_of_a_volume_of_kubernetes(
@@ -181,7 +193,7 @@ def test_the_links_of_a_volume_of_kubernetes(
     (written / "names.txt").write_text("a\nb\nc\n")
     (outside / "names.txt").symlink_to("..data/names.txt")
     (outside / "inference_cls.yaml").write_text(deploy("names.txt"))
-    assert run(capsys, "convert", outside, "--output", tmp_path / "out")[0] == 0
+    assert run(capsys, "convert", outside, "--no-onnx", "--output", tmp_path / "out")[0] == 0
 
 
 @pytest.mark.parametrize("kind", ["secret", "device", "pipe"])
@@ -195,7 +207,7 @@ def test_a_link_in_place_of_the_label_file(
     else:
         target = outside.parent / "secret.txt" if kind == "secret" else Path("/dev/zero")
         (outside / "labels.txt").symlink_to(target)
-    code, _, err = run(capsys, "convert", outside, "--output", tmp_path / "out")
+    code, _, err = run(capsys, "convert", outside, "--no-onnx", "--output", tmp_path / "out")
     assert code == 1
     assert "--labels" in err
     assert "hunter2" not in run(capsys, "inspect", outside, "--json")[1]
@@ -209,7 +221,7 @@ def test_a_description_without_an_end(
         os.mkfifo(outside / "inference.yml")
     else:
         (outside / "inference.yml").symlink_to("/dev/zero")
-    assert run(capsys, "convert", outside, "--output", tmp_path / "out")[0] == 1
+    assert run(capsys, "convert", outside, "--no-onnx", "--output", tmp_path / "out")[0] == 1
     assert run(capsys, "inspect", outside)[0] == 0
 
 
@@ -233,7 +245,7 @@ def test_a_long_value_is_cut_in_reports_and_errors(
     document["PreProcess"]["transform_ops"][1]["NormalizeImage"]["mean"] = [0.5] * 50_000
     (export / "inference.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
     assert len(run(capsys, "inspect", export)[1]) < 20_000
-    code, _, err = run(capsys, "convert", export, "--output", tmp_path / "out")
+    code, _, err = run(capsys, "convert", export, "--no-onnx", "--output", tmp_path / "out")
     assert (code, len(err) < 3000) == (1, True)
 
 

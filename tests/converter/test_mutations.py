@@ -144,7 +144,7 @@ def answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 
     def run(export: Path, *options: str) -> int:
         output = tmp_path / f"out{next(numbers)}"
-        code = main(["convert", str(export), "--output", str(output), *options])
+        code = main(["convert", str(export), "--no-onnx", "--output", str(output), *options])
         *warnings, last = capsys.readouterr().err.splitlines() or [""]
         assert all(line.startswith("warning: ") for line in warnings)
         if code:
@@ -214,7 +214,7 @@ def test_the_record_of_a_bundle(
     """It is not needed to serve, and looking at a bundle with an odd one is no crash."""
     chance = random.Random(4)
     bundle = tmp_path / "bundle"
-    assert main(["convert", str(make_export("pir")), "--output", str(bundle)]) == 0
+    assert main(["convert", str(make_export("pir")), "--no-onnx", "--output", str(bundle)]) == 0
     document = yaml.safe_load((bundle / "bundle.yml").read_text(encoding="utf-8"))
     for _ in range(100):
         changed = mutated(document, chance)

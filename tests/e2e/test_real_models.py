@@ -72,7 +72,14 @@ def bundles(shared: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) 
         ("ppocr_cls", "ch_ppocr_mobile_v2_cls_infer", ppocr),
         ("imagenet", "imagenet_shufflenetv2_fluid_sep", synset),
     ):
-        command = ["convert", str(models / export), "--output", str(folder / name), *options]
+        command = [
+            "convert",
+            str(models / export),
+            "--no-onnx",
+            "--output",
+            str(folder / name),
+            *options,
+        ]
         done = subprocess.run(
             [sys.executable, "-m", "converter", *command],
             cwd=root,

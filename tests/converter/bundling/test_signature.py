@@ -186,7 +186,7 @@ def test_several_feeds_are_no_classifier_of_images(
     note = "has 2 inputs (x, scale_factor); images are fed to one"
     served = inspect_folder(export)["served_by"]["ONNX Runtime"]
     assert served == {"serves": False, "note": note}
-    assert main(["convert", str(export), "--output", str(tmp_path / "out")]) == 1
+    assert main(["convert", str(export), "--no-onnx", "--output", str(tmp_path / "out")]) == 1
     assert f"nothing can serve this model: {note}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     # a bundle that was made before is refused by the runtime
@@ -236,7 +236,10 @@ def test_what_cannot_be_served_is_said_by_inspect_and_refused_by_convert(
     assert not served["serves"]
     assert cause in served["note"]
     options = ["--preprocess", "imagenet-224", "--labels", str(tmp_path / "labels.txt")]
-    assert main(["convert", str(export), "--output", str(tmp_path / "out"), *options]) == 1
+    assert (
+        main(["convert", str(export), "--no-onnx", "--output", str(tmp_path / "out"), *options])
+        == 1
+    )
     error = capsys.readouterr().err
     assert "nothing can serve this model: " in error
     assert cause in error
@@ -271,7 +274,7 @@ def test_what_wrote_a_graph_is_told(
 def test_inspect_shows_where_a_bundle_came_from(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["convert", str(make_export("pir")), "--output", str(tmp_path / "out")]
+    arguments = ["convert", str(make_export("pir")), "--no-onnx", "--output", str(tmp_path / "out")]
     assert main([*arguments, "--topk", "2"]) == 0
     capsys.readouterr()
     assert main(["inspect", str(tmp_path / "out")]) == 0

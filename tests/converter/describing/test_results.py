@@ -162,7 +162,7 @@ def test_the_command_says_what_is_missing(
     make_export: MakeExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export, out = make_export(last=""), tmp_path / "out"
-    arguments = ["convert", str(export), "--output", str(out)]
+    arguments = ["convert", str(export), "--no-onnx", "--output", str(out)]
     assert main(arguments) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: no softmax or sigmoid is found at the graph's end")
@@ -174,7 +174,12 @@ def test_the_command_says_what_is_missing(
     shown = " ".join(capsys.readouterr().out.split())
     assert "convert with --softmax (or --multi-label, or --logits)" in shown
     # the bundle's own description says it again, so its folder is an export
-    assert main(["convert", str(out / "serving_server"), "--output", str(tmp_path / "two")]) == 0
+    assert (
+        main(
+            ["convert", str(out / "serving_server"), "--no-onnx", "--output", str(tmp_path / "two")]
+        )
+        == 0
+    )
     for exclusive in (["--softmax", "--logits"], ["--multi-label", "--single-label"]):
         with pytest.raises(SystemExit) as stop:
             main([*arguments, *exclusive])
