@@ -22,6 +22,7 @@ from .graph_file import check_graph_file
 from .onnx_data import data_files, every_graph
 from .onnx_functions import check_functions
 from .onnx_pixels import white_of
+from .onnx_values import Values, passed_on
 
 # What is imported while it is read.
 PACKAGES = ("onnx", "onnx.inliner", "onnxruntime")
@@ -176,10 +177,15 @@ def _tensor(path: Path, value: Message) -> GraphTensor:
 
 def _activations(graph: Message, fetches: Sequence[str]) -> tuple[str, ...]:
     nodes = {output: node for node in graph.node for output in node.output}
+    values = Values(graph)
 
     def maker_of(value: Value) -> Maker | None:
         node = nodes.get(value)
-        return None if node is None else _maker(node, str(value))
+        if node is None:
+            return None
+        # paddle2onnx writes a scale by 1 so, and a softmax stands before it
+        passed = passed_on(values, node)
+        return _maker(node, str(value)) if passed is None else Maker("Identity", (passed,))
 
     return tuple(activation_of(name, maker_of) for name in fetches)
 

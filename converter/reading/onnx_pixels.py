@@ -8,43 +8,23 @@ and Windows' converters write it into the metadata.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
+from .onnx_values import Message, Values, constants
 
 # Operators that leave the numbers as they are.
 _PASSING = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _LARGEST_SCALE = 0.02  # 1/58 is a deviation of pixels, 1/0.2 one of numbers from 0 to 1
 _SMALLEST_DIVISOR = 50.0
 _SMALLEST_MEAN = 50.0
-_MOST_NUMBERS = 1024  # of a constant that is looked at
 # Means and deviations of numbers from 0 to 1.
 _MEANS, _DEVIATIONS = (0.2, 0.8), (0.1, 0.6)
 _LONGEST = 8  # operators of a normalisation
 # The values of ONNX's own key for it.
 _RANGES = {"NominalRange_0_255": 255, "Normalized_0_1": 1}
-
-# Messages of the onnx package have no static types here.
-Message = Any
-
-
-class _Values:
-    """Who takes each value of a graph, and which of them are constants; the graph is read once."""
-
-    def __init__(self, graph: Message) -> None:
-        self.takers: dict[str, dict[int, Message]] = {}
-        self.tensors: dict[str, list[Message]] = {}
-        for tensor in graph.initializer:
-            self.tensors.setdefault(tensor.name, []).append(tensor)
-        for position, node in enumerate(graph.node):
-            for name in node.input:
-                self.takers.setdefault(name, {})[position] = node
-            if node.op_type == "Constant":
-                values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
-                for name in node.output:
-                    self.tensors.setdefault(name, []).extend(values)
 
 
 def white_of(graph: Message, feed: str, metadata: Mapping[str, str]) -> int | None:
@@ -52,13 +32,13 @@ def white_of(graph: Message, feed: str, metadata: Mapping[str, str]) -> int | No
     said = _RANGES.get(metadata.get("Image.NominalPixelRange", ""))
     if said is not None:
         return said
-    values = _Values(graph)
+    values = Values(graph)
     if _scales_pixels(values, feed):
         return 255
     return 1 if _normalizes(values, feed) else None
 
 
-def _normalizes(graph: _Values, feed: str) -> bool:
+def _normalizes(graph: Values, feed: str) -> bool:
     """Whether it begins with (x - mean) / std of numbers from 0 to 1, in whatever steps."""
     name, factor, offset = feed, np.ones(1), np.zeros(1)
     for _ in range(_LONGEST):
@@ -67,7 +47,7 @@ def _normalizes(graph: _Values, feed: str) -> bool:
             break
         (node,) = nodes
         if node.op_type not in _PASSING:
-            values = [value.ravel() for value in _constants(graph, node)]
+            values = [value.ravel() for value in constants(graph, node)]
             first = node.input[0] == name or node.op_type in ("Mul", "Add")
             if len(values) != 1 or not first or node.op_type not in _AFFINE:
                 break
@@ -82,7 +62,7 @@ def _normalizes(graph: _Values, feed: str) -> bool:
     )
 
 
-def _scales_pixels(graph: _Values, feed: str) -> bool:
+def _scales_pixels(graph: Values, feed: str) -> bool:
     """Whether the first arithmetic on the feed is that of pixels from 0 to 255."""
     names = [feed]
     seen: set[int] = set()
@@ -94,7 +74,7 @@ def _scales_pixels(graph: _Values, feed: str) -> bool:
             seen.add(position)
             if node.op_type in _PASSING:
                 names += node.output
-            elif any(_is_of_pixels(node.op_type, value) for value in _constants(graph, node)):
+            elif any(_is_of_pixels(node.op_type, value) for value in constants(graph, node)):
                 return True
     return False
 
@@ -116,14 +96,3 @@ _AFFINE: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Any, Any
     "Sub": lambda factor, offset, value: (factor, offset - value),
     "Add": lambda factor, offset, value: (factor, offset + value),
 }
-
-
-def _constants(graph: _Values, node: Message) -> Iterator[np.ndarray]:
-    from onnx import TensorProto, numpy_helper
-
-    for name in node.input:
-        for tensor in graph.tensors.get(name, ()):
-            count = math.prod(tensor.dims)
-            inside = tensor.data_location != TensorProto.EXTERNAL
-            if inside and 0 < count <= _MOST_NUMBERS:
-                yield np.asarray(numpy_helper.to_array(tensor), np.float64)

@@ -66,7 +66,7 @@ def add_onnx(
     check_packages()
     bundle = source.bundle
     with _beside(bundle.server_dir) as staging:
-        agreement = translated(source, staging / MODEL, images, tolerance, say)
+        agreement = translated(source, staging / MODEL, bundle.server_dir, images, tolerance, say)
         folder = form_folder(bundle.server_dir, ONNX_FORM)
         _put(staging, folder)
         facts = {

@@ -51,7 +51,10 @@ def write_onnx(options: TargetOptions, say: Say) -> TargetResult:
     check_target(source, options, MODEL, "ONNX export")
     check_packages()
     with staged(options.output, _FILES) as staging:
-        agreement = translated(source, staging / MODEL, options.images, options.tolerance, say)
+        target = staging / MODEL
+        agreement = translated(
+            source, target, options.output, options.images, options.tolerance, say
+        )
         shutil.copyfile(source.bundle.server_dir / DESCRIPTION, staging / DESCRIPTION)
         files = {MODEL: "the model", DESCRIPTION: "preprocessing and labels"}
         labels = source.bundle.labels
@@ -62,9 +65,16 @@ def write_onnx(options: TargetOptions, say: Say) -> TargetResult:
 
 
 def translated(
-    source: Source, target: Path, images: Sequence[Path], tolerance: float, say: Say
+    source: Source,
+    target: Path,
+    output: Path,
+    images: Sequence[Path],
+    tolerance: float,
+    say: Say,
 ) -> Agreement:
     """Write the bundle's graph as ONNX to `target`, and compare its scores with the export's.
+
+    Errors name `output`, the folder that the caller was given.
 
     Raises:
         ConversionError: it cannot be expressed, or answers otherwise.
@@ -72,7 +82,7 @@ def translated(
     # before the translation: errors in the images are reported at once
     prepared = prepare(source.bundle, images)
     say(f"converting {source.bundle.path} to ONNX")
-    _translate(source, target)
+    _translate(source, target, output)
     say("comparing the scores with the export's")
     trial = open_trial(source.bundle, prepared, source.fixed_batch)
     runtime, run = _open_session(source, target)
@@ -109,8 +119,8 @@ def missing_packages() -> str:
     )
 
 
-def _translate(source: Source, target: Path) -> None:
-    with scratch(target.parent) as folder:
+def _translate(source: Source, target: Path, output: Path) -> None:
+    with scratch(output) as folder:
         graph, params = source.combined_files(folder)
         if source.model.graph_format.program_desc:
             _keep_axes_of_sizes(graph)
@@ -125,7 +135,7 @@ def _translate(source: Source, target: Path) -> None:
         # It ends with 0 and an empty file where it failed.
         failed = done.returncode != 0 or not target.is_file() or target.stat().st_size == 0
         if failed and of_a_full_disk(done.stdout):
-            raise no_space(target.parent)
+            raise no_space(output)
     if failed:
         raise ConversionError(
             f"{source.bundle.path}: paddle2onnx cannot translate the model"

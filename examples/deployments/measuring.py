@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.throughput import Plan, run
+from bundle import load_bundle
 
 from .deployment import Deployment
 from .trying import serving
@@ -45,7 +46,11 @@ class Figures:
 def measure(
     deployment: Deployment, bundle: Path, images: Sequence[Path], *, seconds: float, rounds: int
 ) -> Figures:
-    """Load the service in rounds that take turns with the bare predictor."""
+    """Load the service in rounds that take turns with the bare predictor.
+
+    The export itself is measured, in the runtime that reads it, and not its ONNX form.
+    """
+    backend = "paddle" if load_bundle(bundle).graph_format.paddle else "onnxruntime"
     heavy = bundle_mib(bundle) > 100
     plan = Plan(
         config=deployment.config,
@@ -60,7 +65,9 @@ def measure(
         seconds=2 * seconds if heavy else seconds,
         connections=CONNECTIONS,
         batch_size=4 if heavy else 8,
+        backends=(backend,),
         overrides=(
+            f"op.{deployment.name}.local_service_conf.backend={backend}",
             *serving(deployment, bundle),
             f"op.{deployment.name}.threshold=0",
             f"op.{deployment.name}.timeout=60000",

@@ -43,6 +43,7 @@ def test_inspect_as_json(
     assert (of_export.pop("kind"), of_bundle.pop("kind")) == ("export", "bundle")
     assert (of_export.pop("path"), of_bundle.pop("path")) == (str(export), str(tmp_path / "out"))
     record = of_bundle.pop("record")
+    assert of_bundle.pop("forms") == {"export": of_bundle["model_file"]}
     assert of_export == of_bundle
     assert record["source"]["folder"] == layout
     assert record["files"]["serving_server/inference.yml"]

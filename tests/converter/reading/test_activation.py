@@ -107,6 +107,11 @@ ENDINGS: dict[str, tuple[str, list[Node]]] = {
     "gated": ("sigmoid", [SOFTMAX, node("Sigmoid", "x"), node("Mul", "0", "1")]),
     "softmax gates features": ("none", [SOFTMAX, node("Mul", "0", "x")]),
     "softmax times a number": ("none", [SOFTMAX, node("Mul", "0", "hundred")]),
+    "softmax times one": ("softmax", [SOFTMAX, node("Mul", "unit", "0")]),
+    "softmax plus nothing": ("softmax", [SOFTMAX, node("Add", "0", "zero")]),
+    "softmax less nothing": ("softmax", [SOFTMAX, node("Sub", "0", "zero")]),
+    "softmax by one": ("softmax", [SOFTMAX, node("Div", "0", "unit")]),
+    "one by softmax": ("none", [SOFTMAX, node("Div", "unit", "0")]),
     "log-softmax": ("log_softmax", [node("LogSoftmax", "x", axis=1), node("Flatten", "0")]),
     "log of softmax": ("log_softmax", [SOFTMAX, node("Log", "0")]),
     "log of softmax, written out": (
@@ -135,6 +140,7 @@ def write(path: Path, operators: list[Node]) -> None:
         "high": np.array(1 - 1e-7, np.float32),
         "hundred": np.array(100, np.float32),
         "unit": np.array(1, np.float32),
+        "zero": np.array(0, np.float32),
         "shape": np.array([1, 3], np.int64),
     }
     nodes = [helper.make_node("Add", ["x", "x"], ["double"])]

@@ -27,5 +27,4 @@ def test_a_runtime_without_its_graph_or_its_package_says_what_it_needs(
     paddle, onnx = left_out(only_export)
 
     assert paddle == "Paddle: not installed; pip install -e '.[cpu]' has it"
-    assert "`python -m converter export` makes the ONNX" in onnx
-    assert onnx.endswith(str(bundle.server_dir / "onnx"))
+    assert f"`python -m converter add-onnx {bundle.path}` adds the ONNX" in onnx

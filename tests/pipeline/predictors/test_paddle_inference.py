@@ -30,7 +30,7 @@ from pipeline.predictors import PredictorError, PredictorOptions, create_predict
 
 folder, options, shapes = json.loads(sys.argv[1])
 try:
-    predictor = create_predictor(load_bundle(Path(folder)), options=PredictorOptions(**options))
+    predictor = create_predictor(load_bundle(Path(folder)), "paddle", PredictorOptions(**options))
     rows = []
     for shape in shapes:
         batch = np.random.default_rng(3).standard_normal((8, *shape[1:])).astype("float32")

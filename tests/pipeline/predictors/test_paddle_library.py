@@ -23,7 +23,7 @@ from bundle import load_bundle
 from pipeline.predictors import PredictorOptions, create_predictor, paddle_library
 
 exec(sys.argv[1])
-predictor = create_predictor(load_bundle(Path("serving_model/waste")), options=PredictorOptions())
+predictor = create_predictor(load_bundle(Path("serving_model/waste")), "paddle", PredictorOptions())
 alone = "paddle" not in sys.modules
 batch = np.random.default_rng(3).standard_normal((2, 3, 224, 224)).astype("float32")
 scores = predictor.predict(batch).tolist()
@@ -54,7 +54,7 @@ with tempfile.TemporaryDirectory() as folder:
     assert np.allclose(loaded(twos).numpy(), layer(twos).numpy(), atol=1e-6)
 answer["later"] = [paddle.__version__, twos.numpy().tolist()]
 answer["again"] = predictor.predict(batch).tolist()
-again = create_predictor(load_bundle(Path("serving_model/waste")), options=PredictorOptions())
+again = create_predictor(load_bundle(Path("serving_model/waste")), "paddle", PredictorOptions())
 answer["another"] = again.predict(batch).tolist()
 """
 
