@@ -47,6 +47,7 @@ from .ports import Addresses, OpenPorts, add_rpc_port, is_loopback, open_ports
 from .reload import Reloader
 from .served import served
 from .signals import handled_signals
+from .trimming import MemoryTrim
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +138,10 @@ class StandaloneHost:
                 await self._serve_rpc(stack, ports)
                 self._services.phase = "ready"
                 on_ready(ports.addresses, time.monotonic() - started)
+                trim = MemoryTrim(lambda: self._desk.inflight.reserved > 0)
+                trimming = asyncio.create_task(trim.run(), name="trim")
                 await self._stop.wait()
+                trimming.cancel()
                 await self._leave()
             self._services.phase = "stopping"
             await self._reloader.stop()
